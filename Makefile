@@ -1,0 +1,40 @@
+# Everything a newcomer, a developer and CI run. `make help` lists it.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lock
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check --quiet
+SOURCES := gateway writer fanout api shared deploy tests
+
+help:  ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/ready  ## run the whole pipeline here, with a simulated race
+	@$(BIN)/rt-server up --demo
+
+test: .venv/ready  ## run all tests
+	@$(BIN)/pytest -n auto --dist worksteal
+
+check: .venv/ready  ## what CI runs: format, lint, types, import walls, tests
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(MAKE) --no-print-directory test
+
+format: .venv/ready  ## format the code and mend what the linter can
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix $(SOURCES)
+
+lock: .venv/ready  ## write deploy/constraints.txt anew from what .venv holds
+	@$(PIP) freeze --exclude-editable | grep -v '^rt-server' > deploy/constraints.txt
+
+# `venv --without-pip` and `pip --python` need no ensurepip, which Debian ships in a package of its own.
+.venv/ready: pyproject.toml deploy/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rt-server needs Python 3.11 or newer")'
+	@echo "setting up .venv (once, about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
+	@$(PIP) install --constraint deploy/constraints.txt setuptools wheel
+	@$(PIP) install --constraint deploy/constraints.txt --no-build-isolation --editable '.[local,dev]'
+	@touch $@

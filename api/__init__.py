@@ -1,0 +1,1 @@
+"""The operators' room: HTTP, exports and health of the whole."""

@@ -1,0 +1,1 @@
+"""The ingest room: authenticates forwarders, stages their batches, acks what is durable."""

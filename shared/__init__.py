@@ -1,0 +1,1 @@
+"""The hallway: what at least two rooms use. Knows no room."""

@@ -1,0 +1,1 @@
+"""The only room that writes events: drains the inbox, deduplicates, commits, rings."""

@@ -1,0 +1,107 @@
+"""Connections to Postgres: the pool for statements, and single connections for what must keep a backend of
+its own (a listener, a bell, a lock: `pool.release()` would silently drop them).
+
+Every connection has timeouts and TCP keepalive, so that a dead network shows within seconds.
+"""
+
+import asyncio
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from shared.errors import DatabaseUnavailable, translated
+
+__all__ = ["Connection", "Link", "Pool", "connect", "create_pool", "ping"]
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+CONNECT_TIMEOUT_S = 5.0
+# Far above any statement of ours, far below an operator's patience.
+COMMAND_TIMEOUT_S = 60.0
+
+# Our statements are short: compiling them costs more than it saves. The keepalive finds a dead peer after
+# about 20 s also where nothing is under way.
+_SERVER_SETTINGS = {
+    "jit": "off",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+    "timezone": "UTC",
+}
+
+
+async def connect(url: str, *, name: str, **server_settings: str) -> Connection:
+    """Open one connection; DatabaseUnavailable when that fails within CONNECT_TIMEOUT_S.
+
+    name: what pg_stat_activity shows. server_settings: further settings of this connection.
+    """
+    try:
+        with translated():
+            connection: Connection = await asyncpg.connect(
+                url,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=COMMAND_TIMEOUT_S,
+                server_settings={**_SERVER_SETTINGS, "application_name": name, **server_settings},
+            )
+    except (DatabaseUnavailable, ValueError, asyncpg.PostgresError) as error:
+        raise DatabaseUnavailable(f"cannot connect to {_place(url)}: {error}") from error
+    return connection
+
+
+async def create_pool(url: str, *, name: str, size: int, **server_settings: str) -> Pool:
+    """Open a pool of up to `size` connections; DatabaseUnavailable when not even one can be had."""
+    with translated():
+        pool: Pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={**_SERVER_SETTINGS, "application_name": name, **server_settings},
+        )
+    return pool
+
+
+class Link:
+    """One connection for one loop that works all the time, opened again after it was lost.
+
+    A pool would reset the connection after each use, which costs a round trip.
+    """
+
+    def __init__(self, url: str, *, name: str, **server_settings: str) -> None:
+        self._url = url
+        self._name = name
+        self._server_settings = server_settings
+        self._connection: Connection | None = None
+
+    async def get(self) -> Connection:
+        """Return the connection, open; DatabaseUnavailable when it cannot be had."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url, name=self._name, **self._server_settings)
+        return self._connection
+
+    def drop(self) -> None:
+        """Give the connection up: its state is not known any more."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+async def ping(connection: Connection, *, timeout_s: float = 3.0) -> float:
+    """Ask the connection itself for a sign of life; DatabaseUnavailable when there is none.
+
+    Returns the share of the notification queue that is in use (0..1): asking for it is also what clears a
+    queue that a dead listener has jammed (architecture.md, measured facts).
+    """
+    with translated():
+        async with asyncio.timeout(timeout_s):
+            usage = await connection.fetchval("SELECT pg_notification_queue_usage()")
+    return float(usage)
+
+
+def _place(url: str) -> str:
+    """Name the database without the password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"

@@ -1,0 +1,49 @@
+"""The numbers that every role shows at /metrics, whatever it does; each room has its own beside its code.
+
+All names start with `rtserver_`; ARCHITECTURE.md lists them with their meaning.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = [
+    "BELLS_FOLDED",
+    "BELLS_HEARD",
+    "BELLS_RUNG",
+    "CONNECTIONS",
+    "LATENCY_BUCKETS_S",
+    "NOTIFY_QUEUE",
+    "RECONNECTS",
+    "UNKNOWN_MESSAGES",
+    "counter",
+    "gauge",
+    "histogram",
+]
+
+# From a loopback's commit to a device that gives up.
+LATENCY_BUCKETS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1, 2, 5, 10, 30)
+
+
+def counter(name: str, text: str, *labels: str) -> Counter:
+    """Declare a counter `rtserver_<name>_total`."""
+    return Counter(f"rtserver_{name}", text, labels)
+
+
+def gauge(name: str, text: str, *labels: str) -> Gauge:
+    """Declare a gauge `rtserver_<name>`."""
+    return Gauge(f"rtserver_{name}", text, labels)
+
+
+def histogram(name: str, text: str) -> Histogram:
+    """Declare a histogram `rtserver_<name>` of seconds, in LATENCY_BUCKETS_S."""
+    return Histogram(f"rtserver_{name}", text, buckets=LATENCY_BUCKETS_S)
+
+
+BELLS_RUNG = counter("bells_rung", "NOTIFYs sent", "channel")
+BELLS_FOLDED = counter("bells_folded", "rings that became part of one that was waiting already", "channel")
+BELLS_HEARD = counter("bells_heard", "NOTIFYs received", "channel")
+NOTIFY_QUEUE = gauge("notify_queue_ratio", "share of the server's notification queue in use (0..1)")
+RECONNECTS = counter(
+    "database_reconnects", "connections to the database that were opened again", "connection"
+)
+CONNECTIONS = gauge("connections", "device sockets open")
+UNKNOWN_MESSAGES = counter("unknown_messages", "messages of a kind that we do not know, ignored")

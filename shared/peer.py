@@ -1,0 +1,277 @@
+"""One device's socket, from the upgrade to the last close frame: the transport rules of protocol.md, sections 1
+and 2, that forwarders and receivers share.
+
+It never cancels or times out a send: a peer that takes nothing is got rid of by aborting its transport, which
+ends whatever waits on it. Devices are never offered compression and never dropped for mere silence: only for
+not answering a ping while we were listening.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar, cast
+from uuid import UUID, uuid4
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from shared.errors import DatabaseUnavailable, ProtocolError
+from shared.log import get_logger
+from shared.messages import UnknownMessage, encode_error, encode_heartbeat
+from shared.metrics import CONNECTIONS, UNKNOWN_MESSAGES
+from shared.tokens import Identity
+
+__all__ = ["Peer", "PeerGone", "attend", "check_id", "close_all", "count_unknown", "greet"]
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+HELLO_WITHIN_S = 90.0
+REFUSED_HELLO_WITHIN_S = 2.0
+HEARTBEAT_EVERY_S = 30.0
+PING_EVERY_S = 20.0
+ANSWER_WITHIN_S = 30.0
+CLOSE_WITHIN_S = 2.0
+# What may wait in our send buffer before a send blocks its sender.
+SEND_BUFFER_BYTES = 256 * 1024
+
+log = get_logger(__name__)
+
+
+class PeerGone(Exception):
+    """The socket is closed: nothing can be sent any more."""
+
+
+class Peer:
+    """A device's WebSocket. One task receives; any may send, whole messages in the order of the calls."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.session_id: UUID = uuid4()
+        self.remote = request.remote
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        # +1: aiohttp refuses what reaches the limit, we what exceeds it. Pings come to receive(), which
+        # notes when the peer was last heard.
+        self._socket = web.WebSocketResponse(
+            compress=False,
+            autoping=False,
+            max_msg_size=MAX_MESSAGE_BYTES + 1,
+            decode_text=False,
+            timeout=CLOSE_WITHIN_S,
+            writer_limit=SEND_BUFFER_BYTES,
+        )
+        self._heard = asyncio.Event()
+        self._heard_at = self._loop.time()
+        self._receiving = False
+        self._paused = False
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """What the request's handler returns to aiohttp."""
+        return self._socket
+
+    @property
+    def gone(self) -> bool:
+        """Whether the socket is closed."""
+        return self._socket.closed
+
+    async def accept(self) -> None:
+        """Finish the upgrade; aiohttp answers 400 to what is none."""
+        await self._socket.prepare(self._request)
+
+    async def receive(self) -> bytes | None:
+        """Return the next text message, or None when the socket has ended. Ignores binary frames."""
+        self._receiving = True
+        try:
+            while True:
+                message = await self._socket.receive()
+                self._heard_at = self._loop.time()
+                self._heard.set()
+                if message.type is WSMsgType.TEXT:
+                    return bytes(message.data)
+                if message.type is WSMsgType.PING:
+                    await self._send(message.data, WSMsgType.PONG)
+                elif message.type not in (WSMsgType.PONG, WSMsgType.BINARY):
+                    return None
+        except (PeerGone, ConnectionError):
+            return None
+        finally:
+            self._receiving = False
+
+    async def send(self, message: bytes) -> None:
+        """Send a text message, waiting while the peer takes none; PeerGone when it never will."""
+        await self._send(message, WSMsgType.TEXT)
+
+    async def _send(self, message: bytes, kind: WSMsgType) -> None:
+        try:
+            await self._socket.send_frame(message, kind)
+        except (ConnectionError, RuntimeError) as error:
+            raise PeerGone(str(error)) from error
+
+    async def refuse(self, error: ProtocolError) -> None:
+        """Send the error message and close: 1008, or 1011 when the fault is ours."""
+        ours = error.code == "INTERNAL_ERROR"
+        try:
+            await self.send(encode_error(error.code, str(error)))
+        except PeerGone:
+            return
+        await self.close(WSCloseCode.INTERNAL_ERROR if ours else WSCloseCode.POLICY_VIOLATION, error.code)
+
+    async def close(self, code: int, reason: str) -> None:
+        """End with a close frame; after CLOSE_WITHIN_S, by aborting the transport. Never raises."""
+        closing = asyncio.ensure_future(
+            self._socket.close(code=code, message=reason.encode()[:120], drain=False)
+        )
+        _, waiting = await asyncio.wait({closing}, timeout=CLOSE_WITHIN_S + 1)
+        if waiting:
+            self.abort()
+            await asyncio.wait({closing}, timeout=1)
+        if closing.done() and not closing.cancelled():
+            closing.exception()  # a peer that is gone is no news
+
+    def pause(self) -> None:
+        """Read no more from the socket: what the device sends now waits in its own buffers."""
+        self._paused = True
+        self._request.protocol.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._paused = False
+        self._request.protocol.resume_reading()
+
+    @property
+    def _listening(self) -> bool:
+        """Whether the peer could be heard if it spoke."""
+        return self._receiving and not self._paused
+
+    def abort(self) -> None:
+        """Drop the connection at once, whatever is under way on it."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def answers(self, within_s: float) -> bool:
+        """Ping the peer and tell whether it was heard of within `within_s`.
+
+        A socket that we do not read at the moment (back-pressure) cannot prove anything: it counts as alive.
+        """
+        self._heard.clear()
+        if not self._listening:
+            return not self.gone
+        await self._ping()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._heard.wait()
+        except TimeoutError:
+            return not self._listening
+        return not self.gone
+
+    async def stay_alive(self, device_id: str) -> None:
+        """Send heartbeats and pings until the socket ends; drop a peer that answers no ping."""
+        heartbeat = encode_heartbeat(self.session_id, device_id)
+        began = self._loop.time()
+        next_heartbeat, next_ping = began + HEARTBEAT_EVERY_S, began + PING_EVERY_S
+        pinged_at: float | None = None
+        while not self.gone:
+            await asyncio.sleep(min(next_heartbeat, next_ping) - self._loop.time())
+            now = self._loop.time()
+            if pinged_at is not None and self._heard_at >= pinged_at:
+                pinged_at = None
+            if pinged_at is not None and self._listening and now - pinged_at >= ANSWER_WITHIN_S:
+                log.info("peer_silent", session_id=str(self.session_id), device_id=device_id)
+                self.abort()
+                return
+            if now >= next_ping:
+                next_ping = now + (PING_EVERY_S if pinged_at is None else 1.0)
+                pinged_at = pinged_at or now
+                await self._ping()
+            if now >= next_heartbeat:
+                next_heartbeat = now + HEARTBEAT_EVERY_S
+                if not self._blocked:
+                    await self.send(heartbeat)
+
+    @property
+    def _blocked(self) -> bool:
+        """Whether earlier sends still wait for the peer: more of them would only pile up."""
+        transport = self._request.transport
+        return transport is not None and transport.get_write_buffer_size() > 0
+
+    async def _ping(self) -> None:
+        if not self._blocked:
+            await self._send(b"", WSMsgType.PING)
+
+
+H = TypeVar("H")
+E = TypeVar("E", bound=Exception)
+
+
+async def greet(
+    peer: Peer, identity: Identity | None, decode: Callable[[bytes], object], hello_type: type[H]
+) -> tuple[Identity, H]:
+    """Hear the hello and check it against whom the token stands for (None: a token that is not right).
+
+    Raises ProtocolError with the refusal that the device is owed, PeerGone when the socket ends first.
+    """
+    try:
+        async with asyncio.timeout(REFUSED_HELLO_WITHIN_S if identity is None else HELLO_WITHIN_S):
+            message = await peer.receive()
+    except TimeoutError:
+        message = b""
+    if identity is None:
+        raise ProtocolError("the token is missing, unknown or revoked", code="INVALID_TOKEN")
+    if message is None:
+        raise PeerGone("no hello")
+    if not message:
+        raise ProtocolError(f"no hello within {HELLO_WITHIN_S:.0f} s")
+    hello = decode(message)
+    if not isinstance(hello, hello_type):
+        raise ProtocolError("the first message must be a hello")
+    return identity, hello
+
+
+def check_id(claimed: str, identity: Identity) -> None:
+    """Raise IDENTITY_MISMATCH when a hello names another device than the token stands for."""
+    if claimed not in identity.aliases:
+        raise ProtocolError("the token belongs to another device", code="IDENTITY_MISMATCH")
+
+
+def count_unknown(message: object) -> bool:
+    """Whether a message is of a kind that we do not know; counts those that are."""
+    if isinstance(message, UnknownMessage):
+        UNKNOWN_MESSAGES.inc()
+        return True
+    return False
+
+
+async def close_all(peers: Iterable[Peer], code: int, reason: str) -> None:
+    """Close many peers at once."""
+    closing = [asyncio.ensure_future(peer.close(code, reason)) for peer in peers]
+    if closing:
+        await asyncio.wait(closing)
+
+
+async def attend(peer: Peer, session: Callable[[], Awaitable[None]]) -> None:
+    """Run a session on an accepted socket and end it as protocol.md says, whatever comes out of it.
+
+    A session may raise several errors at once (it has several tasks); the device is told the first.
+    """
+    CONNECTIONS.inc()
+    try:
+        await session()
+    except* PeerGone:
+        pass
+    except* ProtocolError as group:
+        error = _first(group)
+        log.info("peer_refused", session_id=str(peer.session_id), code=error.code, error=str(error))
+        await peer.refuse(error)
+    except* DatabaseUnavailable as group:
+        log.warning("session_failed", session_id=str(peer.session_id), error=str(_first(group)))
+        await peer.refuse(ProtocolError("the server cannot serve you now", code="INTERNAL_ERROR"))
+    except* Exception as group:
+        log.exception("session_failed", session_id=str(peer.session_id), exc_info=group)
+        await peer.refuse(ProtocolError("the server failed", code="INTERNAL_ERROR"))
+    finally:
+        CONNECTIONS.dec()
+        await peer.close(WSCloseCode.OK, "")
+
+
+def _first(group: BaseExceptionGroup[E]) -> E:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return cast("E", found)

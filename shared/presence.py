@@ -1,0 +1,154 @@
+"""A process' own row in `processes`: who is alive, for everyone to see.
+
+A crash shows at once, because the advisory lock ends with this connection; a process that hangs shows within
+LEASE_S, because its event loop no longer renews the lease. It never says what a process that was away may still
+do: that is what fences are for (gateway/ownership.py).
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from importlib.metadata import version
+from types import TracebackType
+from typing import NamedTuple, Self
+from uuid import UUID, uuid4
+
+from shared.database import Connection, connect
+from shared.errors import DatabaseUnavailable, translated
+from shared.log import get_logger
+from shared.metrics import RECONNECTS
+from shared.wake import Stop
+
+__all__ = ["LEASE_S", "Presence", "Vitals"]
+
+# A hung process is taken for dead after this long: its devices must be back within 15 s, of which their own
+# reconnect takes a part.
+LEASE_S = 8.0
+RENEW_EVERY_S = 1.5
+PROCESS_LOCK_CLASS = 1381258067  # stands in the view live_processes too
+
+_ENTER = """
+INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, lease_expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + make_interval(secs => $8))
+ON CONFLICT (process_id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at
+RETURNING lock_key
+"""
+_LOCK = "SELECT pg_advisory_lock($1, $2)"
+_RENEW = """
+UPDATE processes
+SET lease_expires_at = clock_timestamp() + make_interval(secs => $2), last_seen_at = clock_timestamp(),
+    connections = $3, events_per_second = $4, ready = $5
+WHERE process_id = $1
+RETURNING process_id
+"""
+_LEAVE = "DELETE FROM processes WHERE process_id = $1"
+# Rows of processes that died without leaving; their sessions are derived as dead already.
+_BURY = "DELETE FROM processes WHERE lease_expires_at < clock_timestamp() - interval '1 day'"
+
+log = get_logger(__name__)
+
+
+class Vitals(NamedTuple):
+    """What a process tells of itself with each renewal."""
+
+    connections: int = 0
+    events_per_second: float = 0.0
+    ready: bool = False
+
+
+class Presence:
+    """Keeps the process' row alive on a connection of its own; `on_return` is called after it was lost."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        role: str,
+        address: str,
+        holds_lock: bool,
+        stop: Stop,
+        vitals: Callable[[], Vitals] = Vitals,
+        on_return: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.process_id: UUID = uuid4()
+        self._url = url
+        self._role = role
+        self._address = address
+        self._holds_lock = holds_lock
+        self._stop = stop
+        self._wake = stop.waker()
+        self._vitals = vitals
+        self._on_return = on_return
+        self._connection: Connection | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps the database from answering, or None."""
+        return "not connected" if self._connection is None or self._connection.is_closed() else None
+
+    async def __aenter__(self) -> Self:
+        await self._enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection is not None and not self._connection.is_closed():
+            try:
+                with translated():
+                    await self._connection.execute(_LEAVE, self.process_id, timeout=2)
+            except DatabaseUnavailable as lost:
+                log.warning("left_without_a_word", error=str(lost))
+            self._connection.terminate()
+
+    async def run(self) -> None:
+        """Renew until the process stops."""
+        while not self._stop.asked:
+            await self._wake.wait(at_most_s=RENEW_EVERY_S)
+            try:
+                await self._renew()
+            except DatabaseUnavailable as error:
+                if self._connection is not None:
+                    log.warning("database_lost", error=str(error))
+                    self._connection.terminate()
+                    self._connection = None
+
+    async def _renew(self) -> None:
+        connection = self._connection or await self._return()
+        vitals = self._vitals()
+        with translated():
+            row = await connection.fetchval(_RENEW, self.process_id, LEASE_S, *vitals, timeout=3)
+        if row is None:  # buried while we hung for a day
+            raise DatabaseUnavailable("our row is gone")
+
+    async def _return(self) -> Connection:
+        connection = await self._enter()
+        RECONNECTS.labels("presence").inc()
+        log.info("database_back")
+        self._on_return()
+        return connection
+
+    async def _enter(self) -> Connection:
+        connection = await connect(self._url, name=f"rt-server {self._role} presence")
+        connection.add_termination_listener(lambda _: self._wake.set())
+        try:
+            with translated():
+                await connection.execute(_BURY)
+                lock_key = await connection.fetchval(
+                    _ENTER,
+                    self.process_id,
+                    self._role,
+                    socket.gethostname(),
+                    os.getpid(),
+                    self._address,
+                    version("rt-server"),
+                    self._holds_lock,
+                    LEASE_S,
+                )
+                if self._holds_lock:
+                    await connection.execute(_LOCK, PROCESS_LOCK_CLASS, lock_key, timeout=3)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._connection = connection
+        return connection

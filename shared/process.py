@@ -1,0 +1,207 @@
+"""The life of a process, the same for every role: schema, pool, bell, presence, listener, tasks, port; and the
+same backwards, within one deadline, when a signal asks for it.
+
+A room builds its parts, hands them over and has its loops end when `stop` is asked. An end of any task that
+nobody asked for takes the whole process down, loudly: a process that lives but does nothing is worse than one
+that is started again.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import uvloop
+from aiohttp import web
+
+from shared import log as logs
+from shared.channels import Bell
+from shared.database import Pool, create_pool
+from shared.errors import RtServerError, translated
+from shared.health import Checks, health_routes, problems
+from shared.listener import Listener
+from shared.migrate import migrate
+from shared.presence import Presence, Vitals
+from shared.settings import Settings
+from shared.wake import Stop
+
+__all__ = ["Process", "Task", "run_role"]
+
+Task = Callable[[], Coroutine[Any, Any, None]]
+
+# Peers, flushes and connections together; compose's stop_grace_period is longer.
+STOP_DEADLINE_S = 10.0
+
+log = logs.get_logger(__name__)
+
+
+class Process:
+    """What every role has: settings, the request to stop, a pool, a bell, a listener and its own row."""
+
+    def __init__(
+        self,
+        role: str,
+        settings: Settings,
+        *,
+        pool_size: int = 4,
+        vitals: Callable[[], Vitals] = Vitals,
+        on_return: Callable[[], None] = lambda: None,
+        **pool_settings: str,
+    ) -> None:
+        self.role = role
+        self.settings = settings
+        self.stop = Stop()
+        self._last_stop = Stop()  # what other tasks need until their own end goes on until this
+        self._pool: Pool | None = None
+        self._pool_size = pool_size
+        self._pool_settings = pool_settings
+        name = f"rt-server {role}"
+        self.bell = Bell(settings.direct_url, name=name, stop=self._last_stop)
+        self.listener = Listener(
+            settings.direct_url, name=name, stop=self._last_stop, enabled=settings.listen
+        )
+        self.presence = Presence(
+            settings.direct_url,
+            role=role,
+            address="{}:{}".format(*settings.bind),
+            holds_lock=settings.listen,
+            stop=self._last_stop,
+            vitals=lambda: vitals()._replace(ready=not problems(self.checks)),
+            on_return=on_return,
+        )
+        self.checks: Checks = {
+            "database": lambda: self.presence.problem,
+            "listener": lambda: self.listener.problem,
+            "stop": lambda: "stopping" if self.stop.asked else None,
+        }
+
+    @property
+    def pool(self) -> Pool:
+        """The pool; there from the moment that tasks run."""
+        if self._pool is None:
+            raise RuntimeError("the process has not started")
+        return self._pool
+
+    async def run(
+        self,
+        *,
+        app: web.Application | None = None,
+        tasks: Mapping[str, Task] = {},
+        before: Callable[[], Awaitable[None]] | None = None,
+        shut: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Live until a signal comes.
+
+        app: the room's routes, to which the three of health are added. tasks: loops by name, which end when
+        `stop` is asked. before: run once when the database is there, before any task. shut: run at the end,
+        when no new peer is taken any more: closes the peers. Raises RtServerError when the start fails.
+        """
+        self._obey_signals()
+        await migrate(self.settings.direct_url)
+        async with AsyncExitStack() as stack:
+            with translated():
+                self._pool = await create_pool(
+                    self.settings.database_url,
+                    name=f"rt-server {self.role}",
+                    size=self._pool_size,
+                    **self._pool_settings,
+                )
+            stack.callback(self._pool.terminate)
+            for part in (self.bell, self.presence, self.listener):
+                await stack.enter_async_context(part)
+            if before is not None:
+                await before()
+            await self._live(app or web.Application(), tasks, shut)
+
+    async def _live(
+        self, app: web.Application, tasks: Mapping[str, Task], shut: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        async with asyncio.TaskGroup() as lasting:
+            for name, task in {
+                "bell": self.bell.run,
+                "listener": self.listener.run,
+                "presence": self.presence.run,
+            }.items():
+                lasting.create_task(_guarded(name, task, self._last_stop), name=name)
+            async with asyncio.TaskGroup() as group:
+                for name, task in tasks.items():
+                    group.create_task(_guarded(name, task, self.stop), name=name)
+                group.create_task(self._serve(app, shut), name="serve")
+            self._last_stop.ask()
+
+    async def _serve(self, app: web.Application, shut: Callable[[], Awaitable[None]] | None) -> None:
+        app.add_routes(health_routes(self.checks))
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, *self.settings.bind, backlog=1024)
+            try:
+                await site.start()
+            except OSError as error:
+                raise RtServerError(f"cannot serve on {self.settings.bind}: {error.strerror}") from error
+            log.info("started", address="{}:{}".format(*self.settings.bind))
+            await self.stop.wait()
+            await site.stop()
+            if shut is not None:
+                await shut()
+        finally:
+            await runner.cleanup()
+
+    def _obey_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        main = asyncio.current_task()
+        if main is None:
+            raise RuntimeError("a process runs in a task")
+
+        def insist() -> None:
+            log.error("stopped_by_force")
+            main.cancel()
+
+        def ask() -> None:
+            if self.stop.asked:
+                insist()
+                return
+            log.info("stopping")
+            loop.call_later(STOP_DEADLINE_S, insist)
+            self.stop.ask()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ask)
+
+
+async def _guarded(name: str, task: Task, stop: Stop) -> None:
+    await task()
+    if not stop.asked:
+        raise RuntimeError(f"task {name} ended though nobody asked it to")
+
+
+def run_role(role: str, settings: Settings, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """Run a role to its end and return its exit code: 0 for an orderly stop.
+
+    An error at the start is one line; only what nobody foresaw shows where it came from.
+    """
+    logs.configure(level=settings.log_level, form=settings.log_format, role=role)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except RtServerError as error:
+        log.error("cannot_run", error=str(error))
+        return 1
+    except BaseExceptionGroup as group:
+        foreseen, rest = group.split(RtServerError)
+        if rest is not None:
+            log.critical("died", exc_info=rest)
+        elif foreseen is not None:
+            log.error("cannot_run", error=str(_leaf(foreseen)))
+        return 1
+    except asyncio.CancelledError:
+        return 1
+    log.info("stopped")
+    return 0
+
+
+def _leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,66 @@
+"""Device tokens: of a token we keep only the SHA-256 of its bytes (protocol.md, section 1)."""
+
+import hashlib
+import re
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from shared.database import Pool
+from shared.errors import translated
+
+__all__ = ["DeviceType", "Identity", "authenticate", "field_forwarder_id", "is_forwarder_id", "token_hash"]
+
+DeviceType = Literal["forwarder", "receiver"]
+
+_SCHEME = "bearer "
+_FORWARDER_ID = re.compile(r"[A-Za-z0-9\-_.~]{1,255}")
+
+# last_used_at is for people: one write a minute for a device that reconnects all the time is enough.
+_AUTHENTICATE = """
+WITH used AS (
+    UPDATE device_tokens SET last_used_at = now()
+    WHERE token_hash = $1 AND revoked_at IS NULL AND device_type = $2
+      AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+)
+SELECT token_id, device_id FROM device_tokens
+WHERE token_hash = $1 AND revoked_at IS NULL AND device_type = $2
+"""
+
+
+class Identity(NamedTuple):
+    """Who a device is, by its token; hellos that name `aliases` mean the same device."""
+
+    token_id: UUID
+    device_id: str
+    aliases: frozenset[str]
+
+
+def token_hash(token: str) -> bytes:
+    """Return what stands in the database for `token`: 32 bytes."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def field_forwarder_id(token: str) -> str:
+    """Return the id that forwarders in the field derive from their token (protocol.md, section 2)."""
+    return "fwd-" + token_hash(token).hex()[:16]
+
+
+def is_forwarder_id(device_id: str) -> bool:
+    """Whether a forwarder may have this id."""
+    return _FORWARDER_ID.fullmatch(device_id) is not None
+
+
+async def authenticate(pool: Pool, authorization: str | None, device_type: DeviceType) -> Identity | None:
+    """Return whom an Authorization header stands for; None for a token that is missing, unknown or not right.
+
+    Raises DatabaseUnavailable.
+    """
+    if authorization is None or not authorization.lower().startswith(_SCHEME):
+        return None
+    token = authorization[len(_SCHEME) :].strip()
+    with translated():
+        row = await pool.fetchrow(_AUTHENTICATE, token_hash(token), device_type)
+    if row is None or (device_type == "forwarder" and not is_forwarder_id(row["device_id"])):
+        return None
+    alias = field_forwarder_id(token) if device_type == "forwarder" else "receiver-main"
+    return Identity(row["token_id"], row["device_id"], frozenset({"", row["device_id"], alias}))

@@ -1,0 +1,70 @@
+"""The one way in which a loop waits: until it is woken, until its poll interval is over, or until it is
+asked to stop.
+
+A bell may be lost and a wake-up may come for nothing: whoever waits looks at the tables afterwards, whatever
+ended the wait.
+"""
+
+import asyncio
+
+__all__ = ["Stop", "Wake"]
+
+
+class Stop:
+    """The request to stop, made once for a whole process; it wakes whoever waits."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._wakes: list[Wake] = []
+
+    @property
+    def asked(self) -> bool:
+        """Whether the process has been asked to stop."""
+        return self._event.is_set()
+
+    def ask(self) -> None:
+        """Ask everything that waits to come to its end; may be called again."""
+        self._event.set()
+        for wake in self._wakes:
+            wake.set()
+
+    async def wait(self) -> None:
+        """Wait until the process is asked to stop."""
+        await self._event.wait()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass, or less when asked to stop."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        except TimeoutError:
+            return
+
+    def waker(self) -> "Wake":
+        """Return a new Wake that a stop wakes as well; one for each loop, for the life of the process."""
+        wake = Wake()
+        self._wakes.append(wake)
+        if self.asked:
+            wake.set()
+        return wake
+
+
+class Wake:
+    """A flag that bells set and one loop waits for. Setting it any number of times wakes once."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Wake the loop that waits, or let its next wait return at once."""
+        self._event.set()
+
+    async def wait(self, *, at_most_s: float) -> bool:
+        """Wait until woken (true) or until `at_most_s` seconds are over (false); clears the flag."""
+        try:
+            async with asyncio.timeout(at_most_s):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True

@@ -1,0 +1,26 @@
+"""Waiting for facts instead of for time."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_POLL_S = 0.02
+
+
+async def wait_until(
+    check: Callable[[], T | Awaitable[T]], *, deadline_s: float = 10.0, what: str = "the condition"
+) -> T:
+    """Return the first truthy value of `check`, looking every 20 ms; AssertionError after `deadline_s`."""
+    ends_at = time.monotonic() + deadline_s
+    while True:
+        found = check()
+        value: T = await found if inspect.isawaitable(found) else found
+        if value:
+            return value
+        if time.monotonic() > ends_at:
+            raise AssertionError(f"waited {deadline_s} s for {what}; last seen: {value!r}")
+        await asyncio.sleep(_POLL_S)

@@ -12,6 +12,7 @@ __all__ = [
     "CONNECTIONS",
     "LATENCY_BUCKETS_S",
     "NOTIFY_QUEUE",
+    "POLLS_FOUND_WORK",
     "RECONNECTS",
     "UNKNOWN_MESSAGES",
     "counter",
@@ -47,3 +48,6 @@ RECONNECTS = counter(
 )
 CONNECTIONS = gauge("connections", "device sockets open")
 UNKNOWN_MESSAGES = counter("unknown_messages", "messages of a kind that we do not know, ignored")
+POLLS_FOUND_WORK = counter(
+    "polls_found_work", "polls that found what a bell should have announced; near zero is right", "channel"
+)

@@ -1,0 +1,166 @@
+"""One live session for each forwarder over all gateways: the first connection wins while it is alive.
+
+A forwarder's place is its row in forwarder_sessions; taking it is one statement, so of two gateways at the same
+moment one wins. Whether the holder is alive is not guessed:
+
+- its gateway is dead (its advisory lock is gone, or its lease is over): the place is taken at once;
+- its gateway lives: that gateway is asked to ping the device (`probe`). An answer refuses the newcomer; silence
+  ends the old session. So a rebooted device is back within seconds though its old connection looks open.
+- its gateway says nothing (it hangs): the newcomer waits until that gateway's lease is over.
+
+Every session has a fence, higher than all before. A gateway that wakes up late may still stage for a session
+that was taken over: the writers leave out what carries an older fence than the forwarder's row.
+"""
+
+import asyncio
+from uuid import UUID
+
+from gateway import store
+from shared.channels import SESSIONS
+from shared.errors import DatabaseUnavailable, ProtocolError
+from shared.log import get_logger
+from shared.peer import Peer
+from shared.presence import LEASE_S
+from shared.process import Process
+from shared.tokens import Identity
+from shared.wake import Wake
+
+__all__ = ["Ownership"]
+
+# A device on the other side of the earth answers a ping within half a second.
+PROBE_S = 2.0
+# The bell for a session that ends may be lost: how soon a newcomer looks again all the same.
+LOOK_AGAIN_S = 0.25
+# How soon a probe is found whose bell was lost, and how soon a process sees that it was stopped.
+POLL_S = 1.0
+
+log = get_logger(__name__)
+
+
+class Ownership:
+    """The sessions that this gateway holds, and the way to hold another."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._gateway_id: UUID = process.presence.process_id
+        self._held: dict[UUID, Peer] = {}
+        self._probing: dict[UUID, asyncio.Task[None]] = {}
+        self._knocking: dict[str, set[Wake]] = {}
+        self._wake = process.stop.waker()
+        self._doubtful = False
+        process.listener.on(SESSIONS, self._heard)
+
+    async def claim(self, peer: Peer, identity: Identity, display_name: str | None) -> int:
+        """Take the forwarder's place for `peer` and return the session's fence.
+
+        Raises ProtocolError while another session is alive, DatabaseUnavailable.
+        """
+        forwarder_id = identity.device_id
+        knock = Wake()
+        self._knocking.setdefault(forwarder_id, set()).add(knock)
+        try:
+            fence = await self._claim_waiting(peer, identity, display_name, knock)
+        finally:
+            self._knocking[forwarder_id].discard(knock)
+            if not self._knocking[forwarder_id]:
+                del self._knocking[forwarder_id]
+        self._held[peer.session_id] = peer
+        return fence
+
+    async def _claim_waiting(
+        self, peer: Peer, identity: Identity, display_name: str | None, knock: Wake
+    ) -> int:
+        loop = asyncio.get_running_loop()
+        gives_up_at = loop.time() + LEASE_S + PROBE_S
+        asked = False
+        while True:
+            fence = await store.claim_session(
+                self._process.pool,
+                forwarder_id=identity.device_id,
+                session_id=peer.session_id,
+                gateway_id=self._gateway_id,
+                token_id=identity.token_id,
+                display_name=display_name,
+            )
+            if fence is not None:
+                return fence
+            if not asked:
+                await store.ask_probe(self._process.pool, identity.device_id)
+                self._process.bell.ring(SESSIONS, identity.device_id)
+                asked = True
+            elif loop.time() > gives_up_at or await store.probe_answered(
+                self._process.pool, identity.device_id
+            ):
+                raise ProtocolError("a session for this device is already active")
+            await knock.wait(at_most_s=LOOK_AGAIN_S)
+
+    async def release(self, peer: Peer, forwarder_id: str) -> None:
+        """Give the place free. Without a database the row stays: the next newcomer's probe ends it."""
+        self._held.pop(peer.session_id, None)
+        try:
+            awaited = await store.end_session(self._process.pool, forwarder_id, peer.session_id)
+        except DatabaseUnavailable as error:
+            log.warning("release_failed", session_id=str(peer.session_id), error=str(error))
+            return
+        if awaited:
+            self._process.bell.ring(SESSIONS, forwarder_id)
+
+    def doubt(self) -> None:
+        """Our own connection was lost: look which of our sessions were taken over meanwhile."""
+        self._doubtful = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Answer probes, and drop sessions that were taken over while we hung, until the process stops."""
+        loop = asyncio.get_running_loop()
+        looked_at = loop.time()
+        while not self._process.stop.asked:
+            await self._wake.wait(at_most_s=POLL_S)
+            hung = loop.time() - looked_at > LEASE_S / 2
+            looked_at = loop.time()
+            try:
+                if hung or self._doubtful:
+                    await self._drop_lost()
+                await self._answer_probes()
+            except DatabaseUnavailable as error:
+                log.debug("probes_unseen", error=str(error))
+        for task in self._probing.values():
+            task.cancel()
+
+    async def _drop_lost(self) -> None:
+        """Abort the sessions that are not ours any more."""
+        held = dict(self._held)
+        owned = await store.owned_sessions(self._process.pool, self._gateway_id)
+        self._doubtful = False
+        for session_id, peer in held.items():
+            if session_id not in owned:
+                log.warning("session_taken_over", session_id=str(session_id))
+                peer.abort()
+
+    async def _answer_probes(self) -> None:
+        for probe in await store.probed_sessions(self._process.pool, self._gateway_id):
+            if probe.session_id not in self._probing:
+                task = asyncio.create_task(self._answer(probe), name="probe")
+                self._probing[probe.session_id] = task
+
+    async def _answer(self, probe: store.Probe) -> None:
+        try:
+            peer = self._held.get(probe.session_id)
+            if peer is not None and await peer.answers(PROBE_S):
+                await store.answer_probe(self._process.pool, *probe)
+            else:
+                await store.end_session(self._process.pool, *probe)
+                if peer is not None:
+                    log.info("session_half_open", session_id=str(probe.session_id))
+                    peer.abort()
+            self._process.bell.ring(SESSIONS, probe.forwarder_id)
+        except DatabaseUnavailable as error:
+            log.warning("probe_unanswered", session_id=str(probe.session_id), error=str(error))
+        finally:
+            del self._probing[probe.session_id]
+
+    def _heard(self, forwarder_id: str) -> None:
+        self._wake.set()
+        knocking = self._knocking.get(forwarder_id, ()) if forwarder_id else ()
+        for knock in knocking:
+            knock.set()

@@ -1,0 +1,254 @@
+"""From a session's batch to its outcome: stages parts in the inbox and collects what the writers made of them.
+
+What holds, whatever dies:
+
+- A batch's outcome is set only from rows of `outcomes`, which the writer's commit of those very parts wrote;
+  never from a part's absence in the inbox. So an ack always means durable.
+- A part is kept here until its outcome is known. When a connection was lost (the COPY may or may not have
+  happened, collected rows may have been lost on the way) or the inbox's generation changed (a crash emptied
+  it), every part that neither lies in the inbox nor has an outcome is staged again, oldest first.
+- What is staged twice is a retransmit to the writer: nothing here needs to happen exactly once.
+- Memory is bounded: above `limit_bytes` the sockets are paused (`on_full`), below half of it they go on
+  (`on_room`). Nobody's order suffers: parts are staged in the order of submission, by one task.
+
+Two tasks: `run_staging` writes the inbox, `run_collecting` reads the outcomes, each on its own connection.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count
+from uuid import UUID
+
+from gateway import metrics, store
+from gateway.batch import Batch, Part
+from shared.channels import INBOX, OUTCOMES
+from shared.database import Link
+from shared.errors import DatabaseRefused, DatabaseUnavailable, ProtocolError
+from shared.log import get_logger
+from shared.metrics import POLLS_FOUND_WORK
+from shared.process import Process
+
+__all__ = ["Staging"]
+
+# One COPY takes what has gathered while the last was under way, up to this much.
+COPY_BYTES = 8 * 1024 * 1024
+# How soon outcomes are found whose bell was lost, and a changed generation is noticed.
+POLL_S = 1.0
+RETRY_S = 0.2
+
+_REFUSALS = {
+    "fenced": ProtocolError("another session has this device now", code="SESSION_EXPIRED"),
+    "poisoned": ProtocolError("the batch could not be stored", code="INTERNAL_ERROR"),
+}
+
+log = get_logger(__name__)
+
+
+class Staging:
+    """The gateway's batches between receipt and ack."""
+
+    def __init__(
+        self, process: Process, *, limit_bytes: int, on_full: Callable[[], None], on_room: Callable[[], None]
+    ) -> None:
+        self._process = process
+        self._stop = process.stop
+        self._gateway_id: UUID = process.presence.process_id
+        self._limit_bytes = limit_bytes
+        self._on_full = on_full
+        self._on_room = on_room
+        self.full = False
+        self._unacked_bytes = 0
+        self._part_ids = count(1)
+        self._waiting: dict[int, Part] = {}  # every part without an outcome, oldest first
+        self._unstaged: deque[Part] = deque()
+        self._gone: list[Part] = []
+        self._uncertain = False  # whether parts may have been lost on the way
+        self._generation: UUID | None = None
+        self._collecting = asyncio.Lock()
+        url = process.settings.database_url
+        self._stage_link = Link(url, name="rt-server gateway staging")
+        self._collect_link = Link(url, name="rt-server gateway outcomes")
+        self._stage_wake = process.stop.waker()
+        self._collect_wake = process.stop.waker()
+        process.listener.on(OUTCOMES, self._heard)
+
+    def submit(self, batch: Batch) -> None:
+        """Take a batch; its outcome will be set. Batches are staged in the order of the calls."""
+        if not batch.parts:
+            batch.outcome.set_result(set())
+            return
+        for part in batch.parts:
+            part.part_id = next(self._part_ids)
+            self._waiting[part.part_id] = part
+            self._unstaged.append(part)
+        self._hold(batch.size)
+        self._stage_wake.set()
+
+    async def prepare(self) -> None:
+        """Learn the inbox's generation before the first part is staged."""
+        await self._collect(self._collect_link)
+
+    # --- into the inbox ---
+
+    async def run_staging(self) -> None:
+        """Stage what is submitted until the process stops."""
+        while not self._stop.asked:
+            if not (self._unstaged or self._gone or self._uncertain):
+                await self._stage_wake.wait(at_most_s=60)
+                continue
+            try:
+                await self._stage_next()
+            except (DatabaseUnavailable, store.AlreadyStaged) as error:
+                log.warning("staging_interrupted", error=str(error), parts=len(self._waiting))
+                self._stage_link.drop()
+                self._uncertain = True
+                await self._stop.sleep(RETRY_S)
+        self._stage_link.drop()
+
+    async def _stage_next(self) -> None:
+        if self._uncertain:
+            await self._recover()
+        await self._revive_gone()
+        parts = list(self._take())
+        if not parts:
+            return
+        connection = await self._stage_link.get()
+        try:
+            await store.stage(connection, self._gateway_id, parts)
+        except DatabaseRefused as error:
+            await self._stage_singly(parts, error)
+        self._process.bell.ring(INBOX)
+
+    def _take(self) -> Iterator[Part]:
+        """Yield the next parts of one COPY; parts of batches that have failed since are left out."""
+        size = 0
+        while self._unstaged and size < COPY_BYTES:
+            part = self._unstaged.popleft()
+            if part.part_id in self._waiting:
+                size += part.batch.size // len(part.batch.parts)
+                yield part
+
+    async def _stage_singly(self, parts: list[Part], error: DatabaseRefused) -> None:
+        """One of the parts is at fault: find it, so that its session alone pays for it."""
+        for part in parts:
+            try:
+                await store.stage(await self._stage_link.get(), self._gateway_id, [part])
+            except DatabaseRefused:
+                log.error("part_refused", session_id=str(part.batch.session_id), error=str(error))
+                self._settle(part, "poisoned")
+
+    async def _recover(self) -> None:
+        """Find out which parts were lost on the way and stage them again.
+
+        The inbox is looked at first, then the outcomes: a part that is in neither was never staged, or was
+        lost with the inbox or with a collection that never arrived.
+        """
+        connection = await self._stage_link.get()
+        async with self._collecting:
+            self._uncertain = False
+            staged = await store.staged_parts(connection, self._gateway_id)
+            collected = await store.collect_outcomes(connection, self._gateway_id)
+            self._generation = collected.generation
+            self._settle_all(collected)
+            gone = {part.part_id for part in self._gone}
+            lost = [each for id_, each in self._waiting.items() if id_ not in staged and id_ not in gone]
+        self._unstaged = deque(lost)
+        metrics.STAGED_AGAIN.inc(len(lost))
+        log.info("staging_recovered", staged=len(staged), again=len(lost))
+
+    async def _revive_gone(self) -> None:
+        """Make the streams anew that were deleted under their parts, and stage those again."""
+        while self._gone:
+            part = self._gone[0]
+            batch = part.batch
+            streams = await store.register_streams(
+                self._process.pool, batch.forwarder_id, [part.reader_ip], batch.display_name
+            )
+            batch.streams.update(streams)
+            part.stream_id = streams[part.reader_ip]
+            self._unstaged.append(self._gone.pop(0))
+
+    # --- out of the outcomes ---
+
+    async def run_collecting(self) -> None:
+        """Collect outcomes until the process stops."""
+        while not self._stop.asked:
+            woken = await self._collect_wake.wait(at_most_s=POLL_S if self._waiting else 60)
+            try:
+                found = await self._collect(self._collect_link)
+            except DatabaseUnavailable as error:
+                log.warning("collecting_interrupted", error=str(error))
+                self._collect_link.drop()
+                self._be_uncertain()
+                await self._stop.sleep(RETRY_S)
+                self._collect_wake.set()
+                continue
+            if found and not woken:
+                POLLS_FOUND_WORK.labels(OUTCOMES).inc()
+        self._collect_link.drop()
+
+    def _heard(self, payload: str) -> None:
+        if payload in ("", str(self._gateway_id)):
+            self._collect_wake.set()
+
+    async def _collect(self, link: Link) -> bool:
+        async with self._collecting:
+            collected = await store.collect_outcomes(await link.get(), self._gateway_id)
+            if self._generation not in (None, collected.generation):
+                log.warning("inbox_emptied", parts=len(self._waiting))
+                self._be_uncertain()
+            self._generation = collected.generation
+            self._settle_all(collected)
+        return bool(collected.outcomes)
+
+    def _be_uncertain(self) -> None:
+        self._uncertain = True
+        self._stage_wake.set()
+
+    def _settle_all(self, collected: store.Collected) -> None:
+        for outcome, part_ids in collected.outcomes:
+            for part_id in part_ids:
+                part = self._waiting.get(part_id)
+                if part is None:
+                    continue
+                if outcome == "gone":
+                    self._gone.append(part)
+                    self._stage_wake.set()
+                else:
+                    self._settle(part, outcome)
+
+    def _settle(self, part: Part, outcome: store.Outcome) -> None:
+        batch = part.batch
+        del self._waiting[part.part_id]
+        refusal = _REFUSALS.get(outcome)
+        if refusal is not None:
+            self._fail(batch, refusal)
+            return
+        if outcome == "conflict":
+            batch.conflicts.add(part.reader_ip)
+        batch.open_parts -= 1
+        if batch.open_parts == 0 and not batch.outcome.done():
+            batch.outcome.set_result(batch.conflicts)
+            self._hold(-batch.size)
+
+    def _fail(self, batch: Batch, refusal: ProtocolError) -> None:
+        for part in batch.parts:
+            self._waiting.pop(part.part_id, None)
+        if not batch.outcome.done():
+            batch.outcome.set_exception(refusal)
+            # The session may have ended before it asked: then nobody wants to know.
+            batch.outcome.exception()
+            self._hold(-batch.size)
+
+    def _hold(self, size: int) -> None:
+        self._unacked_bytes += size
+        metrics.UNACKED_BYTES.set(self._unacked_bytes)
+        if not self.full and self._unacked_bytes > self._limit_bytes:
+            self.full = True
+            log.warning("back_pressure", unacked_bytes=self._unacked_bytes)
+            self._on_full()
+        elif self.full and self._unacked_bytes <= self._limit_bytes // 2:
+            self.full = False
+            log.info("back_pressure_over", unacked_bytes=self._unacked_bytes)
+            self._on_room()

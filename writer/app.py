@@ -1,0 +1,17 @@
+"""Puts the writer together: the drain and the inbox's upkeep, on connections of their own.
+
+bell ─▶ Drain: lock streams ─▶ drain (one statement) ─▶ commit ─▶ bells
+"""
+
+from shared.process import Process
+from shared.settings import Settings
+from writer.drain import Drain
+from writer.upkeep import Upkeep
+
+__all__ = ["main"]
+
+
+async def main(settings: Settings) -> None:
+    """Run a writer until a signal comes."""
+    process = Process("writer", settings, pool_size=1)
+    await process.run(tasks={"drain": Drain(process).run, "upkeep": Upkeep(process).run})

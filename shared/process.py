@@ -47,7 +47,7 @@ class Process:
         pool_size: int = 4,
         vitals: Callable[[], Vitals] = Vitals,
         on_return: Callable[[], None] = lambda: None,
-        **pool_settings: str,
+        pool_settings: Mapping[str, str] = {},
     ) -> None:
         self.role = role
         self.settings = settings

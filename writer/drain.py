@@ -16,7 +16,7 @@ from time import monotonic, perf_counter
 from uuid import UUID
 
 from shared.channels import INBOX, OUTCOMES, POSITIONS
-from shared.database import Connection, Link
+from shared.database import STEADY_PLANS, Connection, Link, transaction
 from shared.errors import DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
 from shared.metrics import POLLS_FOUND_WORK
@@ -49,7 +49,10 @@ class Drain:
         self._wake = process.stop.waker()
         self._resting: dict[UUID, float] = {}
         self._link = Link(
-            process.settings.database_url, name="rt-server writer drain", **store.SERVER_SETTINGS
+            process.settings.database_url,
+            name="rt-server writer drain",
+            lock_timeout=store.LOCK_TIMEOUT,
+            **STEADY_PLANS,
         )
         process.listener.on(INBOX, lambda _: self._wake.set())
 
@@ -88,7 +91,7 @@ class Drain:
         began = perf_counter()
         streams: list[UUID] = []
         try:
-            async with connection.transaction():
+            async with transaction(connection):
                 streams = await store.lock_streams(connection, but=self._rested(), limit=MAX_STREAMS)
                 if not streams:
                     return False
@@ -127,7 +130,7 @@ class Drain:
     async def _drain_stream(
         self, connection: Connection, stream_id: UUID, only: store.PartKey | None = None
     ) -> None:
-        async with connection.transaction():
+        async with transaction(connection):
             if not await store.lock_stream(connection, stream_id):
                 return
             drained = await store.drain(connection, [stream_id], max_events=MAX_EVENTS, only=only)

@@ -13,10 +13,11 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.database import Connection
+from shared.database import Connection, transaction
 from shared.errors import DatabaseUnavailable, RtServerError, translated
 
 __all__ = [
+    "LOCK_TIMEOUT",
     "Conflict",
     "Drained",
     "InboxState",
@@ -33,14 +34,7 @@ __all__ = [
     "reject_gone",
 ]
 
-# The plans of our statements must not follow the statistics of tables that are empty now and huge in an hour.
-SERVER_SETTINGS = {
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "lock_timeout": "200ms",
-}
+LOCK_TIMEOUT = "200ms"
 
 
 class RowLocked(RtServerError):
@@ -384,7 +378,7 @@ async def empty_inbox(connection: Connection) -> bool:
     """
     try:
         with translated():
-            async with connection.transaction():
+            async with transaction(connection):
                 await connection.execute("LOCK TABLE inbox, outcomes IN ACCESS EXCLUSIVE MODE")
                 kept = {table: BytesIO() for table in ("inbox", "outcomes")}
                 for table, rows in kept.items():

@@ -1,0 +1,85 @@
+"""Events as they go out: encoded once for the node, joined once for all receivers at the same place.
+
+Pure: no socket, no database.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import orjson
+
+from fanout.store import EventRow
+from shared.messages import StreamRef
+
+__all__ = ["Event", "Sent", "Slice", "batch_prefix", "encode", "slice_of"]
+
+BATCH_SUFFIX = b"]}"
+
+
+class Event(NamedTuple):
+    """An event with its JSON."""
+
+    position: int
+    stream_epoch: int
+    seq: int
+    json: bytes
+
+
+class Sent(NamedTuple):
+    """What a message holds of one epoch: the ack that covers it, and how many events that is."""
+
+    stream_epoch: int
+    last_seq: int
+    event_count: int
+
+
+class Slice(NamedTuple):
+    """Consecutive events of one stream, ready to be put into a message."""
+
+    json: bytes
+    event_count: int
+    sent: tuple[Sent, ...]
+
+
+def encode(ref: StreamRef, rows: Iterable[EventRow]) -> list[Event]:
+    """Return rows of one stream as events; what the device sent comes out again unchanged."""
+    return [
+        Event(
+            row.position,
+            row.stream_epoch,
+            row.seq,
+            orjson.dumps(
+                {
+                    "forwarder_id": ref.forwarder_id,
+                    "reader_ip": ref.reader_ip,
+                    "stream_epoch": row.stream_epoch,
+                    "seq": row.seq,
+                    "reader_timestamp": row.reader_timestamp,
+                    "raw_read_line": row.raw_frame.decode(),
+                    "read_type": row.read_type,
+                }
+            ),
+        )
+        for row in rows
+    ]
+
+
+def slice_of(events: Sequence[Event]) -> Slice:
+    """Join events. Within an epoch the highest seq is what an ack must reach, whatever the order."""
+    last: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    for event in events:
+        last[event.stream_epoch] = max(event.seq, last.get(event.stream_epoch, 0))
+        counts[event.stream_epoch] = counts.get(event.stream_epoch, 0) + 1
+    return Slice(
+        b",".join([event.json for event in events]),
+        len(events),
+        tuple(Sent(epoch, last[epoch], counts[epoch]) for epoch in last),
+    )
+
+
+def batch_prefix(session_id: UUID) -> bytes:
+    """Return what every receiver_event_batch of a session begins with; events and BATCH_SUFFIX follow."""
+    empty = orjson.dumps({"kind": "receiver_event_batch", "session_id": session_id, "events": []})
+    return empty.removesuffix(BATCH_SUFFIX)

@@ -1,0 +1,181 @@
+"""The newest events of each stream that anybody on this node follows, read once and shared by all.
+
+The promise: a receiver that has everything up to position p and asks `after(p)` gets what follows p without a gap,
+or None when p lies before the window, and then reads the database until it is inside again. Positions of a stream
+are handed out in commit order without gaps (architecture.md, promise 3), so the window is all there is between its
+two ends, whatever epochs and sequence numbers its events have. Late events of old epochs need no care of their own.
+
+A tail holds no receiver's state and never waits for one: receivers are woken, and look.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from operator import attrgetter
+from uuid import UUID
+
+from fanout import metrics, store
+from fanout.events import Event, Slice, encode, slice_of
+from shared.channels import POSITIONS, STREAMS
+from shared.database import STEADY_PLANS, Link
+from shared.errors import DatabaseUnavailable
+from shared.log import get_logger
+from shared.messages import StreamRef
+from shared.metrics import POLLS_FOUND_WORK
+from shared.process import Process
+from shared.wake import Wake
+
+__all__ = ["Tail", "Tails"]
+
+# About a minute of a busy reader, 0.5 MB; who is further behind reads pages.
+WINDOW_EVENTS = 2_000
+# One read of the database for one stream; more comes with the next.
+READ_EVENTS = 1_000
+# How soon events are found whose bell was lost.
+POLL_S = 0.5
+# How soon a stream is found that was made or deleted unheard.
+RESOLVE_S = 2.0
+RETRY_S = 0.2
+
+log = get_logger(__name__)
+_position = attrgetter("position")
+
+
+class Tail:
+    """The window of one stream: all events with positions in (start, head]."""
+
+    def __init__(self, ref: StreamRef) -> None:
+        self.ref = ref
+        self.stream_id: UUID | None = None  # None until the stream exists; another one after it was made anew
+        self.start = 0
+        self.head = 0
+        self.followers: set[Wake] = set()
+        self._window: list[Event] = []
+        self._slices: dict[tuple[int, int], Slice] = {}
+
+    def begin(self, stream_id: UUID, head: int) -> None:
+        """Follow the stream from `head` on, with an empty window."""
+        self.stream_id = stream_id
+        self.start = self.head = head
+        self._window, self._slices = [], {}
+        self.wake()
+
+    def extend(self, events: list[Event]) -> None:
+        """Add what follows the head, and let go of what is older than the window."""
+        self._window.extend(events)
+        self.head = events[-1].position
+        surplus = len(self._window) - WINDOW_EVENTS
+        if surplus > 0:
+            self.start = self._window[surplus - 1].position
+            del self._window[:surplus]
+        self._slices.clear()
+        self.wake()
+
+    def after(self, position: int, limit: int) -> tuple[Slice, int] | None:
+        """Return up to `limit` events after `position`, joined, and the position reached; None before the window.
+
+        All receivers at the same place share one slice.
+        """
+        if position < self.start:
+            return None
+        first = bisect_right(self._window, position, key=_position)
+        events = self._window[first : first + limit]
+        if not events:
+            return Slice(b"", 0, ()), position
+        found = self._slices.get((first, limit))
+        if found is None:
+            found = self._slices[first, limit] = slice_of(events)
+        return found, events[-1].position
+
+    def wake(self) -> None:
+        """Let all who follow look."""
+        for follower in self.followers:
+            follower.set()
+
+
+class Tails:
+    """All tails of the node, and the two loops that feed them."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._stop = process.stop
+        self._tails: dict[StreamRef, Tail] = {}
+        self._wake = process.stop.waker()
+        self._resolve_wake = process.stop.waker()
+        self._link = Link(process.settings.database_url, name="rt-server fanout tail", **STEADY_PLANS)
+        process.listener.on(POSITIONS, lambda _: self._wake.set())
+        process.listener.on(STREAMS, lambda _: self._resolve_wake.set())
+
+    def follow(self, ref: StreamRef, follower: Wake) -> Tail:
+        """Return the stream's tail, and wake `follower` whenever it moves. The stream need not exist yet."""
+        tail = self._tails.get(ref)
+        if tail is None:
+            tail = self._tails[ref] = Tail(ref)
+            metrics.TAILS.set(len(self._tails))
+            self._resolve_wake.set()
+        tail.followers.add(follower)
+        return tail
+
+    def leave(self, refs: Iterable[StreamRef], follower: Wake) -> None:
+        """Wake `follower` no more; a tail that nobody follows is given up."""
+        for ref in refs:
+            tail = self._tails.get(ref)
+            if tail is not None:
+                tail.followers.discard(follower)
+                if not tail.followers:
+                    del self._tails[ref]
+        metrics.TAILS.set(len(self._tails))
+
+    async def run_tailing(self) -> None:
+        """Read what is new of all streams, on every bell, until the process stops."""
+        while not self._stop.asked:
+            woken = await self._wake.wait(at_most_s=POLL_S)
+            try:
+                found = await self._read()
+            except DatabaseUnavailable as error:
+                log.warning("tail_interrupted", error=str(error))
+                self._link.drop()
+                await self._stop.sleep(RETRY_S)
+                self._wake.set()
+                continue
+            if found and not woken:
+                POLLS_FOUND_WORK.labels(POSITIONS).inc()
+        self._link.drop()
+
+    async def _read(self) -> bool:
+        """Read until nothing is new; true when something was."""
+        found = False
+        while True:
+            tails = {tail.stream_id: tail for tail in self._tails.values() if tail.stream_id is not None}
+            if not tails:
+                return found
+            news = await store.read_tails(
+                await self._link.get(), {id_: tail.head for id_, tail in tails.items()}, limit=READ_EVENTS
+            )
+            for stream_id, rows in news.items():
+                tail = tails[stream_id]
+                if tail.stream_id == stream_id and tail.head < rows[0].position:
+                    tail.extend(encode(tail.ref, rows))
+                    metrics.TAILED.inc(len(rows))
+            found = found or bool(news)
+            if not any(len(rows) == READ_EVENTS for rows in news.values()):
+                return found
+
+    async def run_resolving(self) -> None:
+        """Find out which stream each name stands for, again and again: streams come, and administrators delete."""
+        while not self._stop.asked:
+            await self._resolve_wake.wait(at_most_s=RESOLVE_S)
+            try:
+                await self._resolve()
+            except DatabaseUnavailable as error:
+                log.debug("resolving_interrupted", error=str(error))
+                await self._stop.sleep(RETRY_S)
+
+    async def _resolve(self) -> None:
+        tails = dict(self._tails)
+        if not tails:
+            return
+        known = await store.resolve_streams(self._process.pool, list(tails))
+        for ref, resolved in known.items():
+            if tails[ref].stream_id != resolved.stream_id:
+                tails[ref].begin(resolved.stream_id, resolved.last_position)
+        self._wake.set()

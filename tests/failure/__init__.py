@@ -1,0 +1,1 @@
+"""Faults, one file each: the list of files is the list of faults."""

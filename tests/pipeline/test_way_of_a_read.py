@@ -1,0 +1,38 @@
+"""A read's way from a forwarder's socket to a receiver's."""
+
+import asyncio
+
+import asyncpg
+
+from deploy.devices.forwarder import Forwarder
+from deploy.devices.receiver import Receiver
+from tests.rooms import make_token, rooms
+
+READER = "10.0.0.1:10000"
+
+
+async def test_reads_reach_the_receiver_in_order_and_the_table_once(
+    database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    token = await make_token(database, "forwarder", "start-line")
+    receiver_token = await make_token(database, "receiver", "tent")
+    async with rooms(database_url) as running:
+        forwarder = Forwarder(
+            url=running.gateways[0].url, token=token, device_id="start-line", readers=[READER], backoff_s=(0.05, 0.5)
+        )
+        receiver = Receiver(
+            url=running.fanouts[0].url, token=receiver_token, streams=[("start-line", READER)]
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(forwarder.run())
+            tasks.create_task(receiver.run())
+            for number in range(500):
+                forwarder.record(READER, f"line {number}")
+            async with asyncio.timeout(20):
+                await forwarder.drained()
+                await receiver.wait_for(500)
+            await forwarder.stop()
+            await receiver.stop()
+    assert receiver.events["start-line", READER, 1] == [(n + 1, f"line {n}") for n in range(500)]
+    rows = await database.fetch("SELECT seq, position, raw_frame FROM events ORDER BY position")
+    assert [tuple(row) for row in rows] == [(n + 1, n + 1, f"line {n}".encode()) for n in range(500)]

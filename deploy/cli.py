@@ -1,18 +1,36 @@
-"""The `rt-server` command: one group over the roles and what puts them together."""
+"""The `rt-server` command: one group over the roles and what puts them together.
+
+The heavy parts are imported by the command that needs them: a role starts without the local stack's packages.
+"""
 
 import asyncio
 import sys
-
-import click
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
 
 import api.__main__
+import click
+
 import fanout.__main__
 import gateway.__main__
 import writer.__main__
-from shared.errors import RtServerError
-from shared.migrate import migrate
+from shared import log as logs
+from shared.errors import RtServerError, SettingsError
+from shared.migrate import migrate as apply_migrations
+from shared.settings import Settings
 
 __all__ = ["main"]
+
+T = TypeVar("T")
+
+database_url_option = click.option(
+    "--database-url", envvar="DATABASE_URL", show_envvar=True, help="the Postgres that holds everything"
+)
+api_token_option = click.option(
+    "--api-token", envvar="API_TOKEN", show_envvar=True, help="the server's API token, where it has one"
+)
+count = click.IntRange(min=1, max=64)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -23,3 +41,170 @@ def main() -> None:
 
 for room in (gateway, writer, fanout, api):
     main.add_command(room.__main__.command)
+
+
+@main.command()
+@database_url_option
+def migrate(database_url: str | None) -> None:
+    """Bring the database's schema up to date. Every role does the same at its start."""
+    url = _required("migrate", database_url)
+    logs.configure(level="warn", form="console")
+    applied = _run("migrate", apply_migrations(url))
+    for name in applied:
+        click.echo(f"applied {name}")
+    if not applied:
+        click.echo("the schema is up to date")
+
+
+@main.command()
+@click.option("--demo", is_flag=True, envvar="DEMO", show_envvar=True, help="hold a simulated race, too")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="DATA_DIR",
+    show_envvar=True,
+    help="where the data lies  [default: the platform's data directory]",
+)
+@click.option(
+    "--bind",
+    default="127.0.0.1:8080",
+    show_default=True,
+    envvar="FRONT_DOOR_ADDR",
+    show_envvar=True,
+    help="host:port of the front door",
+)
+@click.option("--gateway", type=count, default=1, envvar="GATEWAY_COUNT", show_envvar=True, help="gateways")
+@click.option("--writer", type=count, default=1, envvar="WRITER_COUNT", show_envvar=True, help="writers")
+@click.option("--fanout", type=count, default=1, envvar="FANOUT_COUNT", show_envvar=True, help="fanouts")
+@click.option("--api", type=count, default=1, envvar="API_COUNT", show_envvar=True, help="api processes")
+@database_url_option
+@api_token_option
+def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, **counted: Any) -> None:
+    """Run the whole stack here, in the foreground. Without --database-url over an embedded Postgres."""
+    from rich.console import Console
+
+    from deploy.demo.run import DemoOptions, run_demo
+    from deploy.stack.supervisor import Stack
+    from deploy.stack.up import UpOptions, run_up
+
+    environment = {"API_TOKEN": api_token} if api_token else {}
+    options = UpOptions(bind=bind, environment=environment, **counted)
+    if data_dir is not None:
+        options = UpOptions(bind=bind, environment=environment, data_dir=data_dir, **counted)
+    console = Console(soft_wrap=True)
+
+    async def race(stack: Stack) -> None:
+        state_dir = options.data_dir / "demo"
+        await run_demo(
+            DemoOptions(url=stack.url, api_token=api_token, seconds=None, state_dir=state_dir),
+            console=console,
+        )
+
+    sys.exit(asyncio.run(run_up(options, while_running=race if demo else None, console=console)))
+
+
+@main.group()
+def token() -> None:
+    """Make tokens for devices."""
+
+
+@token.command()
+@click.option(
+    "--type",
+    "device_type",
+    type=click.Choice(["forwarder", "receiver"]),
+    required=True,
+    envvar="DEVICE_TYPE",
+    show_envvar=True,
+    help="what the device is",
+)
+@click.option(
+    "--id", "device_id", required=True, envvar="DEVICE_ID", show_envvar=True, help="the device's id"
+)
+@database_url_option
+def create(device_type: str, device_id: str, database_url: str | None) -> None:
+    """Make a token and print it, this once: we keep only its hash."""
+    from deploy.token import create_token
+
+    click.echo(_run("token", create_token(_required("token", database_url), device_type, device_id)))
+
+
+@main.command()
+@click.option(
+    "--url",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    envvar="SERVER_URL",
+    show_envvar=True,
+    help="the server's base URL",
+)
+@api_token_option
+@click.option(
+    "--forwarders", type=count, default=3, show_default=True, envvar="DEMO_FORWARDERS", show_envvar=True
+)
+@click.option(
+    "--readers",
+    type=count,
+    default=2,
+    show_default=True,
+    envvar="DEMO_READERS",
+    show_envvar=True,
+    help="each",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 10_000),
+    default=60.0,
+    show_default=True,
+    envvar="DEMO_RATE",
+    show_envvar=True,
+    help="reads per second of all",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 86_400),
+    default=20.0,
+    show_default=True,
+    envvar="DEMO_SECONDS",
+    show_envvar=True,
+    help="length of the race",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    envvar="DEMO_SEED",
+    show_envvar=True,
+    help="same seed, same race",
+)
+def demo(**given: Any) -> None:
+    """Hold a simulated race against a running server and tell whether it kept every promise."""
+    from rich.console import Console
+
+    from deploy.demo.run import DemoOptions, run_demo
+
+    held = asyncio.run(run_demo(DemoOptions(**given), console=Console(soft_wrap=True)))
+    sys.exit(0 if held else 1)
+
+
+def _required(command: str, database_url: str | None) -> str:
+    """Check the one setting that the small commands share, as the roles do."""
+    spec = Settings.specs()["database_url"]
+    try:
+        if database_url is None:
+            raise SettingsError([f"{spec.variable} is not set: {spec.help}"])
+        url: str = spec.parse(database_url)
+    except (SettingsError, ValueError) as error:
+        text = str(error) if isinstance(error, SettingsError) else f"{spec.variable} is wrong: it {error}"
+        click.echo(f"rt-server {command}: {text}", err=True)
+        sys.exit(2)
+    return url
+
+
+def _run(command: str, act: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(act)
+    except RtServerError as error:
+        click.echo(f"rt-server {command}: {error}", err=True)
+        sys.exit(1)

@@ -69,7 +69,9 @@ class Bell:
             try:
                 await self._ring_pending()
             except DatabaseUnavailable as error:
-                self._connection = None
+                if self._connection is not None:
+                    self._connection.terminate()
+                    self._connection = None
                 log.warning("bell_lost", error=str(error))
                 if self._stop.asked:
                     return

@@ -63,6 +63,7 @@ _PASSING = (
     asyncpg.ReadOnlySQLTransactionError,  # the primary has become a standby
     asyncpg.InvalidAuthorizationSpecificationError,  # a password that is being rotated
     asyncpg.InterfaceError,  # the connection or the pool was closed under us
+    asyncpg.InternalClientError,  # the same, where the server's last word met our next one
     OSError,
     TimeoutError,
 )

@@ -99,7 +99,9 @@ class Process:
         """Return the sum of a metric over its labels."""
         async with aiohttp.ClientSession() as http, http.get(f"{self.url}/metrics") as answer:
             lines = (await answer.text()).splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+        return sum(
+            float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name
+        )
 
 
 @dataclass
@@ -139,9 +141,7 @@ async def rooms(
                 await process.ended()
 
 
-async def make_token(
-    database: "asyncpg.Connection[asyncpg.Record]", device_type: str, device_id: str
-) -> str:
+async def make_token(database: "asyncpg.Connection[asyncpg.Record]", device_type: str, device_id: str) -> str:
     """Make a token as the api does, and return it."""
     token = secrets.token_urlsafe(32)
     await database.execute(

@@ -4,21 +4,25 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 _POLL_S = 0.02
 
 
+@overload
+async def wait_until(check: Callable[[], Awaitable[T]], *, deadline_s: float = ..., what: str = ...) -> T: ...
+@overload
+async def wait_until(check: Callable[[], T], *, deadline_s: float = ..., what: str = ...) -> T: ...
 async def wait_until(
-    check: Callable[[], T | Awaitable[T]], *, deadline_s: float = 10.0, what: str = "the condition"
-) -> T:
+    check: Callable[[], Any], *, deadline_s: float = 10.0, what: str = "the condition"
+) -> Any:
     """Return the first truthy value of `check`, looking every 20 ms; AssertionError after `deadline_s`."""
     ends_at = time.monotonic() + deadline_s
     while True:
         found = check()
-        value: T = await found if inspect.isawaitable(found) else found
+        value = await found if inspect.isawaitable(found) else found
         if value:
             return value
         if time.monotonic() > ends_at:

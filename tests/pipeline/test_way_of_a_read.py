@@ -18,7 +18,11 @@ async def test_reads_reach_the_receiver_in_order_and_the_table_once(
     receiver_token = await make_token(database, "receiver", "tent")
     async with rooms(database_url) as running:
         forwarder = Forwarder(
-            url=running.gateways[0].url, token=token, device_id="start-line", readers=[READER], backoff_s=(0.05, 0.5)
+            url=running.gateways[0].url,
+            token=token,
+            device_id="start-line",
+            readers=[READER],
+            backoff_s=(0.05, 0.5),
         )
         receiver = Receiver(
             url=running.fanouts[0].url, token=receiver_token, streams=[("start-line", READER)]

@@ -1,0 +1,1 @@
+"""The hallway, part by part."""

@@ -1,0 +1,70 @@
+"""Migrations: once, together, and never backwards."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from shared.errors import DatabaseUnavailable, SchemaError
+from shared.migrate import available, migrate
+from tests.rooms import free_port
+from tests.waiting import wait_until
+
+_NAME = "rt-server migrate"
+_HANGS = (
+    f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{_NAME}' AND wait_event_type = 'Lock'"
+)
+
+
+async def test_twenty_processes_that_start_at_once_apply_each_migration_once(empty_database_url: str) -> None:
+    applied = await asyncio.gather(*(migrate(empty_database_url) for _ in range(20)))
+    assert sorted(name for names in applied for name in names) == [each.name for each in available()]
+
+
+async def test_a_second_run_applies_nothing(database_url: str) -> None:
+    assert await migrate(database_url) == []
+
+
+async def test_a_database_newer_than_the_code_is_refused(
+    database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await database.execute("INSERT INTO schema_migrations VALUES (999, '0999_next_year.sql', 'x')")
+    with pytest.raises(SchemaError, match="use a newer rt-server"):
+        await migrate(database_url)
+
+
+async def test_a_migration_that_was_edited_after_it_was_applied_is_refused(
+    database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await database.execute("UPDATE schema_migrations SET checksum = 'other' WHERE version = 1")
+    with pytest.raises(SchemaError, match="other contents"):
+        await migrate(database_url)
+
+
+async def test_a_database_that_cannot_be_reached_is_told_without_its_password() -> None:
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await migrate(f"postgresql://user:secret@127.0.0.1:{free_port()}/rt")
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_migration_killed_in_the_middle_leaves_nothing_behind(empty_database_url: str) -> None:
+    """Its lock and its transaction end with its connection: the next process applies all of it."""
+    blocker = await asyncpg.connect(empty_database_url)
+    watcher = await asyncpg.connect(empty_database_url)
+    # The migration gets its lock and hangs at the first name that it wants to make.
+    await blocker.execute("BEGIN; CREATE TABLE device_tokens (x int)")
+    killed = asyncio.create_task(migrate(empty_database_url))
+    await wait_until(lambda: watcher.fetchval(_HANGS), what="the migration to hang")
+    await watcher.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", _NAME
+    )
+    with pytest.raises(DatabaseUnavailable):
+        await killed
+    await blocker.execute("ROLLBACK")
+    await blocker.close()
+    await watcher.close()
+    assert await migrate(empty_database_url) == [each.name for each in available()]
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [each.version for each in available()] == list(range(1, len(available()) + 1))

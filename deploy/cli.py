@@ -37,6 +37,7 @@ count = click.IntRange(min=1, max=64)
 @click.version_option(package_name="rt-server")
 def main() -> None:
     """Take chip reads in from forwarders, store each exactly once, stream them to receivers."""
+    logs.configure(level="warn", form="console")  # what a role is told comes later and counts
 
 
 for room in (gateway, writer, fanout, api):
@@ -48,7 +49,6 @@ for room in (gateway, writer, fanout, api):
 def migrate(database_url: str | None) -> None:
     """Bring the database's schema up to date. Every role does the same at its start."""
     url = _required("migrate", database_url)
-    logs.configure(level="warn", form="console")
     applied = _run("migrate", apply_migrations(url))
     for name in applied:
         click.echo(f"applied {name}")
@@ -149,7 +149,7 @@ def create(device_type: str, device_id: str, database_url: str | None) -> None:
     show_default=True,
     envvar="DEMO_READERS",
     show_envvar=True,
-    help="each",
+    help="readers of each",
 )
 @click.option(
     "--rate",

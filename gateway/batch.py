@@ -4,12 +4,13 @@ Pure: no socket, no database, no clock.
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from shared.ipico import annotate
-from shared.messages import AckEntry, ForwarderEventBatch, ReadEvent
+from shared.messages import AckEntry, ReadEvent
 
 __all__ = ["Batch", "Part", "split"]
 
@@ -52,7 +53,7 @@ class Batch:
 
     streams: the session's stream ids by reader_ip. size: bytes as received. outcome ends when every part is
     stored, with the readers that had conflicts; or with the ProtocolError that the session is owed instead of
-    an ack.
+    an ack. parts: by reader and epoch, in the order in which these first appear.
     """
 
     forwarder_id: str
@@ -64,14 +65,14 @@ class Batch:
     received_at: datetime
     size: int
     outcome: asyncio.Future[set[str]]
-    parts: list[Part] = field(default_factory=list)
+    parts: dict[tuple[str, int], Part] = field(default_factory=dict)
     open_parts: int = 0
     conflicts: set[str] = field(default_factory=set)
 
     @property
     def event_count(self) -> int:
         """How many events it holds, retransmits included."""
-        return sum(len(part.seqs) for part in self.parts)
+        return sum(len(part.seqs) for part in self.parts.values())
 
     def ack(self) -> list[AckEntry]:
         """Return the entries of the ack, one for each reader: its lowest epoch only.
@@ -80,7 +81,7 @@ class Batch:
         abandon what is unacked of the lower. The rest comes again as retransmits (protocol.md, section 4).
         """
         lowest: dict[str, Part] = {}
-        for part in self.parts:
+        for part in self.parts.values():
             known = lowest.get(part.reader_ip)
             if known is None or part.stream_epoch < known.stream_epoch:
                 lowest[part.reader_ip] = part
@@ -90,17 +91,14 @@ class Batch:
         ]
 
 
-def split(batch: Batch, message: ForwarderEventBatch) -> None:
-    """Fill the batch's parts from the message, in the order in which readers and epochs first appear.
+def split(batch: Batch, events: Iterable[ReadEvent]) -> None:
+    """Add events to the batch's parts, in their order; may be called again with more.
 
-    The batch must know the stream of every reader of the message.
+    The batch must know the stream of every reader named.
     """
-    parts: dict[tuple[str, int], Part] = {}
-    for event in message.events:
+    for event in events:
         key = (event.reader_ip, event.stream_epoch)
-        part = parts.get(key)
+        part = batch.parts.get(key)
         if part is None:
-            part = parts[key] = Part(batch, *key, batch.streams[event.reader_ip])
+            part = batch.parts[key] = Part(batch, *key, batch.streams[event.reader_ip])
         part.append(event)
-    batch.parts = list(parts.values())
-    batch.open_parts = len(batch.parts)

@@ -7,7 +7,6 @@ __all__ = [
     "ACK_SECONDS",
     "CONFLICTS",
     "EVENTS_IN",
-    "REFUSED_UPGRADES",
     "STAGED_AGAIN",
     "UNACKED_BYTES",
 ]
@@ -18,4 +17,3 @@ ACK_SECONDS = histogram("ack_seconds", "from a batch's arrival to its ack")
 CONFLICTS = counter("conflicting_batches", "batches with events under a taken identity")
 STAGED_AGAIN = counter("parts_staged_again", "parts staged anew after a lost connection or an emptied inbox")
 UNACKED_BYTES = gauge("unacked_bytes", "batches held until they are acked, bytes as received")
-REFUSED_UPGRADES = counter("refused_upgrades", "connections answered 503")

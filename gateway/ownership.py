@@ -44,6 +44,7 @@ class Ownership:
         self._process = process
         self._gateway_id: UUID = process.presence.process_id
         self._held: dict[UUID, Peer] = {}
+        self._claiming: dict[UUID, Peer] = {}
         self._probing: dict[UUID, asyncio.Task[None]] = {}
         self._knocking: dict[str, set[Wake]] = {}
         self._wake = process.stop.waker()
@@ -58,13 +59,15 @@ class Ownership:
         forwarder_id = identity.device_id
         knock = Wake()
         self._knocking.setdefault(forwarder_id, set()).add(knock)
+        self._claiming[peer.session_id] = peer
         try:
             fence = await self._claim_waiting(peer, identity, display_name, knock)
+            self._held[peer.session_id] = peer
         finally:
+            del self._claiming[peer.session_id]
             self._knocking[forwarder_id].discard(knock)
             if not self._knocking[forwarder_id]:
                 del self._knocking[forwarder_id]
-        self._held[peer.session_id] = peer
         return fence
 
     async def _claim_waiting(
@@ -145,7 +148,8 @@ class Ownership:
 
     async def _answer(self, probe: store.Probe) -> None:
         try:
-            peer = self._held.get(probe.session_id)
+            # It may be asked about before we know ourselves that its claim went through.
+            peer = self._held.get(probe.session_id) or self._claiming.get(probe.session_id)
             if peer is not None and await peer.answers(PROBE_S):
                 await store.answer_probe(self._process.pool, *probe)
             else:

@@ -17,7 +17,7 @@ from gateway.batch import Batch, split
 from gateway.ownership import Ownership
 from gateway.staging import Staging
 from shared.channels import STREAMS
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
 from shared.messages import (
     ForwarderEventBatch,
@@ -36,6 +36,10 @@ __all__ = ["Session"]
 # Field forwarders wait for each ack; newer ones may have a few batches under way.
 MAX_OWED = 8
 RETRY_S = 0.5
+# 10,000 events take some 60 ms: others are heard in between.
+SPLIT_AT_ONCE = 500
+# How long a device waits to hear that we cannot store its batch: it comes back with the same one at once.
+REFUSE_AFTER_S = 5.0
 
 T = TypeVar("T")
 
@@ -78,19 +82,20 @@ class Session:
                     tasks.create_task(self._acknowledge(), name="acks"),
                     tasks.create_task(self._peer.stay_alive(self._forwarder_id), name="alive"),
                 ]
-                await self._hear()
+                await self._hear(identity)
                 for task in side:
                     task.cancel()
         finally:
             log.info("forwarder_gone", forwarder_id=self._forwarder_id, session_id=str(self._peer.session_id))
             await self._ownership.release(self._peer, self._forwarder_id)
 
-    async def _hear(self) -> None:
+    async def _hear(self, identity: Identity) -> None:
         while (message := await self._peer.receive()) is not None:
             decoded = decode_forwarder(message)
             if isinstance(decoded, ForwarderEventBatch):
                 await self._take(decoded, len(message))
             elif isinstance(decoded, ForwarderHello):
+                check_id(decoded.forwarder_id, identity)
                 await self._patiently(lambda hello=decoded: self._welcome(hello))  # type: ignore[misc]
             elif not count_unknown(decoded):
                 log.info("answer_without_a_question", forwarder_id=self._forwarder_id)
@@ -128,7 +133,9 @@ class Session:
             outcome=asyncio.get_running_loop().create_future(),
         )
         since = perf_counter()
-        split(batch, message)
+        for start in range(0, len(message.events), SPLIT_AT_ONCE):
+            split(batch, message.events[start : start + SPLIT_AT_ONCE])
+            await asyncio.sleep(0)
         metrics.EVENTS_IN.inc(len(message.events))
         self._staging.submit(batch)
         await self._owed.put(_Owed(batch, since))
@@ -137,7 +144,7 @@ class Session:
         """Ack batch after batch in the order in which they came, each once it is stored."""
         while True:
             batch, since = await self._owed.get()
-            conflicts = await batch.outcome
+            conflicts = await self._outcome(batch)
             await self._peer.send(encode_forwarder_ack(self._peer.session_id, batch.ack()))
             metrics.ACKED.inc(batch.event_count)
             metrics.ACK_SECONDS.observe(perf_counter() - since)
@@ -145,6 +152,14 @@ class Session:
                 metrics.CONFLICTS.inc()
             for reader_ip in conflicts - self._reset:
                 await self._patiently(lambda reader_ip=reader_ip: self._reset_epoch(reader_ip))  # type: ignore[misc]
+
+    async def _outcome(self, batch: Batch) -> set[str]:
+        try:
+            return await batch.outcome
+        except ProtocolError as refusal:
+            if refusal.code == "INTERNAL_ERROR":
+                await asyncio.sleep(REFUSE_AFTER_S)
+            raise
 
     async def _reset_epoch(self, reader_ip: str) -> None:
         """Command a reader that numbers from 1 again to a fresh epoch, once in a session."""

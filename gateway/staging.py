@@ -33,13 +33,16 @@ __all__ = ["Staging"]
 
 # One COPY takes what has gathered while the last was under way, up to this much.
 COPY_BYTES = 8 * 1024 * 1024
-# How soon outcomes are found whose bell was lost, and a changed generation is noticed.
+# How soon outcomes are found whose bell was lost, and a changed generation is noticed; and how soon they are
+# found where no bell is ever heard.
 POLL_S = 1.0
+DEAF_POLL_S = 0.1
 RETRY_S = 0.2
 
+# What a session is told instead of an ack: code and text.
 _REFUSALS = {
-    "fenced": ProtocolError("another session has this device now", code="SESSION_EXPIRED"),
-    "poisoned": ProtocolError("the batch could not be stored", code="INTERNAL_ERROR"),
+    "fenced": ("SESSION_EXPIRED", "another session has this device now"),
+    "poisoned": ("INTERNAL_ERROR", "the batch could not be stored"),
 }
 
 log = get_logger(__name__)
@@ -78,7 +81,8 @@ class Staging:
         if not batch.parts:
             batch.outcome.set_result(set())
             return
-        for part in batch.parts:
+        batch.open_parts = len(batch.parts)
+        for part in batch.parts.values():
             part.part_id = next(self._part_ids)
             self._waiting[part.part_id] = part
             self._unstaged.append(part)
@@ -100,9 +104,8 @@ class Staging:
             try:
                 await self._stage_next()
             except (DatabaseUnavailable, store.AlreadyStaged) as error:
-                log.warning("staging_interrupted", error=str(error), parts=len(self._waiting))
                 self._stage_link.drop()
-                self._uncertain = True
+                self._doubt("staging_interrupted", error=str(error))
                 await self._stop.sleep(RETRY_S)
         self._stage_link.drop()
 
@@ -132,6 +135,8 @@ class Staging:
     async def _stage_singly(self, parts: list[Part], error: DatabaseRefused) -> None:
         """One of the parts is at fault: find it, so that its session alone pays for it."""
         for part in parts:
+            if part.part_id not in self._waiting:
+                continue  # its batch has just failed
             try:
                 await store.stage(await self._stage_link.get(), self._gateway_id, [part])
             except DatabaseRefused:
@@ -142,26 +147,30 @@ class Staging:
         """Find out which parts were lost on the way and stage them again.
 
         The inbox is looked at first, then the outcomes: a part that is in neither was never staged, or was
-        lost with the inbox or with a collection that never arrived.
+        lost with the inbox or with a collection that never arrived. An inbox that was emptied between the two
+        looks must be looked at again.
         """
         connection = await self._stage_link.get()
         async with self._collecting:
-            self._uncertain = False
             staged = await store.staged_parts(connection, self._gateway_id)
             collected = await store.collect_outcomes(connection, self._gateway_id)
+            self._uncertain = collected.generation != staged.generation
             self._generation = collected.generation
             self._settle_all(collected)
-            gone = {part.part_id for part in self._gone}
-            lost = [each for id_, each in self._waiting.items() if id_ not in staged and id_ not in gone]
+            found = staged.part_ids | {part.part_id for part in self._gone}
+            lost = [part for part_id, part in self._waiting.items() if part_id not in found]
         self._unstaged = deque(lost)
         metrics.STAGED_AGAIN.inc(len(lost))
-        log.info("staging_recovered", staged=len(staged), again=len(lost))
+        log.info("staging_recovered", staged=len(staged.part_ids), again=len(lost))
 
     async def _revive_gone(self) -> None:
         """Make the streams anew that were deleted under their parts, and stage those again."""
         while self._gone:
             part = self._gone[0]
             batch = part.batch
+            if part.part_id not in self._waiting:
+                self._gone.pop(0)
+                continue
             streams = await store.register_streams(
                 self._process.pool, batch.forwarder_id, [part.reader_ip], batch.display_name
             )
@@ -173,14 +182,14 @@ class Staging:
 
     async def run_collecting(self) -> None:
         """Collect outcomes until the process stops."""
+        poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
         while not self._stop.asked:
-            woken = await self._collect_wake.wait(at_most_s=POLL_S if self._waiting else 60)
+            woken = await self._collect_wake.wait(at_most_s=poll_s)
             try:
                 found = await self._collect(self._collect_link)
             except DatabaseUnavailable as error:
-                log.warning("collecting_interrupted", error=str(error))
                 self._collect_link.drop()
-                self._be_uncertain()
+                self._doubt("collecting_interrupted", error=str(error))
                 await self._stop.sleep(RETRY_S)
                 self._collect_wake.set()
                 continue
@@ -196,13 +205,15 @@ class Staging:
         async with self._collecting:
             collected = await store.collect_outcomes(await link.get(), self._gateway_id)
             if self._generation not in (None, collected.generation):
-                log.warning("inbox_emptied", parts=len(self._waiting))
-                self._be_uncertain()
+                self._doubt("inbox_emptied")
             self._generation = collected.generation
             self._settle_all(collected)
         return bool(collected.outcomes)
 
-    def _be_uncertain(self) -> None:
+    def _doubt(self, reason: str, **fields: str) -> None:
+        """Have the staging task find out which parts were lost; logged once until it has."""
+        if not self._uncertain:
+            log.warning(reason, parts=len(self._waiting), **fields)
         self._uncertain = True
         self._stage_wake.set()
 
@@ -221,25 +232,27 @@ class Staging:
     def _settle(self, part: Part, outcome: store.Outcome) -> None:
         batch = part.batch
         del self._waiting[part.part_id]
-        refusal = _REFUSALS.get(outcome)
-        if refusal is not None:
-            self._fail(batch, refusal)
+        if outcome in _REFUSALS:
+            self._fail(batch, outcome)
             return
         if outcome == "conflict":
             batch.conflicts.add(part.reader_ip)
         batch.open_parts -= 1
-        if batch.open_parts == 0 and not batch.outcome.done():
-            batch.outcome.set_result(batch.conflicts)
+        if batch.open_parts == 0:
             self._hold(-batch.size)
+            if not batch.outcome.done():
+                batch.outcome.set_result(batch.conflicts)
 
-    def _fail(self, batch: Batch, refusal: ProtocolError) -> None:
-        for part in batch.parts:
+    def _fail(self, batch: Batch, outcome: str) -> None:
+        for part in batch.parts.values():
             self._waiting.pop(part.part_id, None)
+        self._hold(-batch.size)
+        # A session that ended while it waited for the outcome has cancelled it.
         if not batch.outcome.done():
-            batch.outcome.set_exception(refusal)
-            # The session may have ended before it asked: then nobody wants to know.
+            code, text = _REFUSALS[outcome]
+            batch.outcome.set_exception(ProtocolError(text, code=code))
+            # Or it ended before it asked: then nobody wants to know.
             batch.outcome.exception()
-            self._hold(-batch.size)
 
     def _hold(self, size: int) -> None:
         self._unacked_bytes += size

@@ -18,6 +18,7 @@ __all__ = [
     "Collected",
     "Outcome",
     "Probe",
+    "Staged",
     "answer_probe",
     "ask_probe",
     "claim_session",
@@ -74,10 +75,18 @@ async def register_streams(
     pool: Pool, forwarder_id: str, reader_ips: Iterable[str], display_name: str | None
 ) -> dict[str, UUID]:
     """Make the streams that do not exist yet and return the ids of all, by reader_ip."""
-    named = list(reader_ips)
+    named = list(set(reader_ips))
     with translated():
-        await pool.execute(_REGISTER, forwarder_id, named, display_name)
-        rows = await pool.fetch(_STREAMS, forwarder_id, named)
+        found = await _streams(pool, forwarder_id, named)
+        # Not once but until they are there: an administrator may delete them in between.
+        while len(found) < len(named):
+            await pool.execute(_REGISTER, forwarder_id, named, display_name)
+            found = await _streams(pool, forwarder_id, named)
+    return found
+
+
+async def _streams(pool: Pool, forwarder_id: str, reader_ips: list[str]) -> dict[str, UUID]:
+    rows = await pool.fetch(_STREAMS, forwarder_id, reader_ips)
     return {row["reader_ip"]: row["stream_id"] for row in rows}
 
 
@@ -220,7 +229,9 @@ _INBOX_COLUMNS = (
     "read_ats",
     "parse_errors",
 )
-_STAGED = "SELECT part_id FROM inbox WHERE gateway_id = $1"
+_STAGED = """
+SELECT generation, ARRAY(SELECT part_id FROM inbox WHERE gateway_id = $1) AS part_ids FROM inbox_generation
+"""
 
 # Whoever finds the generation missing after a crash makes a new one; all others then see the same.
 _GENERATION = """
@@ -231,6 +242,13 @@ WITH taken AS (DELETE FROM outcomes WHERE gateway_id = $1 RETURNING outcome, par
 SELECT generation, taken.outcome, taken.part_ids
 FROM inbox_generation LEFT JOIN taken ON true
 """
+
+
+class Staged(NamedTuple):
+    """The inbox's generation (None: not known yet) and what lies in it."""
+
+    generation: UUID | None
+    part_ids: set[int]
 
 
 class Collected(NamedTuple):
@@ -252,10 +270,11 @@ async def stage(connection: Connection, gateway_id: UUID, parts: Sequence[Part])
         raise
 
 
-async def staged_parts(connection: Connection, gateway_id: UUID) -> set[int]:
-    """Return the ids of this gateway's parts that still lie in the inbox."""
+async def staged_parts(connection: Connection, gateway_id: UUID) -> Staged:
+    """Return the ids of this gateway's parts that still lie in the inbox, and the generation they are of."""
     with translated():
-        return {row["part_id"] for row in await connection.fetch(_STAGED, gateway_id)}
+        row = await connection.fetchrow(_STAGED, gateway_id)
+    return Staged(row["generation"], set(row["part_ids"])) if row else Staged(None, set())
 
 
 async def collect_outcomes(connection: Connection, gateway_id: UUID) -> Collected:

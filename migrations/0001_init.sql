@@ -277,3 +277,42 @@ CREATE TABLE activity (
     event       text        NOT NULL,
     fields      jsonb       NOT NULL DEFAULT '{}'
 );
+
+
+-- What operators look at ----------------------------------------------------------------------------------
+
+-- How many events of an epoch lie above a sequence number: the numbers above it, less those that are missing.
+-- With more than the 1,000 gaps that are kept, the rest of the missing ones counts as events.
+CREATE FUNCTION events_above(epoch stream_metrics, above bigint) RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN least(epoch.dedup_count, greatest(0, epoch.last_seq - above - (
+    SELECT coalesce(sum(upper(gap) - lower(gap)), 0)
+    FROM unnest(epoch.missing * int8multirange(int8range(least(above, 9223372036854775806), NULL, '()'))) AS gap
+)));
+
+-- Every receiver and stream that a live session subscribes to or a cursor is stored for: the newest epoch with a
+-- cursor (null without any), and how many events of all epochs are not acked. No event is looked at.
+CREATE VIEW receiver_streams AS
+SELECT named.receiver_id, named.stream_id, named.subscribed, standing.stream_epoch, standing.last_seq,
+       coalesce(standing.behind, 0) AS behind, standing.updated_at
+FROM (
+    SELECT receiver_id, stream_id, bool_or(subscribed) AS subscribed
+    FROM (
+        SELECT receiver_id, unnest(stream_ids) AS stream_id, true AS subscribed FROM live_receiver_sessions
+        UNION ALL
+        SELECT receiver_id, stream_id, false FROM receiver_cursors
+    ) AS either
+    GROUP BY receiver_id, stream_id
+) AS named
+JOIN streams USING (stream_id)
+CROSS JOIN LATERAL (
+    SELECT max(cursors.stream_epoch) AS stream_epoch,
+           (array_agg(cursors.last_seq ORDER BY cursors.stream_epoch DESC NULLS LAST))[1] AS last_seq,
+           sum(events_above(epoch, coalesce(cursors.last_seq, 0)))::bigint AS behind,
+           max(cursors.updated_at) AS updated_at
+    FROM stream_metrics AS epoch
+    LEFT JOIN receiver_cursors AS cursors
+        ON cursors.receiver_id = named.receiver_id AND cursors.stream_id = epoch.stream_id
+       AND cursors.stream_epoch = epoch.stream_epoch
+    WHERE epoch.stream_id = named.stream_id
+) AS standing;

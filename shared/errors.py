@@ -60,6 +60,7 @@ _PASSING = (
     asyncpg.OperatorInterventionError,  # class 57: shutdown, crash of another backend, cancelled by timeout
     asyncpg.InsufficientResourcesError,  # class 53: too many connections, disk or memory full
     asyncpg.TransactionRollbackError,  # class 40: deadlock, serialization
+    asyncpg.LockNotAvailableError,  # somebody held a lock for longer than our lock_timeout
     asyncpg.ReadOnlySQLTransactionError,  # the primary has become a standby
     asyncpg.InvalidAuthorizationSpecificationError,  # a password that is being rotated
     asyncpg.InterfaceError,  # the connection or the pool was closed under us

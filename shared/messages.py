@@ -39,6 +39,8 @@ __all__ = [
 _HIGHEST: Final = 2**63 - 1
 # A btree entry holds at most about 2,700 bytes, and the pair of both makes a stream's key.
 _NAME_LENGTH: Final = 255
+# A complaint may quote the message, which may hold nothing but a kind of 16 MiB.
+_COMPLAINT_LENGTH: Final = 200
 # What a hello or a batch may name at the most.
 _LIST_LENGTH: Final = 10_000
 
@@ -234,7 +236,7 @@ def _decode(decoder: msgspec.json.Decoder[M], known: frozenset[Any], message: by
     try:
         return decoder.decode(message)
     except msgspec.ValidationError as error:
-        return _unknown(message, known, str(error))
+        return _unknown(message, known, str(error)[:_COMPLAINT_LENGTH])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ProtocolError(f"not a JSON message: {error}") from None
 

@@ -14,6 +14,7 @@ __all__ = [
     "NOTIFY_QUEUE",
     "POLLS_FOUND_WORK",
     "RECONNECTS",
+    "REFUSED_UPGRADES",
     "UNKNOWN_MESSAGES",
     "counter",
     "gauge",
@@ -47,6 +48,7 @@ RECONNECTS = counter(
     "database_reconnects", "connections to the database that were opened again", "connection"
 )
 CONNECTIONS = gauge("connections", "device sockets open")
+REFUSED_UPGRADES = counter("refused_upgrades", "connections of devices answered 503")
 UNKNOWN_MESSAGES = counter("unknown_messages", "messages of a kind that we do not know, ignored")
 POLLS_FOUND_WORK = counter(
     "polls_found_work", "polls that found what a bell should have announced; near zero is right", "channel"

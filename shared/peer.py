@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar, cast
 from uuid import UUID, uuid4
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from shared.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
@@ -46,12 +46,13 @@ class Peer:
         self.remote = request.remote
         self._request = request
         self._loop = asyncio.get_running_loop()
-        # +1: aiohttp refuses what reaches the limit, we what exceeds it. Pings come to receive(), which
-        # notes when the peer was last heard.
+        # aiohttp closes on who exceeds its limit in the middle of the message, so that most never get to read
+        # why: up to twice our limit we hear the message out. Pings come to receive(), which notes when the
+        # peer was last heard.
         self._socket = web.WebSocketResponse(
             compress=False,
             autoping=False,
-            max_msg_size=MAX_MESSAGE_BYTES + 1,
+            max_msg_size=2 * MAX_MESSAGE_BYTES,
             decode_text=False,
             timeout=CLOSE_WITHIN_S,
             writer_limit=SEND_BUFFER_BYTES,
@@ -59,7 +60,8 @@ class Peer:
         self._heard = asyncio.Event()
         self._heard_at = self._loop.time()
         self._receiving = False
-        self._paused = False
+        self._flowing = asyncio.Event()  # not set: paused
+        self._flowing.set()
 
     @property
     def response(self) -> web.StreamResponse:
@@ -69,7 +71,7 @@ class Peer:
     @property
     def gone(self) -> bool:
         """Whether the socket is closed."""
-        return self._socket.closed
+        return self._socket.closed or self._request.transport is None
 
     async def accept(self) -> None:
         """Finish the upgrade; aiohttp answers 400 to what is none."""
@@ -77,22 +79,37 @@ class Peer:
 
     async def receive(self) -> bytes | None:
         """Return the next text message, or None when the socket has ended. Ignores binary frames."""
-        self._receiving = True
         try:
             while True:
-                message = await self._socket.receive()
-                self._heard_at = self._loop.time()
-                self._heard.set()
+                message = await self._next()
                 if message.type is WSMsgType.TEXT:
-                    return bytes(message.data)
+                    return await self._of_good_size(message.data)
                 if message.type is WSMsgType.PING:
                     await self._send(message.data, WSMsgType.PONG)
                 elif message.type not in (WSMsgType.PONG, WSMsgType.BINARY):
                     return None
         except (PeerGone, ConnectionError):
             return None
+
+    async def _of_good_size(self, message: bytes) -> bytes | None:
+        if len(message) <= MAX_MESSAGE_BYTES:
+            return message
+        await self.close(WSCloseCode.MESSAGE_TOO_BIG, f"a message may have {MAX_MESSAGE_BYTES} bytes")
+        return None
+
+    async def _next(self) -> WSMessage:
+        """Return the next message of any kind; none while paused."""
+        await self._flowing.wait()
+        self._receiving = True
+        try:
+            message = await self._socket.receive()
         finally:
             self._receiving = False
+        self._heard_at = self._loop.time()
+        self._heard.set()
+        if not self._flowing.is_set():
+            self._request.protocol.pause_reading()  # taking a message from aiohttp's queue resumes it
+        return message
 
     async def send(self, message: bytes) -> None:
         """Send a text message, waiting while the peer takes none; PeerGone when it never will."""
@@ -115,6 +132,7 @@ class Peer:
 
     async def close(self, code: int, reason: str) -> None:
         """End with a close frame; after CLOSE_WITHIN_S, by aborting the transport. Never raises."""
+        self.resume()  # to hear the answer to the close frame
         closing = asyncio.ensure_future(
             self._socket.close(code=code, message=reason.encode()[:120], drain=False)
         )
@@ -127,21 +145,22 @@ class Peer:
 
     def pause(self) -> None:
         """Read no more from the socket: what the device sends now waits in its own buffers."""
-        self._paused = True
+        self._flowing.clear()
         self._request.protocol.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
-        self._paused = False
+        self._flowing.set()
         self._request.protocol.resume_reading()
 
     @property
     def _listening(self) -> bool:
         """Whether the peer could be heard if it spoke."""
-        return self._receiving and not self._paused
+        return self._receiving and self._flowing.is_set()
 
     def abort(self) -> None:
         """Drop the connection at once, whatever is under way on it."""
+        self._flowing.set()
         if self._request.transport is not None:
             self._request.transport.abort()
 
@@ -153,12 +172,14 @@ class Peer:
         self._heard.clear()
         if not self._listening:
             return not self.gone
-        await self._ping()
         try:
+            await self._ping()
             async with asyncio.timeout(within_s):
                 await self._heard.wait()
+        except PeerGone:
+            return False
         except TimeoutError:
-            return not self._listening
+            return not (self.gone or self._listening)
         return not self.gone
 
     async def stay_alive(self, device_id: str) -> None:
@@ -170,9 +191,9 @@ class Peer:
         while not self.gone:
             await asyncio.sleep(min(next_heartbeat, next_ping) - self._loop.time())
             now = self._loop.time()
-            if pinged_at is not None and self._heard_at >= pinged_at:
+            if pinged_at is not None and (not self._listening or self._heard_at >= pinged_at):
                 pinged_at = None
-            if pinged_at is not None and self._listening and now - pinged_at >= ANSWER_WITHIN_S:
+            if pinged_at is not None and now - pinged_at >= ANSWER_WITHIN_S:
                 log.info("peer_silent", session_id=str(self.session_id), device_id=device_id)
                 self.abort()
                 return

@@ -191,7 +191,9 @@ def run_role(role: str, settings: Settings, main: Callable[[], Coroutine[Any, An
     except BaseExceptionGroup as group:
         foreseen, rest = group.split(RtServerError)
         if rest is not None:
-            log.critical("died", exc_info=rest)
+            log.error("unforeseen", exc_info=rest)
+            # The last line is what a supervisor shows.
+            log.critical("died", error=repr(_leaf(rest)))
         elif foreseen is not None:
             log.error("cannot_run", error=str(_leaf(foreseen)))
         return 1

@@ -2,13 +2,22 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 from shared.database import Pool
 from shared.errors import translated
 
-__all__ = ["DeviceType", "Identity", "authenticate", "field_forwarder_id", "is_forwarder_id", "token_hash"]
+__all__ = [
+    "DeviceType",
+    "Identity",
+    "authenticate",
+    "field_forwarder_id",
+    "is_forwarder_id",
+    "revoked_among",
+    "token_hash",
+]
 
 DeviceType = Literal["forwarder", "receiver"]
 
@@ -25,6 +34,8 @@ WITH used AS (
 SELECT token_id, device_id FROM device_tokens
 WHERE token_hash = $1 AND revoked_at IS NULL AND device_type = $2
 """
+
+_REVOKED = "SELECT token_id FROM device_tokens WHERE token_id = ANY($1::uuid[]) AND revoked_at IS NOT NULL"
 
 
 class Identity(NamedTuple):
@@ -64,3 +75,9 @@ async def authenticate(pool: Pool, authorization: str | None, device_type: Devic
         return None
     alias = field_forwarder_id(token) if device_type == "forwarder" else "receiver-main"
     return Identity(row["token_id"], row["device_id"], frozenset({"", row["device_id"], alias}))
+
+
+async def revoked_among(pool: Pool, token_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those of the tokens that are revoked; raises DatabaseUnavailable."""
+    with translated():
+        return {row["token_id"] for row in await pool.fetch(_REVOKED, list(token_ids))}

@@ -6,6 +6,7 @@ What holds:
   it has happened or it has not; the parts are still there, or their outcomes are.
 - Bells ring after the commit. A bell that is lost is covered by the poll of whoever waits for it.
 - Nothing is stranded: streams that another writer held are looked at again until the inbox is empty.
+- A writer that is stopped in mid-drain keeps its streams from the others for HANGS_AFTER at the most.
 - One stream, or one part, that cannot be written stops no other: a failed drain is repeated stream by stream, and
   the stream at fault part by part. A part that fails alone is put aside (`poisoned`). A stream of which an
   administrator holds rows rests for a second.
@@ -25,16 +26,22 @@ from writer import metrics, store
 
 __all__ = ["Drain"]
 
-# How soon parts are found whose bell was lost.
+# How soon parts are found whose bell was lost, and where no bell is ever heard.
 POLL_S = 0.5
-# Parts whose streams another writer holds: it will take them, or leave them to us within this.
+DEAF_POLL_S = 0.05
+# Parts whose streams another writer holds: it will take them, or leave them to us within this. Whoever holds them
+# longer is no writer.
 SKIPPED_S = 0.005
+SKIPPED_AT_MOST_S = 0.1
+# How soon parts are found whose stream was deleted, however much else there is to do.
+LOOK_EVERY_S = 1.0
 # A drain's transaction stays well below a second, so that live reads never wait long behind a backlog.
 MAX_EVENTS = 5_000
 MAX_STREAMS = 500
 MAX_PARTS = 100
 REST_S = 1.0
 RETRY_S = 0.2
+HANGS_AFTER = "3s"
 
 log = get_logger(__name__)
 
@@ -48,42 +55,54 @@ class Drain:
         self._clock = clock
         self._wake = process.stop.waker()
         self._resting: dict[UUID, float] = {}
+        self._look_at = 0.0
         self._link = Link(
             process.settings.database_url,
             name="rt-server writer drain",
             lock_timeout=store.LOCK_TIMEOUT,
+            idle_in_transaction_session_timeout=HANGS_AFTER,
             **STEADY_PLANS,
         )
         process.listener.on(INBOX, lambda _: self._wake.set())
 
     async def run(self) -> None:
         """Drain until the process stops."""
-        woken = True
+        poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
+        woken, interrupted = True, False
         while not self._stop.asked:
             try:
                 found = await self._drain_until_empty()
             except DatabaseUnavailable as error:
-                log.warning("drain_interrupted", error=str(error))
+                if not interrupted:
+                    log.warning("drain_interrupted", error=str(error))
+                interrupted = True
                 self._link.drop()
                 await self._stop.sleep(RETRY_S)
                 continue
+            if interrupted:
+                log.info("drain_resumed")
             if found and not woken:
                 POLLS_FOUND_WORK.labels(INBOX).inc()
-            woken = await self._wake.wait(at_most_s=POLL_S)
+            interrupted = False
+            woken = await self._wake.wait(at_most_s=poll_s)
         self._link.drop()
 
     async def _drain_until_empty(self) -> bool:
         """Drain until the inbox holds nothing that we could take; true when there was anything."""
-        found = False
+        found, pause_s = False, SKIPPED_S
         while not self._stop.asked:
             connection = await self._link.get()
-            if await self._drain_once(connection):
-                found = True
-                continue
-            if not await store.has_parts(connection):
-                return found
-            self._tell(await store.reject_gone(connection))
-            await self._stop.sleep(SKIPPED_S)
+            drained = await self._drain_once(connection)
+            if not drained or self._clock() >= self._look_at:
+                self._look_at = self._clock() + LOOK_EVERY_S
+                self._tell(await store.reject_gone(connection))
+            if drained:
+                found, pause_s = True, SKIPPED_S
+            elif not await store.has_parts(connection):
+                break
+            else:
+                await self._wake.wait(at_most_s=pause_s)
+                pause_s = min(2 * pause_s, SKIPPED_AT_MOST_S)
         return found
 
     async def _drain_once(self, connection: Connection) -> bool:
@@ -92,11 +111,13 @@ class Drain:
         streams: list[UUID] = []
         try:
             async with transaction(connection):
-                streams = await store.lock_streams(connection, but=self._rested(), limit=MAX_STREAMS)
+                streams = await self._lock(connection, limit=MAX_STREAMS)
                 if not streams:
                     return False
                 drained = await store.drain(connection, streams, max_events=MAX_EVENTS)
         except (store.RowLocked, DatabaseRefused) as error:
+            if not streams:
+                raise
             log.warning("drain_refused", streams=len(streams), error=str(error))
             await self._drain_singly(connection, streams)
             return True
@@ -104,13 +125,18 @@ class Drain:
         self._report(drained)
         return True
 
+    async def _lock(self, connection: Connection, *, limit: int, only: UUID | None = None) -> list[UUID]:
+        locked = await store.lock_streams(connection, but=self._rested(), limit=limit, only=only)
+        for stream_id in locked.resting:
+            self._let_rest(stream_id)
+        return locked.ours
+
     async def _drain_singly(self, connection: Connection, streams: list[UUID]) -> None:
         for stream_id in streams:
             try:
                 await self._drain_stream(connection, stream_id)
-            except store.RowLocked as error:
-                log.warning("stream_rests", stream_id=str(stream_id), error=str(error))
-                self._resting[stream_id] = self._clock() + REST_S
+            except store.RowLocked:
+                self._let_rest(stream_id)
             except DatabaseRefused:
                 await self._drain_parts(connection, stream_id)
 
@@ -122,19 +148,24 @@ class Drain:
             except store.RowLocked:
                 return
             except DatabaseRefused as error:
-                log.exception("part_poisoned", stream_id=str(stream_id), part_id=part.part_id)
-                await store.poison(connection, part, str(error))
-                metrics.POISONED.inc()
-                self._tell([part.gateway_id])
+                if await store.poison(connection, part, str(error)):
+                    log.exception("part_poisoned", stream_id=str(stream_id), part_id=part.part_id)
+                    metrics.POISONED.inc()
+                    self._tell([part.gateway_id])
 
     async def _drain_stream(
-        self, connection: Connection, stream_id: UUID, only: store.PartKey | None = None
+        self, connection: Connection, stream_id: UUID, part: store.PartKey | None = None
     ) -> None:
         async with transaction(connection):
-            if not await store.lock_stream(connection, stream_id):
+            streams = await self._lock(connection, limit=1, only=stream_id)
+            if not streams:
                 return
-            drained = await store.drain(connection, [stream_id], max_events=MAX_EVENTS, only=only)
+            drained = await store.drain(connection, streams, max_events=MAX_EVENTS, only=part)
         self._report(drained)
+
+    def _let_rest(self, stream_id: UUID) -> None:
+        log.info("stream_rests", stream_id=str(stream_id))
+        self._resting[stream_id] = self._clock() + REST_S
 
     def _rested(self) -> list[UUID]:
         """Return the streams that still rest."""

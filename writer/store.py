@@ -3,17 +3,18 @@
 Why writers cannot deadlock, with each other or with anyone: they take the locks of streams by SKIP LOCKED, never
 waiting, and before anything else; everything they write then belongs to a stream that they hold (events, metrics,
 chips, conflicts, parts) or is a new row without a unique key (outcomes). What holds a lock on such a row all the
-same is an administrator's transaction: for that they wait LOCK_TIMEOUT at the most, below Postgres' own
-deadlock_timeout, and leave the stream alone for a while (writer/drain.py).
+same is an administrator's transaction. Where that has begun to delete a stream's counts, it is seen beforehand and
+the stream left alone for a while; for anything else they wait LOCK_TIMEOUT at the most, below Postgres' own
+deadlock_timeout (writer/drain.py).
 """
 
-from io import BytesIO
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
-from shared.database import Connection, transaction
+from shared.database import Connection
 from shared.errors import DatabaseUnavailable, RtServerError, translated
 
 __all__ = [
@@ -21,13 +22,14 @@ __all__ = [
     "Conflict",
     "Drained",
     "InboxState",
+    "Locked",
     "PartKey",
     "RowLocked",
     "drain",
     "empty_inbox",
+    "forget_outcomes",
     "has_parts",
     "inbox_state",
-    "lock_stream",
     "lock_streams",
     "poison",
     "queued_parts",
@@ -41,18 +43,33 @@ class RowLocked(RtServerError):
     """Somebody else holds a row that we need, and goes on holding it."""
 
 
-# First statement of a drain: the streams that have something in the inbox and that nobody else works on. The
-# draining statement comes after it, so that its snapshot is younger than the locks. FOR NO KEY UPDATE: plain
-# FOR UPDATE would also block whoever inserts a row that refers to the stream.
+# First statement of a drain: the streams that have something in the inbox and that nobody else works on, those
+# first that wait longest. The draining statement comes after it, so that its snapshot is younger than the locks.
+# FOR NO KEY UPDATE: plain FOR UPDATE would also block whoever inserts a row that refers to the stream.
+# $1: streams to leave out; $2: how many at the most; $3: only this one, or null.
+#
+# An administrator who deletes a stream's past begins with its counts. They are locked too, the row of the highest
+# epoch for all: until his transaction ends nothing may be written that it half deletes, and no count may be added
+# to a row that it is about to take away. `resting` tells that he was first.
 _LOCK = """
-SELECT stream_id FROM streams
-WHERE stream_id = ANY(ARRAY(SELECT DISTINCT stream_id FROM inbox)) AND stream_id <> ALL($1::uuid[])
-ORDER BY stream_id
-LIMIT $2
-FOR NO KEY UPDATE SKIP LOCKED
+WITH locked AS MATERIALIZED (
+    SELECT streams.stream_id,
+           (SELECT max(stream_epoch) FROM stream_metrics
+            WHERE stream_metrics.stream_id = streams.stream_id) AS stream_epoch
+    FROM (SELECT stream_id, min(arrival) AS oldest FROM inbox GROUP BY stream_id) AS queued
+    JOIN streams USING (stream_id)
+    WHERE stream_id <> ALL($1::uuid[]) AND stream_id = coalesce($3, stream_id)
+    ORDER BY queued.oldest
+    LIMIT $2
+    FOR NO KEY UPDATE OF streams SKIP LOCKED
+),
+counted AS MATERIALIZED (
+    SELECT stream_metrics.stream_id FROM locked JOIN stream_metrics USING (stream_id, stream_epoch)
+    FOR NO KEY UPDATE OF stream_metrics SKIP LOCKED
+)
+SELECT stream_id, stream_epoch IS NOT NULL AND stream_id NOT IN (SELECT stream_id FROM counted) AS resting
+FROM locked
 """
-
-_LOCK_ONE = "SELECT stream_id FROM streams WHERE stream_id = $1 FOR NO KEY UPDATE SKIP LOCKED"
 
 # $1: streams whose locks are held; $2: stop taking parts beyond this many events; $3, $4: only the part of this
 # gateway and number, or nulls.
@@ -228,6 +245,9 @@ SELECT (SELECT coalesce(sum(parts), 0)::integer FROM reported) AS parts,
 FROM counted
 """
 
+# What was left for gateways that are no more.
+_FORGET = "DELETE FROM outcomes WHERE gateway_id NOT IN (SELECT process_id FROM processes)"
+
 # Parts whose stream an administrator has deleted: their gateway makes the stream anew and stages them again.
 _REJECT_GONE = """
 WITH gone AS (
@@ -245,6 +265,7 @@ RETURNING gateway_id
 
 _QUEUED = "SELECT gateway_id, part_id FROM inbox WHERE stream_id = $1 ORDER BY arrival LIMIT $2"
 
+# Its device sends the same again and again: that is kept once.
 _POISON = """
 WITH poisoned AS (
     DELETE FROM inbox WHERE gateway_id = $1 AND part_id = $2
@@ -257,9 +278,14 @@ kept AS (
     SELECT gateway_id, part_id, arrival, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
            event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors, error
     FROM poisoned
+    WHERE NOT EXISTS (
+        SELECT FROM poisoned_parts AS known
+        WHERE known.stream_id = poisoned.stream_id AND known.stream_epoch = poisoned.stream_epoch
+          AND known.seqs = poisoned.seqs AND known.raw_frames = poisoned.raw_frames)
 )
 INSERT INTO outcomes (gateway_id, outcome, part_ids)
 SELECT gateway_id, 'poisoned', ARRAY[part_id] FROM poisoned
+RETURNING gateway_id
 """
 
 _STATE = """
@@ -269,6 +295,17 @@ SELECT count(*) AS parts,
 FROM inbox
 """
 
+# One message, one transaction: a writer that is stopped in the middle holds nothing. The few rows that live are
+# carried over.
+_EMPTY = """
+LOCK TABLE inbox, outcomes IN ACCESS EXCLUSIVE MODE;
+CREATE TEMPORARY TABLE kept_inbox ON COMMIT DROP AS SELECT * FROM inbox;
+CREATE TEMPORARY TABLE kept_outcomes ON COMMIT DROP AS SELECT * FROM outcomes;
+TRUNCATE inbox, outcomes;
+INSERT INTO inbox SELECT * FROM kept_inbox;
+INSERT INTO outcomes SELECT * FROM kept_outcomes;
+"""
+
 
 class Conflict(NamedTuple):
     """An identity that two different lines claim."""
@@ -276,6 +313,13 @@ class Conflict(NamedTuple):
     stream_id: UUID
     stream_epoch: int
     seq: int
+
+
+class Locked(NamedTuple):
+    """Streams by what a lock found: ours to drain, and those that rest because an administrator has their rows."""
+
+    ours: list[UUID]
+    resting: list[UUID]
 
 
 class PartKey(NamedTuple):
@@ -304,16 +348,19 @@ class InboxState(NamedTuple):
     bytes: int
 
 
-async def lock_streams(connection: Connection, *, but: list[UUID], limit: int) -> list[UUID]:
-    """Lock up to `limit` streams that have parts in the inbox, except `but`; those locked elsewhere are skipped."""
-    with translated():
-        return [row["stream_id"] for row in await connection.fetch(_LOCK, but, limit)]
+async def lock_streams(
+    connection: Connection, *, limit: int, but: Sequence[UUID] = (), only: UUID | None = None
+) -> Locked:
+    """Lock up to `limit` streams that have parts in the inbox, except `but`, or just `only`.
 
-
-async def lock_stream(connection: Connection, stream_id: UUID) -> bool:
-    """Lock one stream, or tell that somebody else has it."""
+    Those that another writer holds are skipped.
+    """
     with translated():
-        return await connection.fetchval(_LOCK_ONE, stream_id) is not None
+        rows = await connection.fetch(_LOCK, but, limit, only)
+    return Locked(
+        [row["stream_id"] for row in rows if not row["resting"]],
+        [row["stream_id"] for row in rows if row["resting"]],
+    )
 
 
 async def drain(
@@ -349,10 +396,16 @@ async def queued_parts(connection: Connection, stream_id: UUID, limit: int) -> l
     return [PartKey(row["gateway_id"], row["part_id"]) for row in rows]
 
 
-async def poison(connection: Connection, part: PartKey, error: str) -> None:
-    """Put a part that cannot be written aside, whole, with the reason."""
+async def poison(connection: Connection, part: PartKey, error: str) -> bool:
+    """Put a part that cannot be written aside, whole, with the reason; false when it is there no more."""
     with translated():
-        await connection.execute(_POISON, *part, error)
+        return await connection.fetchval(_POISON, *part, error) is not None
+
+
+async def forget_outcomes(connection: Connection) -> None:
+    """Delete what nobody will ever collect."""
+    with translated():
+        await connection.execute(_FORGET)
 
 
 async def has_parts(connection: Connection) -> bool:
@@ -372,22 +425,13 @@ async def empty_inbox(connection: Connection) -> bool:
     """Give back what dead rows occupy; false when somebody else (a backup) holds the tables.
 
     At full load dead rows gather faster than vacuum takes them away, and while a long snapshot lasts it takes
-    none. A truncate does, whatever snapshots there are. Under the exclusive lock the few rows that live are
-    copied out, byte for byte, and in again. Everyone locks the inbox before the outcomes, so nobody can wait for
-    us in a circle; and nobody waits long, because we give up after the lock timeout.
+    none. A truncate does, whatever snapshots there are. Everyone locks the inbox before the outcomes, so nobody
+    can wait for us in a circle; and nobody waits long, because we give up after the lock timeout.
     """
     try:
         with translated():
-            async with transaction(connection):
-                await connection.execute("LOCK TABLE inbox, outcomes IN ACCESS EXCLUSIVE MODE")
-                kept = {table: BytesIO() for table in ("inbox", "outcomes")}
-                for table, rows in kept.items():
-                    await connection.copy_from_table(table, output=rows, format="binary")
-                await connection.execute("TRUNCATE inbox, outcomes")
-                for table, rows in kept.items():
-                    rows.seek(0)
-                    await connection.copy_to_table(table, source=rows, format="binary")
-    except RtServerError as error:
+            await connection.execute(_EMPTY)
+    except DatabaseUnavailable as error:
         if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
             return False
         raise

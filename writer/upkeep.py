@@ -22,7 +22,8 @@ log = get_logger(__name__)
 class Upkeep:
     """The inbox's housekeeping; any number of writers may do it."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, *, dead_bytes: int = DEAD_BYTES) -> None:
+        self._dead_bytes = dead_bytes
         self._stop = process.stop
         self._link = Link(process.settings.database_url, name="rt-server writer upkeep", lock_timeout="50ms")
 
@@ -41,11 +42,12 @@ class Upkeep:
     async def _look(self) -> float:
         """Look once; returns the seconds until the next look."""
         connection = await self._link.get()
+        await store.forget_outcomes(connection)
         state = await store.inbox_state(connection)
         metrics.INBOX_PARTS.set(state.parts)
         metrics.INBOX_AGE.set(state.age_s)
         metrics.INBOX_BYTES.set(state.bytes)
-        if state.bytes < DEAD_BYTES or state.parts > LIVE_PARTS:
+        if state.bytes < self._dead_bytes or state.parts > LIVE_PARTS:
             return LOOK_EVERY_S
         if not await store.empty_inbox(connection):
             log.info("inbox_not_emptied", bytes=state.bytes)

@@ -1,0 +1,44 @@
+"""Puts an api process together: the table of routes behind the checks that every request passes.
+
+request ─▶ errors in one shape ─▶ no other sites ─▶ token ─▶ Route ─▶ handler ─▶ store
+"""
+
+from aiohttp import web
+
+from api.access import is_loopback, refuse_other_sites, require_token, secure
+from api.contract import serve
+from api.errors import answer_errors
+from api.room import Api
+from api.routes import ROUTES
+from api.settings import ApiSettings
+from api.store.events import ALONG_THE_KEY
+from shared.log import get_logger
+from shared.process import Process
+
+__all__ = ["build_app", "main"]
+
+MAX_BODY_BYTES = 1024 * 1024
+POOL_SIZE = 8
+
+log = get_logger(__name__)
+
+
+def build_app(process: Process, settings: ApiSettings) -> web.Application:
+    """Return the application with all routes but those of health, which the process adds."""
+    app = web.Application(
+        middlewares=[answer_errors, refuse_other_sites, require_token(settings.api_token)],
+        client_max_size=MAX_BODY_BYTES,
+    )
+    app.on_response_prepare.append(secure)
+    api = Api(process)
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, serve(route, api))
+    return app
+
+
+async def main(settings: ApiSettings) -> None:
+    """Run an api process until a signal comes."""
+    if not settings.api_token and not is_loopback(settings.bind[0]):
+        log.warning("api_open", reason="API_TOKEN is not set and we serve more than loopback")
+    process = Process("api", settings, pool_size=POOL_SIZE, pool_settings=ALONG_THE_KEY)
+    await process.run(app=build_app(process, settings))

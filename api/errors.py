@@ -1,0 +1,117 @@
+"""Every error in the one shape that http-api.md gives it, whoever raised it: a handler, the framework, the database
+or nobody knows who. What an answer says is for people; SQL and the database's own words stay in the log.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal, TypeAlias
+
+import msgspec
+from aiohttp import web
+
+from shared.errors import DatabaseUnavailable, RtServerError
+from shared.log import get_logger
+
+__all__ = ["STATUS", "ApiError", "Code", "Error", "Handler", "answer_errors", "no_stream"]
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+Code = Literal[
+    "BAD_REQUEST",
+    "UNAUTHORIZED",
+    "FORBIDDEN",
+    "NOT_FOUND",
+    "METHOD_NOT_ALLOWED",
+    "CONFLICT",
+    "PAYLOAD_TOO_LARGE",
+    "FORWARDER_ERROR",
+    "UNAVAILABLE",
+    "TIMEOUT",
+    "INTERNAL_ERROR",
+]
+
+STATUS: Mapping[Code, int] = {
+    "BAD_REQUEST": 400,
+    "UNAUTHORIZED": 401,
+    "FORBIDDEN": 403,
+    "NOT_FOUND": 404,
+    "METHOD_NOT_ALLOWED": 405,
+    "CONFLICT": 409,
+    "PAYLOAD_TOO_LARGE": 413,
+    "FORWARDER_ERROR": 502,
+    "UNAVAILABLE": 503,
+    "TIMEOUT": 504,
+    "INTERNAL_ERROR": 500,
+}
+
+# What the framework refuses by itself; any other status of 4xx is a BAD_REQUEST.
+_FRAMEWORK: Mapping[int, tuple[Code, str]] = {
+    404: ("NOT_FOUND", "there is no such route"),
+    405: ("METHOD_NOT_ALLOWED", "the route does not take this method"),
+    413: ("PAYLOAD_TOO_LARGE", "the body is larger than 1 MiB"),
+}
+_RETRY_AFTER_S = "2"
+
+log = get_logger(__name__)
+
+
+class Error(msgspec.Struct, omit_defaults=True):
+    """What every error answer holds."""
+
+    code: Code
+    message: str
+    details: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ApiError(RtServerError):
+    """A request cannot be served; the message goes to whoever asked.
+
+    headers: what the answer carries besides.
+    """
+
+    def __init__(self, code: Code, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.code: Code = code
+        self.headers = dict(headers or {})
+
+
+def no_stream() -> ApiError:
+    """Return the error for an id that no stream has."""
+    return ApiError("NOT_FOUND", "there is no stream of this id")
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer in the one shape when anything inside raises. A redirect is no error, a lost client needs no answer."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return _response(error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _response(_of_framework(error))
+    except DatabaseUnavailable as error:
+        log.warning("database_away", path=request.path, error=str(error))
+        return _response(ApiError("UNAVAILABLE", "the database is away; try again in a few seconds"))
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("request_failed", method=request.method, path=request.path)
+        return _response(ApiError("INTERNAL_ERROR", "the server failed to answer; its log says why"))
+
+
+def _of_framework(error: web.HTTPException) -> ApiError:
+    code, message = _FRAMEWORK.get(error.status, ("BAD_REQUEST", f"refused: {error.reason}"))
+    allowed = error.headers.get("Allow")
+    return ApiError(code, message, headers={"Allow": allowed} if allowed else None)
+
+
+def _response(error: ApiError) -> web.Response:
+    if error.code == "UNAVAILABLE":
+        error.headers.setdefault("Retry-After", _RETRY_AFTER_S)
+    return web.Response(
+        body=msgspec.json.encode(Error(error.code, str(error))),
+        status=STATUS[error.code],
+        headers=error.headers,
+        content_type="application/json",
+    )

@@ -1,0 +1,1 @@
+"""What the routes do, a module for each of their subjects."""

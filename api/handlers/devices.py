@@ -1,0 +1,52 @@
+"""Forwarders, receivers and their cursors, processes."""
+
+from api.errors import ApiError
+from api.messages.devices import Cursors, Forwarders, Processes, ReceiverPath, Receivers, ReceiverStreamPath
+from api.room import Api
+from api.store import devices as store
+from shared.log import get_logger
+
+__all__ = [
+    "delete_cursors",
+    "delete_stream_cursors",
+    "list_cursors",
+    "list_forwarders",
+    "list_processes",
+    "list_receivers",
+]
+
+log = get_logger(__name__)
+
+
+async def list_forwarders(api: Api) -> Forwarders:
+    """List the forwarders."""
+    return Forwarders(forwarders=await store.list_forwarders(api.pool))
+
+
+async def list_receivers(api: Api) -> Receivers:
+    """List the receivers, and how far each is behind."""
+    return Receivers(receivers=await store.list_receivers(api.pool))
+
+
+async def list_cursors(api: Api, *, path: ReceiverPath) -> Cursors:
+    """Show what a receiver has acked."""
+    return Cursors(receiver_id=path.receiver_id, cursors=await store.list_cursors(api.pool, path.receiver_id))
+
+
+async def delete_cursors(api: Api, *, path: ReceiverPath) -> None:
+    """Forget what a receiver has acked: its next connection replays everything."""
+    if not await store.delete_cursors(api.pool, path.receiver_id):
+        raise ApiError("NOT_FOUND", "no cursor of this receiver is stored")
+    log.info("cursors_deleted", receiver_id=path.receiver_id)
+
+
+async def delete_stream_cursors(api: Api, *, path: ReceiverStreamPath) -> None:
+    """Forget what a receiver has acked of a stream: its next connection replays the stream."""
+    if not await store.delete_cursors(api.pool, path.receiver_id, path.stream_id):
+        raise ApiError("NOT_FOUND", "no cursor of this receiver and stream is stored")
+    log.info("cursors_deleted", receiver_id=path.receiver_id, stream_id=str(path.stream_id))
+
+
+async def list_processes(api: Api) -> Processes:
+    """List the processes of the cluster."""
+    return Processes(processes=await store.list_processes(api.pool))

@@ -1,0 +1,52 @@
+"""Events: pages of reads and conflicts, and exports of whole streams."""
+
+from aiohttp import web
+
+from api import export
+from api.errors import no_stream
+from api.messages.events import ConflictPage, ConflictQuery, EventFilter, ReadPage, ReadQuery
+from api.messages.streams import StreamPath
+from api.pages import decode_cursor, encode_cursor
+from api.room import Api
+from api.store import events as store
+
+__all__ = ["export_csv", "export_text", "list_conflicts", "list_reads"]
+
+
+async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPage:
+    """Show a page of reads, newest first by default."""
+    after = None if query.cursor is None else store.Key(*decode_cursor(query.cursor, numbers=2))
+    # One more than asked for tells whether there is a next page.
+    reads = await store.reads(
+        api.pool, path.stream_id, query, order=query.order, after=after, limit=query.limit + 1
+    )
+    if not reads and await store.stream_name(api.pool, path.stream_id) is None:
+        raise no_stream()
+    page = reads[: query.limit]
+    more = len(reads) > query.limit
+    return ReadPage(
+        reads=page, next_cursor=encode_cursor(page[-1].stream_epoch, page[-1].seq) if more else None
+    )
+
+
+async def list_conflicts(api: Api, *, query: ConflictQuery) -> ConflictPage:
+    """Show a page of lines that were set aside, newest first."""
+    below = 2**63 - 1 if query.cursor is None else decode_cursor(query.cursor, numbers=1)[0]
+    conflicts = await store.conflicts(api.pool, query.stream_id, below=below, limit=query.limit + 1)
+    page = conflicts[: query.limit]
+    more = len(conflicts) > query.limit
+    return ConflictPage(conflicts=page, next_cursor=encode_cursor(page[-1].conflict_id) if more else None)
+
+
+async def export_text(
+    api: Api, *, path: StreamPath, query: EventFilter, request: web.Request
+) -> web.StreamResponse:
+    """Export the lines of a stream, byte for byte, each followed by a newline."""
+    return await export.send(api, request, path.stream_id, query, form=export.TEXT)
+
+
+async def export_csv(
+    api: Api, *, path: StreamPath, query: EventFilter, request: web.Request
+) -> web.StreamResponse:
+    """Export the events of a stream as CSV."""
+    return await export.send(api, request, path.stream_id, query, form=export.CSV)

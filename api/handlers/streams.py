@@ -1,0 +1,69 @@
+"""Streams: their names, numbers and epochs."""
+
+from msgspec.structs import replace
+
+from api.errors import ApiError, no_stream
+from api.messages.streams import (
+    Epoch,
+    EpochName,
+    EpochPath,
+    Stream,
+    StreamMetrics,
+    StreamPatch,
+    StreamPath,
+    Streams,
+)
+from api.room import Api
+from api.store import streams as store
+from shared.channels import STREAMS
+
+__all__ = ["list_epochs", "list_streams", "name_epoch", "patch_stream", "stream_metrics"]
+
+
+async def list_streams(api: Api) -> Streams:
+    """List the streams, in order of creation."""
+    return Streams(streams=await store.list_streams(api.pool))
+
+
+async def patch_stream(api: Api, *, path: StreamPath, body: StreamPatch) -> Stream:
+    """Give a stream an alias."""
+    stream = await store.set_alias(api.pool, path.stream_id, _named(body.display_alias))
+    if stream is None:
+        raise no_stream()
+    api.process.bell.ring(STREAMS)
+    return stream
+
+
+async def stream_metrics(api: Api, *, path: StreamPath) -> StreamMetrics:
+    """Show the numbers of a stream."""
+    metrics = await store.metrics(api.pool, path.stream_id)
+    if metrics is None:
+        raise no_stream()
+    return metrics
+
+
+async def list_epochs(api: Api, *, path: StreamPath) -> list[Epoch]:
+    """List the epochs of a stream, ascending."""
+    epochs = await store.epochs(api.pool, path.stream_id)
+    if not epochs:
+        raise no_stream()
+    return epochs
+
+
+async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> Epoch:
+    """Give an epoch a name."""
+    epochs = await store.epochs(api.pool, path.stream_id)
+    known = next((each for each in epochs if each.epoch == path.epoch), None)
+    if known is None:
+        raise ApiError("NOT_FOUND", "the stream has no such epoch") if epochs else no_stream()
+    name = _named(body.name)
+    if name is None:
+        await store.clear_epoch_name(api.pool, path.stream_id, path.epoch)
+    else:
+        await store.name_epoch(api.pool, path.stream_id, path.epoch, name)
+    return replace(known, name=name)
+
+
+def _named(text: str | None) -> str | None:
+    """A blank name is none."""
+    return text if text is not None and text.strip() else None

@@ -1,0 +1,88 @@
+"""Pages of reads and conflicts, and the filters of pages and exports."""
+
+from typing import Literal
+from uuid import UUID
+
+from api.messages.types import Answer, Limit, Number, PageCursor, Request, Tag, Time, WallClock
+
+__all__ = [
+    "Conflict",
+    "ConflictPage",
+    "ConflictQuery",
+    "EventFilter",
+    "Read",
+    "ReadPage",
+    "ReadQuery",
+]
+
+
+class EventFilter(Request):
+    """Which events: of one epoch, of one chip (in either case), received since and until, both included."""
+
+    epoch: Number | None = None
+    tag_id: Tag | None = None
+    since: Time | None = None
+    until: Time | None = None
+
+    def __post_init__(self) -> None:
+        # An offset may move a time at either end of the calendar out of it.
+        if any(each is not None and not 1 < each.year < 9999 for each in (self.since, self.until)):
+            raise ValueError("`since` and `until` must lie in the years 2 to 9998")
+
+
+class ReadQuery(EventFilter):
+    """A page of reads, by (epoch, seq): the newest first, unless asked otherwise."""
+
+    order: Literal["asc", "desc"] = "desc"
+    limit: Limit = 100
+    cursor: PageCursor | None = None
+
+
+class Read(Answer):
+    """A stored event."""
+
+    stream_epoch: int
+    seq: int
+    reader_timestamp: str
+    raw_read_line: str
+    read_type: str
+    tag_id: str | None
+    read_at: WallClock | None
+    received_at: Time
+    parse_error: str | None
+
+
+class ReadPage(Answer):
+    """A page of reads; next_cursor is null on the last one."""
+
+    reads: list[Read]
+    next_cursor: str | None
+
+
+class ConflictQuery(Request):
+    """A page of conflicts, the newest first; of one stream, or of all."""
+
+    stream_id: UUID | None = None
+    limit: Limit = 100
+    cursor: PageCursor | None = None
+
+
+class Conflict(Answer):
+    """A line that came under an identity which another line has: that one was kept, this one set aside."""
+
+    conflict_id: int
+    stream_id: UUID
+    stream_epoch: int
+    seq: int
+    kept_line: str
+    rejected_line: str
+    received_at: Time
+    session_id: UUID
+    acknowledged_at: Time | None
+
+
+class ConflictPage(Answer):
+    """A page of conflicts; next_cursor is null on the last one."""
+
+    conflicts: list[Conflict]
+    next_cursor: str | None

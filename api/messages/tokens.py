@@ -1,0 +1,54 @@
+"""Tokens of devices."""
+
+from uuid import UUID
+
+from api.messages.types import Answer, DeviceId, Request, Secret, Time
+from shared.tokens import DeviceType
+
+__all__ = [
+    "MintedToken",
+    "Token",
+    "TokenPath",
+    "TokenRequest",
+    "Tokens",
+]
+
+
+class TokenPath(Request):
+    """A token, by its id."""
+
+    token_id: UUID
+
+
+class TokenRequest(Request):
+    """A token to be made for a device. Without `token` one is generated: 32 random bytes, base64url."""
+
+    device_type: DeviceType
+    device_id: DeviceId
+    token: Secret | None = None
+
+
+class MintedToken(Answer):
+    """A new token: the only answer that ever shows it."""
+
+    token_id: UUID
+    device_type: DeviceType
+    device_id: str
+    token: str
+
+
+class Token(Answer):
+    """What is known of a token, which is not the token itself."""
+
+    token_id: UUID
+    device_type: DeviceType
+    device_id: str
+    created_at: Time
+    last_used_at: Time | None
+    revoked_at: Time | None
+
+
+class Tokens(Answer):
+    """All tokens, revoked ones included, in order of creation."""
+
+    tokens: list[Token]

@@ -1,0 +1,44 @@
+"""What all messages share. Requests refuse fields that they do not know, by name; answers always carry all of their
+fields, null where unset. Docstrings and bounds go into the OpenAPI document as they stand.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "Answer",
+    "DeviceId",
+    "Limit",
+    "Name",
+    "Number",
+    "PageCursor",
+    "Request",
+    "Secret",
+    "Tag",
+    "Time",
+    "WallClock",
+]
+
+# What Postgres can hold as text.
+_TEXT = r"^[^\x00\ud800-\udfff]*$"
+Name = Annotated[str, Meta(max_length=200, pattern=_TEXT)]
+DeviceId = Annotated[str, Meta(max_length=255, pattern=_TEXT)]
+Secret = Annotated[str, Meta(max_length=1000, pattern=_TEXT)]
+Tag = Annotated[str, Meta(max_length=64, pattern=_TEXT)]
+# base64url, so that it goes into a URL as it is.
+PageCursor = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_\-]*$")]
+Number = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+Time = Annotated[datetime, Meta(tz=True)]
+WallClock = Annotated[datetime, Meta(tz=False, description="the reader's own clock, without offset")]
+
+
+class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What is refused when it holds a field that we do not know."""
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """What is answered."""

@@ -1,0 +1,42 @@
+"""The table of all routes; what each takes and gives stands at its handler (contract.py)."""
+
+from api.contract import Route
+from api.handlers import devices, events, streams, tokens
+
+__all__ = ["ROUTES"]
+
+_STREAM = "/api/v1/streams/{stream_id}"
+_CURSORS = "/api/v1/receivers/{receiver_id}/cursors"
+
+ROUTES = (
+    Route("GET", "/api/v1/streams", streams.list_streams),
+    Route("PATCH", _STREAM, streams.patch_stream, errors=("NOT_FOUND",)),
+    Route("GET", _STREAM + "/metrics", streams.stream_metrics, errors=("NOT_FOUND",)),
+    Route("GET", _STREAM + "/epochs", streams.list_epochs, errors=("NOT_FOUND",)),
+    Route("PUT", _STREAM + "/epochs/{epoch}/name", streams.name_epoch, errors=("NOT_FOUND",)),
+    Route("GET", _STREAM + "/reads", events.list_reads, errors=("NOT_FOUND",)),
+    Route("GET", _STREAM + "/export.txt", events.export_text, errors=("NOT_FOUND",), media_type="text/plain"),
+    Route("GET", _STREAM + "/export.csv", events.export_csv, errors=("NOT_FOUND",), media_type="text/csv"),
+    Route("GET", "/api/v1/conflicts", events.list_conflicts),
+    Route("GET", "/api/v1/forwarders", devices.list_forwarders),
+    Route("GET", "/api/v1/receivers", devices.list_receivers),
+    Route("GET", _CURSORS, devices.list_cursors),
+    Route("DELETE", _CURSORS, devices.delete_cursors, status=204, errors=("NOT_FOUND",)),
+    Route(
+        "DELETE",
+        _CURSORS + "/{stream_id}",
+        devices.delete_stream_cursors,
+        status=204,
+        errors=("NOT_FOUND",),
+    ),
+    Route("GET", "/api/v1/processes", devices.list_processes),
+    Route("GET", "/api/v1/admin/tokens", tokens.list_tokens),
+    Route("POST", "/api/v1/admin/tokens", tokens.mint_token, status=201, errors=("CONFLICT",)),
+    Route(
+        "POST",
+        "/api/v1/admin/tokens/{token_id}/revoke",
+        tokens.revoke_token,
+        status=204,
+        errors=("NOT_FOUND",),
+    ),
+)

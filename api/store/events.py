@@ -1,0 +1,163 @@
+"""Events and what was set aside of them: pages and whole exports, always along the primary key.
+
+Pages go by key, not by offset: a page costs what it holds, wherever it lies. `since`, `until` and `tag_id` have no
+index, which would slow down every insert: they are filters on the way.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import asyncpg
+from asyncpg.protocol import NO_TIMEOUT
+
+from api.messages.events import Conflict, EventFilter, Read
+from shared.database import Connection, Pool
+from shared.errors import translated
+
+__all__ = [
+    "ALONG_THE_KEY",
+    "CONFLICTS",
+    "COPIES",
+    "READS",
+    "Key",
+    "StreamName",
+    "conflicts",
+    "copy_events",
+    "reads",
+    "stream_name",
+]
+
+# For connections: what is wanted in the order of the key is read in that order, from the first row on, and never
+# gathered and sorted, whatever the statistics say.
+ALONG_THE_KEY = {"enable_sort": "off", "enable_bitmapscan": "off", "enable_seqscan": "off"}
+
+_LARGEST = 2**63 - 1
+
+# $1 stream; $2, $3 behind this key; $4, $5 up to this one; $6 tag; $7, $8 received since, until.
+_WANTED = """
+FROM events
+WHERE stream_id = $1
+  AND (stream_epoch, seq) > ($2::bigint, $3::bigint)
+  AND (stream_epoch, seq) <= ($4::bigint, $5::bigint)
+  AND ($6::text IS NULL OR tag_id = lower($6::text))
+  AND received_at >= coalesce($7::timestamptz, '-infinity')
+  AND received_at <= coalesce($8::timestamptz, 'infinity')
+"""
+_READ = """
+SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at,
+       received_at, parse_error
+"""
+READS = {
+    "asc": f"{_READ}{_WANTED}ORDER BY stream_epoch ASC, seq ASC LIMIT $9",
+    "desc": f"{_READ}{_WANTED}ORDER BY stream_epoch DESC, seq DESC LIMIT $9",
+}
+
+# A line is bytes, and text cannot hold NUL: lines leave as encode() escapes them, NUL and bytes from 0x80 on as \ooo,
+# the backslash doubled, everything else as it is. So the texts beside them have their backslashes doubled, too.
+_TEXT_ROW = "SELECT encode(raw_frame, 'escape')"
+_CSV_ROW = r"""
+SELECT stream_epoch, seq, replace(reader_timestamp, '\', '\\'), encode(raw_frame, 'escape'),
+       replace(read_type, '\', '\\')
+"""
+COPIES = {
+    "csv": f"{_CSV_ROW}{_WANTED}ORDER BY stream_epoch, seq",
+    "text": f"{_TEXT_ROW}{_WANTED}ORDER BY stream_epoch, seq",
+}
+
+_STREAM_NAME = "SELECT forwarder_id, reader_ip FROM streams WHERE stream_id = $1"
+
+# $1 a stream or null; $2 below this id.
+CONFLICTS = """
+SELECT conflict_id, stream_id, stream_epoch, seq, kept_frame AS kept_line, rejected_frame AS rejected_line,
+       received_at, session_id, acknowledged_at
+FROM integrity_conflicts
+WHERE conflict_id < $2 AND ($1::uuid IS NULL OR stream_id = $1)
+ORDER BY conflict_id DESC
+LIMIT $3
+"""
+
+
+class Key(NamedTuple):
+    """Where an event stands within its stream."""
+
+    stream_epoch: int
+    seq: int
+
+
+class StreamName(NamedTuple):
+    """How people know a stream."""
+
+    forwarder_id: str
+    reader_ip: str
+
+
+async def reads(
+    pool: Pool,
+    stream_id: UUID,
+    wanted: EventFilter,
+    *,
+    order: Literal["asc", "desc"],
+    after: Key | None,
+    limit: int,
+) -> list[Read]:
+    """Return the first `limit` reads behind `after` in that order, or from the start."""
+    arguments = _arguments(stream_id, wanted, order=order, after=after)
+    with translated():
+        rows = await pool.fetch(READS[order], *arguments, limit)
+    return [Read(**_with_text(row, "raw_read_line")) for row in rows]
+
+
+async def copy_events(
+    connection: Connection,
+    form: Literal["csv", "text"],
+    stream_id: UUID,
+    wanted: EventFilter,
+    *,
+    output: Callable[[bytes], Coroutine[Any, Any, None]],
+) -> None:
+    """Hand the events of one snapshot to `output`, whole rows at a time, escaped as COPIES says (and once more by
+    COPY's own rules, in form `text`); no more is read while `output` takes its time. It sets its own time limits.
+    """
+    with translated():
+        await connection.copy_from_query(
+            COPIES[form],
+            *_arguments(stream_id, wanted, order="asc", after=None),
+            output=output,
+            format=form,
+            null=r"\N",
+            timeout=NO_TIMEOUT,  # type: ignore[arg-type]  # what asyncpg takes for none; None is the pool's
+        )
+
+
+async def stream_name(connection: "Connection | Pool", stream_id: UUID) -> StreamName | None:
+    """Return how a stream is known; None when there is no such stream."""
+    with translated():
+        row = await connection.fetchrow(_STREAM_NAME, stream_id)
+    return None if row is None else StreamName(*row)
+
+
+async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: int) -> list[Conflict]:
+    """Return the newest conflicts with an id below `below`, of one stream or of all."""
+    with translated():
+        rows = await pool.fetch(CONFLICTS, stream_id, below, limit)
+    return [Conflict(**_with_text(row, "kept_line", "rejected_line")) for row in rows]
+
+
+def _arguments(
+    stream_id: UUID, wanted: EventFilter, *, order: Literal["asc", "desc"], after: Key | None
+) -> Sequence[object]:
+    """Return the arguments of _WANTED: the part of the key's order that is looked at, and the filters."""
+    low, high = Key(0, 0), Key(_LARGEST, _LARGEST)
+    if wanted.epoch is not None:
+        low, high = Key(wanted.epoch, 0), Key(wanted.epoch, _LARGEST)
+    if after is not None and order == "asc":
+        low = max(low, after)
+    elif after is not None:
+        high = min(high, Key(after.stream_epoch, after.seq - 1))
+    return stream_id, *low, *high, wanted.tag_id, wanted.since, wanted.until
+
+
+def _with_text(row: asyncpg.Record, *lines: str) -> dict[str, Any]:
+    """Return a row with its lines as text. All are UTF-8: they came in messages of text."""
+    return {**row, **{name: row[name].decode(errors="replace") for name in lines}}

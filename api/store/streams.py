@@ -1,0 +1,154 @@
+"""Streams, their numbers and their epochs. No statement here counts events: the writer counts as it goes."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from api.messages.streams import Epoch, MissingRange, Stream, StreamMetrics
+from shared.database import Pool
+from shared.errors import translated
+
+__all__ = [
+    "MISSING_RANGES",
+    "clear_epoch_name",
+    "epochs",
+    "list_streams",
+    "metrics",
+    "name_epoch",
+    "set_alias",
+]
+
+MISSING_RANGES = 100
+
+# Who is live is looked up once, not for every stream.
+_LIST = """
+WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
+SELECT stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
+       forwarder_id IN (SELECT forwarder_id FROM live) AS online, created_at
+FROM streams
+ORDER BY created_at, stream_id
+"""
+_SET_ALIAS = """
+UPDATE streams SET display_alias = $2
+WHERE stream_id = $1
+RETURNING stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
+          EXISTS (SELECT FROM live_forwarder_sessions AS live WHERE live.forwarder_id = streams.forwarder_id)
+              AS online,
+          created_at
+"""
+
+# total: over the stream's epochs. epoch: the current one, which may have nothing yet. flow: backlog, from cursors
+# and metrics. clock: reader clock minus server clock is at least (read_at - received_at) of any event, and nearest
+# for the one that was shortest on its way: the best of the last 100. Whole quarters of an hour are a time zone.
+_METRICS = """
+SELECT total.*, flow.backlog,
+       coalesce(epoch.raw_count, 0) AS epoch_raw_count,
+       coalesce(epoch.dedup_count, 0) AS epoch_dedup_count,
+       coalesce(epoch.retransmit_count, 0) AS epoch_retransmit_count,
+       CASE WHEN epoch.dedup_count > 0 THEN epoch.last_received_at END AS epoch_last_received_at,
+       (extract(epoch FROM now() - total.last_received_at) * 1000)::bigint AS lag_ms,
+       CASE WHEN epoch.dedup_count > 0
+            THEN (extract(epoch FROM now() - epoch.last_received_at) * 1000)::bigint END AS epoch_lag_ms,
+       coalesce(epoch.chip_count, 0) AS unique_chips,
+       coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
+       coalesce(epoch.missing, '{}') AS missing,
+       (clock.ahead_ms - round(clock.ahead_ms / 900000) * 900000)::bigint AS clock_offset_ms
+FROM streams
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(raw_count), 0)::bigint AS raw_count,
+           coalesce(sum(dedup_count), 0)::bigint AS dedup_count,
+           coalesce(sum(retransmit_count), 0)::bigint AS retransmit_count,
+           coalesce(sum(conflict_count), 0)::bigint AS conflict_count,
+           coalesce(sum(unparsed_count), 0)::bigint AS unparsed_count,
+           max(last_received_at) FILTER (WHERE dedup_count > 0) AS last_received_at,
+           (array_agg(last_tag_id ORDER BY last_received_at DESC))[1] AS last_tag_id,
+           (array_agg(last_reader_timestamp ORDER BY last_received_at DESC))[1] AS last_reader_timestamp
+    FROM stream_metrics
+    WHERE stream_metrics.stream_id = streams.stream_id
+) AS total
+LEFT JOIN stream_metrics AS epoch
+    ON epoch.stream_id = streams.stream_id AND epoch.stream_epoch = streams.stream_epoch
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(behind), 0) AS backlog
+    FROM receiver_streams
+    WHERE receiver_streams.stream_id = streams.stream_id AND subscribed
+) AS flow
+CROSS JOIN LATERAL (
+    SELECT max(extract(epoch FROM read_at - received_at AT TIME ZONE 'UTC') * 1000) AS ahead_ms
+    FROM events
+    WHERE events.stream_id = streams.stream_id AND position > streams.last_position - 100
+) AS clock
+WHERE streams.stream_id = $1
+"""
+
+# Epochs that have numbers, and the current one, which may have been commanded only.
+_EPOCHS = """
+SELECT known.epoch, epoch_names.name, coalesce(dedup_count, 0) AS event_count,
+       CASE WHEN dedup_count > 0 THEN first_received_at END AS first_event_at,
+       CASE WHEN dedup_count > 0 THEN last_received_at END AS last_event_at,
+       known.epoch = streams.stream_epoch AS is_current,
+       coalesce(last_seq - dedup_count, 0) AS missing_count
+FROM streams
+CROSS JOIN LATERAL (
+    SELECT stream_epoch FROM stream_metrics WHERE stream_metrics.stream_id = streams.stream_id
+    UNION
+    SELECT streams.stream_epoch
+) AS known(epoch)
+LEFT JOIN stream_metrics
+    ON stream_metrics.stream_id = streams.stream_id AND stream_metrics.stream_epoch = known.epoch
+LEFT JOIN epoch_names ON epoch_names.stream_id = streams.stream_id AND epoch_names.stream_epoch = known.epoch
+WHERE streams.stream_id = $1
+ORDER BY known.epoch
+"""
+_NAME_EPOCH = """
+INSERT INTO epoch_names (stream_id, stream_epoch, name)
+SELECT stream_id, $2, $3 FROM streams WHERE stream_id = $1
+ON CONFLICT (stream_id, stream_epoch) DO UPDATE SET name = excluded.name
+"""
+_CLEAR_EPOCH_NAME = "DELETE FROM epoch_names WHERE stream_id = $1 AND stream_epoch = $2"
+
+
+async def list_streams(pool: Pool) -> list[Stream]:
+    """Return all streams, in order of creation."""
+    with translated():
+        return [Stream(**row) for row in await pool.fetch(_LIST)]
+
+
+async def set_alias(pool: Pool, stream_id: UUID, alias: str | None) -> Stream | None:
+    """Give a stream an alias, or none, and return it as it is then; None when there is no such stream."""
+    with translated():
+        row = await pool.fetchrow(_SET_ALIAS, stream_id, alias)
+    return None if row is None else Stream(**row)
+
+
+async def metrics(pool: Pool, stream_id: UUID) -> StreamMetrics | None:
+    """Return the numbers of a stream, of one moment; None when there is no such stream."""
+    with translated():
+        row = await pool.fetchrow(_METRICS, stream_id)
+    return None if row is None else _metrics(dict(row))
+
+
+async def epochs(pool: Pool, stream_id: UUID) -> list[Epoch]:
+    """Return the epochs of a stream, ascending; none at all when there is no such stream."""
+    with translated():
+        return [Epoch(**row) for row in await pool.fetch(_EPOCHS, stream_id)]
+
+
+async def name_epoch(pool: Pool, stream_id: UUID, epoch: int, name: str) -> None:
+    """Call an epoch something."""
+    with translated():
+        await pool.execute(_NAME_EPOCH, stream_id, epoch, name)
+
+
+async def clear_epoch_name(pool: Pool, stream_id: UUID, epoch: int) -> None:
+    """Take an epoch's name away."""
+    with translated():
+        await pool.execute(_CLEAR_EPOCH_NAME, stream_id, epoch)
+
+
+def _metrics(row: Mapping[str, Any]) -> StreamMetrics:
+    fields = {name: row[name] for name in StreamMetrics.__struct_fields__ if name in row}
+    gaps = row["missing"][:MISSING_RANGES]
+    return StreamMetrics(
+        **fields, missing_ranges=[MissingRange(first=g.lower, last=g.upper - 1) for g in gaps]
+    )

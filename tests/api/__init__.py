@@ -1,0 +1,1 @@
+"""Tests of the operators room, through HTTP, on a real database."""

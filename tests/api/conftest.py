@@ -1,0 +1,64 @@
+"""The real application over a test's database, without a port of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from api.app import build_app
+from api.settings import ApiSettings
+from api.store.events import ALONG_THE_KEY
+from shared.database import create_pool
+from shared.health import health_routes
+from shared.process import Process
+
+Client: TypeAlias = "TestClient[web.Request, web.Application]"
+Ask: TypeAlias = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+async def process(database_url: str) -> AsyncIterator[Process]:
+    """A process with pool, presence and bell, as `Process.run` would have made it."""
+    process = Process("api", ApiSettings.read({"database_url": database_url, "bind": "127.0.0.1:1"}))
+    process._pool = await create_pool(database_url, name="test", size=4, **ALONG_THE_KEY)
+    async with process._pool, process.presence, process.bell:
+        ringing = asyncio.create_task(process.bell.run())
+        yield process
+        process._last_stop.ask()
+        await ringing
+
+
+@pytest.fixture
+def serve(
+    process: Process, database_url: str, aiohttp_client: Callable[..., Awaitable[Client]]
+) -> Callable[..., Awaitable[Client]]:
+    """Serve the application with settings of one's own and return a client of it."""
+
+    async def serve(**given: str) -> Client:
+        settings = ApiSettings.read({"database_url": database_url, **given})
+        app = build_app(process, settings)
+        app.add_routes(health_routes(process.checks))
+        return await aiohttp_client(app)
+
+    return serve
+
+
+@pytest.fixture
+async def client(serve: Callable[..., Awaitable[Client]]) -> Client:
+    """A client of the application with default settings."""
+    return await serve()
+
+
+@pytest.fixture
+def ask(client: Client) -> Ask:
+    """Ask and return the JSON of an answer, whose status must be the expected one."""
+
+    async def ask(method: str, path: str, *, status: int = 200, **more: Any) -> Any:
+        async with client.request(method, path, **more) as answer:
+            assert answer.status == status, await answer.text()
+            return None if status == 204 else await answer.json()
+
+    return ask

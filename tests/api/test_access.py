@@ -1,0 +1,145 @@
+"""Who may ask: the API token, no other sites; and what every answer carries."""
+
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import pytest
+
+from api.access import is_loopback
+from api.routes import ROUTES
+from api.settings import ApiSettings
+from tests.api.conftest import Client
+
+Serve: TypeAlias = Callable[..., Awaitable[Client]]
+
+TOKEN = "geheim-ü-7"
+MINT = "/api/v1/admin/tokens"
+
+
+async def status(client: Client, method: str, path: str, **headers: str) -> int:
+    async with client.request(method, path, headers=headers) as answer:
+        if answer.status in (401, 403):
+            assert (await answer.json())["code"] == {401: "UNAUTHORIZED", 403: "FORBIDDEN"}[answer.status]
+        return answer.status
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+async def test_every_route_asks_for_the_token_but_those_for_monitors_and_receivers(serve: Serve) -> None:
+    client = await serve(api_token=TOKEN)
+    open_routes = set()
+    for method, path in [
+        *((route.method, route.path) for route in ROUTES),
+        *(
+            ("GET", each)
+            for each in ("/healthz", "/readyz", "/metrics", "/", "/nothing", "/api/v1/openapi.json")
+        ),
+    ]:
+        if await status(client, method, path) != 401:
+            open_routes.add((method, path))
+    assert open_routes == {("GET", each) for each in ("/healthz", "/readyz", "/metrics", "/api/v1/streams")}
+    assert await status(client, "POST", "/api/v1/streams") == 401
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer  {TOKEN} ", basic("", TOKEN), basic("anyone", TOKEN)],
+)
+async def test_the_token_opens_as_bearer_or_as_password(serve: Serve, authorization: str) -> None:
+    client = await serve(api_token=TOKEN)
+    assert await status(client, "GET", MINT, Authorization=authorization) == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Bearer",
+        "Bearer ",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        TOKEN,
+        f"Token {TOKEN}",
+        basic(TOKEN, ""),
+        basic("x", TOKEN.upper()),
+        "Basic",
+        "Basic !!!",
+        "Basic /w==",
+        b64encode(TOKEN.encode()).decode(),
+    ],
+)
+async def test_anything_else_does_not_open(serve: Serve, authorization: str) -> None:
+    client = await serve(api_token=TOKEN)
+    async with client.get(MINT, headers={"Authorization": authorization}) as answer:
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+        assert TOKEN not in await answer.text()
+
+
+@pytest.mark.parametrize("unset", ["", "  "])
+async def test_without_a_token_everything_is_open(serve: Serve, unset: str) -> None:
+    client = await serve(api_token=unset)
+    assert await status(client, "GET", MINT) == 200
+
+
+FOREIGN = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://here.example"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "http://here.example:8080"},
+    {"Origin": "null"},
+    {"Origin": "http://[::1"},
+]
+OWN = [
+    {},
+    {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none"},
+    {"Origin": "http://here.example"},
+    {"Origin": "https://HERE.example"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+@pytest.mark.parametrize("authorization", ["", f"Bearer {TOKEN}"])
+async def test_what_another_site_sends_changes_nothing(
+    serve: Serve, headers: dict[str, str], authorization: str
+) -> None:
+    client = await serve(api_token=TOKEN if authorization else "")
+    more = {"Host": "here.example", "Authorization": authorization, **headers}
+    for route in ROUTES:
+        refused = route.method != "GET"
+        assert (await status(client, route.method, route.path, **more) == 403) is refused, route
+
+
+@pytest.mark.parametrize("headers", OWN)
+async def test_what_our_own_pages_and_tools_send_is_taken(serve: Serve, headers: dict[str, str]) -> None:
+    client = await serve()
+    assert await status(client, "POST", MINT, Host="here.example", **headers) == 400  # for its empty body
+
+
+@pytest.mark.parametrize("path", ["/api/v1/streams", "/nothing", "/healthz"])
+async def test_every_answer_carries_the_security_headers(client: Client, path: str) -> None:
+    async with client.get(path) as answer:
+        expected = {
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cache-Control": "no-store",
+            "Server": "rt-server",
+        }
+        assert {name: answer.headers[name] for name in expected} == expected
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_loopback_is_told_from_the_rest() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.org")))
+
+
+def test_the_token_is_a_secret_among_the_settings() -> None:
+    assert "API_TOKEN" in ApiSettings.SECRET
+    assert ApiSettings.specs()["api_token"].variable == "API_TOKEN"

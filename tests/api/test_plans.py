@@ -1,0 +1,100 @@
+"""What is asked often is answered along the primary key, at a cost that does not grow with what is stored."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from api.messages.events import EventFilter
+from api.store import events, streams
+from shared.process import Process
+from tests.api.seeds import Database, add_metrics, add_stream
+
+EVENTS = 20_000
+
+
+@pytest.fixture
+async def stream_id(database: Database) -> UUID:
+    """A stream among others, rows mixed, with statistics that invite to scan and sort."""
+    ids = [await add_stream(database, f"f{n}", epoch=2) for n in range(3)]
+    await database.execute(
+        """
+        INSERT INTO events (stream_id, stream_epoch, seq, position, received_at, raw_frame, reader_timestamp,
+                            read_type, tag_id)
+        SELECT id, 1 + n % 2, n, n, now(), 'x', '', 'raw', (n % 100)::text
+        FROM generate_series(1, $2::integer) AS n, unnest($1::uuid[]) AS id
+        """,
+        ids,
+        EVENTS // 3,
+    )
+    await database.execute("UPDATE streams SET last_position = $1", EVENTS // 3)
+    for each in ids:
+        for epoch in (1, 2):
+            await add_metrics(database, each, epoch=epoch, dedup=EVENTS // 6)
+    await database.execute("ANALYZE")
+    return ids[1]
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a plan's nodes, each before those below it."""
+    return [plan, *(node for below in plan.get("Plans", []) for node in nodes(below))]
+
+
+async def plan_of(process: Process, statement: str, *arguments: object) -> list[dict[str, Any]]:
+    """Run a statement, on a connection like those of production, and return the nodes of its plan."""
+    async with process.pool.acquire() as connection, connection.transaction():
+        # What a prepared statement gets once it has been used often: a plan for any arguments.
+        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        found = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, COSTS off, TIMING off, BUFFERS off, FORMAT json) {statement}", *arguments
+        )
+    return nodes(json.loads(found)[0]["Plan"])
+
+
+def of_events(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [node for node in plan if node.get("Relation Name") == "events"]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("epoch", [None, 2])
+async def test_a_page_of_reads_touches_what_it_shows(
+    process: Process, stream_id: UUID, order: Any, deep: bool, epoch: int | None
+) -> None:
+    after = events.Key(2, EVENTS // 6) if deep else None
+    arguments = events._arguments(stream_id, EventFilter(epoch=epoch), order=order, after=after)
+    plan = await plan_of(process, events.READS[order], *arguments, 100)
+    (scan,) = of_events(plan)
+    assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
+    assert scan["Index Name"] == "events_pkey"
+    assert scan["Scan Direction"] == {"asc": "Forward", "desc": "Backward"}[order]
+    assert "ROW(stream_epoch, seq)" in scan["Index Cond"]
+    assert (scan["Actual Rows"], scan.get("Rows Removed by Filter", 0)) == (100, 0)
+
+
+@pytest.mark.parametrize("form", ["csv", "text"])
+@pytest.mark.parametrize("wanted", [EventFilter(), EventFilter(epoch=2), EventFilter(tag_id="7")])
+async def test_an_export_starts_with_its_first_row_and_sorts_nothing(
+    process: Process, stream_id: UUID, form: Any, wanted: EventFilter
+) -> None:
+    arguments = events._arguments(stream_id, wanted, order="asc", after=None)
+    (scan,) = await plan_of(process, events.COPIES[form], *arguments)
+    assert (scan["Node Type"], scan["Index Name"]) == ("Index Scan", "events_pkey")
+
+
+async def test_metrics_look_at_a_hundred_events_at_the_most(process: Process, stream_id: UUID) -> None:
+    plan = await plan_of(process, streams._METRICS, stream_id)
+    (scan,) = of_events(plan)
+    assert scan["Index Name"] == "events_stream_id_position_key"
+    assert scan["Actual Rows"] == 100
+
+
+async def test_the_epochs_of_a_stream_look_at_no_event(process: Process, stream_id: UUID) -> None:
+    assert of_events(await plan_of(process, streams._EPOCHS, stream_id)) == []
+
+
+async def test_conflicts_are_paged_along_their_key(process: Process) -> None:
+    plan = await plan_of(process, events.CONFLICTS, None, 1000, 100)
+    assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
+    assert plan[1]["Index Name"] == "integrity_conflicts_pkey"

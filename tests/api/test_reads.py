@@ -1,0 +1,180 @@
+"""Pages of reads: filters, orders, cursors."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+import pytest
+
+from shared.ipico import compose
+from tests.api.conftest import Ask
+from tests.api.seeds import START, Database, add_events, add_stream
+
+TAG = "0000000abcde"
+LINE = compose(reader_id="40", tag_id=TAG, read_at=datetime(2026, 5, 3, 10, 0))  # noqa: DTZ001
+
+
+@pytest.fixture
+async def stream_id(database: Database) -> UUID:
+    """A stream with seqs 1 to 5 in each of the epochs 1 and 2, and another one beside it."""
+    found = await add_stream(database, "start", epoch=2)
+    for epoch in (1, 2):
+        lines = [f"{epoch}.{seq}" for seq in range(1, 6)]
+        await add_events(
+            database, found, lines, epoch=epoch, received_at=START + timedelta(minutes=epoch - 1)
+        )
+    other = await add_stream(database, "finish")
+    await add_events(database, other, ["other"] * 3)
+    return found
+
+
+async def reads(ask: Ask, stream_id: UUID, **query: Any) -> Any:
+    return await ask("GET", f"/api/v1/streams/{stream_id}/reads?{urlencode(query)}")
+
+
+def lines(page: Any) -> list[str]:
+    return [read["raw_read_line"] for read in page["reads"]]
+
+
+async def test_a_read_shows_every_field(ask: Ask, database: Database) -> None:
+    stream_id = await add_stream(database)
+    await add_events(database, stream_id, [LINE, "no, \x00 read 🏁"])
+    page = await reads(ask, stream_id, order="asc")
+    assert page == {
+        "reads": [
+            {
+                "stream_epoch": 1,
+                "seq": 1,
+                "reader_timestamp": "2026-05-03T10:00:00.000",
+                "raw_read_line": LINE,
+                "read_type": "raw",
+                "tag_id": TAG,
+                "read_at": "2026-05-03T10:00:00",
+                "received_at": "2026-05-03T08:00:00+00:00",
+                "parse_error": None,
+            },
+            {
+                "stream_epoch": 1,
+                "seq": 2,
+                "reader_timestamp": "2026-05-03T10:00:00.000",
+                "raw_read_line": "no, \x00 read 🏁",
+                "read_type": "raw",
+                "tag_id": None,
+                "read_at": None,
+                "received_at": "2026-05-03T08:00:01+00:00",
+                "parse_error": "length",
+            },
+        ],
+        "next_cursor": None,
+    }
+
+
+async def test_the_newest_reads_come_first_unless_asked_otherwise(ask: Ask, stream_id: UUID) -> None:
+    newest_first = [f"{epoch}.{seq}" for epoch in (2, 1) for seq in (5, 4, 3, 2, 1)]
+    assert lines(await reads(ask, stream_id)) == newest_first
+    assert lines(await reads(ask, stream_id, order="desc")) == newest_first
+    assert lines(await reads(ask, stream_id, order="asc")) == newest_first[::-1]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("limit", [1, 3, 5, 10])
+async def test_pages_join_without_gap_or_overlap(ask: Ask, stream_id: UUID, order: str, limit: int) -> None:
+    whole = lines(await reads(ask, stream_id, order=order))
+    seen, more = [], {}
+    while True:
+        page = await reads(ask, stream_id, order=order, limit=limit, **more)
+        seen += lines(page)
+        assert len(page["reads"]) <= limit
+        if page["next_cursor"] is None:
+            break
+        more = {"cursor": page["next_cursor"]}
+    assert seen == whole
+
+
+async def test_a_page_is_not_moved_by_reads_that_come_meanwhile(
+    ask: Ask, stream_id: UUID, database: Database
+) -> None:
+    first = await reads(ask, stream_id, limit=4)
+    await add_events(database, stream_id, ["late"], epoch=2, first_seq=6)
+    second = await reads(ask, stream_id, limit=4, cursor=first["next_cursor"])
+    assert lines(first) + lines(second) == ["2.5", "2.4", "2.3", "2.2", "2.1", "1.5", "1.4", "1.3"]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_an_epoch_is_all_that_is_shown_on_every_page(ask: Ask, stream_id: UUID, order: str) -> None:
+    first = await reads(ask, stream_id, epoch=1, order=order, limit=3)
+    second = await reads(ask, stream_id, epoch=1, order=order, limit=3, cursor=first["next_cursor"])
+    assert sorted(lines(first) + lines(second)) == ["1.1", "1.2", "1.3", "1.4", "1.5"]
+    assert second["next_cursor"] is None
+    assert lines(await reads(ask, stream_id, epoch=3)) == []
+
+
+async def test_times_are_bounds_that_belong_to_what_is_shown(ask: Ask, stream_id: UUID) -> None:
+    since, until = START + timedelta(seconds=3), START + timedelta(seconds=60)
+    assert lines(await reads(ask, stream_id, since=since.isoformat(), until=until.isoformat())) == [
+        "2.1",
+        "1.5",
+        "1.4",
+    ]
+    assert len(lines(await reads(ask, stream_id, since=until.isoformat()))) == 5
+    assert lines(await reads(ask, stream_id, until=START.isoformat())) == ["1.1"]
+
+
+async def test_a_time_is_understood_as_it_stands_in_an_answer(ask: Ask, stream_id: UUID) -> None:
+    # The plus of the offset, not escaped, arrives as a space; and other offsets are times, too.
+    for text in ("2026-05-03T08:01:00+00:00", "2026-05-03T08:01:00Z", "2026-05-03T10:01:00.000+02:00"):
+        page = await ask("GET", f"/api/v1/streams/{stream_id}/reads?since={text}")
+        assert len(page["reads"]) == 5, text
+
+
+async def test_a_chip_is_found_in_either_case(ask: Ask, database: Database) -> None:
+    stream_id = await add_stream(database)
+    another = compose(reader_id="40", tag_id="000000000001", read_at=datetime(2026, 5, 3, 10, 0))  # noqa: DTZ001
+    await add_events(database, stream_id, [LINE, "no read", another])
+    for tag in ("0000000abcde", "0000000ABCDE"):
+        assert lines(await reads(ask, stream_id, tag_id=tag)) == [LINE]
+    assert lines(await reads(ask, stream_id, tag_id="null")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=ten", "limit"),
+        ("limit=1.0", "limit"),
+        ("limit=", "limit"),
+        ("epoch=0", "epoch"),
+        ("epoch=null", "epoch"),
+        ("epoch=9223372036854775808", "epoch"),
+        ("epoch=99999999999999999999999", "epoch"),
+        ("order=up", "order"),
+        ("since=yesterday", "since"),
+        ("since=1700000000", "since"),
+        ("until=2026-05-03T08:00:00", "until"),
+        ("since=0001-01-01T00:00:00%2B23:59", "since"),
+        ("until=9999-12-31T23:59:59-23:59", "until"),
+        ("tag_id=%00", "tag_id"),
+        ("cursor=", "cursor"),
+        ("cursor=AAAA", "cursor"),
+        ("cursor=!", "cursor"),
+        ("cursor=/////////////////////w", "cursor"),
+        ("cursor=" + "_" * 22, "cursor"),
+        ("order=asc&order=desc", "order"),
+        ("epohc=1", "epohc"),
+    ],
+)
+async def test_a_query_that_is_wrong_is_refused_by_name(
+    ask: Ask, stream_id: UUID, query: str, names: str
+) -> None:
+    error = await ask("GET", f"/api/v1/streams/{stream_id}/reads?{query}", status=400)
+    assert error["code"] == "BAD_REQUEST"
+    assert names in error["message"]
+
+
+async def test_an_unknown_stream_has_no_reads_and_one_without_events_has_none(
+    ask: Ask, database: Database
+) -> None:
+    assert (await ask("GET", f"/api/v1/streams/{uuid4()}/reads", status=404))["code"] == "NOT_FOUND"
+    assert await reads(ask, await add_stream(database)) == {"reads": [], "next_cursor": None}

@@ -1,0 +1,142 @@
+"""Streams: list, alias, epochs and their names."""
+
+from uuid import uuid4
+
+import asyncpg
+
+from shared.channels import STREAMS
+from tests.api.conftest import Ask
+from tests.api.seeds import (
+    START,
+    Database,
+    add_forwarder_session,
+    add_metrics,
+    add_process,
+    add_stream,
+)
+from tests.waiting import wait_until
+
+
+async def test_streams_are_listed_in_order_of_creation_with_every_field(ask: Ask, database: Database) -> None:
+    ids = [await add_stream(database, f"f{n}", epoch=n) for n in (3, 1, 2)]
+    await database.execute("UPDATE streams SET created_at = $1", START)
+    listed = (await ask("GET", "/api/v1/streams"))["streams"]
+    assert [stream["stream_id"] for stream in listed] == sorted(str(each) for each in ids)
+    await database.execute(
+        "UPDATE streams SET created_at = $1::timestamptz - stream_epoch * interval '1 s'", START
+    )
+    listed = (await ask("GET", "/api/v1/streams"))["streams"]
+    assert [stream["stream_epoch"] for stream in listed] == [3, 2, 1]
+    assert listed[2] == {
+        "stream_id": str(ids[1]),
+        "forwarder_id": "f1",
+        "reader_ip": "10.0.0.1:10000",
+        "display_alias": None,
+        "forwarder_display_name": None,
+        "stream_epoch": 1,
+        "online": False,
+        "created_at": "2026-05-03T07:59:59+00:00",
+    }
+
+
+async def test_a_stream_is_online_while_its_forwarders_gateway_lives(ask: Ask, database: Database) -> None:
+    for name in ("alive", "gone", "ended"):
+        await add_stream(database, name)
+    gateway = await add_process(database, "gateway")
+    await add_forwarder_session(database, "alive", gateway)
+    await add_forwarder_session(database, "ended", gateway)
+    await database.execute("UPDATE forwarder_sessions SET ended_at = now() WHERE forwarder_id = 'ended'")
+    await add_forwarder_session(database, "gone", await add_process(database, "gateway", lives=False))
+    listed = (await ask("GET", "/api/v1/streams"))["streams"]
+    assert {stream["forwarder_id"]: stream["online"] for stream in listed} == {
+        "alive": True,
+        "gone": False,
+        "ended": False,
+    }
+
+
+async def test_an_alias_is_set_and_cleared(ask: Ask, database: Database, database_url: str) -> None:
+    stream_id = await add_stream(database)
+    await add_forwarder_session(database, "start", await add_process(database, "gateway"))
+    rung: list[str] = []
+    await database.add_listener(STREAMS, lambda *heard: rung.append(heard[2]))
+    path = f"/api/v1/streams/{stream_id}"
+    patched = await ask("PATCH", path, json={"display_alias": "Zieleinlauf 🏁"})
+    assert (patched["display_alias"], patched["online"]) == ("Zieleinlauf 🏁", True)
+    assert (await ask("GET", "/api/v1/streams"))["streams"] == [patched]
+    await wait_until(lambda: database.fetchval("SELECT 1") and rung, what="the bell")
+    for nothing in (None, "", "  "):
+        await ask("PATCH", path, json={"display_alias": "again"})
+        assert (await ask("PATCH", path, json={"display_alias": nothing}))["display_alias"] is None
+
+
+async def test_an_alias_for_an_unknown_stream_is_refused(ask: Ask) -> None:
+    error = await ask("PATCH", f"/api/v1/streams/{uuid4()}", status=404, json={"display_alias": "x"})
+    assert error["code"] == "NOT_FOUND"
+
+
+async def test_epochs_ascend_and_the_current_one_is_there_before_its_first_event(
+    ask: Ask, database: Database
+) -> None:
+    stream_id = await add_stream(database, epoch=3)
+    await add_metrics(database, stream_id, epoch=2, dedup=5, last_seq=7)
+    await add_metrics(database, stream_id, epoch=1, dedup=4)
+    assert await ask("GET", f"/api/v1/streams/{stream_id}/epochs") == [
+        {
+            "epoch": 1,
+            "name": None,
+            "event_count": 4,
+            "first_event_at": "2026-05-03T08:00:00+00:00",
+            "last_event_at": "2026-05-03T08:00:00+00:00",
+            "is_current": False,
+            "missing_count": 0,
+        },
+        {
+            "epoch": 2,
+            "name": None,
+            "event_count": 5,
+            "first_event_at": "2026-05-03T08:00:00+00:00",
+            "last_event_at": "2026-05-03T08:00:00+00:00",
+            "is_current": False,
+            "missing_count": 2,
+        },
+        {
+            "epoch": 3,
+            "name": None,
+            "event_count": 0,
+            "first_event_at": None,
+            "last_event_at": None,
+            "is_current": True,
+            "missing_count": 0,
+        },
+    ]
+
+
+async def test_an_epoch_is_named_renamed_and_unnamed(ask: Ask, database: Database) -> None:
+    stream_id = await add_stream(database, epoch=2)
+    await add_metrics(database, stream_id, epoch=1, dedup=4)
+    for name in ("Samstag", "Sonntag", None):
+        named = await ask("PUT", f"/api/v1/streams/{stream_id}/epochs/1/name", json={"name": name})
+        assert (named["epoch"], named["name"]) == (1, name)
+        epochs = await ask("GET", f"/api/v1/streams/{stream_id}/epochs")
+        assert epochs[0] == named
+        assert epochs[1]["name"] is None
+
+
+async def test_an_epoch_that_is_not_there_gets_no_name(ask: Ask, database: Database) -> None:
+    stream_id = await add_stream(database, epoch=2)
+    for path in (f"/api/v1/streams/{stream_id}/epochs/1/name", f"/api/v1/streams/{uuid4()}/epochs/1/name"):
+        assert (await ask("PUT", path, status=404, json={"name": "x"}))["code"] == "NOT_FOUND"
+    assert (await ask("GET", f"/api/v1/streams/{uuid4()}/epochs", status=404))["code"] == "NOT_FOUND"
+    assert await database.fetchval("SELECT count(*) FROM epoch_names") == 0
+
+
+async def test_retention_by_the_runbook_leaves_what_is_listed_consistent(
+    ask: Ask, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    stream_id = await add_stream(database, epoch=2)
+    await add_metrics(database, stream_id, epoch=2, dedup=4)
+    await database.execute("DELETE FROM stream_metrics WHERE stream_id = $1", stream_id)
+    epochs = await ask("GET", f"/api/v1/streams/{stream_id}/epochs")
+    assert [(each["epoch"], each["event_count"]) for each in epochs] == [(2, 0)]
+    assert (await ask("GET", f"/api/v1/streams/{stream_id}/metrics"))["raw_count"] == 0

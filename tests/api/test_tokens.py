@@ -1,0 +1,117 @@
+"""Tokens of devices: made, shown once, listed, revoked."""
+
+import hashlib
+import re
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from shared.channels import TOKENS
+from shared.tokens import authenticate
+from tests.api.conftest import Ask
+from tests.api.seeds import Database
+from tests.waiting import wait_until
+
+TOKENS_PATH = "/api/v1/admin/tokens"
+
+
+async def mint(ask: Ask, device_type: str = "forwarder", device_id: str = "start", **more: Any) -> Any:
+    return await ask(
+        "POST", TOKENS_PATH, status=201, json={"device_type": device_type, "device_id": device_id, **more}
+    )
+
+
+async def test_a_generated_token_is_shown_once_and_only_its_hash_is_kept(
+    ask: Ask, database: Database, process: Any
+) -> None:
+    minted = await mint(ask)
+    assert set(minted) == {"token_id", "device_type", "device_id", "token"}
+    assert re.fullmatch(r"[A-Za-z0-9_\-]{43}", minted["token"])
+    rows = await database.fetch("SELECT * FROM device_tokens")
+    assert rows[0]["token_hash"] == hashlib.sha256(minted["token"].encode()).digest()
+    assert minted["token"] not in str(rows)
+    identity = await authenticate(process.pool, f"Bearer {minted['token']}", "forwarder")
+    assert identity is not None
+    assert (str(identity.token_id), identity.device_id) == (minted["token_id"], "start")
+
+
+async def test_a_token_of_ones_own_is_taken_once(ask: Ask) -> None:
+    body = {"device_type": "receiver", "device_id": "tent 1", "token": "s3cret"}
+    minted = await mint(ask, "receiver", "tent 1", token="s3cret")
+    assert minted["token"] == "s3cret"
+    assert (await ask("POST", TOKENS_PATH, status=409, json=body))["code"] == "CONFLICT"
+    await ask("POST", f"{TOKENS_PATH}/{minted['token_id']}/revoke", status=204)
+    assert (await ask("POST", TOKENS_PATH, status=409, json=body))["code"] == "CONFLICT"
+
+
+async def test_a_device_may_have_several_tokens(ask: Ask) -> None:
+    first, second = await mint(ask), await mint(ask)
+    assert first["token"] != second["token"]
+    listed = (await ask("GET", TOKENS_PATH))["tokens"]
+    assert [each["token_id"] for each in listed] == [first["token_id"], second["token_id"]]
+
+
+async def test_the_list_never_shows_a_token(ask: Ask) -> None:
+    minted = await mint(ask)
+    (listed,) = (await ask("GET", TOKENS_PATH))["tokens"]
+    assert listed.pop("created_at").endswith("+00:00")
+    assert listed == {
+        "token_id": minted["token_id"],
+        "device_type": "forwarder",
+        "device_id": "start",
+        "last_used_at": None,
+        "revoked_at": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"device_type": "reader", "device_id": "x"}, "device_type"),
+        ({"device_type": "forwarder"}, "device_id"),
+        ({"device_type": "forwarder", "device_id": 7}, "device_id"),
+        ({"device_type": "forwarder", "device_id": ""}, "device_id"),
+        ({"device_type": "forwarder", "device_id": "start line"}, "device_id"),
+        ({"device_type": "forwarder", "device_id": "a/b"}, "device_id"),
+        ({"device_type": "forwarder", "device_id": "ü"}, "device_id"),
+        ({"device_type": "forwarder", "device_id": "x" * 256}, "device_id"),
+        ({"device_type": "receiver", "device_id": " "}, "device_id"),
+        ({"device_type": "receiver", "device_id": "a\x00"}, "device_id"),
+        ({"device_type": "receiver", "device_id": "a\n"}, "device_id"),
+        ({"device_type": "receiver", "device_id": "x", "token": ""}, "token"),
+        ({"device_type": "receiver", "device_id": "x", "token": "  "}, "token"),
+        ({"device_type": "receiver", "device_id": "x", "token": " t"}, "token"),
+        ({"device_type": "receiver", "device_id": "x", "token": "a\r\nX: y"}, "token"),
+        ({"device_type": "receiver", "device_id": "x", "colour": "red"}, "colour"),
+    ],
+)
+async def test_an_unusable_token_is_refused_with_the_reason(
+    ask: Ask, database: Database, body: dict[str, object], reason: str
+) -> None:
+    error = await ask("POST", TOKENS_PATH, status=400, json=body)
+    assert error["code"] == "BAD_REQUEST"
+    assert reason in error["message"]
+    assert await database.fetchval("SELECT count(*) FROM device_tokens") == 0
+
+
+async def test_a_revoked_token_opens_nothing_and_the_bell_rings(
+    ask: Ask, database: Database, process: Any
+) -> None:
+    minted, kept = await mint(ask), await mint(ask)
+    rung: list[str] = []
+    await database.add_listener(TOKENS, lambda *heard: rung.append(heard[2]))
+    path = f"{TOKENS_PATH}/{minted['token_id']}/revoke"
+    # Clients call it a JSON request although it has no body.
+    await ask("POST", path, status=204, headers={"Content-Type": "application/json"})
+    await wait_until(lambda: rung, what="the bell")
+    assert await authenticate(process.pool, f"Bearer {minted['token']}", "forwarder") is None
+    assert await authenticate(process.pool, f"Bearer {kept['token']}", "forwarder") is not None
+    revoked = {each["token_id"]: each["revoked_at"] for each in (await ask("GET", TOKENS_PATH))["tokens"]}
+    assert revoked[minted["token_id"]] is not None
+    assert revoked[kept["token_id"]] is None
+    assert (await ask("POST", path, status=404))["code"] == "NOT_FOUND"
+
+
+async def test_an_unknown_token_is_not_revoked(ask: Ask) -> None:
+    assert (await ask("POST", f"{TOKENS_PATH}/{uuid4()}/revoke", status=404))["code"] == "NOT_FOUND"

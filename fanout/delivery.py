@@ -11,9 +11,9 @@ __all__ = ["InFlight", "Start", "start_of"]
 
 
 class Start(NamedTuple):
-    """What to replay, as (epoch, after seq) in ascending order; and cursors that the resume implies."""
+    """What to replay, as (epoch, after seq, up to seq) in ascending order; and cursors that the resume implies."""
 
-    replay: list[tuple[int, int]]
+    replay: list[tuple[int, int, int]]
     done: dict[int, int]
 
 
@@ -29,7 +29,7 @@ def start_of(*, epochs: Mapping[int, int], stored: Mapping[int, int], resume: Ma
     valid_stored = {e: seq for e, seq in stored.items() if seq <= epochs.get(e, -1)}
     valid_resume = {e: seq for e, seq in resume.items() if seq <= epochs.get(e, -1)}
     resumed_at = max(valid_resume, default=0)
-    replay: list[tuple[int, int]] = []
+    replay: list[tuple[int, int, int]] = []
     done: dict[int, int] = {}
     for epoch, newest in sorted(epochs.items()):
         if epoch < resumed_at and epoch not in valid_stored and epoch not in valid_resume:
@@ -39,7 +39,7 @@ def start_of(*, epochs: Mapping[int, int], stored: Mapping[int, int], resume: Ma
         if after > valid_stored.get(epoch, 0):
             done[epoch] = after
         if after < newest:
-            replay.append((epoch, after))
+            replay.append((epoch, after, newest))
     return Start(replay, done)
 
 
@@ -58,14 +58,12 @@ class InFlight:
     def ack(self, ref: StreamRef, epoch: int, last_seq: int) -> int:
         """Take out what an ack covers and return how many events that is."""
         before = self.events
-        kept = deque(
-            (to, sent)
-            for to, sent in self._sent
-            if to != ref or sent.stream_epoch != epoch or sent.last_seq > last_seq
-        )
-        if len(kept) != len(self._sent):
-            self._sent = kept
-            self.events = sum(sent.event_count for _, sent in kept)
+        for _ in range(len(self._sent)):
+            to, sent = each = self._sent.popleft()
+            if sent.last_seq <= last_seq and sent.stream_epoch == epoch and to == ref:
+                self.events -= sent.event_count
+            else:
+                self._sent.append(each)
         return before - self.events
 
     def forget(self, events: int) -> None:

@@ -12,9 +12,21 @@ import orjson
 from fanout.store import EventRow
 from shared.messages import StreamRef
 
-__all__ = ["Event", "Sent", "Slice", "batch_prefix", "encode", "slice_of"]
+__all__ = [
+    "BATCH_SUFFIX",
+    "MESSAGE_BYTES",
+    "Event",
+    "Sent",
+    "Slice",
+    "batch_prefix",
+    "encode",
+    "fitting",
+    "slice_of",
+]
 
 BATCH_SUFFIX = b"]}"
+# A message takes no more events once it is so long; receivers in the field refuse a frame of 16 MiB.
+MESSAGE_BYTES = 1024 * 1024
 
 
 class Event(NamedTuple):
@@ -44,25 +56,35 @@ class Slice(NamedTuple):
 
 def encode(ref: StreamRef, rows: Iterable[EventRow]) -> list[Event]:
     """Return rows of one stream as events; what the device sent comes out again unchanged."""
-    return [
-        Event(
-            row.position,
-            row.stream_epoch,
-            row.seq,
-            orjson.dumps(
-                {
-                    "forwarder_id": ref.forwarder_id,
-                    "reader_ip": ref.reader_ip,
-                    "stream_epoch": row.stream_epoch,
-                    "seq": row.seq,
-                    "reader_timestamp": row.reader_timestamp,
-                    "raw_read_line": row.raw_frame.decode(),
-                    "read_type": row.read_type,
-                }
-            ),
-        )
-        for row in rows
-    ]
+    return [Event(row.position, row.stream_epoch, row.seq, _json(ref, row)) for row in rows]
+
+
+def _json(ref: StreamRef, row: EventRow) -> bytes:
+    json = orjson.dumps(
+        {
+            "forwarder_id": ref.forwarder_id,
+            "reader_ip": ref.reader_ip,
+            "stream_epoch": row.stream_epoch,
+            "seq": row.seq,
+            "reader_timestamp": row.reader_timestamp,
+            # What came in was text. Bytes that are none, put into the table by hand, must not end the delivery of
+            # everything after them.
+            "raw_read_line": row.raw_frame.decode(errors="replace"),
+            "read_type": row.read_type,
+        }
+    )
+    # A copy, because orjson's own result keeps the 4 kB of its buffer for 250 bytes of text.
+    return bytes(memoryview(json))
+
+
+def fitting(events: Sequence[Event], limit: int) -> int:
+    """Return how many of the first events a message takes: up to `limit` and MESSAGE_BYTES, at least one."""
+    size = 0
+    for count, event in enumerate(events[:limit]):
+        size += len(event.json)
+        if size > MESSAGE_BYTES:
+            return max(count, 1)
+    return min(limit, len(events))
 
 
 def slice_of(events: Sequence[Event]) -> Slice:

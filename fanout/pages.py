@@ -1,27 +1,28 @@
 """Pages of stored events for receivers that are behind the tail, shared by those at the same place.
 
 A page begins at a round number, so that receivers with different cursors ask for the same pages; one that is being
-read is read once, whoever waits for it. What is kept is bounded, and bounded too is how long a page may stand in for
-the database: it was complete up to the position that its reader asked for, and serves only who asks for no more.
+read is read once, whoever waits for it. What is kept is bounded. So is what a kept page stands for: it serves whoever
+needs no more than what was stored when it was read, unless no event can ever come to lie within it.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
 from fanout import metrics, store
 from fanout.events import Event, encode
-from fanout.store import EventRow
 from shared.messages import StreamRef
 from shared.process import Process
 
 __all__ = ["Pages"]
 
-PAGE_EVENTS = 1_000
-# About 300 kB each.
-KEPT_PAGES = 64
+# About 80 pages of usual length.
+KEPT_BYTES = 24 * 1024 * 1024
+# What an event costs beside its JSON.
+EVENT_BYTES = 200
 
 
 class _Key(NamedTuple):
@@ -31,8 +32,13 @@ class _Key(NamedTuple):
 
 
 class _Page(NamedTuple):
-    complete_up_to: int  # position
     events: list[Event]
+    more: bool  # there may be events behind the last
+    complete_up_to: float  # position: all up to it that belong into the page are in it
+    size: int
+
+
+_Read = Callable[[StreamRef, _Key, int], Awaitable[_Page]]
 
 
 class Pages:
@@ -41,44 +47,41 @@ class Pages:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._kept: OrderedDict[_Key, _Page] = OrderedDict()
+        self._kept_bytes = 0
         self._reading: dict[_Key, asyncio.Task[_Page]] = {}
 
     async def of_epoch(
-        self, ref: StreamRef, stream_id: UUID, *, epoch: int, after_seq: int, horizon: int
+        self, ref: StreamRef, stream_id: UUID, *, epoch: int, after_seq: int, stored_up_to: int
     ) -> list[Event]:
-        """Return the next events of an epoch after a seq, those with positions up to `horizon` all included.
+        """Return the next events of an epoch after a seq, in order of seq; empty when the epoch has no more.
 
-        In order of seq; events beyond the horizon may be among them. Empty when the epoch has no more.
+        stored_up_to: a position that is known to be stored; all events up to it are included, and there may be later
+        ones among them.
         """
-        key = _Key(stream_id, epoch, after_seq - after_seq % PAGE_EVENTS)
-        page = await self._get(
-            ref,
-            key,
-            horizon,
-            lambda: store.read_epoch_page(
-                self._process.pool, stream_id, epoch=epoch, after_seq=key.after, limit=PAGE_EVENTS
-            ),
-        )
-        return [event for event in page.events if event.seq > after_seq]
+        key = _Key(stream_id, epoch, after_seq - after_seq % store.READ_EVENTS)
+        while True:
+            page = await self._get(ref, key, stored_up_to, self._read_epoch)
+            events = [event for event in page.events if event.seq > after_seq]
+            if events or not page.more:
+                return events
+            key = key._replace(after=page.events[-1].seq)
 
     async def after_position(
-        self, ref: StreamRef, stream_id: UUID, *, position: int, head: int
+        self, ref: StreamRef, stream_id: UUID, *, position: int, stored_up_to: int
     ) -> list[Event]:
-        """Return the next events after a position, in order of position; `head` is known to be stored."""
-        key = _Key(stream_id, None, position - position % PAGE_EVENTS)
-        page = await self._get(
-            ref,
-            key,
-            min(head, key.after + PAGE_EVENTS),
-            lambda: store.read_position_page(
-                self._process.pool, stream_id, after_position=key.after, limit=PAGE_EVENTS
-            ),
-        )
-        return [event for event in page.events if event.position > position]
+        """Return the next events after a position, in order of position; empty when none follows.
 
-    async def _get(
-        self, ref: StreamRef, key: _Key, up_to: int, read: Callable[[], Awaitable[list[EventRow]]]
-    ) -> _Page:
+        stored_up_to: a position that is known to be stored.
+        """
+        key = _Key(stream_id, None, position - position % store.READ_EVENTS)
+        while True:
+            page = await self._get(ref, key, stored_up_to, self._read_positions)
+            events = [event for event in page.events if event.position > position]
+            if events or not page.more:
+                return events
+            key = key._replace(after=page.events[-1].position)
+
+    async def _get(self, ref: StreamRef, key: _Key, up_to: int, read: _Read) -> _Page:
         page = self._kept.get(key)
         if page is not None and page.complete_up_to >= up_to:
             self._kept.move_to_end(key)
@@ -86,7 +89,9 @@ class Pages:
             return page
         task = self._reading.get(key)
         if task is None:
-            task = self._reading[key] = asyncio.create_task(self._read(ref, key, up_to, read), name="page")
+            task = self._reading[key] = asyncio.create_task(
+                self._keep(key, read(ref, key, up_to)), name="page"
+            )
             task.add_done_callback(_no_news)
         else:
             metrics.PAGES_SHARED.inc()
@@ -96,19 +101,37 @@ class Pages:
             return await self._get(ref, key, up_to, read)
         return page
 
-    async def _read(
-        self, ref: StreamRef, key: _Key, up_to: int, read: Callable[[], Awaitable[list[EventRow]]]
-    ) -> _Page:
+    async def _keep(self, key: _Key, reading: Awaitable[_Page]) -> _Page:
         try:
-            page = _Page(up_to, encode(ref, await read()))
+            page = await reading
         finally:
             del self._reading[key]
         metrics.PAGES_READ.inc()
+        before = self._kept.pop(key, None)
         self._kept[key] = page
-        self._kept.move_to_end(key)
-        while len(self._kept) > KEPT_PAGES:
-            self._kept.popitem(last=False)
+        self._kept_bytes += page.size - (before.size if before else 0)
+        while self._kept_bytes > KEPT_BYTES:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= oldest.size
         return page
+
+    async def _read_epoch(self, ref: StreamRef, key: _Key, up_to: int) -> _Page:
+        rows = await store.read_epoch_page(
+            self._process.pool, key.stream_id, epoch=key.epoch or 0, after_seq=key.after
+        )
+        events = encode(ref, rows.events)
+        # Without a gap there is no place where an event could still come in.
+        whole = rows.more and events[-1].seq - key.after == len(events)
+        return _Page(events, rows.more, inf if whole else up_to, _size(events))
+
+    async def _read_positions(self, ref: StreamRef, key: _Key, up_to: int) -> _Page:
+        rows = await store.read_position_page(self._process.pool, key.stream_id, after_position=key.after)
+        events = encode(ref, rows.events)
+        return _Page(events, rows.more, inf if rows.more else up_to, _size(events))
+
+
+def _size(events: list[Event]) -> int:
+    return sum(len(event.json) + EVENT_BYTES for event in events)
 
 
 def _no_news(task: asyncio.Task[_Page]) -> None:

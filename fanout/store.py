@@ -4,14 +4,19 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from asyncpg import Record
+
 from shared.database import Connection, Pool
 from shared.errors import translated
 from shared.messages import StreamRef
 
 __all__ = [
+    "READ_EVENTS",
     "CursorKey",
     "EventRow",
+    "News",
     "Resolved",
+    "Rows",
     "StartingPoint",
     "advance_cursors",
     "begin_session",
@@ -60,7 +65,27 @@ class CursorKey(NamedTuple):
     stream_epoch: int
 
 
+class Rows(NamedTuple):
+    """What a read of events gave, and whether it ended at its own limit: there may be more behind."""
+
+    events: list[EventRow]
+    more: bool
+
+
+class News(NamedTuple):
+    """The same for many streams at once."""
+
+    events: dict[UUID, list[EventRow]]
+    more: bool
+
+
 # --- events ----------------------------------------------------------------------------------------------
+
+# What one read takes of one stream: so many events, and no more once their lines are so long together, but at least
+# one. What a read for many streams takes of all of them.
+READ_EVENTS = 1_000
+READ_BYTES = 1024 * 1024
+READ_ALL_EVENTS = 4_000
 
 # One statement for all streams of the node: a probe of (stream_id, position) for each, and what is new. Positions
 # are handed out under the stream's lock in commit order: whoever has read up to x misses nothing below x.
@@ -68,55 +93,87 @@ _READ_TAILS = """
 SELECT tail.stream_id, event.*
 FROM unnest($1::uuid[], $2::bigint[]) AS tail(stream_id, position)
 CROSS JOIN LATERAL (
-    SELECT events.position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
-    FROM events
-    WHERE events.stream_id = tail.stream_id AND events.position > tail.position
-    ORDER BY events.position
-    LIMIT $3
+    SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
+    FROM (
+        SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
+        FROM (
+            SELECT events.position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
+            FROM events
+            WHERE events.stream_id = tail.stream_id AND events.position > tail.position
+            ORDER BY events.position
+            LIMIT $3
+        ) AS next
+    ) AS summed
+    WHERE bytes - octet_length(raw_frame) < $4
+    ORDER BY position
 ) AS event
+LIMIT $5
 """
 _EPOCH_PAGE = """
 SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
-FROM events
-WHERE stream_id = $1 AND stream_epoch = $2 AND seq > $3
+FROM (
+    SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM (
+        SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
+        FROM events
+        WHERE stream_id = $1 AND stream_epoch = $2 AND seq > $3
+        ORDER BY seq
+        LIMIT $4
+    ) AS next
+) AS summed
+WHERE bytes - octet_length(raw_frame) < $5
 ORDER BY seq
-LIMIT $4
 """
 _POSITION_PAGE = """
 SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
-FROM events
-WHERE stream_id = $1 AND position > $2
+FROM (
+    SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM (
+        SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
+        FROM events
+        WHERE stream_id = $1 AND position > $2
+        ORDER BY position
+        LIMIT $3
+    ) AS next
+) AS summed
+WHERE bytes - octet_length(raw_frame) < $4
 ORDER BY position
-LIMIT $3
 """
 
 
-async def read_tails(
-    connection: Connection, positions: dict[UUID, int], *, limit: int
-) -> dict[UUID, list[EventRow]]:
-    """Return what is new after a position of each stream, up to `limit` events a stream, in order of position."""
+async def read_tails(connection: Connection, positions: dict[UUID, int]) -> News:
+    """Return what is new after a position of each stream, by stream, in order of position."""
     with translated():
-        rows = await connection.fetch(_READ_TAILS, list(positions), list(positions.values()), limit)
+        rows = await connection.fetch(
+            _READ_TAILS, list(positions), list(positions.values()), READ_EVENTS, READ_BYTES, READ_ALL_EVENTS
+        )
     found: dict[UUID, list[EventRow]] = {}
     for stream_id, *event in rows:
         found.setdefault(stream_id, []).append(EventRow(*event))
-    return found
+    return News(found, len(rows) == READ_ALL_EVENTS or any(_is_full(events) for events in found.values()))
 
 
-async def read_epoch_page(
-    pool: Pool, stream_id: UUID, *, epoch: int, after_seq: int, limit: int
-) -> list[EventRow]:
-    """Return the events of an epoch after a seq, in order of seq."""
+async def read_epoch_page(pool: Pool, stream_id: UUID, *, epoch: int, after_seq: int) -> Rows:
+    """Return the next events of an epoch after a seq, in order of seq."""
     with translated():
-        return [EventRow(*row) for row in await pool.fetch(_EPOCH_PAGE, stream_id, epoch, after_seq, limit)]
+        rows = await pool.fetch(_EPOCH_PAGE, stream_id, epoch, after_seq, READ_EVENTS, READ_BYTES)
+    return _rows(rows)
 
 
-async def read_position_page(
-    pool: Pool, stream_id: UUID, *, after_position: int, limit: int
-) -> list[EventRow]:
-    """Return the events of a stream after a position, in order of position."""
+async def read_position_page(pool: Pool, stream_id: UUID, *, after_position: int) -> Rows:
+    """Return the next events of a stream after a position, in order of position."""
     with translated():
-        return [EventRow(*row) for row in await pool.fetch(_POSITION_PAGE, stream_id, after_position, limit)]
+        rows = await pool.fetch(_POSITION_PAGE, stream_id, after_position, READ_EVENTS, READ_BYTES)
+    return _rows(rows)
+
+
+def _rows(records: list[Record]) -> Rows:
+    events = [EventRow(*record) for record in records]
+    return Rows(events, _is_full(events))
+
+
+def _is_full(events: list[EventRow]) -> bool:
+    return len(events) == READ_EVENTS or sum(len(event.raw_frame) for event in events) >= READ_BYTES
 
 
 # --- streams ---------------------------------------------------------------------------------------------
@@ -126,7 +183,15 @@ SELECT streams.forwarder_id, streams.reader_ip, stream_id, last_position
 FROM unnest($1::text[], $2::text[]) AS named(forwarder_id, reader_ip)
 JOIN streams USING (forwarder_id, reader_ip)
 """
+# A cursor beyond what is stored is void: left in place it would count again as soon as as much is stored.
 _STARTING_POINTS = """
+WITH void AS (
+    DELETE FROM receiver_cursors AS cursors
+    WHERE receiver_id = $1 AND stream_id = ANY($2::uuid[])
+      AND last_seq > coalesce((SELECT metrics.last_seq FROM stream_metrics AS metrics
+                               WHERE metrics.stream_id = cursors.stream_id
+                                 AND metrics.stream_epoch = cursors.stream_epoch), 0)
+)
 SELECT streams.stream_id, streams.last_position, metrics.stream_epoch, metrics.last_seq, cursors.last_seq AS acked
 FROM streams
 LEFT JOIN stream_metrics AS metrics ON metrics.stream_id = streams.stream_id
@@ -168,7 +233,13 @@ INSERT INTO receiver_sessions (session_id, receiver_id, fanout_id, token_id) VAL
 """
 _SUBSCRIBE = "UPDATE receiver_sessions SET stream_ids = $2 WHERE session_id = $1"
 _END = "DELETE FROM receiver_sessions WHERE session_id = $1"
-_FORGET = "DELETE FROM receiver_sessions WHERE fanout_id = $1 AND session_id <> ALL($2::uuid[])"
+# A session that began after its node looked at those it has is not among them: only what is older is forgotten. A node
+# that died left its sessions behind; its row in processes is gone when it left in order, or after a day.
+_FORGET = """
+DELETE FROM receiver_sessions AS sessions
+WHERE (fanout_id = $1 AND session_id <> ALL($2::uuid[]) AND connected_at < now() - interval '1 minute')
+   OR NOT EXISTS (SELECT FROM processes WHERE process_id = sessions.fanout_id)
+"""
 
 # Forward only, and never past what is stored. Sorted, so that two nodes take row locks in the same order.
 # Cursors of streams that were deleted fall out with the join.
@@ -206,7 +277,7 @@ async def end_session(pool: Pool, session_id: UUID) -> None:
 
 
 async def forget_other_sessions(pool: Pool, fanout_id: UUID, session_ids: Iterable[UUID]) -> None:
-    """Forget the sessions of this node that ended while the database was away."""
+    """Forget the sessions of this node that ended while the database was away, and those of nodes that are gone."""
     with translated():
         await pool.execute(_FORGET, fanout_id, list(session_ids))
 

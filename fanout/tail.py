@@ -5,16 +5,17 @@ or None when p lies before the window, and then reads the database until it is i
 are handed out in commit order without gaps (architecture.md, promise 3), so the window is all there is between its
 two ends, whatever epochs and sequence numbers its events have. Late events of old epochs need no care of their own.
 
-A tail holds no receiver's state and never waits for one: receivers are woken, and look.
+A tail holds no receiver's state and never waits for one: who follows it is told, and looks.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterable
 from operator import attrgetter
+from typing import Protocol
 from uuid import UUID
 
 from fanout import metrics, store
-from fanout.events import Event, Slice, encode, slice_of
+from fanout.events import Event, Slice, encode, fitting, slice_of
 from shared.channels import POSITIONS, STREAMS
 from shared.database import STEADY_PLANS, Link
 from shared.errors import DatabaseUnavailable
@@ -22,14 +23,17 @@ from shared.log import get_logger
 from shared.messages import StreamRef
 from shared.metrics import POLLS_FOUND_WORK
 from shared.process import Process
-from shared.wake import Wake
 
-__all__ = ["Tail", "Tails"]
+__all__ = ["Follower", "Tail", "Tails"]
 
-# About a minute of a busy reader, 0.5 MB; who is further behind reads pages.
+# About a minute of a busy reader, 0.5 MB; who is further behind reads pages. Long lines make it shorter.
 WINDOW_EVENTS = 2_000
-# One read of the database for one stream; more comes with the next.
-READ_EVENTS = 1_000
+WINDOW_BYTES = 1024 * 1024
+# Receivers that keep up are at one place or two; joining once more for those who do not is cheap.
+KEPT_SLICES = 8
+# After a read that found something the next one waits so long: what comes meanwhile goes out in one message instead
+# of several, and writing to sockets is what fan-out costs.
+BREATH_S = 0.01
 # How soon events are found whose bell was lost.
 POLL_S = 0.5
 # How soon a stream is found that was made or deleted unheard.
@@ -40,6 +44,13 @@ log = get_logger(__name__)
 _position = attrgetter("position")
 
 
+class Follower(Protocol):
+    """Who wants to know that a stream has moved, or has come to be."""
+
+    def stir(self, ref: StreamRef) -> None:
+        """Note that there may be something new; must return at once."""
+
+
 class Tail:
     """The window of one stream: all events with positions in (start, head]."""
 
@@ -48,27 +59,37 @@ class Tail:
         self.stream_id: UUID | None = None  # None until the stream exists; another one after it was made anew
         self.start = 0
         self.head = 0
-        self.followers: set[Wake] = set()
+        self.followers: set[Follower] = set()
         self._window: list[Event] = []
-        self._slices: dict[tuple[int, int], Slice] = {}
+        self._window_bytes = 0
+        self._slices: dict[tuple[int, int], tuple[Slice, int]] = {}
 
     def begin(self, stream_id: UUID, head: int) -> None:
         """Follow the stream from `head` on, with an empty window."""
         self.stream_id = stream_id
         self.start = self.head = head
-        self._window, self._slices = [], {}
-        self.wake()
+        self._window, self._window_bytes = [], 0
+        self._slices.clear()
+        self._stir()
 
     def extend(self, events: list[Event]) -> None:
         """Add what follows the head, and let go of what is older than the window."""
         self._window.extend(events)
+        self._window_bytes += sum(len(event.json) for event in events)
         self.head = events[-1].position
-        surplus = len(self._window) - WINDOW_EVENTS
-        if surplus > 0:
+        self._shorten()
+        self._slices.clear()
+        self._stir()
+
+    def _shorten(self) -> None:
+        surplus = max(0, len(self._window) - WINDOW_EVENTS)
+        self._window_bytes -= sum(len(event.json) for event in self._window[:surplus])
+        while self._window_bytes > WINDOW_BYTES:
+            self._window_bytes -= len(self._window[surplus].json)
+            surplus += 1
+        if surplus:
             self.start = self._window[surplus - 1].position
             del self._window[:surplus]
-        self._slices.clear()
-        self.wake()
 
     def after(self, position: int, limit: int) -> tuple[Slice, int] | None:
         """Return up to `limit` events after `position`, joined, and the position reached; None before the window.
@@ -77,19 +98,21 @@ class Tail:
         """
         if position < self.start:
             return None
-        first = bisect_right(self._window, position, key=_position)
-        events = self._window[first : first + limit]
-        if not events:
-            return Slice(b"", 0, ()), position
-        found = self._slices.get((first, limit))
+        found = self._slices.get((position, limit))
         if found is None:
-            found = self._slices[first, limit] = slice_of(events)
-        return found, events[-1].position
+            first = bisect_right(self._window, position, key=_position)
+            events = self._window[first : first + limit]
+            if not events:
+                return Slice(b"", 0, ()), position
+            del events[fitting(events, limit) :]
+            found = self._slices[position, limit] = slice_of(events), events[-1].position
+            if len(self._slices) > KEPT_SLICES:
+                del self._slices[next(iter(self._slices))]
+        return found
 
-    def wake(self) -> None:
-        """Let all who follow look."""
+    def _stir(self) -> None:
         for follower in self.followers:
-            follower.set()
+            follower.stir(self.ref)
 
 
 class Tails:
@@ -105,8 +128,8 @@ class Tails:
         process.listener.on(POSITIONS, lambda _: self._wake.set())
         process.listener.on(STREAMS, lambda _: self._resolve_wake.set())
 
-    def follow(self, ref: StreamRef, follower: Wake) -> Tail:
-        """Return the stream's tail, and wake `follower` whenever it moves. The stream need not exist yet."""
+    def follow(self, ref: StreamRef, follower: Follower) -> Tail:
+        """Return the stream's tail, and stir `follower` whenever it moves. The stream need not exist yet."""
         tail = self._tails.get(ref)
         if tail is None:
             tail = self._tails[ref] = Tail(ref)
@@ -115,8 +138,8 @@ class Tails:
         tail.followers.add(follower)
         return tail
 
-    def leave(self, refs: Iterable[StreamRef], follower: Wake) -> None:
-        """Wake `follower` no more; a tail that nobody follows is given up."""
+    def leave(self, refs: Iterable[StreamRef], follower: Follower) -> None:
+        """Stir `follower` no more; a tail that nobody follows is given up."""
         for ref in refs:
             tail = self._tails.get(ref)
             if tail is not None:
@@ -139,26 +162,32 @@ class Tails:
                 continue
             if found and not woken:
                 POLLS_FOUND_WORK.labels(POSITIONS).inc()
+            if found:
+                await self._stop.sleep(BREATH_S)
         self._link.drop()
 
     async def _read(self) -> bool:
         """Read until nothing is new; true when something was."""
-        found = False
-        while True:
+        found, more = False, True
+        while more and not self._stop.asked:
             tails = {tail.stream_id: tail for tail in self._tails.values() if tail.stream_id is not None}
             if not tails:
                 return found
-            news = await store.read_tails(
-                await self._link.get(), {id_: tail.head for id_, tail in tails.items()}, limit=READ_EVENTS
+            news, more = await store.read_tails(
+                await self._link.get(), {id_: tail.head for id_, tail in tails.items()}
             )
             for stream_id, rows in news.items():
-                tail = tails[stream_id]
-                if tail.stream_id == stream_id and tail.head < rows[0].position:
-                    tail.extend(encode(tail.ref, rows))
-                    metrics.TAILED.inc(len(rows))
+                self._extend(tails[stream_id], stream_id, rows)
             found = found or bool(news)
-            if not any(len(rows) == READ_EVENTS for rows in news.values()):
-                return found
+        return found
+
+    def _extend(self, tail: Tail, stream_id: UUID, rows: list[store.EventRow]) -> None:
+        """Pass on what was read, unless the stream was made anew meanwhile, and let others come first next time."""
+        if tail.stream_id == stream_id and tail.head < rows[0].position:
+            tail.extend(encode(tail.ref, rows))
+            metrics.TAILED.inc(len(rows))
+        if self._tails.get(tail.ref) is tail:
+            self._tails[tail.ref] = self._tails.pop(tail.ref)
 
     async def run_resolving(self) -> None:
         """Find out which stream each name stands for, again and again: streams come, and administrators delete."""
@@ -178,4 +207,4 @@ class Tails:
         for ref, resolved in known.items():
             if tails[ref].stream_id != resolved.stream_id:
                 tails[ref].begin(resolved.stream_id, resolved.last_position)
-        self._wake.set()
+                self._wake.set()

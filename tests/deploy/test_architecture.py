@@ -1,0 +1,28 @@
+"""ARCHITECTURE.md lists every number that a process shows, as the process calls it."""
+
+from pathlib import Path
+
+from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
+
+import deploy.cli  # noqa: F401 (brings in every room, and with it its numbers)
+
+ARCHITECTURE = Path(__file__).parents[2] / "ARCHITECTURE.md"
+
+
+def metrics_table() -> str:
+    """Return the table as the code has it."""
+    lines = ["| name | type | labels | meaning |", "|---|---|---|---|"]
+    collectors = {each for each in REGISTRY._collector_to_names if isinstance(each, MetricWrapperBase)}
+    rows = []
+    for each in collectors:
+        described = next(iter(each.describe()))
+        if described.name.startswith("rtserver_"):
+            name = described.name + ("_total" if described.type == "counter" else "")
+            labels = ", ".join(each._labelnames)
+            rows.append(f"| `{name}` | {described.type} | {labels} | {described.documentation} |")
+    return "\n".join([*lines, *sorted(rows)])
+
+
+def test_every_metric_stands_in_the_table() -> None:
+    assert metrics_table() in ARCHITECTURE.read_text(), f"ARCHITECTURE.md should hold:\n{metrics_table()}"

@@ -15,7 +15,7 @@ from api.store.events import ALONG_THE_KEY
 from shared.log import get_logger
 from shared.process import Process
 
-__all__ = ["build_app", "main"]
+__all__ = ["build_app", "main", "warn_if_open"]
 
 MAX_BODY_BYTES = 1024 * 1024
 POOL_SIZE = 8
@@ -36,9 +36,14 @@ def build_app(process: Process, settings: ApiSettings) -> web.Application:
     return app
 
 
+def warn_if_open(settings: ApiSettings) -> None:
+    """Say that anyone can do anything, where more than this machine can reach us."""
+    if not settings.api_token and not is_loopback(settings.bind[0]):
+        log.warning("api_is_open", reason="API_TOKEN is not set, and we serve more than loopback")
+
+
 async def main(settings: ApiSettings) -> None:
     """Run an api process until a signal comes."""
-    if not settings.api_token and not is_loopback(settings.bind[0]):
-        log.warning("api_open", reason="API_TOKEN is not set and we serve more than loopback")
+    warn_if_open(settings)
     process = Process("api", settings, pool_size=POOL_SIZE, pool_settings=ALONG_THE_KEY)
     await process.run(app=build_app(process, settings))

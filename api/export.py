@@ -142,8 +142,11 @@ def _whole_or_reset(request: web.Request) -> Iterator[None]:
     """Let an answer that has begun come to its end, or reset its connection."""
     try:
         yield
-    except (ClientGone, RtServerError, TimeoutError) as error:
-        log.warning("export_broken", path=request.path, error=f"{type(error).__name__}: {error}")
+    except ClientGone:
+        log.info("export_abandoned", path=request.path)
+        _reset(request)
+    except (RtServerError, TimeoutError) as error:
+        log.warning("export_broken", path=request.path, error=str(error) or "nothing moved for too long")
         _reset(request)
     except BaseException:
         _reset(request)

@@ -67,7 +67,9 @@ class Listener:
 
     async def run(self) -> None:
         """Keep listening until the process stops."""
-        while self._enabled and not self._stop.asked:
+        if not self._enabled:
+            await self._stop.wait()
+        while not self._stop.asked:
             await self._wake.wait(at_most_s=PING_EVERY_S)
             try:
                 await self._check()

@@ -7,8 +7,8 @@ not answering a ping while we were listening.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar, cast
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
@@ -28,8 +28,8 @@ HEARTBEAT_EVERY_S = 30.0
 PING_EVERY_S = 20.0
 ANSWER_WITHIN_S = 30.0
 CLOSE_WITHIN_S = 2.0
-# What may wait in our send buffer before a send blocks its sender.
-SEND_BUFFER_BYTES = 256 * 1024
+# Below a transport's low-water mark a send never waits.
+NEVER_WAITS_BYTES = 16 * 1024
 
 log = get_logger(__name__)
 
@@ -48,14 +48,15 @@ class Peer:
         self._loop = asyncio.get_running_loop()
         # aiohttp closes on who exceeds its limit in the middle of the message, so that most never get to read
         # why: up to twice our limit we hear the message out. Pings come to receive(), which notes when the
-        # peer was last heard.
+        # peer was last heard. writer_limit 0: every send waits while the transport's buffer is over its
+        # high-water mark (64 KiB); by default aiohttp looks at that only once in a while.
         self._socket = web.WebSocketResponse(
             compress=False,
             autoping=False,
             max_msg_size=2 * MAX_MESSAGE_BYTES,
             decode_text=False,
             timeout=CLOSE_WITHIN_S,
-            writer_limit=SEND_BUFFER_BYTES,
+            writer_limit=0,
         )
         self._heard = asyncio.Event()
         self._heard_at = self._loop.time()
@@ -85,7 +86,8 @@ class Peer:
                 if message.type is WSMsgType.TEXT:
                     return await self._of_good_size(message.data)
                 if message.type is WSMsgType.PING:
-                    await self._send(message.data, WSMsgType.PONG)
+                    if self._unsent < NEVER_WAITS_BYTES:  # who hears nothing must not keep us from hearing
+                        await self._send(message.data, WSMsgType.PONG)
                 elif message.type not in (WSMsgType.PONG, WSMsgType.BINARY):
                     return None
         except (PeerGone, ConnectionError):
@@ -124,24 +126,25 @@ class Peer:
     async def refuse(self, error: ProtocolError) -> None:
         """Send the error message and close: 1008, or 1011 when the fault is ours."""
         ours = error.code == "INTERNAL_ERROR"
-        try:
-            await self.send(encode_error(error.code, str(error)))
-        except PeerGone:
-            return
+        await self._or_abort(self.send(encode_error(error.code, str(error))))
         await self.close(WSCloseCode.INTERNAL_ERROR if ours else WSCloseCode.POLICY_VIOLATION, error.code)
 
     async def close(self, code: int, reason: str) -> None:
         """End with a close frame; after CLOSE_WITHIN_S, by aborting the transport. Never raises."""
         self.resume()  # to hear the answer to the close frame
-        closing = asyncio.ensure_future(
-            self._socket.close(code=code, message=reason.encode()[:120], drain=False)
-        )
-        _, waiting = await asyncio.wait({closing}, timeout=CLOSE_WITHIN_S + 1)
+        await self._or_abort(self._socket.close(code=code, message=reason.encode()[:120], drain=False))
+        if self._unsent:  # the transport would wait for ever to send it
+            self._loop.call_later(CLOSE_WITHIN_S, self.abort)
+
+    async def _or_abort(self, ending: Coroutine[Any, Any, object]) -> None:
+        """Let last words take CLOSE_WITHIN_S and a bit, then drop the connection under them."""
+        task = asyncio.ensure_future(ending)
+        _, waiting = await asyncio.wait({task}, timeout=CLOSE_WITHIN_S + 1)
         if waiting:
             self.abort()
-            await asyncio.wait({closing}, timeout=1)
-        if closing.done() and not closing.cancelled():
-            closing.exception()  # a peer that is gone is no news
+            await asyncio.wait({task}, timeout=1)
+        if task.done() and not task.cancelled():
+            task.exception()  # a peer that is gone is no news
 
     def pause(self) -> None:
         """Read no more from the socket: what the device sends now waits in its own buffers."""
@@ -183,16 +186,22 @@ class Peer:
         return not self.gone
 
     async def stay_alive(self, device_id: str) -> None:
-        """Send heartbeats and pings until the socket ends; drop a peer that answers no ping."""
+        """Send heartbeats and pings until the socket ends; drop a peer that answers no ping.
+
+        A ping has to wait behind what the peer takes slowly: as long as it takes anything it is alive.
+        """
         heartbeat = encode_heartbeat(self.session_id, device_id)
         began = self._loop.time()
         next_heartbeat, next_ping = began + HEARTBEAT_EVERY_S, began + PING_EVERY_S
         pinged_at: float | None = None
+        unsent = 0
         while not self.gone:
             await asyncio.sleep(min(next_heartbeat, next_ping) - self._loop.time())
             now = self._loop.time()
             if pinged_at is not None and (not self._listening or self._heard_at >= pinged_at):
                 pinged_at = None
+            if self._unsent != unsent:
+                pinged_at, unsent = None, self._unsent
             if pinged_at is not None and now - pinged_at >= ANSWER_WITHIN_S:
                 log.info("peer_silent", session_id=str(self.session_id), device_id=device_id)
                 self.abort()
@@ -203,17 +212,17 @@ class Peer:
                 await self._ping()
             if now >= next_heartbeat:
                 next_heartbeat = now + HEARTBEAT_EVERY_S
-                if not self._blocked:
+                if not self._unsent:
                     await self.send(heartbeat)
 
     @property
-    def _blocked(self) -> bool:
-        """Whether earlier sends still wait for the peer: more of them would only pile up."""
+    def _unsent(self) -> int:
+        """How many bytes of earlier sends still wait for the peer: more would only pile up behind them."""
         transport = self._request.transport
-        return transport is not None and transport.get_write_buffer_size() > 0
+        return transport.get_write_buffer_size() if transport is not None else 0
 
     async def _ping(self) -> None:
-        if not self._blocked:
+        if not self._unsent:
             await self._send(b"", WSMsgType.PING)
 
 

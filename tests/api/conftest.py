@@ -1,14 +1,19 @@
 """The real application over a test's database, without a port of its own."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
+import msgspec
+import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from api.app import build_app
+from api.errors import Error
+from api.routes import ROUTES
 from api.settings import ApiSettings
 from api.store.events import ALONG_THE_KEY
 from shared.database import create_pool
@@ -17,6 +22,17 @@ from shared.process import Process
 
 Client: TypeAlias = "TestClient[web.Request, web.Application]"
 Ask: TypeAlias = Callable[..., Awaitable[Any]]
+
+
+def declared(method: str, path: str) -> Any:
+    """Return the type that the route of a path answers."""
+    bare = path.partition("?")[0]
+    (route,) = (
+        route
+        for route in ROUTES
+        if route.method == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route.path), bare)
+    )
+    return route.answer
 
 
 @pytest.fixture
@@ -54,11 +70,15 @@ async def client(serve: Callable[..., Awaitable[Client]]) -> Client:
 
 @pytest.fixture
 def ask(client: Client) -> Ask:
-    """Ask and return the JSON of an answer, whose status must be the expected one."""
+    """Ask and return the JSON of an answer: its status must be the expected one, its type what the route declares."""
 
     async def ask(method: str, path: str, *, status: int = 200, **more: Any) -> Any:
         async with client.request(method, path, **more) as answer:
-            assert answer.status == status, await answer.text()
-            return None if status == 204 else await answer.json()
+            body = await answer.read()
+            assert answer.status == status, body
+            if status == 204:
+                return None
+            msgspec.json.decode(body, type=declared(method, path) if status < 400 else Error)
+            return orjson.loads(body)
 
     return ask

@@ -2,11 +2,14 @@
 
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from itertools import product
 from typing import TypeAlias
 
 import pytest
+from structlog.testing import capture_logs
 
 from api.access import is_loopback
+from api.app import warn_if_open
 from api.routes import ROUTES
 from api.settings import ApiSettings
 from tests.api.conftest import Client
@@ -44,38 +47,42 @@ async def test_every_route_asks_for_the_token_but_those_for_monitors_and_receive
     assert await status(client, "POST", "/api/v1/streams") == 401
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer  {TOKEN} ", basic("", TOKEN), basic("anyone", TOKEN)],
-)
-async def test_the_token_opens_as_bearer_or_as_password(serve: Serve, authorization: str) -> None:
+async def test_the_token_opens_as_bearer_or_as_password(serve: Serve) -> None:
     client = await serve(api_token=TOKEN)
-    assert await status(client, "GET", MINT, Authorization=authorization) == 200
+    shown = (
+        f"Bearer {TOKEN}",
+        f"bearer {TOKEN}",
+        f"Bearer  {TOKEN} ",
+        basic("", TOKEN),
+        basic("anyone", TOKEN),
+    )
+    for authorization in shown:
+        assert await status(client, "GET", MINT, Authorization=authorization) == 200, authorization
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    [
-        "Bearer",
-        "Bearer ",
-        f"Bearer {TOKEN}x",
-        f"Bearer {TOKEN[:-1]}",
-        TOKEN,
-        f"Token {TOKEN}",
-        basic(TOKEN, ""),
-        basic("x", TOKEN.upper()),
-        "Basic",
-        "Basic !!!",
-        "Basic /w==",
-        b64encode(TOKEN.encode()).decode(),
-    ],
-)
-async def test_anything_else_does_not_open(serve: Serve, authorization: str) -> None:
+WRONG = [
+    "Bearer",
+    "Bearer ",
+    f"Bearer {TOKEN}x",
+    f"Bearer {TOKEN[:-1]}",
+    TOKEN,
+    f"Token {TOKEN}",
+    basic(TOKEN, ""),
+    basic("x", TOKEN.upper()),
+    "Basic",
+    "Basic !!!",
+    "Basic /w==",
+    b64encode(TOKEN.encode()).decode(),
+]
+
+
+async def test_anything_else_does_not_open(serve: Serve) -> None:
     client = await serve(api_token=TOKEN)
-    async with client.get(MINT, headers={"Authorization": authorization}) as answer:
-        assert answer.status == 401
-        assert answer.headers["WWW-Authenticate"].startswith("Basic ")
-        assert TOKEN not in await answer.text()
+    for authorization in WRONG:
+        async with client.get(MINT, headers={"Authorization": authorization}) as answer:
+            assert answer.status == 401, authorization
+            assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+            assert TOKEN not in await answer.text()
 
 
 @pytest.mark.parametrize("unset", ["", "  "])
@@ -102,42 +109,53 @@ OWN = [
 ]
 
 
-@pytest.mark.parametrize("headers", FOREIGN)
-@pytest.mark.parametrize("authorization", ["", f"Bearer {TOKEN}"])
-async def test_what_another_site_sends_changes_nothing(
-    serve: Serve, headers: dict[str, str], authorization: str
-) -> None:
-    client = await serve(api_token=TOKEN if authorization else "")
-    more = {"Host": "here.example", "Authorization": authorization, **headers}
-    for route in ROUTES:
+@pytest.mark.parametrize("token", ["", TOKEN])
+async def test_what_another_site_sends_changes_nothing(serve: Serve, token: str) -> None:
+    client = await serve(api_token=token)
+    for headers, route in product(FOREIGN, ROUTES):
+        more = {"Host": "here.example", "Authorization": f"Bearer {token}", **headers}
         refused = route.method != "GET"
-        assert (await status(client, route.method, route.path, **more) == 403) is refused, route
+        assert (await status(client, route.method, route.path, **more) == 403) is refused, (route, headers)
 
 
-@pytest.mark.parametrize("headers", OWN)
-async def test_what_our_own_pages_and_tools_send_is_taken(serve: Serve, headers: dict[str, str]) -> None:
+async def test_what_our_own_pages_and_tools_send_is_taken(serve: Serve) -> None:
     client = await serve()
-    assert await status(client, "POST", MINT, Host="here.example", **headers) == 400  # for its empty body
+    for headers in OWN:  # 400, for the empty body
+        assert await status(client, "POST", MINT, Host="here.example", **headers) == 400, headers
 
 
-@pytest.mark.parametrize("path", ["/api/v1/streams", "/nothing", "/healthz"])
-async def test_every_answer_carries_the_security_headers(client: Client, path: str) -> None:
-    async with client.get(path) as answer:
-        expected = {
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-            "Referrer-Policy": "no-referrer",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Cache-Control": "no-store",
-            "Server": "rt-server",
-        }
-        assert {name: answer.headers[name] for name in expected} == expected
-        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Server": "rt-server",
+}
+
+
+async def test_every_answer_carries_the_security_headers(client: Client) -> None:
+    for path in ("/api/v1/streams", "/nothing", "/healthz"):
+        async with client.get(path) as answer:
+            assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+            assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
 
 
 def test_loopback_is_told_from_the_rest() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.org")))
+
+
+def test_an_open_api_warns_once_where_others_can_reach_it() -> None:
+    def warned(**given: str) -> list[str]:
+        settings = ApiSettings.read({"database_url": "postgresql://here/rt", **given})
+        with capture_logs() as said:
+            warn_if_open(settings)
+        return [each["event"] for each in said]
+
+    assert warned(bind="0.0.0.0:8080") == ["api_is_open"]
+    assert warned(bind="127.0.0.1:8080") == []
+    assert warned(bind="0.0.0.0:8080", api_token=TOKEN) == []
 
 
 def test_the_token_is_a_secret_among_the_settings() -> None:

@@ -167,19 +167,17 @@ async def test_an_epoch_without_a_cursor_is_wholly_behind(ask: Ask, database: Da
     assert (await metrics(ask, stream_id))["backlog"] == 24
 
 
-@pytest.mark.parametrize(
-    ("acked", "behind"),
-    [(0, 12), (1, 11), (3, 10), (4, 9), (5, 9), (8, 9), (10, 9), (11, 8), (19, 0), (20, 0)],
-)
-async def test_missing_numbers_above_the_cursor_are_not_behind(
-    ask: Ask, database: Database, acked: int, behind: int
-) -> None:
+async def test_missing_numbers_above_the_cursor_are_not_behind(ask: Ask, database: Database) -> None:
     stream_id = await add_stream(database)
     # 1, 3, 4, 11 to 19 are there
     await add_metrics(database, stream_id, dedup=12, last_seq=19, missing=[(2, 2), (5, 10)])
     await subscribed(database, stream_id)
-    await add_cursor(database, "tent", stream_id, last_seq=acked)
-    assert (await metrics(ask, stream_id))["backlog"] == behind
+    await add_cursor(database, "tent", stream_id, last_seq=0)
+    behind = {}
+    for acked in (0, 1, 3, 4, 5, 8, 10, 11, 19, 20):
+        await database.execute("UPDATE receiver_cursors SET last_seq = $1", acked)
+        behind[acked] = (await metrics(ask, stream_id))["backlog"]
+    assert behind == {0: 12, 1: 11, 3: 10, 4: 9, 5: 9, 8: 9, 10: 9, 11: 8, 19: 0, 20: 0}
 
 
 async def test_the_largest_numbers_do_not_overflow(ask: Ask, database: Database) -> None:

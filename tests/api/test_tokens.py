@@ -5,8 +5,6 @@ import re
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from shared.channels import TOKENS
 from shared.tokens import authenticate
 from tests.api.conftest import Ask
@@ -65,33 +63,31 @@ async def test_the_list_never_shows_a_token(ask: Ask) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        ({"device_type": "reader", "device_id": "x"}, "device_type"),
-        ({"device_type": "forwarder"}, "device_id"),
-        ({"device_type": "forwarder", "device_id": 7}, "device_id"),
-        ({"device_type": "forwarder", "device_id": ""}, "device_id"),
-        ({"device_type": "forwarder", "device_id": "start line"}, "device_id"),
-        ({"device_type": "forwarder", "device_id": "a/b"}, "device_id"),
-        ({"device_type": "forwarder", "device_id": "ü"}, "device_id"),
-        ({"device_type": "forwarder", "device_id": "x" * 256}, "device_id"),
-        ({"device_type": "receiver", "device_id": " "}, "device_id"),
-        ({"device_type": "receiver", "device_id": "a\x00"}, "device_id"),
-        ({"device_type": "receiver", "device_id": "a\n"}, "device_id"),
-        ({"device_type": "receiver", "device_id": "x", "token": ""}, "token"),
-        ({"device_type": "receiver", "device_id": "x", "token": "  "}, "token"),
-        ({"device_type": "receiver", "device_id": "x", "token": " t"}, "token"),
-        ({"device_type": "receiver", "device_id": "x", "token": "a\r\nX: y"}, "token"),
-        ({"device_type": "receiver", "device_id": "x", "colour": "red"}, "colour"),
-    ],
-)
-async def test_an_unusable_token_is_refused_with_the_reason(
-    ask: Ask, database: Database, body: dict[str, object], reason: str
-) -> None:
-    error = await ask("POST", TOKENS_PATH, status=400, json=body)
-    assert error["code"] == "BAD_REQUEST"
-    assert reason in error["message"]
+UNUSABLE: list[tuple[dict[str, object], str]] = [
+    ({"device_type": "reader", "device_id": "x"}, "device_type"),
+    ({"device_type": "forwarder"}, "device_id"),
+    ({"device_type": "forwarder", "device_id": 7}, "device_id"),
+    ({"device_type": "forwarder", "device_id": ""}, "device_id"),
+    ({"device_type": "forwarder", "device_id": "start line"}, "device_id"),
+    ({"device_type": "forwarder", "device_id": "a/b"}, "device_id"),
+    ({"device_type": "forwarder", "device_id": "ü"}, "device_id"),
+    ({"device_type": "forwarder", "device_id": "x" * 256}, "device_id"),
+    ({"device_type": "receiver", "device_id": " "}, "device_id"),
+    ({"device_type": "receiver", "device_id": "a\x00"}, "device_id"),
+    ({"device_type": "receiver", "device_id": "a\n"}, "device_id"),
+    ({"device_type": "receiver", "device_id": "x", "token": ""}, "token"),
+    ({"device_type": "receiver", "device_id": "x", "token": "  "}, "token"),
+    ({"device_type": "receiver", "device_id": "x", "token": " t"}, "token"),
+    ({"device_type": "receiver", "device_id": "x", "token": "a\r\nX: y"}, "token"),
+    ({"device_type": "receiver", "device_id": "x", "colour": "red"}, "colour"),
+]
+
+
+async def test_an_unusable_token_is_refused_with_the_reason(ask: Ask, database: Database) -> None:
+    for body, reason in UNUSABLE:
+        error = await ask("POST", TOKENS_PATH, status=400, json=body)
+        assert error["code"] == "BAD_REQUEST"
+        assert reason in error["message"], body
     assert await database.fetchval("SELECT count(*) FROM device_tokens") == 0
 
 

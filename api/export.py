@@ -11,7 +11,7 @@ import codecs
 import re
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -100,8 +100,7 @@ async def _stream(
         outlet = _Outlet(response, form.unescape, patience)
         await outlet.send(form.header)
         await store.copy_events(connection, form.copied_as, stream_id, wanted, output=outlet.take)
-        await outlet.flush()
-        await response.write_eof()
+        await outlet.finish()
 
 
 class _Outlet:
@@ -120,18 +119,26 @@ class _Outlet:
         """Take whole rows, escaped."""
         self._rows += rows
         if len(self._rows) >= BLOCK_BYTES:
-            await self.flush()
+            await self._flush()
 
-    async def flush(self) -> None:
-        """Send what has gathered."""
+    async def finish(self) -> None:
+        """Send the rest, and the proper end."""
+        await self._flush()
+        await self._taken(self._response.write_eof())
+
+    async def send(self, block: bytes) -> None:
+        """Send a block as it is."""
+        await self._taken(self._response.write(block))
+
+    async def _flush(self) -> None:
         rows, self._rows = bytes(self._rows), bytearray()
         await self.send(self._unescape(rows))
 
-    async def send(self, block: bytes) -> None:
-        """Send a block as it is, as soon as the client takes it; ClientGone when it never will."""
+    async def _taken(self, writing: Awaitable[None]) -> None:
+        """Wait until the client has taken something; ClientGone when it never will."""
         self._patience.reschedule(self._clock() + CLIENT_WAITS_S)
         try:
-            await self._response.write(block)
+            await writing
         except ConnectionError as error:
             raise ClientGone from error
         self._patience.reschedule(self._clock() + DATABASE_WAITS_S)

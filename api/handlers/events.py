@@ -41,7 +41,7 @@ async def list_conflicts(api: Api, *, query: ConflictQuery) -> ConflictPage:
 async def export_text(
     api: Api, *, path: StreamPath, query: EventFilter, request: web.Request
 ) -> web.StreamResponse:
-    """Export the lines of a stream, byte for byte, each followed by a newline."""
+    """Export the lines of a stream, byte for byte, a newline after each; one that holds a newline spans several."""
     return await export.send(api, request, path.stream_id, query, form=export.TEXT)
 
 

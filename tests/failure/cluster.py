@@ -1,0 +1,64 @@
+"""A Postgres of a test's own, to be crashed, stopped and brought back on its port."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+from testing.postgresql import Postgresql
+
+from shared.migrate import migrate
+from tests.conftest import start_cluster
+from tests.failure.facts import Database
+
+__all__ = ["Cluster", "own_cluster"]
+
+
+class Cluster:
+    """One Postgres; made by `own_cluster`."""
+
+    def __init__(self, postgres: Postgresql) -> None:
+        self._postgres = postgres
+        self.url: str = postgres.url(database="test")
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Database]:
+        """A connection of the test's own."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    async def crash(self) -> None:
+        """Stop it as `pg_ctl -m immediate` does: without a checkpoint, so that it must recover."""
+        self._postgres.child_process.send_signal(signal.SIGQUIT)
+        await asyncio.to_thread(self._postgres.child_process.wait)
+        self._postgres.child_process = None
+
+    async def stop(self) -> None:
+        """Stop it in order."""
+        await asyncio.to_thread(self._postgres.terminate)
+
+    async def start(self) -> None:
+        """Bring it back with its data, on its port."""
+        await asyncio.to_thread(self._postgres.start)
+
+    async def kill_backend(self, pid: int) -> None:
+        """Kill -9 one backend, on which all others end too and memory is set up anew."""
+        os.kill(pid, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def own_cluster(directory: Path) -> AsyncIterator[Cluster]:
+    """Start a Postgres with the schema in its database."""
+    postgres = await asyncio.to_thread(start_cluster, directory)
+    try:
+        cluster = Cluster(postgres)
+        await migrate(cluster.url)
+        yield cluster
+    finally:
+        await asyncio.to_thread(postgres.stop)

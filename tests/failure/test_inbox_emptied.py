@@ -1,0 +1,74 @@
+"""The inbox is emptied and no connection is lost: as a failover behind a pooler looks, or an administrator's hand."""
+
+import signal
+
+import pytest
+
+from tests.failure.facts import Database, counts, lines
+from tests.failure.fleet import fleet
+from tests.failure.wire import READER, batch, forwarder, reads
+from tests.rooms import make_token, rooms
+from tests.waiting import wait_until
+
+_EMPTY = "TRUNCATE inbox, outcomes, inbox_generation"
+
+
+@pytest.mark.parametrize("listen", ["on", "off"])
+async def test_what_lay_in_it_is_staged_again_in_its_order(
+    database_url: str, database: Database, listen: str
+) -> None:
+    token = await make_token(database, "forwarder", "f")
+    async with (
+        rooms(database_url, fanout=0, LISTEN=listen) as running,
+        forwarder(running.gateways[0].url, token) as wire,
+    ):
+        running.writers[0].signal(signal.SIGSTOP)
+        for first in (1, 11, 21):
+            await wire.send(batch(*reads(first, first + 9)))
+        await wait_until(lambda: database.fetchval("SELECT count(*) = 3 FROM inbox"), what="three parts")
+        await database.execute(_EMPTY)
+        await wait_until(
+            lambda: database.fetchval("SELECT count(*) = 3 FROM inbox"), deadline_s=3.0, what="three parts again"
+        )
+        numbers = await database.fetch("SELECT seqs[1] FROM inbox ORDER BY arrival")
+        assert [row[0] for row in numbers] == [1, 11, 21]
+        assert await running.gateways[0].metric("rtserver_parts_staged_again_total") == 3
+        running.writers[0].signal(signal.SIGCONT)
+        assert [await wire.ack() for _ in range(3)] == [[(READER, 1, last)] for last in (10, 20, 30)]
+    assert [row[1] for row in await lines(database, "f", READER)] == list(range(1, 31))
+
+
+async def test_outcomes_that_vanish_with_it_do_not_leave_a_device_waiting(
+    database_url: str, database: Database
+) -> None:
+    """The parts are written, and what tells so is gone: they are staged again, as retransmits."""
+    token = await make_token(database, "forwarder", "f")
+    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+        gateway, writer = running.gateways[0], running.writers[0]
+        writer.signal(signal.SIGSTOP)
+        await wire.send(batch(*reads(1, 10)))
+        await wait_until(lambda: database.fetchval("SELECT count(*) = 1 FROM inbox"), what="the part")
+        gateway.signal(signal.SIGSTOP)
+        writer.signal(signal.SIGCONT)
+        await wait_until(lambda: database.fetchval("SELECT count(*) = 1 FROM outcomes"), what="the outcome")
+        await database.execute(_EMPTY)
+        gateway.signal(signal.SIGCONT)
+        assert await wire.ack() == [(READER, 1, 10)]
+    assert await counts(database) == (20, 10, 10, 0, 10, 0, 10)
+
+
+async def test_a_fleet_does_not_notice_that_it_happens_again_and_again(
+    database_url: str, database: Database
+) -> None:
+    async with (
+        rooms(database_url, gateway=2, writer=2, fanout=0) as running,
+        fleet(database, *(each.url for each in running.gateways)) as devices,
+    ):
+        async with devices.racing():
+            for _ in range(4):
+                acked = devices.acked
+                await wait_until(lambda acked=acked: devices.acked > acked + 50, what="acks")  # type: ignore[misc]
+                await database.execute(_EMPTY)
+        await devices.drained()
+        assert devices.reconnects == 0
+        await devices.whole(database)

@@ -1,0 +1,97 @@
+"""Several writers take streams from each other's hands: nothing may be left behind that all of them skipped."""
+
+import asyncio
+from uuid import uuid4
+
+import asyncpg
+
+from tests.failure.facts import Database, backends, counts, settled
+from tests.rooms import rooms
+from tests.waiting import wait_until
+from tests.writer.inbox import add_stream, event, put
+
+
+async def test_parts_that_come_while_their_stream_is_held_are_drained_without_a_bell(
+    database_url: str, database: Database
+) -> None:
+    streams = [await add_stream(database, f"f{number}") for number in range(12)]
+    async with rooms(database_url, gateway=0, writer=3, fanout=0, LISTEN="off"):
+
+        async def stage() -> None:
+            gateway_id = uuid4()
+            connection = await asyncpg.connect(database_url)
+            for first in range(1, 200, 10):
+                for stream_id in streams:
+                    await put(
+                        connection, stream_id, [event(first + n) for n in range(10)], gateway_id=gateway_id
+                    )
+            await connection.close()
+
+        await asyncio.gather(stage(), stage())
+        await settled(database)
+    assert await counts(database) == (4800, 2400, 2400, 0, 2400, 0, 2400)
+
+
+async def test_what_was_skipped_is_drained_as_soon_as_it_is_free(
+    database_url: str, database: Database
+) -> None:
+    stream_id = await add_stream(database)
+    holder = await asyncpg.connect(database_url)
+    async with rooms(database_url, gateway=0, fanout=0):
+        async with holder.transaction():
+            await holder.execute("SELECT FROM streams FOR NO KEY UPDATE")  # as another writer does
+            await put(database, stream_id, [event(1)])
+            await wait_until(lambda: looked(database), what="the writer to have looked")
+            assert (await counts(database)).events == 0
+        await wait_until(lambda: stored(database, 1), deadline_s=0.5, what="the event")
+    await holder.close()
+
+
+async def looked(database: Database) -> bool:
+    """Whether the writer's last statement is younger than the part."""
+    return bool(
+        await database.fetchval(
+            "SELECT bool_or(query_start > (SELECT max(received_at) + interval '0.1 s' FROM inbox))"
+            " FROM pg_stat_activity WHERE pid = ANY($1::int[])",
+            await backends(database, "rt-server writer drain"),
+        )
+    )
+
+
+async def stored(database: Database, count: int) -> bool:
+    return (await counts(database)).events == count
+
+
+async def test_parts_of_deleted_streams_are_told_however_busy_the_writer_is(
+    database_url: str, database: Database
+) -> None:
+    busy = [await add_stream(database, f"f{number}") for number in range(4)]
+    deleted = await add_stream(database, "deleted")
+    async with rooms(database_url, gateway=0, fanout=0):
+        feeding = asyncio.create_task(feed(database_url, busy))
+        await wait_until(lambda: database.fetchval("SELECT count(*) > 20 FROM inbox"), what="a backlog")
+        await database.execute("DELETE FROM streams WHERE stream_id = $1", deleted)
+        await put(database, deleted, [event(1)])
+        await wait_until(
+            lambda: database.fetchval("SELECT EXISTS (SELECT FROM outcomes WHERE outcome = 'gone')"),
+            deadline_s=4.0,
+            what="the part to be told as gone",
+        )
+        assert not feeding.done()
+        assert await database.fetchval("SELECT EXISTS (SELECT FROM inbox)")
+        feeding.cancel()
+        await asyncio.wait([feeding])
+
+
+async def feed(database_url: str, streams: list[object]) -> None:
+    """Keep more in the inbox than a writer can take."""
+    connection = await asyncpg.connect(database_url)
+    first = 1
+    try:
+        while True:
+            if await connection.fetchval("SELECT count(*) < 60 FROM inbox"):
+                for stream_id in streams:
+                    await put(connection, stream_id, [event(first + n) for n in range(500)])  # type: ignore[arg-type]
+                first += 500
+    finally:
+        connection.terminate()

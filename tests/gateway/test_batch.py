@@ -1,0 +1,77 @@
+"""Splitting a batch into parts, and what its ack says: pure."""
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from gateway.batch import Batch, split
+from shared.ipico import compose
+from shared.messages import ReadEvent
+
+STREAMS: dict[str, UUID] = {"a": uuid4(), "b": uuid4()}
+READ_AT = datetime(2026, 3, 7, 13, 48, 50, 500_000)  # noqa: DTZ001 - a reader's clock has no zone
+
+
+def event(reader: str, epoch: int, seq: int, line: str = "") -> ReadEvent:
+    return ReadEvent(
+        reader_ip=reader, stream_epoch=epoch, seq=seq, reader_timestamp=f"t{seq}", raw_read_line=line, read_type="raw"
+    )
+
+
+async def made(*events: ReadEvent) -> Batch:
+    batch = Batch(
+        forwarder_id="f",
+        session_id=uuid4(),
+        fence=1,
+        display_name=None,
+        streams=STREAMS,
+        batch_id=None,
+        received_at=datetime.now(UTC),
+        size=1,
+        outcome=asyncio.get_running_loop().create_future(),
+    )
+    split(batch, events)
+    return batch
+
+
+def entries(batch: Batch) -> list[tuple[str, str, int, int]]:
+    return [(each.forwarder_id, each.reader_ip, each.stream_epoch, each.last_seq) for each in batch.ack()]
+
+
+async def test_a_batch_is_split_by_reader_and_epoch_in_the_order_of_appearance() -> None:
+    batch = await made(event("b", 1, 1), event("a", 2, 7), event("b", 1, 2), event("a", 1, 9), event("a", 2, 6))
+    parts = [(part.reader_ip, part.stream_epoch, part.seqs, part.stream_id) for part in batch.parts.values()]
+    assert parts == [
+        ("b", 1, [1, 2], STREAMS["b"]),
+        ("a", 2, [7, 6], STREAMS["a"]),
+        ("a", 1, [9], STREAMS["a"]),
+    ]
+    assert batch.event_count == 5
+
+
+async def test_a_batch_that_is_split_in_two_steps_is_the_same_as_in_one() -> None:
+    events = [event("a", 1, 1), event("b", 1, 1), event("a", 1, 2)]
+    batch = await made(events[0])
+    split(batch, events[1:])
+    assert [part.seqs for part in batch.parts.values()] == [[1, 2], [1]]
+
+
+async def test_the_columns_of_a_part_say_what_the_lines_say() -> None:
+    line = compose(reader_id="00", tag_id="058000123b32", read_at=READ_AT)
+    batch = await made(event("a", 1, 1, line), event("a", 1, 2, "nothing\0🏁"))
+    (part,) = batch.parts.values()
+    assert part.raw_frames == [line.encode(), "nothing\0🏁".encode()]
+    assert part.tag_ids == ["058000123b32", None]
+    assert part.read_ats == [READ_AT, None]
+    assert part.parse_errors == [None, "length"]
+    assert part.reader_timestamps == ["t1", "t2"]
+
+
+async def test_the_ack_names_the_highest_seq_of_each_reader() -> None:
+    batch = await made(event("a", 1, 3), event("b", 4, 8), event("a", 1, 2))
+    assert entries(batch) == [("f", "a", 1, 3), ("f", "b", 4, 8)]
+
+
+async def test_the_ack_of_several_epochs_of_a_reader_names_only_the_lowest() -> None:
+    batch = await made(event("a", 2, 1), event("a", 1, 98), event("a", 3, 5), event("a", 1, 99), event("b", 2, 1))
+    assert entries(batch) == [("f", "a", 1, 99), ("f", "b", 2, 1)]

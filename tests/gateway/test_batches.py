@@ -1,0 +1,208 @@
+"""Batches over the socket: what is accepted, what is stored of it and what is acked (protocol.md, sections 1 and 4)."""
+
+import aiohttp
+import pytest
+
+from tests.failure.facts import Database, counts, lines
+from tests.failure.wire import READER, Wire, batch, connect, forwarder, read, reads
+from tests.gateway.conftest import Inside
+
+pytestmark = pytest.mark.usefixtures("writer")
+
+MESSAGE_BYTES = 16 * 1024 * 1024
+
+LINES = [
+    "",
+    "\0",
+    "a\0b",
+    "'; DROP TABLE events; --",
+    '"quoted"',
+    "back\\slash \\0 \\u0041",
+    "🏁 finish — žluťoučký",
+    "tab\tand\r\nline end",
+    "\x7f\x01\x1f",
+    "\ufeffbom \ufffe\uffff",
+    "x" * 65536,
+    "🏃" * 16384,
+]
+
+
+async def raw_frames(database: Database) -> list[bytes]:
+    return [row["raw_frame"] for row in await database.fetch("SELECT raw_frame FROM events ORDER BY seq")]
+
+
+async def test_lines_come_out_byte_for_byte_as_they_went_in(inside: Inside, database: Database) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*(read(number, line) for number, line in enumerate(LINES, start=1))))
+        assert await wire.ack() == [(READER, 1, len(LINES))]
+    assert await raw_frames(database) == [line.encode() for line in LINES]
+
+
+async def test_timestamps_types_and_reader_names_are_stored_verbatim(inside: Inside, database: Database) -> None:
+    told = [("", "raw"), ("2026-02-22T10:11:12.340", "fsls"), ("2026-02-22T10:11:12Z", "RAW"), ("gestern", "")]
+    events = [
+        {**read(number, reader=" a\tb ✓"), "reader_timestamp": timestamp, "read_type": kind}
+        for number, (timestamp, kind) in enumerate(told, start=1)
+    ]
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*events))
+        assert await wire.ack() == [(" a\tb ✓", 1, 4)]
+    rows = await database.fetch("SELECT reader_timestamp, read_type FROM events ORDER BY seq")
+    assert [tuple(row) for row in rows] == told
+
+
+async def test_an_empty_batch_is_acked(inside: Inside) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch())
+        assert await wire.ack() == []
+
+
+async def test_a_batch_of_ten_thousand_reads_passes(inside: Inside, database: Database) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*reads(1, 10_000)))
+        assert await wire.ack() == [(READER, 1, 10_000)]
+    assert len(await lines(database, "f", READER)) == 10_000
+
+
+async def test_a_batch_of_more_than_ten_thousand_reads_is_refused(inside: Inside) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*reads(1, 10_001)))
+        assert (await wire.expect("error"))["code"] == "PROTOCOL_ERROR"
+        assert await wire.closed() == 1008
+
+
+def message_of(size: int) -> bytes:
+    """A batch of one read that is `size` bytes long."""
+    frame = (
+        b'{"kind":"forwarder_event_batch","batch_id":"b","events":[{"reader_ip":"r","stream_epoch":1,"seq":1,'
+        b'"reader_timestamp":"","read_type":"raw","raw_read_line":"%s"}]}'
+    )
+    return frame % (b"x" * (size - len(frame) + 2))
+
+
+async def test_a_message_of_sixteen_mebibytes_passes(inside: Inside, database: Database) -> None:
+    message = message_of(MESSAGE_BYTES)
+    assert len(message) == MESSAGE_BYTES
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(message)
+        assert await wire.ack() == [("r", 1, 1)]
+    assert await database.fetchval("SELECT octet_length(raw_frame) FROM events") > MESSAGE_BYTES - 300
+
+
+async def test_a_larger_message_closes_the_socket_with_1009(inside: Inside, database: Database) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(message_of(MESSAGE_BYTES + 1))
+        assert await wire.closed() == 1009
+    assert (await counts(database)).events == 0
+
+
+async def test_binary_frames_are_ignored(inside: Inside) -> None:
+    async with connect(inside.url, inside.token) as wire:
+        await wire.send_binary(b"\0\1\2")
+        await wire.greet()
+        await wire.send_binary(b'{"kind":"forwarder_event_batch"}')
+        await wire.send(batch(read(1)))
+        assert await wire.ack() == [(READER, 1, 1)]
+
+
+async def test_a_ping_is_answered_with_its_payload(inside: Inside) -> None:
+    async with connect(inside.url, inside.token) as wire:
+        await wire.ping()
+        frame = await wire.frame()
+    assert (frame.type, bytes(frame.data)) == (aiohttp.WSMsgType.PONG, b"anyone?")
+
+
+async def test_compression_is_not_agreed_to_when_offered(inside: Inside) -> None:
+    offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
+    async with connect(inside.url, inside.token, **offer) as wire:
+        assert "Sec-WebSocket-Extensions" not in wire.headers
+        await wire.greet()
+
+
+async def test_a_batch_may_mix_readers_and_epochs_and_name_new_readers(
+    inside: Inside, database: Database
+) -> None:
+    async with connect(inside.url, inside.token) as wire:
+        await wire.greet(["a"], display_name="Start")
+        await wire.send(batch(read(1, reader="a"), read(5, reader="new", epoch=2), read(2, reader="a")))
+        assert await wire.ack() == [("a", 1, 2), ("new", 2, 5)]
+    assert await lines(database, "f", "a") == [(1, 1, "line 1"), (1, 2, "line 2")]
+    assert await lines(database, "f", "new") == [(2, 5, "line 5")]
+    row = await database.fetchrow("SELECT forwarder_display_name, stream_epoch FROM streams WHERE reader_ip = 'new'")
+    assert row is not None
+    assert tuple(row) == ("Start", 2)
+
+
+async def test_of_several_epochs_all_is_stored_and_the_lowest_acked(inside: Inside, database: Database) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(read(1, epoch=2), *reads(1, 3), read(2, epoch=2)))
+        assert await wire.ack() == [(READER, 1, 3)]
+        await wire.send(batch(*reads(1, 2, epoch=2)))  # as the device does with what was not acked
+        assert await wire.ack() == [(READER, 2, 2)]
+    assert [row[:2] for row in await lines(database, "f", READER)] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+    assert await counts(database) == (7, 5, 2, 0, 5, 0, 5)
+
+
+async def test_late_events_of_an_older_epoch_are_stored(inside: Inside, database: Database) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        for each in (read(1, epoch=3), read(4, epoch=1), read(2, epoch=3), read(9, epoch=2)):
+            await wire.send(batch(each))
+            assert await wire.ack() == [(READER, each["stream_epoch"], each["seq"])]
+    assert [row[:2] for row in await lines(database, "f", READER)] == [(1, 4), (2, 9), (3, 1), (3, 2)]
+    assert await database.fetchval("SELECT stream_epoch FROM streams") == 3
+
+
+async def test_the_edges_of_the_numbers_are_good(inside: Inside, database: Database) -> None:
+    highest = 2**63 - 1
+    events = [read(seq, epoch=epoch) for epoch in (1, highest) for seq in (1, highest - 1, highest)]
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*events))
+        assert await wire.ack() == [(READER, 1, highest)]
+        await wire.send(batch(*events))
+        assert await wire.ack() == [(READER, 1, highest)]
+    assert [row[:2] for row in await lines(database, "f", READER)] == [
+        (each["stream_epoch"], each["seq"]) for each in events
+    ]
+    assert (await counts(database)).exact
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**63, 2**64, 1.5, "1", None, True])
+@pytest.mark.parametrize("field", ["seq", "stream_epoch"])
+async def test_a_number_beyond_the_edges_is_a_protocol_error(inside: Inside, field: str, number: object) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(read(1), {**read(2), field: number}))
+        assert (await wire.expect("error"))["code"] == "PROTOCOL_ERROR"
+        assert await wire.closed() == 1008
+
+
+@pytest.mark.parametrize("field", ["reader_ip", "reader_timestamp", "read_type"])
+@pytest.mark.parametrize("text", ["a\0b", "x" * 256, 7, None])
+async def test_a_text_that_cannot_be_stored_is_a_protocol_error(
+    inside: Inside, database: Database, field: str, text: object
+) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(read(1), {**read(2), field: text}))
+        assert (await wire.expect("error"))["code"] == "PROTOCOL_ERROR"
+        assert await wire.closed() == 1008
+    assert (await counts(database)).events == 0
+
+
+async def acks(wire: Wire, count: int) -> list[int]:
+    return [(await wire.ack())[0][2] for _ in range(count)]
+
+
+async def test_batches_are_acked_one_by_one_in_their_order(inside: Inside, database: Database) -> None:
+    # Alternating readers: the parts lie in different streams, which different drains may write.
+    async with forwarder(inside.url, inside.token, ["a", "b", "c"]) as wire:
+        for number in range(1, 41):
+            await wire.send(batch(read(number, reader="abc"[number % 3])))
+        assert await acks(wire, 40) == list(range(1, 41))
+    assert (await counts(database)).events == 40
+
+
+async def test_a_hello_with_ten_thousand_readers_is_answered(inside: Inside, database: Database) -> None:
+    async with connect(inside.url, inside.token) as wire:
+        await wire.greet([f"reader {number}" for number in range(10_000)])
+        await wire.send(batch(*(read(1, reader=f"reader {number}") for number in range(0, 10_000, 10))))
+        assert len(await wire.ack()) == 1000
+    assert await database.fetchval("SELECT count(*) FROM streams") == 10_000

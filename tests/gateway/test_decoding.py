@@ -1,0 +1,51 @@
+"""No input makes the decoder raise anything but ProtocolError, or let through what the database cannot hold."""
+
+import pytest
+from hypothesis import given, settings
+
+from shared.errors import ProtocolError
+from shared.messages import (
+    ForwarderEventBatch,
+    ForwarderHello,
+    UnknownMessage,
+    decode_forwarder,
+    encode_error,
+)
+from tests.failure.hostile import EXTREMES, hostile_messages
+
+HIGHEST = 2**63 - 1
+
+
+def storable(text: str) -> bool:
+    text.encode()
+    return "\0" not in text and len(text) <= 255
+
+
+def check(message: bytes) -> None:
+    try:
+        decoded = decode_forwarder(message)
+    except ProtocolError as error:
+        assert len(str(error)) < 500
+        encode_error(error.code, str(error))
+        return
+    if isinstance(decoded, ForwarderEventBatch):
+        for event in decoded.events:
+            event.raw_read_line.encode()
+            assert all(map(storable, (event.reader_ip, event.reader_timestamp, event.read_type)))
+            assert 1 <= event.stream_epoch <= HIGHEST
+            assert 1 <= event.seq <= HIGHEST
+    elif isinstance(decoded, ForwarderHello):
+        assert all(map(storable, [*decoded.reader_ips, decoded.display_name or ""]))
+    elif isinstance(decoded, UnknownMessage):
+        assert decoded.kind not in ("forwarder_hello", "forwarder_event_batch")
+
+
+@settings(max_examples=600, deadline=None)
+@given(message=hostile_messages)
+def test_any_message_is_decoded_or_a_protocol_error(message: bytes) -> None:
+    check(message)
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_extreme_messages_are_decoded_or_a_protocol_error(name: str) -> None:
+    check(EXTREMES[name])

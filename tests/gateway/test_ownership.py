@@ -1,0 +1,132 @@
+"""One live session for each forwarder: the first connection wins while it is alive (protocol.md, section 2)."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from gateway import store
+from tests.failure.facts import Database
+from tests.failure.link import link
+from tests.failure.wire import Wire, batch, connect, forwarder, hello, read
+from tests.gateway.conftest import Inside
+from tests.waiting import wait_until
+
+ALREADY = "a session for this device is already active"
+
+
+async def refused(wire: Wire) -> None:
+    await wire.send(hello())
+    error = await wire.expect("error", within_s=5.0)
+    assert (error["code"], error["message"]) == ("PROTOCOL_ERROR", ALREADY)
+    assert await wire.closed() == 1008
+
+
+async def answering(wire: Wire) -> None:
+    """Answer pings as a device does that has nothing to say."""
+    await wire.next(within_s=3600)
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+async def test_a_second_connection_is_refused_while_the_first_is_alive(
+    inside: Inside, other: Inside, where: str, writer: object
+) -> None:
+    url = {"here": inside, "there": other}[where].url
+    async with forwarder(inside.url, inside.token) as first:
+        alive = asyncio.create_task(answering(first))
+        for _ in range(2):
+            async with connect(url, inside.token) as second:
+                await refused(second)
+        assert not alive.done()
+        alive.cancel()
+        await asyncio.wait([alive])
+        await first.send(batch(read(1)))
+        await first.ack()
+
+
+async def test_the_place_is_free_once_the_first_has_closed(inside: Inside, other: Inside) -> None:
+    async with forwarder(inside.url, inside.token):
+        pass
+    async with forwarder(other.url, inside.token):
+        pass
+
+
+async def test_the_place_is_free_once_the_first_has_vanished(inside: Inside, other: Inside) -> None:
+    async with forwarder(inside.url, inside.token) as first:
+        await first.drop()
+    async with asyncio.timeout(2), forwarder(other.url, inside.token):
+        pass
+
+
+async def test_a_half_open_first_connection_gives_way_to_the_second(inside: Inside, other: Inside) -> None:
+    async with link(inside.url) as way, forwarder(way.url, inside.token):
+        way.freeze()
+        async with asyncio.timeout(5), forwarder(other.url, inside.token):
+            await wait_until(lambda: not inside.gateway._ownership._held, what="the first to be dropped")
+
+
+async def test_a_session_that_ends_while_its_claim_is_made_leaves_the_place_free(
+    inside: Inside, database: Database, database_url: str
+) -> None:
+    async with forwarder(inside.url, inside.token):
+        pass
+    blocker = await asyncpg.connect(database_url)
+    try:
+        async with blocker.transaction():
+            await blocker.execute("SELECT FROM forwarder_sessions FOR UPDATE")
+            async with connect(inside.url, inside.token) as early:
+                await early.send(hello())
+                await wait_until(lambda: inside.gateway._ownership._claiming, what="the claim to be made")
+                await early.drop()
+            await wait_until(lambda: inside.gateway._door.peers[0].gone, what="the end to be noticed")
+    finally:
+        await blocker.close()
+    await wait_until(lambda: not inside.gateway._door.peers, what="the session to end")
+    assert await database.fetchval("SELECT ended_at IS NOT NULL FROM forwarder_sessions")
+
+
+async def test_a_claim_that_is_not_known_to_be_made_yet_is_no_dead_session(
+    inside: Inside, other: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proceed = asyncio.Event()
+    claimed = 0
+
+    async def claim(pool: Any, **fields: Any) -> int | None:
+        nonlocal claimed
+        claimed += 1
+        fence = await claim_truly(pool, **fields)
+        if claimed == 1:
+            await proceed.wait()
+        return fence
+
+    claim_truly = store.claim_session
+    monkeypatch.setattr(store, "claim_session", claim)
+    async with connect(inside.url, inside.token) as first:
+        await first.send(hello())
+        await wait_until(lambda: claimed, what="the first claim")
+        async with connect(other.url, inside.token) as second:
+            await refused(second)
+        proceed.set()
+        await first.expect("heartbeat")
+
+
+async def test_sessions_that_were_taken_over_are_dropped_when_the_gateway_returns(
+    inside: Inside, database: Database
+) -> None:
+    async with forwarder(inside.url, inside.token) as first:
+        await database.execute("UPDATE forwarder_sessions SET gateway_id = gen_random_uuid(), fence = fence + 1")
+        inside.gateway._ownership.doubt()
+        assert await first.closed() == 1006
+
+
+async def test_what_is_sent_under_an_older_fence_is_not_written(
+    inside: Inside, database: Database, writer: object
+) -> None:
+    async with forwarder(inside.url, inside.token) as first:
+        await database.execute("UPDATE forwarder_sessions SET fence = nextval('session_fence')")
+        await first.send(batch(read(1)))
+        error = await first.expect("error")
+        assert (error["code"], error["retryable"]) == ("SESSION_EXPIRED", True)
+        assert await first.closed() == 1008
+    assert not await database.fetchval("SELECT EXISTS (SELECT FROM events)")

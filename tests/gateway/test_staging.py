@@ -1,0 +1,162 @@
+"""What the gateway holds until it is acked: given back whatever becomes of the session, and never forgotten."""
+
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from gateway import session, store
+from gateway.staging import Staging
+from shared.database import Connection, Pool
+from tests.failure.facts import Database, counts, lines
+from tests.failure.wire import READER, batch, connect, forwarder, read, reads
+from tests.gateway.conftest import Inside, running_writer
+from tests.rooms import make_token
+from tests.waiting import wait_until
+
+_EMPTY = "TRUNCATE inbox, outcomes, inbox_generation"
+
+
+def staging(inside: Inside) -> Staging:
+    return inside.gateway._staging
+
+
+async def staged(database: Database) -> int:
+    count: int = await database.fetchval("SELECT count(*) FROM inbox")
+    return count
+
+
+async def test_what_a_lost_session_leaves_behind_is_given_back_when_it_is_stored(
+    inside: Inside, database: Database, database_url: str
+) -> None:
+    async with forwarder(inside.url, inside.token, ["a", "b"]) as wire:
+        for number in range(1, 5):
+            await wire.send(batch(read(number, reader="a"), read(number, reader="b")))
+        await wait_until(lambda: staged(database), what="parts in the inbox")
+        await wait_until(lambda: len(staging(inside)._waiting) == 8, what="all parts")
+        assert staging(inside)._unacked_bytes > 0
+        await wire.drop()
+    await wait_until(lambda: not inside.gateway._ownership._held, what="the session to end")
+    async with running_writer(database_url):
+        await wait_until(lambda: not staging(inside)._waiting, what="the outcomes")
+    assert staging(inside)._unacked_bytes == 0
+
+
+async def test_what_a_refused_session_leaves_behind_is_given_back(
+    inside: Inside, database: Database, writer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "REFUSE_AFTER_S", 0.05)
+    await database.execute("ALTER TABLE inbox ADD CHECK (NOT 'poison' = ANY(raw_frames))")
+    other = await make_token(database, "forwarder", "other")
+    async with (
+        forwarder(inside.url, inside.token, ["a", "b", "c"]) as wire,
+        forwarder(inside.url, other) as neighbour,
+    ):
+        # Two of three parts are refused: the second of them after its batch has failed already.
+        await wire.send(batch(*(read(1, "poison", reader=reader) for reader in "ab"), read(1, reader="c")))
+        await neighbour.send(batch(read(1)))
+        assert await neighbour.ack() == [(READER, 1, 1)]
+        error = await wire.expect("error")
+        assert (error["code"], error["retryable"]) == ("INTERNAL_ERROR", True)
+        assert await wire.closed() == 1011
+        await neighbour.send(batch(read(2)))
+        assert await neighbour.ack() == [(READER, 1, 2)]
+    await wait_until(lambda: not staging(inside)._waiting, what="nothing to wait")
+    assert staging(inside)._unacked_bytes == 0
+
+
+async def test_a_device_whose_batch_cannot_be_stored_is_not_told_at_once(
+    inside: Inside, database: Database, writer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In the field it would be back at once with the same batch, and again, and again.
+    monkeypatch.setattr(session, "REFUSE_AFTER_S", 0.6)
+    await database.execute("ALTER TABLE inbox ADD CHECK (NOT 'poison' = ANY(raw_frames))")
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(read(1, "poison")))
+        with pytest.raises(TimeoutError):
+            await wire.expect("error", within_s=0.5)
+
+
+async def test_an_inbox_that_is_emptied_while_the_gateway_looks_is_looked_at_again(
+    inside: Inside, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+
+    async def look(connection: Connection, gateway_id: UUID) -> store.Staged:
+        nonlocal looked
+        looked += 1
+        found = await look_truly(connection, gateway_id)
+        if looked == 1:
+            await database.execute(_EMPTY)
+        return found
+
+    look_truly = store.staged_parts
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*reads(1, 3)))
+        await wait_until(lambda: staged(database), what="the part in the inbox")
+        monkeypatch.setattr(store, "staged_parts", look)
+        staging(inside)._doubt("a_test")
+        async with running_writer(database_url):
+            assert await wire.ack() == [(READER, 1, 3)]
+    assert looked >= 2
+
+
+class _Interrupted:
+    """A pool between whose first statements an administrator deletes all streams."""
+
+    def __init__(self, pool: Pool, database: Database) -> None:
+        self._pool, self._database, self._deletions = pool, database, 2
+
+    async def execute(self, *arguments: Any) -> None:
+        await self._pool.execute(*arguments)
+        if self._deletions:
+            self._deletions -= 1
+            await self._database.execute("DELETE FROM streams")
+
+    async def fetch(self, *arguments: Any) -> Any:
+        return await self._pool.fetch(*arguments)
+
+
+async def test_streams_that_vanish_between_two_statements_are_made_again(
+    inside: Inside, database: Database
+) -> None:
+    pool: Any = _Interrupted(inside.gateway._process.pool, database)
+    found = await store.register_streams(pool, "f", ["a", "b", "a"], None)
+    rows = await database.fetch("SELECT reader_ip, stream_id FROM streams")
+    assert found == {row["reader_ip"]: row["stream_id"] for row in rows}
+    assert found.keys() == {"a", "b"}
+
+
+async def test_readers_that_are_known_take_no_lock(
+    inside: Inside, database: Database, database_url: str
+) -> None:
+    # An administrator's open transaction must not keep a device from connecting.
+    async with connect(inside.url, inside.token) as wire:
+        await wire.greet(["a"])
+    await wait_until(lambda: not inside.gateway._ownership._held, what="the session to end")
+    administrator = await asyncpg.connect(database_url)
+    try:
+        async with administrator.transaction():
+            await administrator.execute("DELETE FROM streams")
+            async with connect(inside.url, inside.token) as wire:
+                await wire.send({"kind": "forwarder_hello", "forwarder_id": "", "reader_ips": ["a"]})
+                await wire.expect("heartbeat", within_s=1.0)
+    finally:
+        await administrator.close()
+
+
+async def test_parts_of_a_deleted_stream_are_stored_in_a_new_one(
+    inside: Inside, database: Database, database_url: str
+) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*reads(1, 3)))
+        await wait_until(lambda: staged(database), what="the part in the inbox")
+        old = await database.fetchval("DELETE FROM streams RETURNING stream_id")
+        async with running_writer(database_url):
+            assert await wire.ack() == [(READER, 1, 3)]
+            await wire.send(batch(read(4)))
+            assert await wire.ack() == [(READER, 1, 4)]
+    assert [row[1] for row in await lines(database, "f", READER)] == [1, 2, 3, 4]
+    assert await database.fetchval("SELECT stream_id FROM streams") != old
+    assert (await counts(database)).exact

@@ -1,0 +1,1 @@
+"""The writer's statements and its loop, against a real database."""

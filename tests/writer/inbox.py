@@ -1,0 +1,82 @@
+"""Parts in the inbox, put there as a gateway does, and a drain as a writer does it."""
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from gateway import store as gateway_store
+from gateway.batch import Batch, split
+from shared.messages import ReadEvent
+from tests.failure.facts import Database
+from writer import store
+
+__all__ = ["GATEWAY", "add_stream", "drain", "event", "outcomes", "put"]
+
+GATEWAY = uuid4()
+_part_ids = itertools.count(1)
+
+
+def event(seq: int, line: str = "", *, epoch: int = 1) -> ReadEvent:
+    return ReadEvent(
+        reader_ip="r",
+        stream_epoch=epoch,
+        seq=seq,
+        reader_timestamp=f"t{seq}",
+        raw_read_line=line or f"line {seq}",
+        read_type="raw",
+    )
+
+
+async def add_stream(database: Database, forwarder_id: str = "f") -> UUID:
+    stream_id: UUID = await database.fetchval(
+        "INSERT INTO streams (forwarder_id, reader_ip) VALUES ($1, 'r') RETURNING stream_id", forwarder_id
+    )
+    return stream_id
+
+
+async def put(
+    database: Database,
+    stream_id: UUID,
+    events: Iterable[ReadEvent],
+    *,
+    forwarder_id: str = "f",
+    fence: int = 1,
+    gateway_id: UUID = GATEWAY,
+) -> list[int]:
+    """Stage one batch and return the numbers of its parts."""
+    batch = Batch(
+        forwarder_id=forwarder_id,
+        session_id=uuid4(),
+        fence=fence,
+        display_name=None,
+        streams={"r": stream_id},
+        batch_id=None,
+        received_at=datetime.now(UTC),
+        size=0,
+        outcome=asyncio.get_running_loop().create_future(),
+    )
+    split(batch, events)
+    parts = list(batch.parts.values())
+    for part in parts:
+        part.part_id = next(_part_ids)
+    await gateway_store.stage(database, gateway_id, parts)
+    return [part.part_id for part in parts]
+
+
+async def drain(
+    database: Database, *, max_events: int = 5000, only: store.PartKey | None = None
+) -> store.Drained | None:
+    """Drain what can be had; None when there is nothing."""
+    async with database.transaction():
+        locked = await store.lock_streams(database, limit=500)
+        if not locked.ours:
+            return None
+        return await store.drain(database, locked.ours, max_events=max_events, only=only)
+
+
+async def outcomes(database: Database) -> dict[int, str]:
+    """Return what became of parts, by their numbers."""
+    rows = await database.fetch("SELECT outcome, part_ids FROM outcomes")
+    return {part_id: row["outcome"] for row in rows for part_id in row["part_ids"]}

@@ -1,0 +1,216 @@
+"""The draining statement: each read exactly once, at the next position, counted, and its part's outcome told."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.errors import DatabaseRefused
+from shared.ipico import compose
+from tests.failure.facts import Database, counts, lines
+from tests.writer.inbox import GATEWAY, add_stream, drain, event, outcomes, put
+from writer import store
+
+HIGHEST = 2**63 - 1
+
+
+async def metrics(database: Database, column: str) -> list[object]:
+    rows = await database.fetch(f"SELECT {column} AS value FROM stream_metrics ORDER BY stream_epoch")
+    return [row["value"] for row in rows]
+
+
+async def test_new_reads_are_stored_at_the_next_positions_in_the_order_of_arrival(database: Database) -> None:
+    stream_id = await add_stream(database)
+    await put(database, stream_id, [event(2), event(1)])
+    await put(database, stream_id, [event(1, epoch=3), event(3)])
+    await drain(database)
+    await put(database, stream_id, [event(7)])
+    await drain(database)
+    rows = await database.fetch("SELECT stream_epoch, seq FROM events ORDER BY position")
+    assert [tuple(row) for row in rows] == [(1, 2), (1, 1), (3, 1), (1, 3), (1, 7)]
+    assert await database.fetchval("SELECT last_position FROM streams") == 5
+    assert await database.fetchval("SELECT count(*) FROM inbox") == 0
+
+
+async def test_the_same_bytes_again_are_a_retransmit_within_a_part_and_across(database: Database) -> None:
+    stream_id = await add_stream(database)
+    first = await put(database, stream_id, [event(1), event(1), event(2)])
+    second = await put(database, stream_id, [event(2), event(3)])
+    drained = await drain(database)
+    third = await put(database, stream_id, [event(3), event(1)])
+    await drain(database)
+    assert drained is not None
+    assert (drained.stored, drained.retransmitted, drained.conflicting) == (3, 2, 0)
+    assert await outcomes(database) == dict.fromkeys(first + second + third, "stored")
+    assert await counts(database) == (7, 3, 4, 0, 3, 0, 3)
+
+
+async def test_other_bytes_under_an_identity_are_kept_aside_once_and_counted_each_time(
+    database: Database,
+) -> None:
+    stream_id = await add_stream(database)
+    (first,) = await put(database, stream_id, [event(1, "mine"), event(1, "yours"), event(2)])
+    await drain(database)
+    (second,) = await put(database, stream_id, [event(1, "yours"), event(1, "theirs")])
+    (third,) = await put(database, stream_id, [event(1, "mine")])
+    drained = await drain(database)
+    assert drained is not None
+    assert drained.conflicts == [store.Conflict(stream_id, 1, 1)] * 2
+    assert await lines(database, "f", "r") == [(1, 1, "mine"), (1, 2, "line 2")]
+    rows = await database.fetch("SELECT kept_frame, rejected_frame FROM integrity_conflicts ORDER BY 2")
+    assert [tuple(row) for row in rows] == [(b"mine", b"theirs"), (b"mine", b"yours")]
+    assert await outcomes(database) == {first: "conflict", second: "conflict", third: "stored"}
+    assert await counts(database) == (6, 2, 1, 3, 2, 2, 2)
+
+
+async def test_a_part_of_a_session_that_was_taken_over_is_not_written(database: Database) -> None:
+    stream_id = await add_stream(database)
+    await database.execute(
+        "INSERT INTO forwarder_sessions (forwarder_id, session_id, fence, gateway_id, token_id)"
+        " VALUES ('f', gen_random_uuid(), 8, gen_random_uuid(), gen_random_uuid())"
+    )
+    (old,) = await put(database, stream_id, [event(1, "old")], fence=7)
+    (new,) = await put(database, stream_id, [event(1, "new")], fence=8)
+    await drain(database)
+    assert await outcomes(database) == {old: "fenced", new: "stored"}
+    assert await lines(database, "f", "r") == [(1, 1, "new")]
+    assert (await counts(database)).exact
+
+
+async def test_a_drain_takes_the_oldest_parts_up_to_its_bound_but_at_least_one(database: Database) -> None:
+    stream_id = await add_stream(database)
+    parts = [
+        (await put(database, stream_id, [event(first + n) for n in range(10)]))[0] for first in (1, 11, 21, 31)
+    ]
+    await drain(database, max_events=15)
+    assert list(await outcomes(database)) == parts[:2]
+    await drain(database, max_events=1)
+    assert list(await outcomes(database)) == parts[:3]
+
+
+async def test_a_drain_of_one_part_leaves_the_others(database: Database) -> None:
+    stream_id = await add_stream(database)
+    await put(database, stream_id, [event(1)])
+    (second,) = await put(database, stream_id, [event(2)])
+    await drain(database, only=store.PartKey(GATEWAY, second))
+    assert await outcomes(database) == {second: "stored"}
+    assert [row[1] for row in await lines(database, "f", "r")] == [2]
+
+
+async def test_an_epoch_moves_the_stream_on_and_never_back(database: Database) -> None:
+    stream_id = await add_stream(database)
+    for epoch, expected in ((4, 4), (2, 4), (5, 5)):
+        await put(database, stream_id, [event(1, epoch=epoch)])
+        await drain(database)
+        assert await database.fetchval("SELECT stream_epoch FROM streams") == expected
+
+
+async def test_what_a_drain_refuses_leaves_everything_as_it_was(database: Database) -> None:
+    stream_id = await add_stream(database)
+    await database.execute("ALTER TABLE events ADD CHECK (raw_frame <> 'poison')")
+    await put(database, stream_id, [event(1), event(2, "poison")])
+    with pytest.raises(DatabaseRefused):
+        await drain(database)
+    assert await outcomes(database) == {}
+    assert await counts(database) == (0, 0, 0, 0, 0, 0, 0)
+    assert await database.fetchval("SELECT count(*) FROM inbox") == 1
+
+
+async def test_metrics_tell_of_lines_chips_and_times(database: Database) -> None:
+    stream_id = await add_stream(database)
+    tags = ["058000000001", "058000000002", "058000000001"]
+    read_at = datetime(2026, 3, 7, 13, 48, 50)  # noqa: DTZ001 - a reader's clock has no zone
+    read_lines = [compose(reader_id="00", tag_id=tag, read_at=read_at) for tag in tags]
+    await put(database, stream_id, [event(n, line) for n, line in enumerate(read_lines, start=1)])
+    await put(database, stream_id, [event(4, "garbage")])
+    await drain(database)
+    await put(database, stream_id, [event(5, read_lines[1]), event(5, "conflict")])
+    await drain(database)
+    assert await metrics(database, "(unparsed_count, chip_count, first_seq, last_seq)") == [(1, 2, 1, 5)]
+    assert await metrics(database, "(last_tag_id, last_reader_timestamp)") == [(tags[1], "t5")]
+
+
+@pytest.mark.parametrize(
+    ("drains", "missing"),
+    [
+        ([[1, 2, 3]], []),
+        ([[3]], [(1, 3)]),
+        ([[2, 5], [1], [4]], [(3, 4)]),
+        ([[HIGHEST]], [(1, HIGHEST)]),
+        ([[HIGHEST - 1], [HIGHEST], [1]], [(2, HIGHEST - 1)]),
+        ([list(range(2, 5000, 2))], [(n, n + 1) for n in range(1, 2000, 2)]),
+    ],
+)
+async def test_the_first_gaps_of_an_epoch_are_known(
+    database: Database, drains: list[list[int]], missing: list[tuple[int, int]]
+) -> None:
+    stream_id = await add_stream(database)
+    for seqs in drains:
+        await put(database, stream_id, [event(seq) for seq in seqs])
+        await drain(database)
+    (found,) = await metrics(database, "missing")
+    assert isinstance(found, list)
+    assert [(gap.lower, gap.upper) for gap in found] == missing
+
+
+# A line is (seq, one of two texts): few enough of both that copies and conflicts are frequent.
+_READ = st.tuples(st.integers(1, 6), st.sampled_from("ab"), st.integers(1, 2))
+_DRAINS = st.lists(st.lists(st.lists(_READ, min_size=1, max_size=6), min_size=1, max_size=4), max_size=5)
+
+
+class _Model:
+    """What the table must hold and the counters must say, in ten lines."""
+
+    def __init__(self) -> None:
+        self.stored: dict[tuple[int, int], str] = {}
+        self.retransmits = self.conflicts = 0
+        self.rejected: set[tuple[int, int, str]] = set()
+
+    def take(self, seq: int, text: str, epoch: int) -> None:
+        kept = self.stored.setdefault((epoch, seq), "")
+        if not kept:
+            self.stored[epoch, seq] = text
+        elif kept == text:
+            self.retransmits += 1
+        else:
+            self.conflicts += 1
+            self.rejected.add((epoch, seq, text))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drains=_DRAINS)
+async def test_any_mixture_of_copies_and_conflicts_is_judged_as_by_the_model(
+    database: Database, drains: Sequence[Sequence[Sequence[tuple[int, str, int]]]]
+) -> None:
+    await database.execute("TRUNCATE streams, events, stream_metrics, integrity_conflicts CASCADE")
+    stream_id = await add_stream(database)
+    model = _Model()
+    for parts in drains:
+        for part in parts:
+            await put(database, stream_id, [event(seq, text, epoch=epoch) for seq, text, epoch in part])
+            # Within a batch the parts go by epoch, in the order in which these first appear.
+            order = list(dict.fromkeys(epoch for _, _, epoch in part))
+            for read in sorted(part, key=lambda read: order.index(read[2])):
+                model.take(*read)
+        await drain(database)
+        now = await counts(database)
+        assert now.exact
+        assert now[1:4] == (len(model.stored), model.retransmits, model.conflicts)
+        assert now.quarantined == len(model.rejected)
+    found = await lines(database, "f", "r")
+    assert {(epoch, seq): line for epoch, seq, line in found} == model.stored
+
+
+async def test_what_is_written_under_no_lock_cannot_double_a_position(database: Database) -> None:
+    # The schema's own net under the row lock.
+    stream_id = await add_stream(database)
+    await put(database, stream_id, [event(1)])
+    await drain(database)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await database.execute(
+            "INSERT INTO events SELECT stream_id, stream_epoch, seq + 1, position, received_at, read_at,"
+            " raw_frame, reader_timestamp, read_type, tag_id, parse_error FROM events"
+        )

@@ -5,8 +5,9 @@ bell ─▶ Tails: one read ─▶ Tail (window) ─┬─▶ Session ─▶ rec
 """
 
 import gc
+import socket
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from fanout import store
 from fanout.cursors import Cursors
@@ -16,18 +17,21 @@ from fanout.session import Session
 from fanout.settings import FanoutSettings
 from fanout.tail import Tails
 from shared.database import STEADY_PLANS
+from shared.door import Door
 from shared.errors import DatabaseUnavailable
 from shared.log import get_logger
-from shared.peer import Peer, attend, close_all
+from shared.peer import Peer
 from shared.presence import Vitals
 from shared.process import Process
-from shared.tokens import authenticate
+from shared.tokens import Identity
 
 __all__ = ["Fanout", "main"]
 
 RECEIVERS_PATH = "/ws/v1/receivers"
 # How soon rows of sessions are cleared that ended while the database was away.
 TIDY_EVERY_S = 10.0
+# What may be in flight, at the usual length of an event; the kernel takes twice of what it is told.
+SEND_BUFFER_BYTES = 64 * 1024
 # With hundreds of receivers woken at once Python's defaults have the collector look through everything that lives many
 # times a second: a fifth of the processor, and the longest delays. Hardly any of our garbage is cyclic.
 GC_THRESHOLDS = (50_000, 20, 20)
@@ -40,13 +44,13 @@ class Fanout:
 
     def __init__(self, settings: FanoutSettings) -> None:
         gc.set_threshold(*GC_THRESHOLDS)
-        self._peers: set[Peer] = set()
         self._process = Process(
             "fanout",
             settings,
-            vitals=lambda: Vitals(connections=len(self._peers)),
+            vitals=lambda: Vitals(connections=len(self._door.peers)),
             pool_settings=STEADY_PLANS,
         )
+        self._door = Door(self._process, "receiver", self._attend)
         self._node = Node(
             self._process, settings, Tails(self._process), Pages(self._process), Cursors(self._process)
         )
@@ -58,6 +62,7 @@ class Fanout:
         await self._process.run(
             app=app,
             tasks={
+                "door": self._door.run,
                 "tailing": self._node.tails.run_tailing,
                 "resolving": self._node.tails.run_resolving,
                 "cursors": self._node.cursors.run,
@@ -67,7 +72,7 @@ class Fanout:
         )
 
     async def _shut(self) -> None:
-        await close_all(list(self._peers), WSCloseCode.GOING_AWAY, "shutting down")
+        await self._door.close()
         await self._node.cursors.flush()
 
     async def _tidy(self) -> None:
@@ -77,44 +82,28 @@ class Fanout:
                 await store.forget_other_sessions(
                     self._process.pool,
                     self._process.presence.process_id,
-                    [peer.session_id for peer in self._peers],
+                    [peer.session_id for peer in self._door.peers],
                 )
             except DatabaseUnavailable as error:
                 log.debug("tidying_waits", error=str(error))
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
-        """Upgrade a receiver. Without a database it is told to come back (503)."""
-        if self._refuses():
-            return _come_back()
-        try:
-            identity = await authenticate(
-                self._process.pool, request.headers.get("Authorization"), "receiver"
-            )
-        except DatabaseUnavailable:
-            return _come_back()
-        if self._refuses():  # since we asked: on a stop the peers that there are get closed, and no others
-            return _come_back()
-        peer = Peer(request)
-        await peer.accept()
-        session = Session(peer, self._node)
-        self._peers.add(peer)
-        try:
-            await attend(peer, lambda: session.run(identity))
-        finally:
-            self._peers.discard(peer)
-        return peer.response
+        _limit_send_buffer(request)
+        return await self._door.connect(request)
 
-    def _refuses(self) -> bool:
-        """Whether no new receiver can be served now."""
-        return self._process.stop.asked or self._process.presence.problem is not None
+    async def _attend(self, peer: Peer, identity: Identity | None) -> None:
+        await Session(peer, self._node).run(identity)
 
 
-def _come_back() -> web.Response:
-    return web.json_response(
-        {"code": "UNAVAILABLE", "message": "come back in a few seconds"},
-        status=503,
-        headers={"Retry-After": "2"},
-    )
+def _limit_send_buffer(request: web.Request) -> None:
+    """Have the kernel hold no more than SEND_BUFFER_BYTES for a receiver that does not read.
+
+    By itself it would take 4 MiB: thousands of events that a receiver which comes back to life gets all at once, and
+    drops (protocol.md, section 5).
+    """
+    connection = request.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
 
 async def main(settings: FanoutSettings) -> None:

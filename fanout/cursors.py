@@ -38,15 +38,17 @@ class Cursors:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write everything that has moved; what cannot be written now stays for the next time."""
-        while self._moved:
-            taken = {key: self._moved.pop(key) for key in list(self._moved)[:WRITE_CURSORS]}
+        """Write what has moved by now; what cannot be written stays for the next time."""
+        moved, self._moved = self._moved, {}
+        waiting = list(moved.items())
+        while waiting:
+            taken, waiting = waiting[:WRITE_CURSORS], waiting[WRITE_CURSORS:]
             try:
-                await store.advance_cursors(self._process.pool, taken)
+                await store.advance_cursors(self._process.pool, dict(taken))
             except (DatabaseUnavailable, DatabaseRefused) as error:
                 # Refused: a stream was deleted between the look and the write; the next look does not see it.
-                log.warning("cursors_unwritten", cursors=len(taken), error=str(error))
-                for key, last_seq in taken.items():
+                log.warning("cursors_unwritten", cursors=len(moved), error=str(error))
+                for key, last_seq in taken + waiting:
                     self.advance(key, last_seq)
                 return
             metrics.CURSOR_WRITES.inc()

@@ -138,20 +138,20 @@ class Sender:
     async def _gather(self, room: int) -> list[tuple[StreamRef, Slice]]:
         """Take up to `room` events from the streams that have any, in turns.
 
-        What one stream gave is sent even when the database fails for the next.
+        A database that fails for one stream keeps no other from being sent what the tail has of it.
         """
         taken: list[tuple[StreamRef, Slice]] = []
         size = 0
+        failed: DatabaseUnavailable | None = None
         for ref in list(self._stirred):
             subscription = self._subscriptions[ref]
-            if self._paging not in (None, ref) and subscription.needs_page:
+            if subscription.needs_page and (failed or self._paging not in (None, ref)):
                 continue
             try:
                 found = await subscription.take(self._node.pages, room)
-            except DatabaseUnavailable:
-                if taken:
-                    break
-                raise
+            except DatabaseUnavailable as error:
+                failed = error
+                continue
             self._take_turn(ref, subscription)
             if found.event_count:
                 taken.append((ref, found))
@@ -159,6 +159,8 @@ class Sender:
                 size += len(found.json)
             if room <= 0 or size >= MESSAGE_BYTES:
                 break
+        if failed and not taken:
+            raise failed
         return taken
 
     def _take_turn(self, ref: StreamRef, subscription: Subscription) -> None:

@@ -49,13 +49,15 @@ class Door:
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Upgrade a request and serve the device until its session ends."""
-        if self._process.stop.asked or self._process.presence.problem or self._paused:
+        if self._refuses():
             return _come_back()
         try:
             identity = await authenticate(
                 self._process.pool, request.headers.get("Authorization"), self._device_type
             )
         except DatabaseUnavailable:
+            return _come_back()
+        if self._refuses():  # since we asked: on a stop the peers that there are get closed, and no others
             return _come_back()
         peer = Peer(request)
         await peer.accept()
@@ -65,6 +67,10 @@ class Door:
         finally:
             del self._tokens[peer]
         return peer.response
+
+    def _refuses(self) -> bool:
+        """Whether nobody can be let in now."""
+        return self._process.stop.asked or self._process.presence.problem is not None or self._paused
 
     def _let_in(self, peer: Peer, identity: Identity | None) -> None:
         self._tokens[peer] = identity.token_id if identity else None

@@ -198,7 +198,8 @@ class Peer:
         while not self.gone:
             await asyncio.sleep(min(next_heartbeat, next_ping) - self._loop.time())
             now = self._loop.time()
-            if pinged_at is not None and (not self._listening or self._heard_at >= pinged_at):
+            heard = pinged_at is not None and self._heard_at >= pinged_at
+            if heard or not (self._listening or self._unsent):
                 pinged_at = None
             if self._unsent != unsent:
                 pinged_at, unsent = None, self._unsent

@@ -34,9 +34,11 @@ __all__ = [
     "poison",
     "queued_parts",
     "reject_gone",
+    "vacuum_inbox",
 ]
 
-LOCK_TIMEOUT = "200ms"
+# Longer than the upkeep needs the inbox for itself, shorter than deadlock_timeout.
+LOCK_TIMEOUT = "500ms"
 
 
 class RowLocked(RtServerError):
@@ -295,6 +297,8 @@ SELECT count(*) AS parts,
 FROM inbox
 """
 
+_VACUUM = "VACUUM (SKIP_LOCKED, TRUNCATE false) inbox, outcomes"
+
 # One message, one transaction: a writer that is stopped in the middle holds nothing. The few rows that live are
 # carried over.
 _EMPTY = """
@@ -436,3 +440,9 @@ async def empty_inbox(connection: Connection) -> bool:
             return False
         raise
     return True
+
+
+async def vacuum_inbox(connection: Connection) -> None:
+    """Make the room of dead rows free for new ones, as far as no older snapshot may still look at them."""
+    with translated():
+        await connection.execute(_VACUUM)

@@ -1,4 +1,9 @@
-"""Keeps the inbox small: looks at it every few seconds, shows its numbers, and empties it of dead rows."""
+"""Keeps the inbox small: looks at it every few seconds, shows its numbers, and rids it of dead rows.
+
+Two ways, because either alone fails: a vacuum makes the room of dead rows free again without holding up anyone, but
+takes nothing away while a snapshot lasts that is older than they; a truncate takes everything, but needs the tables
+for itself for a moment and has to carry over what lives.
+"""
 
 from shared.database import Link
 from shared.errors import DatabaseUnavailable
@@ -11,10 +16,14 @@ __all__ = ["Upkeep"]
 LOOK_EVERY_S = 2.0
 # A drain scans the inbox: at this size that takes a few milliseconds.
 DEAD_BYTES = 32 * 1024 * 1024
-# What the live rows may hold when they are copied out and in again.
-LIVE_PARTS = 5_000
-# After a refusal (a backup holds the tables) the next attempt, which lets everyone wait for the lock timeout.
-REFUSED_S = 30.0
+# What may have to be carried over by a truncate: 2,000 parts take some 50 ms. At many times DEAD_BYTES, with a
+# backlog and a long snapshot both, everything is better than to go on growing.
+LIVE_PARTS = 2_000
+FAR_TOO_MUCH = 16
+LOCK_TIMEOUT = "200ms"
+# An attempt lets everyone wait for the lock timeout, and under full load every other one fails: it is repeated soon,
+# and less and less often where somebody (a backup) holds the tables for long.
+REFUSED_AT_MOST_S = 30.0
 
 log = get_logger(__name__)
 
@@ -22,36 +31,45 @@ log = get_logger(__name__)
 class Upkeep:
     """The inbox's housekeeping; any number of writers may do it."""
 
-    def __init__(self, process: Process, *, dead_bytes: int = DEAD_BYTES) -> None:
+    def __init__(
+        self, process: Process, *, dead_bytes: int = DEAD_BYTES, look_every_s: float = LOOK_EVERY_S
+    ) -> None:
         self._dead_bytes = dead_bytes
+        self._look_every_s = look_every_s
+        self._pause_s = look_every_s
         self._stop = process.stop
-        self._link = Link(process.settings.database_url, name="rt-server writer upkeep", lock_timeout="50ms")
+        self._link = Link(
+            process.settings.database_url, name="rt-server writer upkeep", lock_timeout=LOCK_TIMEOUT
+        )
 
     async def run(self) -> None:
         """Look after the inbox until the process stops."""
         while not self._stop.asked:
-            pause = LOOK_EVERY_S
             try:
-                pause = await self._look()
+                await self._look()
             except DatabaseUnavailable as error:
                 log.debug("upkeep_interrupted", error=str(error))
                 self._link.drop()
-            await self._stop.sleep(pause)
+            await self._stop.sleep(self._pause_s)
         self._link.drop()
 
-    async def _look(self) -> float:
-        """Look once; returns the seconds until the next look."""
+    async def _look(self) -> None:
         connection = await self._link.get()
         await store.forget_outcomes(connection)
         state = await store.inbox_state(connection)
         metrics.INBOX_PARTS.set(state.parts)
         metrics.INBOX_AGE.set(state.age_s)
         metrics.INBOX_BYTES.set(state.bytes)
-        if state.bytes < self._dead_bytes or state.parts > LIVE_PARTS:
-            return LOOK_EVERY_S
-        if not await store.empty_inbox(connection):
-            log.info("inbox_not_emptied", bytes=state.bytes)
-            return REFUSED_S
-        metrics.INBOX_EMPTIED.inc()
-        log.debug("inbox_emptied", bytes=state.bytes)
-        return LOOK_EVERY_S
+        if state.bytes < self._dead_bytes:
+            self._pause_s = self._look_every_s
+        elif self._worth_it(state) and await store.empty_inbox(connection):
+            self._pause_s = self._look_every_s
+            metrics.INBOX_EMPTIED.inc()
+            log.debug("inbox_emptied", bytes=state.bytes)
+        else:
+            self._pause_s = min(2 * self._pause_s, REFUSED_AT_MOST_S)
+            await store.vacuum_inbox(connection)
+            log.debug("inbox_vacuumed", bytes=state.bytes, again_in_s=self._pause_s)
+
+    def _worth_it(self, state: store.InboxState) -> bool:
+        return state.parts <= LIVE_PARTS or state.bytes > FAR_TOO_MUCH * self._dead_bytes

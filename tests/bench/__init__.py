@@ -1,0 +1,1 @@
+"""Measurements, each a program: `python -m tests.bench.delivery_fanout`. pytest collects none of them."""

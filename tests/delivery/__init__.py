@@ -1,0 +1,1 @@
+"""Delivery by real processes, seen from a receiver's socket."""

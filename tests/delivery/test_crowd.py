@@ -1,0 +1,61 @@
+"""Many receivers that come back at the same moment."""
+
+import asyncio
+from random import Random
+
+from tests.delivery.conftest import Standing
+from tests.delivery.stored import make_stream, store, store_many
+from tests.delivery.wire import READER, Wire, receiver
+from tests.rooms import make_token
+
+RECEIVERS = 100
+STREAMS = [(f"mat-{number}", READER) for number in range(3)]
+EVENTS = 2_000
+READ = "rtserver_replay_pages_read_total"
+
+
+async def come_back(url: str, token: str, cursors: list[int], go: asyncio.Event) -> list[int]:
+    """Connect with a cursor for each stream, and return how many events of each came until a new one was there."""
+    await go.wait()
+    resume = [(name, 1, cursor) for name, cursor in zip(STREAMS, cursors, strict=True)]
+    async with receiver(url, token, resume=resume) as wire:
+        return await until_all_have_new(wire, cursors)
+
+
+async def until_all_have_new(wire: Wire, cursors: list[int]) -> list[int]:
+    """Take until each stream has brought more than there was at first, in order and without a gap."""
+    last = {name: cursor for (name, _), cursor in zip(STREAMS, cursors, strict=True)}
+    while min(last.values()) <= EVENTS:
+        for event in await wire.take(1, within_s=60):
+            assert event["seq"] == last[event["forwarder_id"]] + 1
+            last[event["forwarder_id"]] = event["seq"]
+    return [newest - cursor for newest, cursor in zip(last.values(), cursors, strict=True)]
+
+
+async def test_receivers_that_come_back_at_once_with_old_cursors_share_the_reading(
+    standing: Standing,
+) -> None:
+    random = Random(11)
+    ids = [await make_stream(standing.database, *name) for name in STREAMS]
+    for stream_id in ids:
+        await store_many(standing.database, stream_id, EVENTS)
+    before = await standing.metric(READ)
+    go = asyncio.Event()
+    old = [[random.randrange(EVENTS) for _ in STREAMS] for _ in range(RECEIVERS)]
+    tokens = [
+        await make_token(standing.database, "receiver", f"tent-{number}") for number in range(RECEIVERS)
+    ]
+    coming = [
+        asyncio.ensure_future(come_back(standing.url, token, cursors, go))
+        for token, cursors in zip(tokens, old, strict=True)
+    ]
+    go.set()
+    # What is stored while they come makes each one's horizon another one's.
+    for seq in range(EVENTS + 1, EVENTS + 31):
+        for stream_id in ids:
+            await store(standing.database, stream_id, [(1, seq, b"new")])
+    counts = await asyncio.gather(*coming)
+    pages = await standing.metric(READ) - before
+    assert all(count > 0 for each in counts for count in each)
+    # Two pages of each stream, and the short one at its end again and again while it grows.
+    assert pages < RECEIVERS / 2

@@ -1,0 +1,97 @@
+"""Parts of a fanout over a real database, without its process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import cast
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from testing.postgresql import Postgresql
+
+from fanout.app import Fanout
+from fanout.settings import FanoutSettings
+from shared.database import STEADY_PLANS, Connection, create_pool
+from shared.process import Process
+from shared.wake import Stop
+from tests.delivery.stored import empty, make_stream
+from tests.rooms import free_port
+from tests.waiting import wait_until
+
+READER = "10.0.0.1:10000"
+
+_DATABASE = "fanout_parts"
+
+
+@pytest.fixture(scope="session")
+def _parts_url(cluster: Postgresql) -> str:
+    """The address of one database for all tests here: emptying it is quicker than making another."""
+    return asyncio.run(_make_database(cluster))
+
+
+async def _make_database(cluster: Postgresql) -> str:
+    connection = await asyncpg.connect(cluster.url(database="postgres"))
+    await connection.execute(f"CREATE DATABASE {_DATABASE} TEMPLATE rt_template")
+    await connection.close()
+    url: str = cluster.url(database=_DATABASE)
+    return url
+
+
+@pytest.fixture
+async def database_url(_parts_url: str) -> str:
+    """The address of a database with nothing in it but its schema."""
+    connection = await asyncpg.connect(_parts_url)
+    await empty(connection)
+    await connection.close()
+    return _parts_url
+
+
+@pytest.fixture
+async def process(database_url: str) -> AsyncIterator[Process]:
+    """What the parts ask of their process: a pool, settings, a listener that hears nothing."""
+    pool = await create_pool(database_url, name="test", size=4, **STEADY_PLANS)
+    yield cast(
+        "Process",
+        SimpleNamespace(
+            pool=pool,
+            stop=Stop(),
+            settings=FanoutSettings.read({"database_url": database_url}),
+            listener=SimpleNamespace(on=lambda *_: None),
+            presence=SimpleNamespace(process_id=uuid4()),
+        ),
+    )
+    await pool.close()
+
+
+@pytest.fixture
+async def stream_id(database: Connection) -> UUID:
+    """A stream `start` of READER with nothing in it."""
+    return await make_stream(database, "start", READER)
+
+
+@asynccontextmanager
+async def running_inside(database_url: str, **settings: str) -> AsyncIterator[str]:
+    """Run a whole fanout in the test's own process, where its constants can be changed; yields its address."""
+    port = free_port()
+    given = {"database_url": database_url, "bind": f"127.0.0.1:{port}", **settings}
+    fanout = Fanout(FanoutSettings.read(given))
+    running = asyncio.ensure_future(fanout.run())
+
+    async def listens() -> bool:
+        if running.done():
+            running.result()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    await wait_until(listens, what="the fanout to listen")
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        fanout._process.stop.ask()
+        await running

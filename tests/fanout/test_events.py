@@ -1,0 +1,87 @@
+"""Events as they go out."""
+
+from uuid import UUID
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout.events import (
+    BATCH_SUFFIX,
+    MESSAGE_BYTES,
+    Event,
+    Sent,
+    batch_prefix,
+    encode,
+    fitting,
+    slice_of,
+)
+from fanout.store import EventRow
+from shared.messages import StreamRef
+
+REF = StreamRef("start", "10.0.0.1:10000")
+
+
+def row(seq: int, line: bytes = b"aa", *, epoch: int = 1) -> EventRow:
+    return EventRow(seq, epoch, seq, "2026-02-22T10:11:12.340", line, "raw")
+
+
+@pytest.mark.parametrize("line", ["", "a\0b", '"\\/', "🏃‍♀️ ünï", "\x01\x1f\x7f\u2028", "x" * 65536, "\ufffd"])
+def test_a_line_comes_out_as_it_came_in(line: str) -> None:
+    (event,) = encode(REF, [row(7, line.encode())])
+    assert orjson.loads(event.json) == {
+        "forwarder_id": "start",
+        "reader_ip": "10.0.0.1:10000",
+        "stream_epoch": 1,
+        "seq": 7,
+        "reader_timestamp": "2026-02-22T10:11:12.340",
+        "raw_read_line": line,
+        "read_type": "raw",
+    }
+
+
+@given(st.text())
+def test_any_text_is_a_line(line: str) -> None:
+    (event,) = encode(REF, [row(1, line.encode())])
+    assert orjson.loads(event.json)["raw_read_line"] == line
+
+
+def test_bytes_that_are_no_text_do_not_stop_those_behind_them() -> None:
+    events = encode(REF, [row(1, b"caf\xe9"), row(2)])
+    assert [orjson.loads(event.json)["raw_read_line"] for event in events] == ["caf\ufffd", "aa"]
+
+
+def test_the_largest_numbers_stay_integers() -> None:
+    (event,) = encode(REF, [EventRow(1, 2**63 - 1, 2**63 - 1, "", b"", "")])
+    assert b'"stream_epoch":9223372036854775807,"seq":9223372036854775807,' in event.json
+
+
+def test_an_encoded_event_takes_no_more_memory_than_its_text() -> None:
+    (event,) = encode(REF, [row(1, b"a" * 36)])
+    assert event.json.__sizeof__() < len(event.json) + 64
+
+
+def test_a_slice_says_what_ack_covers_each_epoch_in_it() -> None:
+    events = encode(REF, [row(5), row(9, epoch=2), row(7), row(6), row(10, epoch=2)])
+    joined = slice_of(events)
+    assert joined.sent == (Sent(1, 7, 3), Sent(2, 10, 2))
+    assert joined.event_count == 5
+
+
+def test_a_message_is_its_prefix_its_events_and_its_suffix() -> None:
+    session_id = UUID(int=1)
+    message = batch_prefix(session_id) + slice_of(encode(REF, [row(1), row(2)])).json + BATCH_SUFFIX
+    decoded = orjson.loads(message)
+    assert (decoded["kind"], decoded["session_id"]) == ("receiver_event_batch", str(session_id))
+    assert [event["seq"] for event in decoded["events"]] == [1, 2]
+
+
+@given(st.lists(st.sampled_from([10, MESSAGE_BYTES // 3, MESSAGE_BYTES, 2 * MESSAGE_BYTES]), max_size=12))
+def test_a_message_takes_what_fits_and_at_least_one(sizes: list[int]) -> None:
+    events = [Event(n, 1, n, b"x" * size) for n, size in enumerate(sizes, 1)]
+    count = fitting(events, 10)
+    assert (count > 0) == bool(events)
+    assert count <= 10
+    assert count <= 1 or sum(sizes[:count]) <= MESSAGE_BYTES
+    assert count in (10, len(sizes)) or sum(sizes[: count + 1]) > MESSAGE_BYTES

@@ -1,0 +1,313 @@
+"""What one receiver gets of all its streams, how much at a time, and what that costs in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+
+from fanout import sender as module
+from fanout import store
+from fanout.cursors import Cursors
+from fanout.events import MESSAGE_BYTES
+from fanout.node import Node
+from fanout.pages import Pages
+from fanout.sender import Sender
+from fanout.settings import FanoutSettings
+from fanout.tail import Tails
+from shared.database import Connection
+from shared.errors import DatabaseUnavailable, ProtocolError
+from shared.messages import AckEntry, StreamRef
+from shared.peer import Peer
+from shared.process import Process
+from tests.delivery import stored
+from tests.waiting import wait_until
+
+
+class Socket:
+    """A receiver's end: what it was sent, and whether it takes any more at the moment."""
+
+    def __init__(self) -> None:
+        self.session_id = uuid4()
+        self.messages: list[list[dict[str, Any]]] = []
+        self.bytes: list[int] = []
+        self.takes = asyncio.Event()
+        self.takes.set()
+
+    async def send(self, message: bytes) -> None:
+        self.messages.append(orjson.loads(message)["events"])
+        self.bytes.append(len(message))
+        await self.takes.wait()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [event for message in self.messages for event in message]
+
+
+class Receiver:
+    """A sender under way, its socket and its node."""
+
+    def __init__(self, node: Node, database: Connection) -> None:
+        self.node = node
+        self.socket = Socket()
+        self.sender = Sender(cast("Peer", self.socket), "tent", node)
+        self.streams: dict[StreamRef, UUID] = {}
+        self._database = database
+
+    async def stream(self, name: str, events: int = 0) -> StreamRef:
+        """Make a stream with so many events and subscribe to it."""
+        ref = StreamRef("start", name)
+        self.streams[ref] = await stored.make_stream(self._database, "start", name)
+        if events:
+            await stored.store_many(self._database, self.streams[ref], events)
+        self.sender.subscribe(ref, {})
+        await self.node.tails._resolve()
+        return ref
+
+    async def commit(self, ref: StreamRef, *seqs: int, line: bytes = b"aa") -> None:
+        """Store events, and let the tail read them."""
+        await stored.store(self._database, self.streams[ref], [(1, seq, line) for seq in seqs])
+        await self.node.tails._read()
+
+    def ack(self, ref: StreamRef, last_seq: int) -> None:
+        self.sender.ack([AckEntry(ref.forwarder_id, ref.reader_ip, 1, last_seq)])
+
+    def got(self, ref: StreamRef) -> list[int]:
+        return [event["seq"] for event in self.socket.events if event["reader_ip"] == ref.reader_ip]
+
+    async def got_until(self, ref: StreamRef, last_seq: int) -> None:
+        """Ack all that comes until `last_seq` of a stream has come."""
+
+        def arrived() -> bool:
+            for each in self.streams:
+                if seqs := self.got(each):
+                    self.ack(each, seqs[-1])
+            return self.got(ref)[-1:] >= [last_seq]
+
+        await wait_until(arrived, what=f"{last_seq} of {ref.reader_ip}")
+
+
+@pytest.fixture
+def node(process: Process) -> Node:
+    settings = cast("FanoutSettings", process.settings)
+    return Node(process, replace(settings, pace_ms=60_000), Tails(process), Pages(process), Cursors(process))
+
+
+@asynccontextmanager
+async def running(node: Node, database: Connection) -> AsyncIterator[Receiver]:
+    receiver = Receiver(node, database)
+    task = asyncio.ensure_future(receiver.sender.run())
+    try:
+        yield receiver
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        receiver.sender.leave()
+        node.tails._link.drop()
+
+
+@pytest.fixture
+async def receiver(node: Node, database: Connection) -> AsyncIterator[Receiver]:
+    async with running(node, database) as found:
+        yield found
+
+
+async def quiet(check: Callable[[], object]) -> None:
+    """Give the sender every opportunity to do what it must not; a value that changes is a failure."""
+    before = check()
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    assert check() == before
+
+
+async def test_no_more_than_the_limit_is_in_flight_and_an_ack_makes_room(receiver: Receiver) -> None:
+    ref = await receiver.stream("1", 1_000)
+    await wait_until(lambda: len(receiver.got(ref)) >= 200)
+    await quiet(lambda: len(receiver.got(ref)))
+    assert [len(message) for message in receiver.socket.messages] == [100, 100]
+    receiver.ack(ref, 100)
+    await wait_until(lambda: len(receiver.got(ref)) >= 300)
+    await quiet(lambda: len(receiver.got(ref)))
+    assert receiver.got(ref) == list(range(1, 301))
+
+
+async def test_a_receiver_that_acks_nothing_gets_the_next_batch_after_the_pace(
+    node: Node, database: Connection
+) -> None:
+    node = replace(node, settings=replace(node.settings, pace_ms=20))
+    async with running(node, database) as receiver:
+        ref = await receiver.stream("1", 1_000)
+        began = asyncio.get_running_loop().time()
+        await wait_until(lambda: len(receiver.got(ref)) == 1_000)
+        # 200 at once, then 8 times 100
+        assert asyncio.get_running_loop().time() - began >= 8 * 0.02
+    assert receiver.got(ref) == list(range(1, 1_001))
+
+
+async def test_acks_that_cover_nothing_do_not_keep_the_pace_from_running_out(
+    node: Node, database: Connection
+) -> None:
+    node = replace(node, settings=replace(node.settings, pace_ms=200))
+    async with running(node, database) as receiver:
+        ref = await receiver.stream("1", 400)
+        await wait_until(lambda: len(receiver.got(ref)) == 200)
+
+        def chatter() -> bool:
+            receiver.ack(ref, 0)
+            return len(receiver.got(ref)) == 300
+
+        await wait_until(chatter, deadline_s=2, what="the next batch")
+
+
+async def test_streams_take_turns(receiver: Receiver) -> None:
+    refs = [await receiver.stream(str(number)) for number in range(3)]
+    receiver.socket.takes.clear()
+    await receiver.commit(refs[0], 1)
+    await wait_until(lambda: receiver.socket.messages)  # the sender waits for the socket from here on
+    for ref in refs:
+        await receiver.commit(ref, *range(2, 52))
+    receiver.socket.takes.set()
+    await wait_until(lambda: len(receiver.socket.events) == 151)
+    by_stream = [{event["reader_ip"]: 0 for event in message}.keys() for message in receiver.socket.messages]
+    assert [list(each) for each in by_stream] == [["0"], ["0", "1"], ["2"]]
+
+
+async def test_a_long_replay_of_one_stream_does_not_hold_up_what_is_new_of_another(
+    receiver: Receiver,
+) -> None:
+    live = await receiver.stream("live")
+    old = await receiver.stream("old", 3_000)
+    await receiver.got_until(old, 500)
+    await receiver.commit(live, 1)
+    receiver.ack(old, receiver.got(old)[-1])
+    await wait_until(lambda: receiver.got(live))
+    assert receiver.got(old)[-1] < 1_000
+
+
+async def test_a_receiver_holds_one_page_at_a_time_whatever_it_replays(receiver: Receiver) -> None:
+    refs = [await receiver.stream(str(number), 2_500) for number in range(4)]
+    most = 0
+
+    def held() -> int:
+        nonlocal most
+        pages = [each._page for each in receiver.sender._subscriptions.values() if each._page]
+        most = max(most, len(pages))
+        return sum(len(page) for page in pages)
+
+    for step in range(100, 2_501, 100):
+        for ref in refs:
+            assert held() <= store.READ_EVENTS
+            if receiver.got(ref)[-1:] < [step]:
+                await receiver.got_until(ref, 2_500) if step > 2_400 else receiver.ack(ref, step)
+    for ref in refs:
+        await receiver.got_until(ref, 2_500)
+        assert receiver.got(ref) == list(range(1, 2_501))
+    assert most == 1
+
+
+async def test_nothing_is_read_ahead_for_a_receiver_that_takes_nothing(receiver: Receiver) -> None:
+    ref = await receiver.stream("1")
+    receiver.socket.takes.clear()
+    for first in range(1, 3_001, 500):
+        await receiver.commit(ref, *range(first, first + 500))
+    await quiet(lambda: len(receiver.socket.messages))
+    assert len(receiver.socket.messages) == 1
+    assert not any(each._page for each in receiver.sender._subscriptions.values())
+
+
+async def test_long_lines_make_a_message_shorter_whatever_stream_they_are_of(receiver: Receiver) -> None:
+    refs = [await receiver.stream(str(number)) for number in range(5)]
+    receiver.socket.takes.clear()
+    await receiver.commit(refs[0], 1)
+    await wait_until(lambda: receiver.socket.messages)
+    for ref in refs:
+        await receiver.commit(ref, *range(2, 12), line=b"x" * 60_000)
+    receiver.socket.takes.set()
+    for ref in refs:
+        await receiver.got_until(ref, 11)
+    assert max(receiver.socket.bytes) < 2 * MESSAGE_BYTES
+    assert sum(len(receiver.got(ref)) for ref in refs) == 51
+
+
+async def test_what_one_stream_gave_is_sent_though_the_database_fails_for_the_next(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = await receiver.stream("live")
+    await receiver.commit(live, 1)
+    await receiver.got_until(live, 1)
+
+    async def away(*_: object, **__: object) -> store.Rows:
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "read_epoch_page", away)
+        old = await receiver.stream("old", 500)
+        await receiver.commit(live, 2)
+        await wait_until(lambda: receiver.got(live) == [1, 2])
+        assert receiver.got(old) == []
+    await receiver.got_until(old, 500)
+
+
+async def test_naming_a_stream_again_changes_nothing(receiver: Receiver) -> None:
+    ref = await receiver.stream("1", 5)
+    await receiver.got_until(ref, 5)
+    receiver.sender.subscribe(ref, {})
+    receiver.sender.resume([AckEntry(ref.forwarder_id, ref.reader_ip, 1, 2)])
+    await receiver.commit(ref, 6)
+    await receiver.got_until(ref, 6)
+    assert receiver.got(ref) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_an_ack_of_what_the_receiver_cannot_have_had_is_not_kept(receiver: Receiver) -> None:
+    ref = await receiver.stream("1", 5)
+    await receiver.got_until(ref, 5)
+    known = len(receiver.node.cursors._moved)
+    receiver.sender.ack([AckEntry("start", "1", epoch, 1) for epoch in range(2, 5_000)])
+    receiver.sender.ack([AckEntry("start", str(number), 1, 1) for number in range(2, 5_000)])
+    assert len(receiver.node.cursors._moved) == known == 1
+
+
+async def test_more_subscriptions_than_a_receiver_may_have_are_refused(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_SUBSCRIPTIONS", 3)
+    for number in range(3):
+        receiver.sender.subscribe(StreamRef("start", str(number)), {})
+    receiver.sender.subscribe(StreamRef("start", "0"), {})
+    with pytest.raises(ProtocolError):
+        receiver.sender.subscribe(StreamRef("start", "3"), {})
+
+
+async def test_a_stream_that_is_deleted_before_it_starts_is_asked_for_once(
+    receiver: Receiver, database: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    ask = store.starting_points
+
+    async def points(*arguments: Any) -> dict[UUID, store.StartingPoint]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await stored.delete_stream(database, next(iter(receiver.streams.values())))
+        return await ask(*arguments)
+
+    monkeypatch.setattr(store, "starting_points", points)
+    gone = await receiver.stream("gone", 5)
+    await wait_until(lambda: asked)
+    live = await receiver.stream("live")
+    for seq in range(1, 6):
+        await receiver.commit(live, seq)
+        await receiver.got_until(live, seq)
+    assert (asked, receiver.got(gone)) == (2, [])
+
+
+async def test_who_leaves_follows_nothing_any_more(node: Node, database: Connection) -> None:
+    async with running(node, database) as receiver:
+        await receiver.stream("1")
+        assert len(node.tails._tails) == 1
+    assert not node.tails._tails

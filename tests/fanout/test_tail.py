@@ -1,0 +1,145 @@
+"""The window that all receivers of a stream share."""
+
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanout import tail as tails
+from fanout.events import Event, encode
+from fanout.store import EventRow
+from fanout.tail import Tail
+from shared.messages import StreamRef
+
+REF = StreamRef("start", "10.0.0.1:10000")
+STREAM = UUID(int=1)
+
+
+def events(first: int, last: int, *, line: bytes = b"aa") -> list[Event]:
+    return encode(REF, [EventRow(n, 1, n, "", line, "raw") for n in range(first, last + 1)])
+
+
+def following(head: int = 0) -> Tail:
+    tail = Tail(REF)
+    tail.begin(STREAM, head)
+    return tail
+
+
+def taken(tail: Tail, position: int, limit: int = 100) -> list[int] | None:
+    found = tail.after(position, limit)
+    return None if found is None else [each["seq"] for each in orjson.loads(b"[" + found[0].json + b"]")]
+
+
+class Follower:
+    def __init__(self) -> None:
+        self.stirred: list[StreamRef] = []
+
+    def stir(self, ref: StreamRef) -> None:
+        self.stirred.append(ref)
+
+
+def test_what_follows_a_position_comes_in_order_up_to_the_limit() -> None:
+    tail = following(head=10)
+    tail.extend(events(11, 20))
+    assert taken(tail, 10, 4) == [11, 12, 13, 14]
+    assert taken(tail, 17) == [18, 19, 20]
+    assert taken(tail, 20) == []
+
+
+def test_a_position_before_the_window_has_to_be_read_elsewhere() -> None:
+    tail = following(head=10)
+    tail.extend(events(11, 20))
+    assert taken(tail, 9) is None
+
+
+def test_a_position_beyond_the_head_waits() -> None:
+    tail = following(head=10)
+    tail.extend(events(11, 12))
+    assert taken(tail, 15) == []
+
+
+def test_a_gap_that_an_administrator_left_is_stepped_over() -> None:
+    tail = following()
+    tail.extend([*events(1, 3), *events(8, 9)])
+    assert taken(tail, 3) == taken(tail, 5) == [8, 9]
+
+
+def test_the_window_keeps_the_newest_events() -> None:
+    tail = following()
+    for first in range(1, 10_001, 500):
+        tail.extend(events(first, first + 499))
+    assert (tail.start, tail.head) == (10_000 - tails.WINDOW_EVENTS, 10_000)
+    assert taken(tail, tail.start, 1) == [tail.start + 1]
+    assert taken(tail, tail.start - 1) is None
+
+
+def test_long_lines_make_the_window_shorter() -> None:
+    tail = following()
+    tail.extend(events(1, 100, line=b"x" * 65536))
+    assert sum(len(event.json) for event in tail._window) == tail._window_bytes <= tails.WINDOW_BYTES
+    assert taken(tail, tail.start, 1) == [tail.start + 1]
+
+
+def test_a_line_that_is_longer_than_the_window_leaves_it_empty_and_the_head_right() -> None:
+    tail = following()
+    tail.extend(events(1, 1, line=b"x" * (tails.WINDOW_BYTES + 1)))
+    assert (tail.start, tail.head, tail._window_bytes) == (1, 1, 0)
+    assert taken(tail, 0) is None
+
+
+def test_receivers_at_the_same_place_share_one_slice() -> None:
+    tail = following()
+    tail.extend(events(1, 50))
+    first, second = tail.after(10, 100), tail.after(10, 100)
+    assert first is not None
+    assert first is second
+
+
+def test_joined_slices_are_few_whoever_asks_for_what() -> None:
+    tail = following()
+    tail.extend(events(1, 1_000))
+    for position in range(1_000):
+        tail.after(position, 100)
+    assert len(tail._slices) <= tails.KEPT_SLICES
+
+
+def test_a_slice_never_outlives_the_window_that_it_was_cut_from() -> None:
+    tail = following()
+    tail.extend(events(1, 5))
+    assert taken(tail, 0) == [1, 2, 3, 4, 5]
+    tail.extend(events(6, 7))
+    assert taken(tail, 0) == [1, 2, 3, 4, 5, 6, 7]
+    tail.begin(uuid4(), 0)
+    tail.extend(events(1, 2))
+    assert taken(tail, 0) == [1, 2]
+
+
+def test_followers_are_stirred_by_every_move() -> None:
+    tail = Tail(REF)
+    follower = Follower()
+    tail.followers.add(follower)
+    tail.begin(STREAM, 0)
+    tail.extend(events(1, 1))
+    assert follower.stirred == [REF, REF]
+
+
+@given(
+    st.integers(0, 5),
+    st.lists(st.integers(1, 9), max_size=12),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9))),
+)
+def test_whoever_walks_along_the_tail_misses_nothing_and_gets_nothing_twice(
+    head: int, extensions: list[int], asked: list[tuple[int, int]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tails, "WINDOW_EVENTS", 7)
+        tail = following(head)
+        for count in extensions:
+            tail.extend(events(tail.head + 1, tail.head + count))
+        for position, limit in asked:
+            expected = list(range(position + 1, tail.head + 1))[:limit]
+            found = taken(tail, position, limit)
+            assert found == (None if position < tail.start else expected)
+        assert tail.head - tail.start <= 7

@@ -156,7 +156,7 @@ WRONG_QUERIES = [
     ("cursor=AAAA", "cursor"),
     ("cursor=!", "cursor"),
     ("cursor=/////////////////////w", "cursor"),
-    ("cursor=" + "_" * 22, "cursor"),
+    ("cursor=" + "A" * 11, "cursor"),
     ("order=asc&order=desc", "order"),
     ("epohc=1", "epohc"),
 ]

@@ -16,7 +16,11 @@ def settings_table() -> str:
         for option in command.params:
             if isinstance(option, click.Option) and option.envvar:
                 text = (option.help or "").split("  [default")[0]
-                default = "" if option.default in (None, False) or "UNSET" in repr(option.default) else str(option.default)
+                default = (
+                    ""
+                    if option.default in (None, False) or "UNSET" in repr(option.default)
+                    else str(option.default)
+                )
                 if "[default: " in (option.help or ""):
                     default = (option.help or "").split("[default: ")[1].rstrip("]")
                 key = (option.opts[0], str(option.envvar))

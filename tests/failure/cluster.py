@@ -35,8 +35,10 @@ class Cluster:
 
     async def crash(self) -> None:
         """Stop it as `pg_ctl -m immediate` does: without a checkpoint, so that it must recover."""
-        self._postgres.child_process.send_signal(signal.SIGQUIT)
-        await asyncio.to_thread(self._postgres.child_process.wait)
+        postmaster = self._postgres.child_process
+        assert postmaster is not None
+        postmaster.send_signal(signal.SIGQUIT)
+        await asyncio.to_thread(postmaster.wait)
         self._postgres.child_process = None
 
     async def stop(self) -> None:

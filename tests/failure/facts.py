@@ -66,7 +66,9 @@ async def whole(database: Database, forwarders: Iterable[Forwarder]) -> None:
     recorded = 0
     for device in forwarders:
         for reader in device.readers:
-            sent = [(each.stream_epoch, each.seq, each.raw_read_line) for each in device.journal.events(reader)]
+            sent = [
+                (each.stream_epoch, each.seq, each.raw_read_line) for each in device.journal.events(reader)
+            ]
             assert await lines(database, device.device_id, reader) == sent
             recorded += len(sent)
     now = await counts(database)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from deploy.devices.forwarder import Forwarder
 from tests.failure.facts import Database, whole
 from tests.rooms import make_token
+from tests.waiting import wait_until
 
 __all__ = ["Fleet", "fleet"]
 
@@ -52,6 +53,15 @@ class Fleet:
             yield
         finally:
             task.cancel()
+
+    async def goes_on(self, acks: int = 100, *, within_s: float = 10.0) -> None:
+        """Wait until each device has got so many reads more acked."""
+        goals = [device.acked + acks for device in self.devices]
+        await wait_until(
+            lambda: all(device.acked >= goal for device, goal in zip(self.devices, goals, strict=True)),
+            deadline_s=within_s,
+            what=f"{acks} more acks for each device",
+        )
 
     async def drained(self, *, within_s: float = 20.0) -> None:
         """Wait until everything that was recorded is acked."""

@@ -1,11 +1,12 @@
 """Single backends are terminated, one kind after another, while reads come in."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from tests.failure.facts import Database, backends
-from tests.failure.fleet import Fleet, fleet
+from tests.failure.fleet import fleet
 from tests.failure.wire import connect, hello
 from tests.rooms import make_token, rooms
 from tests.waiting import wait_until
@@ -33,11 +34,6 @@ async def terminate(database: Database, kind: str) -> int:
     return len(pids)
 
 
-async def more_acks(devices: Fleet, count: int) -> None:
-    acked = devices.acked
-    await wait_until(lambda: devices.acked >= acked + count, deadline_s=8.0, what="acks to go on")
-
-
 async def test_reads_go_on_whichever_connection_is_lost(database_url: str, database: Database) -> None:
     async with (
         rooms(database_url, gateway=2, writer=2, fanout=0) as running,
@@ -45,8 +41,8 @@ async def test_reads_go_on_whichever_connection_is_lost(database_url: str, datab
     ):
         async with devices.racing():
             for kind in KINDS * 2:
-                await more_acks(devices, 60)
-                assert await wait_until(lambda kind=kind: terminate(database, kind), what=kind)  # type: ignore[misc]
+                await devices.goes_on(20)
+                assert await wait_until(partial(terminate, database, kind), what=kind)
         await devices.drained()
         assert devices.reconnects == 0
         await devices.whole(database)
@@ -63,7 +59,7 @@ async def test_reads_go_on_when_all_connections_are_lost_at_once(
     ):
         async with devices.racing():
             for _ in range(4):
-                await more_acks(devices, 60)
+                await devices.goes_on(20)
                 await terminate(database, "rt-server %")
         await devices.drained()
         assert devices.reconnects == 0
@@ -76,16 +72,18 @@ async def test_a_gateway_that_lost_its_lock_keeps_its_devices(
 ) -> None:
     """Without its advisory lock it counts as dead for a moment: only who knocks just then could tell."""
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, gateway=2, writer=0, fanout=0) as running:
-        async with connect(running.gateways[0].url, token) as first:
-            await first.greet()
-            alive = asyncio.create_task(first.next(within_s=60))
-            assert await terminate(database, "rt-server gateway presence") == 2
-            await wait_until(
-                lambda: database.fetchval("SELECT count(*) = 2 FROM live_processes"), what="both to be back"
-            )
-            async with connect(running.gateways[where].url, token) as second:
-                await second.send(hello())
-                assert (await second.expect("error"))["code"] == "PROTOCOL_ERROR"
-            assert not alive.done()
-            alive.cancel()
+    async with (
+        rooms(database_url, gateway=2, writer=0, fanout=0) as running,
+        connect(running.gateways[0].url, token) as first,
+    ):
+        await first.greet()
+        alive = asyncio.create_task(first.next(within_s=60))
+        assert await terminate(database, "rt-server gateway presence") == 2
+        await wait_until(
+            lambda: database.fetchval("SELECT count(*) = 2 FROM live_processes"), what="both to be back"
+        )
+        async with connect(running.gateways[where].url, token) as second:
+            await second.send(hello())
+            assert (await second.expect("error"))["code"] == "PROTOCOL_ERROR"
+        assert not alive.done()
+        alive.cancel()

@@ -24,35 +24,38 @@ async def test_without_any_bell_a_batch_after_a_pause_is_acked_soon(
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, fanout=0, LISTEN="off") as running:
-        async with forwarder(running.gateways[0].url, token) as wire:
-            for number in range(1, 6):
-                await wire.send(batch(read(number)))
-                assert await wire.ack(within_s=1.0) == [(READER, 1, number)]
+    async with (
+        rooms(database_url, fanout=0, LISTEN="off") as running,
+        forwarder(running.gateways[0].url, token) as wire,
+    ):
+        for number in range(1, 6):
+            await wire.send(batch(read(number)))
+            assert await wire.ack(within_s=1.0) == [(READER, 1, number)]
 
 
 async def test_without_any_bell_a_second_connection_learns_that_the_first_is_alive(
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, gateway=2, writer=0, fanout=0, LISTEN="off") as running:
-        async with forwarder(running.gateways[0].url, token) as first:
-            alive = asyncio.create_task(first.next(within_s=60))
-            async with connect(running.gateways[1].url, token) as second:
-                await second.send({"kind": "forwarder_hello", "forwarder_id": "", "reader_ips": []})
-                assert (await second.expect("error", within_s=5.0))["code"] == "PROTOCOL_ERROR"
-            assert not alive.done()
-            alive.cancel()
+    async with (
+        rooms(database_url, gateway=2, writer=0, fanout=0, LISTEN="off") as running,
+        forwarder(running.gateways[0].url, token) as first,
+    ):
+        alive = asyncio.create_task(first.next(within_s=60))
+        async with connect(running.gateways[1].url, token) as second:
+            await second.send({"kind": "forwarder_hello", "forwarder_id": "", "reader_ips": []})
+            assert (await second.expect("error", within_s=5.0))["code"] == "PROTOCOL_ERROR"
+        assert not alive.done()
+        alive.cancel()
 
 
 async def test_bells_that_are_lost_cost_a_poll_and_no_read(database_url: str, database: Database) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, fanout=0) as running:
-        async with forwarder(running.gateways[0].url, token) as wire:
-            for number in range(1, 4):
-                await lose_every_listener(database)
-                await wire.send(batch(*reads(10 * number, 10 * number + 9)))
-                assert await wire.ack(within_s=5.0) == [(READER, 1, 10 * number + 9)]
+    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+        for number in range(1, 4):
+            await lose_every_listener(database)
+            await wire.send(batch(*reads(10 * number, 10 * number + 9)))
+            assert await wire.ack(within_s=5.0) == [(READER, 1, 10 * number + 9)]
     assert len(await lines(database, "f", READER)) == 30
 
 

@@ -5,12 +5,10 @@ import signal
 import time
 from contextlib import AsyncExitStack
 
-import aiohttp
-
 from tests.failure.facts import Database, settled
 from tests.failure.fleet import fleet
 from tests.failure.link import link
-from tests.failure.wire import batch, connect, deaf, forwarder, read
+from tests.failure.wire import batch, connect, deaf, forwarder, read, refused
 from tests.rooms import make_token, rooms
 from tests.waiting import wait_until
 
@@ -56,19 +54,11 @@ async def test_a_gateway_under_back_pressure_stops_as_well(database_url: str, da
         async with forwarder(gateway.url, tokens[0]) as wire, forwarder(gateway.url, tokens[1]) as other:
             for number in (1, 2):
                 await wire.send(batch(read(number, "x" * 2**20)))
-            await wait_until(lambda: is_full(gateway.url), what="back-pressure")
+            await wait_until(lambda: refused(gateway.url), what="back-pressure")
             await other.send(batch(read(1)))
             gateway.signal(signal.SIGTERM)
-            assert await asyncio.gather(wire.closed(), other.closed()) == [1001, 1001]
+            assert await asyncio.gather(*(each.closed() for each in (wire, other))) == [1001, 1001]
             assert await gateway.ended() == 0
-
-
-async def is_full(url: str) -> bool:
-    try:
-        async with connect(url, None):
-            return False
-    except aiohttp.WSServerHandshakeError as refusal:
-        return refusal.status == 503
 
 
 async def test_devices_go_over_to_the_next_gateway_in_a_rolling_restart(
@@ -81,8 +71,7 @@ async def test_devices_go_over_to_the_next_gateway_in_a_rolling_restart(
     ):
         async with devices.racing():
             for process in [*running.gateways, *running.writers]:
-                acked = devices.acked
-                await wait_until(lambda acked=acked: devices.acked > acked + 100, what="acks")  # type: ignore[misc]
+                await devices.goes_on(33)
                 process.signal(signal.SIGTERM)
                 assert await process.ended() == 0
                 await process.start()

@@ -41,7 +41,10 @@ class Neighbour:
 async def neighbourhood(database_url: str, database: Database) -> AsyncIterator[tuple[Process, str]]:
     """A gateway, and the token of the hostile device; at the end the neighbour must not have noticed."""
     tokens = [await make_token(database, "forwarder", name) for name in ("good", "bad")]
-    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, tokens[0]) as wire:
+    async with (
+        rooms(database_url, fanout=0) as running,
+        forwarder(running.gateways[0].url, tokens[0]) as wire,
+    ):
         neighbour = Neighbour()
         sending = asyncio.create_task(neighbour.send(wire))
         yield running.gateways[0], tokens[1]

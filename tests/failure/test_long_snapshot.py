@@ -1,6 +1,7 @@
 """A long-running snapshot elsewhere (a report, a backup) keeps vacuum from taking away what drains leave behind."""
 
 import asyncio
+from functools import partial
 
 import asyncpg
 
@@ -31,8 +32,10 @@ async def test_the_inbox_is_given_back_all_the_same_while_reads_come_in(
         async with devices.racing():
             upkeep = asyncio.create_task(Upkeep(process, dead_bytes=DEAD_BYTES, look_every_s=0.1).run())
             for _ in range(3):
-                file = await inbox_file(database)
-                await wait_until(lambda file=file: emptied(database, file), deadline_s=15, what="the inbox to be emptied")  # type: ignore[misc]
+                was = await inbox_file(database)
+                await wait_until(
+                    partial(emptied, database, was), deadline_s=15, what="the inbox to be emptied"
+                )
             process.stop.ask()
             await upkeep
         await devices.drained()
@@ -49,7 +52,5 @@ async def inbox_file(database: Database) -> int:
     return number
 
 
-async def emptied(database: Database, file: int) -> bool:
-    return await inbox_file(database) != file
-
-
+async def emptied(database: Database, was: int) -> bool:
+    return await inbox_file(database) != was

@@ -1,13 +1,12 @@
 """A device comes back without its journal and numbers from epoch 1, seq 1 again: other lines under taken numbers."""
 
-import asyncio
-
 import pytest
 
 from tests.failure.facts import Database, counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, Wire, batch, forwarder, read, reads
 from tests.rooms import make_token, rooms
+from tests.waiting import wait_until
 
 
 async def command(wire: Wire) -> tuple[str, int]:
@@ -24,7 +23,9 @@ async def test_the_other_lines_are_kept_and_the_reader_is_commanded_to_a_fresh_e
     async with rooms(database_url, writer=2, fanout=0) as running:
         url = running.gateways[0].url
         async with forwarder(url, token, ["a", "b"]) as wire:
-            await wire.send(batch(*reads(1, 5, reader="a"), *reads(1, 5, reader="b"), read(1, reader="b", epoch=3)))
+            await wire.send(
+                batch(*reads(1, 5, reader="a"), *reads(1, 5, reader="b"), read(1, reader="b", epoch=3))
+            )
             await wire.ack()
             for seq in (1, 2, 2):
                 await wire.send(batch(read(seq, f"other {seq}", reader="a")))
@@ -55,27 +56,25 @@ async def test_epochs_that_were_ever_commanded_are_never_commanded_again(
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, fanout=0) as running:
-        async with forwarder(running.gateways[0].url, token) as wire:
-            await wire.send(batch(read(1)))
-            await wire.ack()
-            await database.execute("UPDATE streams SET stream_epoch = 41")  # commanded, and never used
-            await wire.send(batch(read(1, "other")))
-            await wire.ack()
-            assert await command(wire) == (READER, 42)
+    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+        await wire.send(batch(read(1)))
+        await wire.ack()
+        await database.execute("UPDATE streams SET stream_epoch = 41")  # commanded, and never used
+        await wire.send(batch(read(1, "other")))
+        await wire.ack()
+        assert await command(wire) == (READER, 42)
     assert await database.fetchval("SELECT stream_epoch FROM streams") == 42
 
 
 async def test_at_the_last_epoch_there_is_nothing_to_command(database_url: str, database: Database) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, fanout=0) as running:
-        async with forwarder(running.gateways[0].url, token) as wire:
-            await wire.send(batch(read(1, epoch=2**63 - 1)))
-            await wire.ack()
-            await wire.send(batch(read(1, "other", epoch=2**63 - 1)))
-            await wire.ack()
-            await wire.send(batch(read(2, epoch=2**63 - 1)))
-            assert await wire.ack() == [(READER, 2**63 - 1, 2)]
+    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+        await wire.send(batch(read(1, epoch=2**63 - 1)))
+        await wire.ack()
+        await wire.send(batch(read(1, "other", epoch=2**63 - 1)))
+        await wire.ack()
+        await wire.send(batch(read(2, epoch=2**63 - 1)))
+        assert await wire.ack() == [(READER, 2**63 - 1, 2)]
 
 
 async def test_the_device_is_whole_again_within_seconds_and_nothing_is_lost(
@@ -92,16 +91,18 @@ async def test_the_device_is_whole_again_within_seconds_and_nothing_is_lost(
         before = [(each.stream_epoch, each.seq, each.raw_read_line) for each in device.journal.events(reader)]
         await device.loses_journal()
         devices.record(30)  # under the numbers of the first 30
-        async with asyncio.timeout(5):
-            await device.drained()
-            while device.journal.epoch(reader) == 1:
-                await asyncio.sleep(0.01)
+        await devices.drained(within_s=5)
+        await wait_until(lambda: device.journal.epoch(reader) == 2, deadline_s=5, what="the fresh epoch")
         devices.record(50)
         await devices.drained()
         after = [(each.stream_epoch, each.seq, each.raw_read_line) for each in device.journal.events(reader)]
         stored = await lines(database, device.device_id, reader)
         assert stored == sorted(before + [each for each in after if each[0] == 2])
-        rejected = await database.fetch("SELECT stream_epoch, seq, rejected_frame FROM integrity_conflicts ORDER BY seq")
-        assert [(row[0], row[1], row[2].decode()) for row in rejected] == [each for each in after if each[0] == 1]
+        rejected = await database.fetch(
+            "SELECT stream_epoch, seq, rejected_frame FROM integrity_conflicts ORDER BY seq"
+        )
+        assert [(row[0], row[1], row[2].decode()) for row in rejected] == [
+            each for each in after if each[0] == 1
+        ]
         assert neighbour.reconnects == 0
         assert (await counts(database)).exact

@@ -1,12 +1,13 @@
 """A part that the tables refuse for good: it goes aside, and nobody else pays for it."""
 
 import asyncio
+from functools import partial
 
 import asyncpg
 
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, forwarder, read, reads
-from tests.rooms import make_token, rooms
+from tests.rooms import Process, make_token, rooms
 from tests.waiting import wait_until
 
 _REFUSE = "ALTER TABLE events ADD CHECK (raw_frame <> 'poison')"
@@ -44,27 +45,25 @@ async def stored(database: Database, count: int) -> bool:
     return (await counts(database)).events >= count
 
 
+async def poisoned(writer: Process, times: int) -> bool:
+    return await writer.metric("rtserver_parts_poisoned_total") >= times
+
+
 async def test_what_comes_again_and_again_is_kept_aside_once(database_url: str, database: Database) -> None:
     await database.execute(_REFUSE)
     token = await make_token(database, "forwarder", "f")
     async with rooms(database_url, fanout=0) as running:
-        poisoned = running.writers[0]
         for times in range(1, 4):
             async with forwarder(running.gateways[0].url, token) as wire:
                 await wire.send(batch(read(1, "poison")))
                 await wait_until(
-                    lambda times=times: poisoned_parts(poisoned, times), what="the part to be put aside"  # type: ignore[misc]
+                    partial(poisoned, running.writers[0], times), what="the part to be put aside"
                 )
         assert await database.fetchval("SELECT count(*) FROM poisoned_parts") == 1
         await database.execute("ALTER TABLE events DROP CONSTRAINT events_raw_frame_check")
         async with forwarder(running.gateways[0].url, token) as wire:
             await wire.send(batch(read(1, "poison")))
             assert await wire.ack() == [(READER, 1, 1)]
-
-
-async def poisoned_parts(process: object, times: int) -> bool:
-    metric = getattr(process, "metric")
-    return bool(await metric("rtserver_parts_poisoned_total") >= times)
 
 
 async def test_a_stream_whose_rows_are_held_rests_and_the_others_go_on(

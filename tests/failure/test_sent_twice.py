@@ -44,7 +44,9 @@ async def test_a_session_that_takes_over_sends_what_still_lies_in_the_inbox(
             way.freeze()
             async with forwarder(running.gateways[1].url, token) as second:
                 await second.send(batch(*reads(1, 20)))
-                await wait_until(lambda: database.fetchval("SELECT count(*) = 2 FROM inbox"), what="both parts")
+                await wait_until(
+                    lambda: database.fetchval("SELECT count(*) = 2 FROM inbox"), what="both parts"
+                )
                 running.writers[0].signal(signal.SIGCONT)
                 assert await second.ack() == [(READER, 1, 20)]
     assert [row[1] for row in await lines(database, "f", READER)] == list(range(1, 21))

@@ -1,7 +1,7 @@
 """Several writers take streams from each other's hands: nothing may be left behind that all of them skipped."""
 
 import asyncio
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 
@@ -83,7 +83,7 @@ async def test_parts_of_deleted_streams_are_told_however_busy_the_writer_is(
         await asyncio.wait([feeding])
 
 
-async def feed(database_url: str, streams: list[object]) -> None:
+async def feed(database_url: str, streams: list[UUID]) -> None:
     """Keep more in the inbox than a writer can take."""
     connection = await asyncpg.connect(database_url)
     first = 1
@@ -91,7 +91,7 @@ async def feed(database_url: str, streams: list[object]) -> None:
         while True:
             if await connection.fetchval("SELECT count(*) < 60 FROM inbox"):
                 for stream_id in streams:
-                    await put(connection, stream_id, [event(first + n) for n in range(500)])  # type: ignore[arg-type]
+                    await put(connection, stream_id, [event(first + n) for n in range(500)])
                 first += 500
     finally:
         connection.terminate()

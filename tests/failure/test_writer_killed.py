@@ -100,8 +100,7 @@ async def test_writers_that_die_again_and_again_lose_and_double_nothing(
     ):
         async with devices.racing():
             for writer in running.writers * 2:
-                acked = devices.acked
-                await wait_until(lambda acked=acked: devices.acked > acked + 100, what="acks")  # type: ignore[misc]
+                await devices.goes_on(33)
                 await writer.kill()
                 assert (await counts(database)).exact
                 await writer.start()

@@ -5,12 +5,11 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from tests.failure.facts import Database, counts
 from tests.failure.fleet import fleet
-from tests.failure.wire import Wire, batch, connect, forwarder, read
+from tests.failure.wire import Wire, batch, forwarder, read, refused
 from tests.rooms import Process, make_token, rooms
 from tests.waiting import wait_until
 
@@ -24,15 +23,6 @@ def memory(process: Process) -> int:
     """Resident bytes of a process."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
-
-
-async def refused(process: Process, token: str) -> bool:
-    """Whether an upgrade is answered 503."""
-    try:
-        async with connect(process.url, token):
-            return False
-    except aiohttp.WSServerHandshakeError as refusal:
-        return refusal.status == 503
 
 
 async def send_on(wire: Wire) -> None:
@@ -56,7 +46,7 @@ async def test_the_gateway_stops_reading_and_goes_on_when_the_writer_does(
         before = memory(gateway)
         writer.signal(signal.SIGSTOP)
         sending = [asyncio.create_task(send_on(wire)) for wire in wires]
-        await wait_until(lambda: refused(gateway, late), what="an upgrade to be refused")
+        await wait_until(lambda: refused(gateway.url, late), what="an upgrade to be refused")
         held = await steady(gateway)
         # What was on the way when the limit was passed is held too: a message or so, not one of each device.
         assert held <= MIB + 2 * MESSAGE_BYTES
@@ -98,7 +88,7 @@ async def test_devices_in_the_field_stay_connected_and_drain_afterwards(
         running.writers[0].signal(signal.SIGSTOP)
         devices.record(3000)
         await wait_until(
-            lambda: refused(running.gateways[0], ""), what="the gateway to have all that it may hold"
+            lambda: refused(running.gateways[0].url), what="the gateway to have all that it may hold"
         )
         assert devices.acked == 0
         running.writers[0].signal(signal.SIGCONT)

@@ -9,7 +9,19 @@ from typing import Any
 
 import aiohttp
 
-__all__ = ["READER", "Message", "Wire", "batch", "connect", "deaf", "forwarder", "hello", "read", "reads"]
+__all__ = [
+    "READER",
+    "Message",
+    "Wire",
+    "batch",
+    "connect",
+    "deaf",
+    "forwarder",
+    "hello",
+    "read",
+    "reads",
+    "refused",
+]
 
 READER = "10.0.0.1:10000"
 
@@ -75,7 +87,7 @@ class Wire:
             assert message["kind"] == "heartbeat", message
         raise AssertionError(f"the socket ended with {self.close_code} before {kind}; came: {self.seen[-3:]}")
 
-    async def greet(self, readers: Sequence[str] = (READER,), **fields: object) -> str:
+    async def greet(self, readers: Sequence[str] = (READER,), **fields: Any) -> str:
         """Say hello and return the id of the session."""
         await self.send(hello(readers, **fields))
         self.session_id = (await self.expect("heartbeat"))["session_id"]
@@ -122,6 +134,15 @@ async def connect(url: str, token: str | None, **headers: str) -> AsyncIterator[
             await upgraded.close()
 
 
+async def refused(url: str, token: str | None = None) -> bool:
+    """Whether an upgrade is answered 503, and when to come back."""
+    try:
+        async with connect(url, token):
+            return False
+    except aiohttp.WSServerHandshakeError as refusal:
+        return refusal.status == 503 and refusal.headers is not None and "Retry-After" in refusal.headers
+
+
 @asynccontextmanager
 async def forwarder(url: str, token: str, readers: Sequence[str] = (READER,)) -> AsyncIterator[Wire]:
     """Open a socket and say hello."""
@@ -155,7 +176,12 @@ def reads(first: int, last: int, *, reader: str = READER, epoch: int = 1) -> lis
 
 def batch(*events: Message, session_id: str = "") -> Message:
     """Return a batch of reads."""
-    return {"kind": "forwarder_event_batch", "session_id": session_id, "batch_id": "b", "events": list(events)}
+    return {
+        "kind": "forwarder_event_batch",
+        "session_id": session_id,
+        "batch_id": "b",
+        "events": list(events),
+    }
 
 
 @asynccontextmanager

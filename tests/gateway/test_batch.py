@@ -14,7 +14,12 @@ READ_AT = datetime(2026, 3, 7, 13, 48, 50, 500_000)  # noqa: DTZ001 - a reader's
 
 def event(reader: str, epoch: int, seq: int, line: str = "") -> ReadEvent:
     return ReadEvent(
-        reader_ip=reader, stream_epoch=epoch, seq=seq, reader_timestamp=f"t{seq}", raw_read_line=line, read_type="raw"
+        reader_ip=reader,
+        stream_epoch=epoch,
+        seq=seq,
+        reader_timestamp=f"t{seq}",
+        raw_read_line=line,
+        read_type="raw",
     )
 
 
@@ -39,7 +44,9 @@ def entries(batch: Batch) -> list[tuple[str, str, int, int]]:
 
 
 async def test_a_batch_is_split_by_reader_and_epoch_in_the_order_of_appearance() -> None:
-    batch = await made(event("b", 1, 1), event("a", 2, 7), event("b", 1, 2), event("a", 1, 9), event("a", 2, 6))
+    batch = await made(
+        event("b", 1, 1), event("a", 2, 7), event("b", 1, 2), event("a", 1, 9), event("a", 2, 6)
+    )
     parts = [(part.reader_ip, part.stream_epoch, part.seqs, part.stream_id) for part in batch.parts.values()]
     assert parts == [
         ("b", 1, [1, 2], STREAMS["b"]),
@@ -73,5 +80,7 @@ async def test_the_ack_names_the_highest_seq_of_each_reader() -> None:
 
 
 async def test_the_ack_of_several_epochs_of_a_reader_names_only_the_lowest() -> None:
-    batch = await made(event("a", 2, 1), event("a", 1, 98), event("a", 3, 5), event("a", 1, 99), event("b", 2, 1))
+    batch = await made(
+        event("a", 2, 1), event("a", 1, 98), event("a", 3, 5), event("a", 1, 99), event("b", 2, 1)
+    )
     assert entries(batch) == [("f", "a", 1, 99), ("f", "b", 2, 1)]

@@ -38,8 +38,15 @@ async def test_lines_come_out_byte_for_byte_as_they_went_in(inside: Inside, data
     assert await raw_frames(database) == [line.encode() for line in LINES]
 
 
-async def test_timestamps_types_and_reader_names_are_stored_verbatim(inside: Inside, database: Database) -> None:
-    told = [("", "raw"), ("2026-02-22T10:11:12.340", "fsls"), ("2026-02-22T10:11:12Z", "RAW"), ("gestern", "")]
+async def test_timestamps_types_and_reader_names_are_stored_verbatim(
+    inside: Inside, database: Database
+) -> None:
+    told = [
+        ("", "raw"),
+        ("2026-02-22T10:11:12.340", "fsls"),
+        ("2026-02-22T10:11:12Z", "RAW"),
+        ("gestern", ""),
+    ]
     events = [
         {**read(number, reader=" a\tb ✓"), "reader_timestamp": timestamp, "read_type": kind}
         for number, (timestamp, kind) in enumerate(told, start=1)
@@ -128,12 +135,16 @@ async def test_a_batch_may_mix_readers_and_epochs_and_name_new_readers(
         assert await wire.ack() == [("a", 1, 2), ("new", 2, 5)]
     assert await lines(database, "f", "a") == [(1, 1, "line 1"), (1, 2, "line 2")]
     assert await lines(database, "f", "new") == [(2, 5, "line 5")]
-    row = await database.fetchrow("SELECT forwarder_display_name, stream_epoch FROM streams WHERE reader_ip = 'new'")
+    row = await database.fetchrow(
+        "SELECT forwarder_display_name, stream_epoch FROM streams WHERE reader_ip = 'new'"
+    )
     assert row is not None
     assert tuple(row) == ("Start", 2)
 
 
-async def test_of_several_epochs_all_is_stored_and_the_lowest_acked(inside: Inside, database: Database) -> None:
+async def test_of_several_epochs_all_is_stored_and_the_lowest_acked(
+    inside: Inside, database: Database
+) -> None:
     async with forwarder(inside.url, inside.token) as wire:
         await wire.send(batch(read(1, epoch=2), *reads(1, 3), read(2, epoch=2)))
         assert await wire.ack() == [(READER, 1, 3)]
@@ -168,7 +179,9 @@ async def test_the_edges_of_the_numbers_are_good(inside: Inside, database: Datab
 
 @pytest.mark.parametrize("number", [0, -1, 2**63, 2**64, 1.5, "1", None, True])
 @pytest.mark.parametrize("field", ["seq", "stream_epoch"])
-async def test_a_number_beyond_the_edges_is_a_protocol_error(inside: Inside, field: str, number: object) -> None:
+async def test_a_number_beyond_the_edges_is_a_protocol_error(
+    inside: Inside, field: str, number: object
+) -> None:
     async with forwarder(inside.url, inside.token) as wire:
         await wire.send(batch(read(1), {**read(2), field: number}))
         assert (await wire.expect("error"))["code"] == "PROTOCOL_ERROR"

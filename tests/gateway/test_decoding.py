@@ -21,14 +21,19 @@ def storable(text: str) -> bool:
     return "\0" not in text and len(text) <= 255
 
 
-def check(message: bytes) -> None:
+def decoded_or_refused(message: bytes) -> object:
     try:
-        decoded = decode_forwarder(message)
+        return decode_forwarder(message)
     except ProtocolError as error:
-        assert len(str(error)) < 500
-        encode_error(error.code, str(error))
-        return
-    if isinstance(decoded, ForwarderEventBatch):
+        return error
+
+
+def check(message: bytes) -> None:
+    decoded = decoded_or_refused(message)
+    if isinstance(decoded, ProtocolError):
+        assert len(str(decoded)) < 500
+        encode_error(decoded.code, str(decoded))
+    elif isinstance(decoded, ForwarderEventBatch):
         for event in decoded.events:
             event.raw_read_line.encode()
             assert all(map(storable, (event.reader_ip, event.reader_timestamp, event.read_type)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,7 @@ async def test_a_hello_in_mid_session_keeps_the_session_and_updates_name_and_rea
 
 @pytest.mark.parametrize("without", [{}, {"display_name": None}])
 async def test_a_hello_without_a_name_clears_it(
-    inside: Inside, database: Database, without: dict[str, object]
+    inside: Inside, database: Database, without: dict[str, Any]
 ) -> None:
     async with connect(inside.url, inside.token) as wire:
         await wire.greet(display_name="Start")

@@ -115,7 +115,9 @@ async def test_sessions_that_were_taken_over_are_dropped_when_the_gateway_return
     inside: Inside, database: Database
 ) -> None:
     async with forwarder(inside.url, inside.token) as first:
-        await database.execute("UPDATE forwarder_sessions SET gateway_id = gen_random_uuid(), fence = fence + 1")
+        await database.execute(
+            "UPDATE forwarder_sessions SET gateway_id = gen_random_uuid(), fence = fence + 1"
+        )
         inside.gateway._ownership.doubt()
         assert await first.closed() == 1006
 

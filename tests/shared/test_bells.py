@@ -72,7 +72,11 @@ async def test_a_lost_bell_rings_again_on_a_new_connection(
 
 
 async def test_switched_off_it_hears_nothing_and_has_no_problem(database_url: str) -> None:
-    listener = Listener(database_url, name="test", stop=Stop(), enabled=False)
-    async with listener:
-        await listener.run()
+    stop = Stop()
+    listener = Listener(database_url, name="test", stop=stop, enabled=False)
+    async with listener, asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(listener.run())
+        await asyncio.sleep(0)
         assert listener.problem is None
+        assert not running.done()  # an end that nobody asked for would take the process down
+        stop.ask()

@@ -83,7 +83,8 @@ async def test_a_part_of_a_session_that_was_taken_over_is_not_written(database: 
 async def test_a_drain_takes_the_oldest_parts_up_to_its_bound_but_at_least_one(database: Database) -> None:
     stream_id = await add_stream(database)
     parts = [
-        (await put(database, stream_id, [event(first + n) for n in range(10)]))[0] for first in (1, 11, 21, 31)
+        (await put(database, stream_id, [event(first + n) for n in range(10)]))[0]
+        for first in (1, 11, 21, 31)
     ]
     await drain(database, max_events=15)
     assert list(await outcomes(database)) == parts[:2]

@@ -1,0 +1,39 @@
+"""The compose file as compose reads it: with its variables filled in."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["COMPOSE_FILE", "VARIABLE", "MissingVariable", "load_compose"]
+
+COMPOSE_FILE = Path(__file__).parents[2] / "deploy" / "server" / "docker-compose.prod.yml"
+# ${NAME}, ${NAME:-default} and ${NAME:?what is missing}.
+VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+
+
+class MissingVariable(Exception):
+    """A required variable is not set."""
+
+
+def load_compose(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the file with the variables of `environment`; MissingVariable when a required one is not set."""
+
+    def fill_in(found: re.Match[str]) -> str:
+        name, kind, text = found.groups()
+        value = environment.get(name, "")
+        if not value and kind == "?":
+            raise MissingVariable(f"{name}: {text}")
+        return value or (text if kind == "-" else "")
+
+    def filled_in(node: Any) -> Any:
+        if isinstance(node, str):
+            return VARIABLE.sub(fill_in, node)
+        if isinstance(node, dict):
+            return {key: filled_in(value) for key, value in node.items()}
+        return [filled_in(each) for each in node] if isinstance(node, list) else node
+
+    found: dict[str, Any] = filled_in(yaml.safe_load(COMPOSE_FILE.read_text()))
+    return found

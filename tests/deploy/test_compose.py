@@ -1,0 +1,178 @@
+"""The production files say what they promise: valid, confined, scalable, and with one door only."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from deploy.cli import main
+from deploy.stack.front_door import CADDYFILE, VARIABLES
+from shared.process import STOP_DEADLINE_S
+from tests.deploy.compose import COMPOSE_FILE, VARIABLE, MissingVariable, load_compose
+
+TOP = Path(__file__).parents[2]
+DOCKERFILE = TOP / "deploy" / "Dockerfile"
+EXAMPLE = COMPOSE_FILE.with_name(".env.example")
+
+ROOMS = ("gateway", "writer", "fanout", "api")
+OURS = (*ROOMS, "migrate", "front-door")
+COMPOSE = load_compose({"POSTGRES_PASSWORD": "p"})
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+
+def seconds(duration: str) -> float:
+    return float(duration.removesuffix("s"))
+
+
+def test_is_valid_by_the_compose_specification() -> None:
+    vendored = resources.files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
+    jsonschema.validate(COMPOSE, json.loads(vendored.read_text()))
+
+
+def test_needs_nothing_but_a_password_for_the_database() -> None:
+    with pytest.raises(MissingVariable, match="POSTGRES_PASSWORD"):
+        load_compose({})
+    assert SERVICES["gateway"]["image"] == "rt-server:latest"
+    assert SERVICES["front-door"]["ports"] == ["80:8080", "443:8443"]
+
+
+def test_the_example_names_every_variable_and_no_other() -> None:
+    named = set(re.findall(r"^(\w+)=", EXAMPLE.read_text(), re.MULTILINE))
+    text = "\n".join(
+        line for line in COMPOSE_FILE.read_text().splitlines() if not line.lstrip().startswith("#")
+    )
+    assert named == {found.group(1) for found in VARIABLE.finditer(text)}
+
+
+def test_the_example_sets_what_the_file_would_take_anyway() -> None:
+    for name, value in re.findall(r"^(\w+)=(.+)$", EXAMPLE.read_text(), re.MULTILINE):
+        assert load_compose({"POSTGRES_PASSWORD": "p", name: value}) == COMPOSE, name
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_confines_each_service(service: str) -> None:
+    found = SERVICES[service]
+    assert found["read_only"] is True
+    assert found["cap_drop"] == ["ALL"]
+    assert "cap_add" not in found
+    assert "privileged" not in found
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert found["user"] == ("postgres" if service == "postgres" else "10001:10001")
+    assert found["mem_limit"]
+    assert found["tmpfs"][0] == "/tmp"
+
+
+@pytest.mark.parametrize("service", sorted(set(SERVICES) - {"migrate"}))
+def test_starts_each_service_again_and_asks_for_its_health(service: str) -> None:
+    assert SERVICES[service]["restart"] == "unless-stopped"
+    assert SERVICES[service]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_publishes_the_front_door_and_nothing_else() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["front-door"]
+    networks = {name: service["networks"] for name, service in SERVICES.items()}
+    assert {name for name, found in networks.items() if "outside" in found} == {"front-door"}
+    assert all(COMPOSE["networks"][name]["internal"] for name in ("front", "database"))
+    assert networks["postgres"] == ["database"]
+    assert "database" not in networks["front-door"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_can_be_scaled_and_has_time_to_stop(room: str) -> None:
+    assert "container_name" not in SERVICES[room]
+    assert seconds(SERVICES[room]["stop_grace_period"]) > STOP_DEADLINE_S + 5
+    assert SERVICES[room]["depends_on"] == {
+        "postgres": {"condition": "service_healthy"},
+        "migrate": {"condition": "service_completed_successfully"},
+    }
+
+
+def test_caddy_has_longer_to_stop_than_it_gives_its_requests() -> None:
+    grace = re.search(r"grace_period (\d+)s", CADDYFILE.read_text())
+    assert grace
+    assert seconds(SERVICES["front-door"]["stop_grace_period"]) > int(grace.group(1)) + 5
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_knows_its_own_password_and_no_other(room: str) -> None:
+    service = SERVICES[room]
+    passfile = f"/passwords/{room}/pgpass"
+    assert service["environment"]["DATABASE_URL"] == (
+        f"postgresql://rt_{room}@postgres:5432/rtserver?passfile={passfile}"
+    )
+    assert service["volumes"] == [f"{room}-password:/passwords/{room}:ro"]
+    assert f"{room}-password:/passwords/{room}" in SERVICES["migrate"]["volumes"]
+
+
+def test_the_owner_s_password_goes_to_the_database_and_the_migration_only() -> None:
+    told = load_compose({"POSTGRES_PASSWORD": "only for two"})["services"]
+    assert {name for name, service in told.items() if "only for two" in str(service)} == {
+        "postgres",
+        "migrate",
+    }
+
+
+def test_leaves_the_settings_that_the_promises_need_alone() -> None:
+    told = " ".join(SERVICES["postgres"]["command"])
+    assert not re.search("fsync|synchronous_commit|full_page_writes", told)
+    assert SERVICES["postgres"]["container_name"] == "rt-postgres"
+    assert {SERVICES["postgres"]["environment"][name] for name in ("POSTGRES_USER", "POSTGRES_DB")} == {
+        "rtserver"
+    }
+
+
+def test_runs_commands_that_there_are() -> None:
+    for name in (*ROOMS, "migrate"):
+        (command,) = SERVICES[name]["command"]
+        assert command in main.commands
+
+
+def test_the_front_door_looks_for_the_rooms_by_the_names_they_have() -> None:
+    told = SERVICES["front-door"]["environment"]
+    assert told["UPSTREAMS"] == "named"
+    for room, variable in VARIABLES.items():
+        assert told[variable] == f"{room} 8080"
+        assert set(SERVICES[room]["networks"]) & set(SERVICES["front-door"]["networks"])
+
+
+# --- the image -------------------------------------------------------------------------------------------
+
+
+def test_the_dockerfile_has_no_finding_of_its_linter() -> None:
+    linter = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([str(linter), str(DOCKERFILE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_image_is_built_in_one_stage_and_small_without_privileges_in_the_other() -> None:
+    lines = [line for line in DOCKERFILE.read_text().splitlines() if line and not line.startswith("#")]
+    stages = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    assert stages == ["python:3.11-bookworm", "python:3.11-slim-bookworm"]
+    last = lines[lines.index("FROM python:3.11-slim-bookworm") :]
+    assert "USER 10001:10001" in last
+    assert last[-1] == 'ENTRYPOINT ["rt-server"]'
+    assert not [line for line in last if line.startswith(("COPY", "ADD"))]
+
+
+def test_the_image_gets_every_file_that_the_code_opens() -> None:
+    settings = tomllib.loads((TOP / "pyproject.toml").read_text())
+    packaged = set(settings["tool"]["setuptools"]["package-data"]["deploy"])
+    assert {"Caddyfile", "roles.sql"} <= packaged
+
+
+def test_the_build_sees_what_the_packages_are_made_of_and_no_secret() -> None:
+    lines = (TOP / ".dockerignore").read_text().splitlines()
+    settings = tomllib.loads((TOP / "pyproject.toml").read_text())
+    packages = {
+        name.removesuffix("*") for name in settings["tool"]["setuptools"]["packages"]["find"]["include"]
+    }
+    assert {f"!{package}" for package in packages} <= set(lines)
+    assert "*" in lines
+    assert lines[-1] == "deploy/server/.env"

@@ -1,0 +1,258 @@
+"""The production file as it stands, run with several processes of a room: one door, names for addresses, users with
+their own passwords, no privileges, and nothing that is reached which should not be.
+"""
+
+import asyncio
+import secrets
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from deploy.devices.forwarder import Forwarder
+from deploy.devices.receiver import Receiver
+from deploy.stack.postgres_programs import give_to_server, write_launchers
+from tests.deploy.compose import load_compose
+from tests.deploy.containers import Container, Engine, in_namespace, why_not
+from tests.waiting import wait_until
+
+pytestmark = [
+    pytest.mark.skipif(bool(why_not()), reason=f"no namespaces: {why_not()}"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+PASSWORD = secrets.token_urlsafe(9) + "/@:?# %"  # of any characters
+API_TOKEN = "operators only"
+SCALE = {"writer": 1, "api": 1, "gateway": 2, "fanout": 2, "front-door": 1}
+
+
+async def start_postgres(engine: Engine, directory: Path) -> Container:
+    """Make a cluster as the database's image does and run it on the networks of its service."""
+    postgres, initdb = write_launchers(directory)
+    password, cluster = directory / "password", directory / "cluster"
+    password.write_text(PASSWORD)
+    give_to_server(password)
+    cluster.mkdir(mode=0o700)
+    described = engine.compose["services"]["postgres"]
+    options = described["environment"]["POSTGRES_INITDB_ARGS"].split()
+    subprocess.run(
+        [
+            initdb,
+            "-D",
+            cluster,
+            "-U",
+            "rtserver",
+            f"--pwfile={password}",
+            "--auth=scram-sha-256",
+            "-N",
+            *options,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with (cluster / "pg_hba.conf").open("a") as rules:
+        rules.write("host all all all scram-sha-256\n")
+    subprocess.run(
+        [postgres, "--single", "-D", cluster, "postgres"],
+        input=b"CREATE DATABASE rtserver",
+        check=True,
+        capture_output=True,
+    )
+    listen = ("-c", "listen_addresses=*", "-c", "unix_socket_directories=")
+    argv = [str(postgres), "-D", str(cluster), *listen, *described["command"][1:]]
+    container = await engine.run("postgres", argv, confined=False)
+
+    def answers() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", 5432), 1).close()
+        except OSError:
+            return False
+        return True
+
+    await wait_until(lambda: in_namespace(container.namespace, answers), what="Postgres")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
+    """All services, as `up -d --scale gateway=2 --scale fanout=2` would have them; the last test stops one."""
+    tmp_path = tmp_path_factory.mktemp("containers")
+    compose = load_compose({"POSTGRES_PASSWORD": PASSWORD, "API_TOKEN": API_TOKEN, "LOG_LEVEL": "warn"})
+    tmp_path.chmod(0o755)
+    async with Engine(compose, tmp_path) as engine:
+        await start_postgres(engine, tmp_path)
+        migrate = await engine.run("migrate")
+        assert migrate.child is not None
+        assert await migrate.child.wait() == 0
+        for service, count in SCALE.items():
+            for _ in range(count):
+                await engine.run(service)
+        await asyncio.gather(*(healthy(engine, each) for service in SCALE for each in engine.of(service)))
+        yield engine
+
+
+async def healthy(engine: Engine, container: Container) -> None:
+    """Wait until the container's own health check says so."""
+    _, *check = engine.compose["services"][container.service]["healthcheck"]["test"]
+
+    async def passes() -> bool:
+        return await engine.execute(container, check) == 0
+
+    await wait_until(passes, deadline_s=30, what=f"{container.service} to be healthy")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def url(engine: Engine) -> str:
+    """The front door, where it is published."""
+    return f"http://127.0.0.1:{await engine.publish(engine.of('front-door')[0], 8080)}"
+
+
+async def mint(url: str, device_type: str, device_id: str) -> str:
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {API_TOKEN}"}) as http,
+        http.post(
+            f"{url}/api/v1/admin/tokens", json={"device_type": device_type, "device_id": device_id}
+        ) as answer,
+    ):
+        assert answer.status == 201, await answer.text()
+        return str((await answer.json())["token"])
+
+
+async def connections(url: str) -> dict[str, list[int]]:
+    """Return the open device sockets of each process, by role."""
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {API_TOKEN}"}) as http,
+        http.get(f"{url}/api/v1/processes") as answer,
+    ):
+        processes = (await answer.json())["processes"] if answer.status == 200 else []
+    found: dict[str, list[int]] = {}
+    for process in processes:
+        found.setdefault(process["role"], []).append(process["connections"])
+    return {role: sorted(counts) for role, counts in found.items()}
+
+
+async def test_every_process_is_nobody_without_privileges_on_a_root_that_cannot_be_written(
+    engine: Engine,
+) -> None:
+    for service in SCALE:
+        for container in engine.of(service):
+            lines = (
+                line.split(":\t", 1)
+                for line in Path(f"/proc/{container.pid}/status").read_text().splitlines()
+            )
+            status = dict(line for line in lines if len(line) == 2)
+            assert status["Uid"].split() == ["10001"] * 4
+            assert status["NoNewPrivs"] == "1"
+            assert {status[f"Cap{kind}"] for kind in ("Prm", "Eff", "Bnd", "Amb", "Inh")} == {"0" * 16}
+            assert await engine.execute(container, ["touch", "/etc/written"]) != 0
+            assert await engine.execute(container, ["touch", "/tmp/written"]) == 0
+
+
+async def test_nothing_is_reached_that_should_not_be(engine: Engine, url: str) -> None:
+    database = engine.of("postgres")[0].addresses["database"]
+    gateway, door = engine.of("gateway")[0], engine.of("front-door")[0]
+
+    def reaches(container: Container, host: str, port: int) -> bool:
+        def connect() -> bool:
+            try:
+                socket.create_connection((host, port), 1).close()
+            except OSError:
+                return False
+            return True
+
+        return in_namespace(container.namespace, connect)
+
+    assert reaches(gateway, database, 5432)
+    assert not reaches(door, database, 5432)
+    assert reaches(door, gateway.addresses["front"], 8080)
+    assert not reaches(engine.of("writer")[0], gateway.addresses["front"], 8080)
+    # No room has a way out: its networks lead nowhere else.
+    assert not in_namespace(gateway.namespace, lambda: "00000000\t" in routes())
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/api/v1/admin/tokens") as answer:
+        assert answer.status == 401
+
+
+def routes() -> str:
+    """Return the network's routes, the part of each that says whereto: 00000000 is anywhere."""
+    return "".join(
+        line.split("\t")[1] + "\t"
+        for line in Path("/proc/thread-self/net/route").read_text().splitlines()[1:]
+    )
+
+
+async def test_a_room_is_let_in_with_its_own_password_only(engine: Engine) -> None:
+    gateway = engine.of("gateway")[0]
+    assert await engine.execute(gateway, ["test", "-r", "/mnt/passwords/gateway/pgpass"]) == 0
+    assert await engine.execute(gateway, ["test", "-e", "/mnt/passwords/writer"]) != 0
+    passwords = {
+        room: (engine.directory / f"{room}-password" / "pgpass").read_text().strip().rpartition(":")[2]
+        for room in ("gateway", "writer")
+    }
+    host = engine.of("postgres")[0].addresses["database"]
+
+    async def connect(user: str, password: str | None) -> None:
+        connection = await asyncpg.connect(
+            host=host, user=user, password=password, database="rtserver", timeout=5
+        )
+        await connection.close()
+
+    def from_the_gateway(user: str, password: str | None) -> None:
+        in_namespace(gateway.namespace, lambda: asyncio.run(connect(user, password)))
+
+    await asyncio.to_thread(from_the_gateway, "rt_gateway", passwords["gateway"])
+    for user, password in (
+        ("rt_writer", passwords["gateway"]),
+        ("rtserver", passwords["gateway"]),
+        ("rt_gateway", ""),
+    ):
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncio.to_thread(from_the_gateway, user, password)
+
+
+async def test_reads_pass_the_door_spread_over_all_processes_and_survive_one_that_stops(
+    engine: Engine, url: str
+) -> None:
+    ids = [f"mat-{number}" for number in range(4)]
+    readers = {device_id: f"10.0.0.{number}:10000" for number, device_id in enumerate(ids)}
+    forwarders = [
+        Forwarder(
+            url=url,
+            token=await mint(url, "forwarder", device_id),
+            device_id=device_id,
+            readers=[reader],
+            backoff_s=(0.05, 0.5),
+        )
+        for device_id, reader in readers.items()
+    ]
+    tent = await mint(url, "receiver", "tent")
+    receivers = [Receiver(url=url, token=tent, streams=list(readers.items())) for _ in range(4)]
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
+        for device in (*forwarders, *receivers):
+            tasks.create_task(device.run())
+
+        async def spread() -> bool:
+            found = await connections(url)
+            return found["gateway"] == [2, 2] and found["fanout"] == [2, 2]
+
+        await wait_until(spread, what="two devices at each gateway and fanout")
+        for number in range(100):
+            for forwarder in forwarders:
+                forwarder.record(forwarder.readers[0], f"line {number}")
+        assert await engine.of("gateway")[0].stop(within_s=engine_grace(engine, "gateway")) == 0
+        for forwarder in forwarders:
+            await forwarder.drained()
+        for receiver in receivers:
+            await receiver.wait_for(400)
+        for device in (*forwarders, *receivers):
+            await device.stop()
+    for receiver in receivers:
+        for device_id, reader in readers.items():
+            assert receiver.events[device_id, reader, 1] == [(n + 1, f"line {n}") for n in range(100)]
+
+
+def engine_grace(engine: Engine, service: str) -> float:
+    return float(engine.compose["services"][service]["stop_grace_period"].removesuffix("s"))

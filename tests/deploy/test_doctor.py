@@ -1,0 +1,188 @@
+"""The doctor finds nothing wrong where nothing is, and says for each thing that is wrong what to do."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from click.testing import CliRunner
+from testing.postgresql import Postgresql
+
+from deploy.cli import main
+from deploy.doctor import Deployment, Finding, examine, render
+from deploy.roles import ROOMS, apply_roles
+from deploy.stack.addresses import free_port
+from deploy.stack.child import until_answering
+from deploy.stack.front_door import FrontDoor
+from tests.rooms import Process
+from tests.waiting import wait_until
+
+LISTENING = {"listening", "bells", "bell queue"}
+INSIDE = {"database", "version", "fsync", "full_page_writes", "synchronous_commit", "schema", "clock", *ROOMS}
+# The tests' Postgres runs without fsync, which is one thing that the doctor is there to find.
+TESTS_OWN = {"fsync"}
+
+
+def wrong(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.what: finding for finding in findings if not finding.well}
+
+
+async def altered(database_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(f"ALTER DATABASE {database_url.rpartition('/')[2]} {statement}")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def processes(database_url: str) -> AsyncIterator[dict[str, Process]]:
+    found = {room: Process(room, database_url, {"LOG_LEVEL": "warn"}) for room in ROOMS}
+    for process in found.values():
+        await process.start()
+    for process in found.values():
+        await process.ready()
+    yield found
+    for process in found.values():
+        await process.kill()
+
+
+async def test_finds_nothing_wrong_with_a_whole_deployment(
+    database: "asyncpg.Connection[asyncpg.Record]",
+    database_url: str,
+    processes: dict[str, Process],
+    tmp_path: Path,
+) -> None:
+    await wait_until(
+        lambda: database.fetchval("SELECT count(*) = 4 FROM live_processes WHERE ready"),
+        what="all to have said that they are ready",
+    )
+    await apply_roles(database_url, passfiles=None)
+    rooms = {room: [process.url.removeprefix("http://")] for room, process in processes.items()}
+    door = FrontDoor("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: rooms)
+    child = await door.launch()
+    try:
+        assert await until_answering(child, door.answers)
+        as_a_room = re.sub(r"//\w+@", "//rt_api@", database_url)
+        found = await examine(Deployment(database_url=as_a_room, url=door.url))
+    finally:
+        await child.stop(door.stop_signals, within_s=5)
+    assert wrong(found).keys() == TESTS_OWN
+    outside = {"front door", "api route", "gateway route", "fanout route"}
+    assert {finding.what for finding in found} == INSIDE | LISTENING | outside
+
+
+async def test_names_each_role_that_is_not_alive(database_url: str) -> None:
+    assert wrong(await examine(Deployment(database_url))).keys() == {*ROOMS, *TESTS_OWN}
+
+
+async def test_finds_a_role_that_is_alive_but_not_ready(
+    database: "asyncpg.Connection[asyncpg.Record]", database_url: str
+) -> None:
+    await database.execute("""
+        INSERT INTO processes
+            (process_id, role, host, pid, address, version, holds_lock, lease_expires_at, ready)
+        SELECT gen_random_uuid(), role, 'h', 1, 'a', 'v', false, 'infinity', role <> 'writer'
+        FROM unnest(ARRAY['gateway', 'writer', 'fanout', 'api']) AS role
+    """)
+    found = wrong(await examine(Deployment(database_url)))
+    assert found.keys() == {"writer", *TESTS_OWN}
+    assert found["writer"].says == "1 alive, 0 ready"
+
+
+async def test_says_that_a_database_cannot_be_reached_and_nothing_else() -> None:
+    url = f"postgresql://rt:secret@127.0.0.1:{free_port()}/rt"
+    (found,) = await examine(Deployment(url))
+    assert found.what == "database"
+    assert not found.well
+    assert "secret" not in render([found])
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("SET synchronous_commit = off", "synchronous_commit"),
+        ("SET synchronous_commit = local", "synchronous_commit"),
+        ("SET default_transaction_read_only = on", "database"),
+    ],
+)
+async def test_finds_a_setting_that_breaks_a_promise(database_url: str, statement: str, what: str) -> None:
+    await altered(database_url, statement)
+    assert what in wrong(await examine(Deployment(database_url)))
+
+
+async def test_finds_that_the_schema_is_missing(empty_database_url: str) -> None:
+    found = wrong(await examine(Deployment(empty_database_url)))
+    assert "rt-server roles" in found["schema"].advice
+
+
+async def test_finds_that_the_schema_is_newer_than_this_code(
+    database: "asyncpg.Connection[asyncpg.Record]", database_url: str
+) -> None:
+    await database.execute("INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, 'x', 'y')")
+    assert "older" in wrong(await examine(Deployment(database_url)))["schema"].advice
+
+
+async def test_finds_that_bells_do_not_arrive_at_the_listening_address(
+    database_url: str, cluster: Postgresql
+) -> None:
+    elsewhere = cluster.url(database="postgres")  # bells ring within a database
+    found = wrong(await examine(Deployment(database_url, listen_database_url=elsewhere)))
+    assert "LISTEN=off" in found["bells"].advice
+
+
+async def test_asks_for_no_bell_where_rooms_poll(database_url: str) -> None:
+    found = await examine(Deployment(database_url, listen=False))
+    assert [finding.says for finding in found if finding.what in LISTENING] == ["off: every room polls"]
+
+
+async def test_finds_a_front_door_that_sends_devices_to_the_wrong_room() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        api = request.path in ("/healthz", "/api/v1/streams")
+        return web.Response(status=200 if api else 404)
+
+    app = web.Application()
+    app.router.add_route("*", "/{any:.*}", answer)
+    async with TestServer(app) as server:
+        found = wrong(await examine(Deployment(url=str(server.make_url("/")))))
+    assert found.keys() == {"gateway route", "fanout route"}
+    assert found["gateway route"].says == "answers 404"
+
+
+async def test_finds_a_front_door_behind_which_nobody_is(tmp_path: Path) -> None:
+    rooms = {room: [f"127.0.0.1:{free_port()}"] for room in ROOMS}
+    door = FrontDoor("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: rooms)
+    child = await door.launch()
+    try:
+        assert await until_answering(child, door.answers)
+        found = wrong(await examine(Deployment(url=door.url)))
+    finally:
+        await child.stop(door.stop_signals, within_s=5)
+    assert found.keys() == {"front door", "api route", "gateway route", "fanout route"}
+    assert all("is up" in finding.advice for finding in found.values())
+
+
+async def test_finds_that_there_is_no_front_door() -> None:
+    (found,) = await examine(Deployment(url=f"http://127.0.0.1:{free_port()}"))
+    assert found.says.endswith("Connect call failed ('127.0.0.1', " + found.says.rpartition(", ")[2])
+    assert "start the front door" in found.advice
+
+
+def test_shows_a_line_for_each_finding_and_below_it_what_to_do() -> None:
+    assert render([Finding("clock", "right"), Finding("fsync", "off", "turn it on")]) == (
+        "ok   clock  right\nBAD  fsync  off\n            → turn it on"
+    )
+
+
+def test_ends_with_code_1_when_something_is_wrong() -> None:
+    done = CliRunner().invoke(main, ["doctor", "--url", f"http://127.0.0.1:{free_port()}"])
+    assert done.exit_code == 1
+    assert done.output.startswith("BAD  front door")
+
+
+def test_ends_with_code_2_when_there_is_nothing_to_examine() -> None:
+    done = CliRunner(env={"DATABASE_URL": "", "SERVER_URL": ""}).invoke(main, ["doctor"])
+    assert done.exit_code == 2

@@ -1,0 +1,399 @@
+"""Each room does its whole work as its own database user, and that user can do nothing else."""
+
+import asyncio
+import base64
+import importlib
+import pkgutil
+import re
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import ModuleType
+from typing import TypeAlias
+
+import aiohttp
+import asyncpg
+import pytest
+
+import shared.channels
+import shared.migrate
+import shared.presence
+import shared.tokens
+from deploy.devices.forwarder import Forwarder
+from deploy.devices.receiver import Receiver
+from deploy.roles import ROOMS, apply_roles, scram_verifier
+from shared.errors import DatabaseRefused
+from tests.rooms import Process, make_token
+from tests.waiting import wait_until
+from writer.store import empty_inbox
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+READER = "10.0.0.1:10000"
+HALLWAY = (shared.channels, shared.migrate, shared.presence)
+# Of the hallway's statements those that are the owner's.
+OWNERS = {"shared.migrate._RECORD"}
+
+
+@pytest.fixture
+async def url(database_url: str) -> str:
+    """A database with a user for each room in it."""
+    await apply_roles(database_url, passfiles=None)
+    return database_url
+
+
+def url_of(room: str, url: str) -> str:
+    return re.sub(r"//\w+@", f"//rt_{room}@", url)
+
+
+@pytest.fixture
+async def connected(url: str) -> AsyncIterator[dict[str, Connection]]:
+    """A connection as each room's user."""
+    found = {room: await asyncpg.connect(url_of(room, url)) for room in ROOMS}
+    yield found
+    for each in found.values():
+        await each.close()
+
+
+# --- what it must be able to do --------------------------------------------------------------------------
+
+
+def modules(room: str) -> Iterator[ModuleType]:
+    """Yield the modules that hold the statements a room runs."""
+    store = importlib.import_module(f"{room}.store")
+    yield store
+    for found in pkgutil.iter_modules(getattr(store, "__path__", ())):
+        yield importlib.import_module(f"{room}.store.{found.name}")
+    yield from HALLWAY
+    if room in ("gateway", "fanout"):
+        yield shared.tokens
+
+
+def statements(room: str) -> dict[str, str]:
+    """Return a room's statements by where they stand."""
+    found: dict[str, str] = {}
+    for module in modules(room):
+        for name, value in vars(module).items():
+            variants = value if isinstance(value, dict) else {"": value}
+            for variant, text in variants.items():
+                if isinstance(text, str) and re.match(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", text):
+                    found[f"{module.__name__}.{name}{variant and f'[{variant}]'}"] = text
+    # What another statement begins with is a part of it, and none by itself.
+    parts = {
+        text
+        for text in found.values()
+        if any(each.startswith(text) and each != text for each in found.values())
+    }
+    return {place: text for place, text in found.items() if place not in OWNERS and text not in parts}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+async def test_a_room_may_run_each_of_its_statements(room: str, connected: dict[str, Connection]) -> None:
+    refused = []
+    found = statements(room)
+    assert len(found) > 10
+    for place, text in found.items():
+        try:
+            # Planned for any arguments and started, which is when Postgres asks who may do it; not run.
+            await connected[room].execute(f"EXPLAIN (GENERIC_PLAN) {text}")
+        except asyncpg.InsufficientPrivilegeError as error:
+            refused.append(f"{place}: {error}")
+    assert not refused
+
+
+async def test_the_writer_may_empty_the_inbox(connected: dict[str, Connection]) -> None:
+    assert await empty_inbox(connected["writer"])
+
+
+@pytest.fixture
+async def running(url: str) -> AsyncIterator[dict[str, Process]]:
+    """One process of each room, each as its own user."""
+    async with AsyncExitStack() as stack:
+        found = {room: Process(room, url_of(room, url), {}) for room in ROOMS}
+        for process in found.values():
+            await process.start()
+            stack.push_async_callback(process.kill)
+        for process in found.values():
+            await process.ready()
+        yield found
+
+
+async def test_rooms_as_their_own_users_carry_reads_resets_cursors_and_names(
+    running: dict[str, Process], database: Connection, capfd: pytest.CaptureFixture[str]
+) -> None:
+    forwarder = Forwarder(
+        url=running["gateway"].url,
+        token=await make_token(database, "forwarder", "start-line"),
+        device_id="start-line",
+        readers=[READER],
+        display_name="Start",
+        backoff_s=(0.05, 0.5),
+    )
+    receiver = Receiver(
+        url=running["fanout"].url,
+        token=await make_token(database, "receiver", "tent"),
+        streams=[("start-line", READER)],
+    )
+
+    async def cursors() -> bool:
+        return await database.fetchval("SELECT sum(last_seq) FROM receiver_cursors") == 51
+
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
+        tasks.create_task(forwarder.run())
+        tasks.create_task(receiver.run())
+        for number in range(50):
+            forwarder.record(READER, f"line {number}")
+        await forwarder.drained()
+        await forwarder.loses_journal()
+        forwarder.record(READER, "another line under a taken identity")
+        await wait_until(lambda: forwarder.journal.epoch(READER) == 2, what="the command to a new epoch")
+        forwarder.record(READER, "the first of the new epoch")
+        await receiver.wait_for(51)
+        await wait_until(cursors, what="the receiver's cursors")
+        await operate(running["api"].url)
+        await forwarder.stop()
+        await receiver.stop()
+    assert "permission denied" not in capfd.readouterr().err
+
+
+async def operate(url: str) -> None:
+    """Do what an operator can do."""
+    async with aiohttp.ClientSession(f"{url}/api/v1/") as http:
+
+        async def ask(method: str, path: str, **body: object) -> aiohttp.ClientResponse:
+            answer = await http.request(method, path, json=body or None)
+            assert answer.status < 300, (method, path, await answer.text())
+            return answer
+
+        stream = (await (await ask("GET", "streams")).json())["streams"][0]["stream_id"]
+        await ask("PATCH", f"streams/{stream}", display_alias="the start")
+        await ask("PUT", f"streams/{stream}/epochs/2/name", name="the second day")
+        await ask("PUT", f"streams/{stream}/epochs/2/name", name=None)
+        for path in ("metrics", "epochs", "reads", "export.csv", "export.txt"):
+            await (await ask("GET", f"streams/{stream}/{path}")).read()
+        for path in ("forwarders", "receivers", "conflicts", "processes"):
+            await ask("GET", path)
+        await ask("DELETE", "receivers/tent/cursors")
+        token = await (await ask("POST", "admin/tokens", device_type="receiver", device_id="new")).json()
+        await ask("POST", f"admin/tokens/{token['token_id']}/revoke")
+
+
+# --- what it must not be able to do ----------------------------------------------------------------------
+
+FORBIDDEN = {
+    "gateway": [
+        # It faces the internet: nothing that is stored may be read or changed through it.
+        "SELECT raw_frame FROM events",
+        "SELECT count(*) FROM events",
+        "INSERT INTO events SELECT * FROM events",
+        "UPDATE events SET raw_frame = ''",
+        "DELETE FROM events",
+        "TRUNCATE events",
+        "SELECT * FROM stream_metrics",
+        "UPDATE stream_metrics SET raw_count = 0",
+        "SELECT * FROM receiver_cursors",
+        "UPDATE receiver_cursors SET last_seq = 0",
+        "SELECT * FROM integrity_conflicts",
+        "SELECT * FROM poisoned_parts",
+        # What others have staged is not its to see, change or take away; outcomes are the writer's word.
+        "SELECT raw_frames FROM inbox",
+        "UPDATE inbox SET raw_frames = '{}'",
+        "DELETE FROM inbox",
+        "TRUNCATE inbox",
+        "INSERT INTO outcomes VALUES (gen_random_uuid(), 'stored', '{1}')",
+        "UPDATE outcomes SET outcome = 'stored'",
+        "UPDATE inbox_generation SET generation = gen_random_uuid()",
+        # Positions are the writer's to hand out, aliases the operators' to give.
+        "UPDATE streams SET last_position = 0",
+        "UPDATE streams SET display_alias = 'mine'",
+        "INSERT INTO streams (forwarder_id, reader_ip, last_position) VALUES ('a', 'b', 1)",
+        "DELETE FROM streams",
+        "INSERT INTO device_tokens (token_hash, device_type, device_id) VALUES (sha256('x'), 'forwarder', 'a')",
+        "UPDATE device_tokens SET token_hash = sha256('x')",
+        "UPDATE device_tokens SET revoked_at = NULL",
+        "UPDATE device_tokens SET device_id = 'another'",
+        "DELETE FROM device_tokens",
+        "INSERT INTO commands SELECT * FROM commands",
+        "SELECT fields FROM activity",
+    ],
+    "writer": [
+        "UPDATE events SET raw_frame = ''",
+        "DELETE FROM events",
+        "TRUNCATE events",
+        "DELETE FROM stream_metrics",
+        "DELETE FROM integrity_conflicts",
+        "UPDATE integrity_conflicts SET acknowledged_at = now()",
+        "SELECT * FROM device_tokens",
+        "SELECT * FROM receiver_cursors",
+        "UPDATE streams SET display_alias = 'mine'",
+        "INSERT INTO streams (forwarder_id, reader_ip) VALUES ('a', 'b')",
+        "UPDATE forwarder_sessions SET fence = 0",
+        "UPDATE inbox SET raw_frames = '{}'",
+    ],
+    "fanout": [
+        "INSERT INTO events SELECT * FROM events",
+        "UPDATE events SET raw_frame = ''",
+        "DELETE FROM events",
+        "SELECT * FROM inbox",
+        "INSERT INTO outcomes VALUES (gen_random_uuid(), 'stored', '{1}')",
+        "UPDATE streams SET last_position = 0",
+        "UPDATE stream_metrics SET raw_count = 0",
+        "UPDATE receiver_cursors SET receiver_id = 'another'",
+        "UPDATE device_tokens SET revoked_at = NULL",
+        "SELECT * FROM forwarder_sessions",
+    ],
+    "api": [
+        "INSERT INTO events SELECT * FROM events",
+        "UPDATE events SET raw_frame = ''",
+        "DELETE FROM events",
+        "DELETE FROM streams",
+        "UPDATE streams SET last_position = 0",
+        "UPDATE stream_metrics SET raw_count = 0",
+        "DELETE FROM integrity_conflicts",
+        "UPDATE device_tokens SET token_hash = sha256('x')",
+        "DELETE FROM device_tokens",
+        "SELECT raw_frames FROM inbox",
+        "INSERT INTO outcomes VALUES (gen_random_uuid(), 'stored', '{1}')",
+        "UPDATE receiver_cursors SET last_seq = 0",
+        "UPDATE forwarder_sessions SET ended_at = now()",
+    ],
+}
+FORBIDDEN_TO_ALL = [
+    "CREATE TABLE mine (n integer)",
+    "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql RETURN 1",
+    "ALTER TABLE events ADD COLUMN mine integer",
+    "DROP TABLE inbox",
+    "DELETE FROM schema_migrations",
+    "INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, 'mine', 'x')",
+    "ALTER TABLE processes DISABLE ROW LEVEL SECURITY",
+    "SET ROLE postgres",
+    "CREATE ROLE mine",
+    "COPY streams TO PROGRAM 'true'",
+    "SELECT pg_read_file('postgresql.conf')",
+]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+async def test_a_room_is_refused_what_is_another_s(room: str, connected: dict[str, Connection]) -> None:
+    allowed = []
+    for statement in FORBIDDEN[room] + FORBIDDEN_TO_ALL:
+        try:
+            await connected[room].execute(statement)
+        except asyncpg.InsufficientPrivilegeError:
+            continue
+        allowed.append(statement)
+    assert not allowed
+
+
+@pytest.mark.parametrize("room", ["gateway", "fanout", "api"])
+async def test_only_the_writer_makes_temporary_tables(room: str, connected: dict[str, Connection]) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connected[room].execute("CREATE TEMPORARY TABLE mine (n integer)")
+    await connected["writer"].execute("CREATE TEMPORARY TABLE mine (n integer)")
+
+
+async def test_a_room_changes_only_the_rows_of_its_own_processes(
+    database: Connection, connected: dict[str, Connection]
+) -> None:
+    await database.execute("""
+        INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, lease_expires_at)
+        SELECT gen_random_uuid(), role, 'h', 1, 'a', 'v', false, 'infinity'
+        FROM unnest(ARRAY['gateway', 'writer', 'fanout', 'api']) AS role
+    """)
+    gateway = connected["gateway"]
+    assert await gateway.fetchval("SELECT count(*) FROM live_processes") == 4
+    assert await gateway.fetchval("SELECT count(*) FROM processes") == 4
+    assert await gateway.execute("UPDATE processes SET ready = true") == "UPDATE 1"
+    assert await gateway.execute("DELETE FROM processes") == "DELETE 1"
+    roles = await database.fetchval("SELECT array_agg(role ORDER BY role) FROM processes")
+    assert roles == ["api", "fanout", "writer"]
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await gateway.execute("""
+            INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, lease_expires_at)
+            VALUES (gen_random_uuid(), 'writer', 'h', 1, 'a', 'v', false, 'infinity')
+        """)
+
+
+# The matrix of ARCHITECTURE.md: whose user may write what, and how. A table that is not here is nobody's.
+WRITES = {
+    "activity": dict.fromkeys(ROOMS, "INSERT DELETE"),
+    "commands": {"api": "INSERT UPDATE DELETE", "gateway": "UPDATE"},
+    "device_tokens": {"api": "INSERT UPDATE", "gateway": "UPDATE", "fanout": "UPDATE"},
+    "epoch_chips": {"writer": "INSERT"},
+    "epoch_names": {"api": "INSERT UPDATE DELETE"},
+    "events": {"writer": "INSERT"},
+    "forwarder_sessions": {"gateway": "INSERT UPDATE"},
+    "inbox": {"gateway": "INSERT", "writer": "INSERT UPDATE DELETE TRUNCATE"},
+    "inbox_generation": {"gateway": "INSERT"},
+    "integrity_conflicts": {"writer": "INSERT", "api": "UPDATE"},
+    "outcomes": {"gateway": "DELETE", "writer": "INSERT DELETE TRUNCATE"},
+    "poisoned_parts": {"writer": "INSERT"},
+    "processes": dict.fromkeys(ROOMS, "INSERT UPDATE DELETE"),
+    "receiver_cursors": {"fanout": "INSERT UPDATE DELETE", "api": "DELETE"},
+    "receiver_sessions": {"fanout": "INSERT UPDATE DELETE"},
+    "stream_metrics": {"writer": "INSERT UPDATE"},
+    "streams": {"gateway": "INSERT UPDATE", "writer": "UPDATE", "api": "UPDATE"},
+}
+_GRANTED = """
+SELECT relname, substr(grantee, 4) AS room, string_agg(DISTINCT kind, ' ') AS kinds
+FROM pg_class
+CROSS JOIN unnest(ARRAY['rt_gateway', 'rt_writer', 'rt_fanout', 'rt_api']) AS grantee
+CROSS JOIN unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN']) AS kind
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'p', 'm')
+  AND (has_table_privilege(grantee, pg_class.oid, kind)
+       OR kind IN ('INSERT', 'UPDATE', 'REFERENCES') AND has_any_column_privilege(grantee, pg_class.oid, kind))
+GROUP BY relname, grantee
+"""
+
+
+async def test_who_writes_what_is_the_matrix_to_the_letter(url: str, database: Connection) -> None:
+    granted: dict[str, dict[str, set[str]]] = {}
+    for table, room, kinds in await database.fetch(_GRANTED):
+        granted.setdefault(table, {})[room] = set(kinds.split())
+    assert granted == {
+        table: {room: set(kinds.split()) for room, kinds in rooms.items()} for table, rooms in WRITES.items()
+    }
+
+
+# --- how it is given -------------------------------------------------------------------------------------
+
+
+async def test_what_was_granted_beside_it_is_taken_back(url: str, database: Connection) -> None:
+    await database.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO rt_gateway")
+    await database.execute("GRANT UPDATE (raw_frame) ON events TO rt_fanout")
+    await apply_roles(url, passfiles=None)
+    for user in ("rt_gateway", "rt_fanout"):
+        assert not await database.fetchval("SELECT has_any_column_privilege($1, 'events', 'UPDATE')", user)
+
+
+async def test_two_at_once_do_not_stumble(url: str) -> None:
+    await asyncio.gather(*(apply_roles(url, passfiles=None) for _ in range(4)))
+
+
+async def test_keeps_each_password_where_only_its_room_looks(
+    url: str, database: Connection, tmp_path: Path
+) -> None:
+    for room in ROOMS:
+        (tmp_path / room).mkdir()
+    await apply_roles(url, passfiles=tmp_path)
+    kept = {room: (tmp_path / room / "pgpass").read_text() for room in ROOMS}
+    assert len(set(kept.values())) == len(ROOMS)
+    for room, line in kept.items():
+        assert stat.S_IMODE((tmp_path / room / "pgpass").stat().st_mode) == 0o600
+        password = line.strip().removeprefix(f"*:*:*:rt_{room}:")
+        stored = await database.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = $1", f"rt_{room}")
+        assert stored == scram_verifier(password, base64.b64decode(stored.split("$")[1].split(":")[1]))
+    await apply_roles(url, passfiles=tmp_path)
+    assert kept == {room: (tmp_path / room / "pgpass").read_text() for room in ROOMS}
+
+
+async def test_a_verifier_is_what_postgres_makes_of_the_password(url: str, database: Connection) -> None:
+    await database.execute("ALTER ROLE rt_api PASSWORD 'correct horse'")
+    stored = await database.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = 'rt_api'")
+    assert stored == scram_verifier("correct horse", base64.b64decode(stored.split("$")[1].split(":")[1]))
+
+
+async def test_says_in_one_line_that_a_room_s_user_cannot_give_rights(url: str) -> None:
+    with pytest.raises(DatabaseRefused, match=r"^InsufficientPrivilegeError: [^\n]*$"):
+        await apply_roles(url_of("gateway", url), passfiles=None)

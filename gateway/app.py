@@ -28,7 +28,7 @@ class Gateway:
             "gateway",
             settings,
             vitals=lambda: Vitals(connections=len(self._door.peers)),
-            on_return=lambda: self._ownership.doubt(),  # noqa: PLW0108 (made below)
+            on_return=self._doubt,
             # What waits longer waits for an administrator: sessions must not hold the whole pool for that.
             pool_settings={"lock_timeout": "2s"},
         )
@@ -56,6 +56,11 @@ class Gateway:
             },
             shut=self._door.close,
         )
+
+    def _doubt(self) -> None:
+        """We counted as dead for a while: others may have taken our sessions, and thrown our outcomes away."""
+        self._ownership.doubt()
+        self._staging.doubt("gateway_returned")
 
     async def _attend(self, peer: Peer, identity: Identity | None) -> None:
         session = Session(peer, process=self._process, ownership=self._ownership, staging=self._staging)

@@ -39,7 +39,7 @@ RETRY_S = 0.5
 # 10,000 events take some 60 ms: others are heard in between.
 SPLIT_AT_ONCE = 500
 # How long a device waits to hear that we cannot store its batch: it comes back with the same one at once.
-REFUSE_AFTER_S = 5.0
+REFUSE_AFTER_S = 3.0
 
 T = TypeVar("T")
 

@@ -105,7 +105,7 @@ class Staging:
                 await self._stage_next()
             except (DatabaseUnavailable, store.AlreadyStaged) as error:
                 self._stage_link.drop()
-                self._doubt("staging_interrupted", error=str(error))
+                self.doubt("staging_interrupted", error=str(error))
                 await self._stop.sleep(RETRY_S)
         self._stage_link.drop()
 
@@ -189,7 +189,7 @@ class Staging:
                 found = await self._collect(self._collect_link)
             except DatabaseUnavailable as error:
                 self._collect_link.drop()
-                self._doubt("collecting_interrupted", error=str(error))
+                self.doubt("collecting_interrupted", error=str(error))
                 await self._stop.sleep(RETRY_S)
                 self._collect_wake.set()
                 continue
@@ -205,13 +205,13 @@ class Staging:
         async with self._collecting:
             collected = await store.collect_outcomes(await link.get(), self._gateway_id)
             if self._generation not in (None, collected.generation):
-                self._doubt("inbox_emptied")
+                self.doubt("inbox_emptied")
             self._generation = collected.generation
             self._settle_all(collected)
         return bool(collected.outcomes)
 
-    def _doubt(self, reason: str, **fields: str) -> None:
-        """Have the staging task find out which parts were lost; logged once until it has."""
+    def doubt(self, reason: str, **fields: str) -> None:
+        """Parts or outcomes may be lost: have the staging task find out. Logged once until it has."""
         if not self._uncertain:
             log.warning(reason, parts=len(self._waiting), **fields)
         self._uncertain = True

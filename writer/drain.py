@@ -164,14 +164,15 @@ class Drain:
         self._report(drained)
 
     def _let_rest(self, stream_id: UUID) -> None:
-        log.info("stream_rests", stream_id=str(stream_id))
+        if stream_id not in self._resting:
+            log.info("stream_rests", stream_id=str(stream_id))
         self._resting[stream_id] = self._clock() + REST_S
 
     def _rested(self) -> list[UUID]:
-        """Return the streams that still rest."""
+        """Return the streams that still rest; those that have just rested are known a little longer."""
         now = self._clock()
-        self._resting = {each: until for each, until in self._resting.items() if until > now}
-        return list(self._resting)
+        self._resting = {each: until for each, until in self._resting.items() if until + REST_S > now}
+        return [each for each, until in self._resting.items() if until > now]
 
     def _report(self, drained: store.Drained) -> None:
         """Count, log and ring, after the commit."""

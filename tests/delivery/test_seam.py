@@ -4,6 +4,7 @@ import asyncio
 from random import Random
 
 import asyncpg
+import pytest
 
 from deploy.devices.arrivals import Arrivals
 from deploy.devices.forwarder import Forwarder
@@ -17,8 +18,8 @@ SEED = 20260222
 FORWARDERS = ["start", "finish"]
 READER = "10.0.0.1:10000"
 STREAMS = [(name, READER) for name in FORWARDERS]
-RECEIVERS = 80
-READS = 2_000
+RECEIVERS = 100
+READS = 1_500
 
 
 async def stored(database: Connection) -> dict[StreamEpoch, int]:
@@ -117,6 +118,7 @@ async def ingest(running: Rooms, database: Connection, random: Random) -> None:
     await asyncio.gather(*tasks)
 
 
+@pytest.mark.timeout(300)  # two cores carry three hundred connections and a quarter of a million deliveries
 async def test_receivers_that_come_and_go_during_ingest_end_with_exactly_what_is_stored(
     database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:

@@ -14,6 +14,7 @@ from tests.failure.wire import READER, batch, connect, forwarder, read, reads
 from tests.gateway.conftest import Inside, running_writer
 from tests.rooms import make_token
 from tests.waiting import wait_until
+from writer import store as writer_store
 
 _EMPTY = "TRUNCATE inbox, outcomes, inbox_generation"
 
@@ -96,7 +97,7 @@ async def test_an_inbox_that_is_emptied_while_the_gateway_looks_is_looked_at_aga
         await wire.send(batch(*reads(1, 3)))
         await wait_until(lambda: staged(database), what="the part in the inbox")
         monkeypatch.setattr(store, "staged_parts", look)
-        staging(inside)._doubt("a_test")
+        staging(inside).doubt("a_test")
         async with running_writer(database_url):
             assert await wire.ack() == [(READER, 1, 3)]
     assert looked >= 2
@@ -160,3 +161,23 @@ async def test_parts_of_a_deleted_stream_are_stored_in_a_new_one(
     assert [row[1] for row in await lines(database, "f", READER)] == [1, 2, 3, 4]
     assert await database.fetchval("SELECT stream_id FROM streams") != old
     assert (await counts(database)).exact
+
+
+async def test_outcomes_that_were_thrown_away_while_the_gateway_counted_as_dead_are_made_up_for(
+    inside: Inside, database: Database, database_url: str
+) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*reads(1, 3)))
+        await wait_until(lambda: staged(database), what="the part in the inbox")
+        async with staging(inside)._collecting:  # the outcome is not collected yet
+            async with running_writer(database_url):
+                await wait_until(lambda: not_staged(database), what="the part to be drained")
+            await database.execute("DELETE FROM processes")
+            await writer_store.forget_outcomes(database)
+        async with running_writer(database_url):
+            assert await wire.ack() == [(READER, 1, 3)]
+    assert (await counts(database)).retransmit == 3
+
+
+async def not_staged(database: Database) -> bool:
+    return not await staged(database)

@@ -15,12 +15,12 @@ from aiohttp.typedefs import Middleware
 from api.errors import ApiError, Handler
 from shared.tokens import token_hash
 
-__all__ = ["OPEN_PATHS", "is_loopback", "refuse_other_sites", "require_token", "secure"]
+__all__ = ["OPEN_PATHS", "SAFE_METHODS", "is_loopback", "refuse_other_sites", "require_token", "secure"]
 
 # What monitors, and receivers in the field, ask without credentials (http-api.md).
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/streams"})
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="rt-server", charset="UTF-8"'}
 
 # Nobody frames, sniffs or caches what we answer; a page of ours says for itself what else it may load.
@@ -69,7 +69,7 @@ def _shows(authorization: str, expected: bytes) -> bool:
 @web.middleware
 async def refuse_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what a page of another origin makes an operator's browser send, if it could change anything."""
-    if request.method not in _SAFE_METHODS and _is_foreign(request):
+    if request.method not in SAFE_METHODS and _is_foreign(request):
         raise ApiError("FORBIDDEN", "requests that change something are not taken from other sites")
     return await handler(request)
 

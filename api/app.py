@@ -3,15 +3,19 @@
 request ─▶ errors in one shape ─▶ no other sites ─▶ token ─▶ Route ─▶ handler ─▶ store
 """
 
+from importlib.metadata import version
+
 from aiohttp import web
 
 from api.access import is_loopback, refuse_other_sites, require_token, secure
 from api.contract import serve
 from api.errors import answer_errors
+from api.openapi import describe
 from api.room import Api
 from api.routes import ROUTES
 from api.settings import ApiSettings
 from api.store.events import ALONG_THE_KEY
+from shared.activity import Activity
 from shared.log import get_logger
 from shared.process import Process
 
@@ -23,14 +27,14 @@ POOL_SIZE = 8
 log = get_logger(__name__)
 
 
-def build_app(process: Process, settings: ApiSettings) -> web.Application:
+def build_app(process: Process, settings: ApiSettings, activity: Activity) -> web.Application:
     """Return the application with all routes but those of health, which the process adds."""
     app = web.Application(
         middlewares=[answer_errors, refuse_other_sites, require_token(settings.api_token)],
         client_max_size=MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(secure)
-    api = Api(process)
+    api = Api(process, activity=activity, description=describe(ROUTES, version("rt-server")))
     for route in ROUTES:
         app.router.add_route(route.method, route.path, serve(route, api))
     return app
@@ -46,4 +50,7 @@ async def main(settings: ApiSettings) -> None:
     """Run an api process until a signal comes."""
     warn_if_open(settings)
     process = Process("api", settings, pool_size=POOL_SIZE, pool_settings=ALONG_THE_KEY)
-    await process.run(app=build_app(process, settings))
+    activity = Activity(process.presence.process_id, stop=process.stop)
+    await process.run(
+        app=build_app(process, settings, activity), tasks={"activity": lambda: activity.run(process.pool)}
+    )

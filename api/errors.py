@@ -3,7 +3,7 @@ or nobody knows who. What an answer says is for people; SQL and the database's o
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from aiohttp import web
@@ -59,7 +59,7 @@ class Error(msgspec.Struct, omit_defaults=True):
 
     code: Code
     message: str
-    details: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
+    details: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ApiError(RtServerError):

@@ -26,7 +26,7 @@ from shared.database import Connection, connect
 from shared.errors import RtServerError
 from shared.log import get_logger
 
-__all__ = ["CSV", "TEXT", "Form", "send"]
+__all__ = ["CONNECTION", "CSV", "TEXT", "Form", "Outlet", "file_name", "patience", "send", "whole_or_reset"]
 
 # A write costs some 10 µs whatever its size; this is also what aiohttp sends before it waits for the client.
 BLOCK_BYTES = 64 * 1024
@@ -35,11 +35,13 @@ CLIENT_WAITS_S = 30.0
 # A filter that matches nothing for millions of events keeps the database silent.
 DATABASE_WAITS_S = 120.0
 
-_CONNECTION = {
+CONNECTION = {
     **store.ALONG_THE_KEY,
     # Else a backend notices that we are gone only when it sends.
     "client_connection_check_interval": "5s",
 }
+# A forwarder's id has up to 255 characters, and so has a file's name in most places.
+_LONGEST_PART = 80
 _UNSAFE_IN_FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 log = get_logger(__name__)
@@ -78,7 +80,7 @@ async def send(
     """Answer with an export. ApiError and DatabaseUnavailable are raised before the answer has begun, never after."""
     async with api.export_place():
         connection = await connect(
-            api.process.settings.database_url, name="rt-server api export", **_CONNECTION
+            api.process.settings.database_url, name="rt-server api export", **CONNECTION
         )
         try:
             name = await store.stream_name(connection, stream_id)
@@ -86,7 +88,7 @@ async def send(
                 raise no_stream()
             response = web.StreamResponse(headers=_headers(name, wanted, form))
             await response.prepare(request)
-            with _whole_or_reset(request):
+            with whole_or_reset(request):
                 await _stream(response, connection, stream_id, wanted, form)
         finally:
             connection.terminate()
@@ -96,22 +98,27 @@ async def send(
 async def _stream(
     response: web.StreamResponse, connection: Connection, stream_id: UUID, wanted: EventFilter, form: Form
 ) -> None:
-    async with asyncio.timeout(CLIENT_WAITS_S) as patience:
-        outlet = _Outlet(response, form.unescape, patience)
+    async with patience() as limit:
+        outlet = Outlet(response, form.unescape, limit)
         await outlet.send(form.header)
         await store.copy_events(connection, form.copied_as, stream_id, wanted, output=outlet.take)
         await outlet.finish()
 
 
-class _Outlet:
-    """Gathers rows into blocks and sends them, each within its time."""
+def patience() -> asyncio.Timeout:
+    """Return the time limit of an answer, which its Outlet moves on with every block."""
+    return asyncio.timeout(CLIENT_WAITS_S)
+
+
+class Outlet:
+    """Gathers rows into blocks, sends what `formed` makes of them, and moves `limit` on with each."""
 
     def __init__(
-        self, response: web.StreamResponse, unescape: Callable[[bytes], bytes], patience: asyncio.Timeout
+        self, response: web.StreamResponse, formed: Callable[[bytes], bytes], limit: asyncio.Timeout
     ) -> None:
         self._response = response
-        self._unescape = unescape
-        self._patience = patience
+        self._formed = formed
+        self._limit = limit
         self._clock = asyncio.get_running_loop().time
         self._rows = bytearray()
 
@@ -119,33 +126,34 @@ class _Outlet:
         """Take whole rows, escaped."""
         self._rows += rows
         if len(self._rows) >= BLOCK_BYTES:
-            await self._flush()
+            await self.flush()
 
     async def finish(self) -> None:
         """Send the rest, and the proper end."""
-        await self._flush()
+        await self.flush()
         await self._taken(self._response.write_eof())
 
     async def send(self, block: bytes) -> None:
         """Send a block as it is."""
         await self._taken(self._response.write(block))
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Send the rows that are here."""
         rows, self._rows = bytes(self._rows), bytearray()
-        await self.send(self._unescape(rows))
+        await self.send(self._formed(rows))
 
     async def _taken(self, writing: Awaitable[None]) -> None:
         """Wait until the client has taken something; ClientGone when it never will."""
-        self._patience.reschedule(self._clock() + CLIENT_WAITS_S)
+        self._limit.reschedule(self._clock() + CLIENT_WAITS_S)
         try:
             await writing
         except ConnectionError as error:
             raise ClientGone from error
-        self._patience.reschedule(self._clock() + DATABASE_WAITS_S)
+        self._limit.reschedule(self._clock() + DATABASE_WAITS_S)
 
 
 @contextmanager
-def _whole_or_reset(request: web.Request) -> Iterator[None]:
+def whole_or_reset(request: web.Request) -> Iterator[None]:
     """Let an answer that has begun come to its end, or reset its connection."""
     try:
         yield
@@ -169,10 +177,15 @@ def _reset(request: web.Request) -> None:
     request.transport.abort()
 
 
+def file_name(name: store.StreamName, *more: str) -> str:
+    """Return a name for a file of a stream, without suffix, that every system takes."""
+    parts = (part[:_LONGEST_PART] for part in (*name, *more))
+    return _UNSAFE_IN_FILE_NAME.sub("-", "_".join(parts))
+
+
 def _headers(name: store.StreamName, wanted: EventFilter, form: Form) -> dict[str, str]:
-    parts = [name.forwarder_id, name.reader_ip, *(["epoch", str(wanted.epoch)] if wanted.epoch else [])]
-    file_name = _UNSAFE_IN_FILE_NAME.sub("-", "_".join(parts))
+    called = file_name(name, *(("epoch", str(wanted.epoch)) if wanted.epoch else ()))
     return {
         "Content-Type": f"{form.content_type}; charset=utf-8",
-        "Content-Disposition": f'attachment; filename="{file_name}.{form.suffix}"',
+        "Content-Disposition": f'attachment; filename="{called}.{form.suffix}"',
     }

@@ -1,10 +1,12 @@
 """What handlers have in common: the process they live in, and the places for what takes long."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from api.errors import ApiError
+from shared.activity import Activity
 from shared.database import Pool
 from shared.process import Process
 
@@ -16,10 +18,15 @@ EXPORT_WAITS_S = 10.0
 
 
 class Api:
-    """One api process, as its handlers see it."""
+    """One api process, as its handlers see it.
 
-    def __init__(self, process: Process) -> None:
+    activity: where it notes what operators should know. description: the OpenAPI document of its routes.
+    """
+
+    def __init__(self, process: Process, *, activity: Activity, description: Mapping[str, Any]) -> None:
         self.process = process
+        self.activity = activity
+        self.description = description
         self._exports = asyncio.Semaphore(EXPORTS_AT_ONCE)
 
     @property

@@ -1,7 +1,7 @@
 """The table of all routes; what each takes and gives stands at its handler (contract.py)."""
 
 from api.contract import Route
-from api.handlers import devices, events, streams, tokens
+from api.handlers import description, devices, events, logs, streams, tokens
 
 __all__ = ["ROUTES"]
 
@@ -17,6 +17,7 @@ ROUTES = (
     Route("GET", _STREAM + "/reads", events.list_reads, errors=("NOT_FOUND",)),
     Route("GET", _STREAM + "/export.txt", events.export_text, errors=("NOT_FOUND",), media_type="text/plain"),
     Route("GET", _STREAM + "/export.csv", events.export_csv, errors=("NOT_FOUND",), media_type="text/csv"),
+    Route("GET", "/api/v1/export.zip", events.export_all, media_type="application/zip"),
     Route("GET", "/api/v1/conflicts", events.list_conflicts),
     Route("GET", "/api/v1/forwarders", devices.list_forwarders),
     Route("GET", "/api/v1/receivers", devices.list_receivers),
@@ -39,4 +40,7 @@ ROUTES = (
         status=204,
         errors=("NOT_FOUND",),
     ),
+    Route("GET", "/api/v1/logs", logs.list_logs),
+    Route("GET", "/api/v1/openapi.json", description.show_openapi),
+    Route("GET", "/docs", description.show_docs, media_type="text/html"),
 )

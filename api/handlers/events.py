@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from api import export
+from api import archive, export
 from api.errors import no_stream
 from api.messages.events import ConflictPage, ConflictQuery, EventFilter, ReadPage, ReadQuery
 from api.messages.streams import StreamPath
@@ -10,12 +10,12 @@ from api.pages import decode_cursor, encode_cursor
 from api.room import Api
 from api.store import events as store
 
-__all__ = ["export_csv", "export_text", "list_conflicts", "list_reads"]
+__all__ = ["export_all", "export_csv", "export_text", "list_conflicts", "list_reads"]
 
 
 async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPage:
     """Show a page of reads, newest first by default."""
-    after = None if query.cursor is None else store.Key(*decode_cursor(query.cursor, numbers=2))
+    after = None if query.cursor is None else store.Key(*decode_cursor(query.cursor))
     # One more than asked for tells whether there is a next page.
     reads = await store.reads(
         api.pool, path.stream_id, query, order=query.order, after=after, limit=query.limit + 1
@@ -31,7 +31,7 @@ async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPag
 
 async def list_conflicts(api: Api, *, query: ConflictQuery) -> ConflictPage:
     """Show a page of lines that were set aside, newest first."""
-    below = 2**63 - 1 if query.cursor is None else decode_cursor(query.cursor, numbers=1)[0]
+    below = 2**63 - 1 if query.cursor is None else decode_cursor(query.cursor)[0]
     conflicts = await store.conflicts(api.pool, query.stream_id, below=below, limit=query.limit + 1)
     page = conflicts[: query.limit]
     more = len(conflicts) > query.limit
@@ -50,3 +50,8 @@ async def export_csv(
 ) -> web.StreamResponse:
     """Export the events of a stream as CSV."""
     return await export.send(api, request, path.stream_id, query, form=export.CSV)
+
+
+async def export_all(api: Api, *, request: web.Request) -> web.StreamResponse:
+    """Export all streams as they stand at one moment, each as text and as CSV, in a ZIP archive."""
+    return await archive.send(api, request)

@@ -3,7 +3,17 @@
 from typing import Literal
 from uuid import UUID
 
-from api.messages.types import Answer, Limit, Number, PageCursor, Request, Tag, Time, WallClock
+from api.messages.types import (
+    Answer,
+    ConflictCursor,
+    Limit,
+    Number,
+    ReadCursor,
+    Request,
+    Tag,
+    Time,
+    WallClock,
+)
 
 __all__ = [
     "Conflict",
@@ -35,7 +45,7 @@ class ReadQuery(EventFilter):
 
     order: Literal["asc", "desc"] = "desc"
     limit: Limit = 100
-    cursor: PageCursor | None = None
+    cursor: ReadCursor | None = None
 
 
 class Read(Answer):
@@ -64,7 +74,7 @@ class ConflictQuery(Request):
 
     stream_id: UUID | None = None
     limit: Limit = 100
-    cursor: PageCursor | None = None
+    cursor: ConflictCursor | None = None
 
 
 class Conflict(Answer):

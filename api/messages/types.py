@@ -10,11 +10,12 @@ from msgspec import Meta
 
 __all__ = [
     "Answer",
+    "ConflictCursor",
     "DeviceId",
     "Limit",
     "Name",
     "Number",
-    "PageCursor",
+    "ReadCursor",
     "Request",
     "Secret",
     "Tag",
@@ -22,14 +23,16 @@ __all__ = [
     "WallClock",
 ]
 
-# What Postgres can hold as text.
-_TEXT = r"^[^\x00\ud800-\udfff]*$"
+# What Postgres can hold as text. Half surrogates it cannot hold either, but those are in no JSON that is read here, and
+# in no path or query (contract.py).
+_TEXT = r"^[^\x00]*$"
 Name = Annotated[str, Meta(max_length=200, pattern=_TEXT)]
 DeviceId = Annotated[str, Meta(max_length=255, pattern=_TEXT)]
 Secret = Annotated[str, Meta(max_length=1000, pattern=_TEXT)]
 Tag = Annotated[str, Meta(max_length=64, pattern=_TEXT)]
-# base64url, so that it goes into a URL as it is.
-PageCursor = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_\-]*$")]
+# One and two numbers of 8 bytes in base64url (pages.py), which goes into a URL as it is.
+ConflictCursor = Annotated[str, Meta(max_length=11, pattern=r"^[A-Za-z0-9_\-]{11}$")]
+ReadCursor = Annotated[str, Meta(max_length=22, pattern=r"^[A-Za-z0-9_\-]{22}$")]
 Number = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Time = Annotated[datetime, Meta(tz=True)]

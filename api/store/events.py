@@ -22,10 +22,12 @@ __all__ = [
     "READS",
     "Key",
     "StreamName",
+    "begin_snapshot",
     "conflicts",
     "copy_events",
     "reads",
     "stream_name",
+    "stream_names",
 ]
 
 # For connections: what is wanted in the order of the key is read in that order, from the first row on, and never
@@ -66,6 +68,9 @@ COPIES = {
 }
 
 _STREAM_NAME = "SELECT forwarder_id, reader_ip FROM streams WHERE stream_id = $1"
+_STREAM_NAMES = "SELECT stream_id, forwarder_id, reader_ip FROM streams ORDER BY created_at, stream_id"
+# It ends with its connection.
+_BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 # $1 a stream or null; $2 below this id.
 CONFLICTS = """
@@ -135,6 +140,19 @@ async def stream_name(connection: "Connection | Pool", stream_id: UUID) -> Strea
     with translated():
         row = await connection.fetchrow(_STREAM_NAME, stream_id)
     return None if row is None else StreamName(*row)
+
+
+async def begin_snapshot(connection: Connection) -> None:
+    """Let everything that this connection reads from now on be of one moment."""
+    with translated():
+        await connection.execute(_BEGIN_SNAPSHOT)
+
+
+async def stream_names(connection: Connection) -> dict[UUID, StreamName]:
+    """Return how the streams are known, in order of creation."""
+    with translated():
+        rows = await connection.fetch(_STREAM_NAMES)
+    return {row["stream_id"]: StreamName(row["forwarder_id"], row["reader_ip"]) for row in rows}
 
 
 async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: int) -> list[Conflict]:

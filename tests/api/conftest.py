@@ -16,9 +16,11 @@ from api.errors import Error
 from api.routes import ROUTES
 from api.settings import ApiSettings
 from api.store.events import ALONG_THE_KEY
+from shared.activity import Activity
 from shared.database import create_pool
 from shared.health import health_routes
 from shared.process import Process
+from shared.wake import Stop
 
 Client: TypeAlias = "TestClient[web.Request, web.Application]"
 Ask: TypeAlias = Callable[..., Awaitable[Any]]
@@ -48,14 +50,25 @@ async def process(database_url: str) -> AsyncIterator[Process]:
 
 
 @pytest.fixture
+async def activity(process: Process) -> AsyncIterator[Activity]:
+    """What the process notes, written as it goes."""
+    stop = Stop()
+    activity = Activity(process.presence.process_id, stop=stop)
+    writing = asyncio.create_task(activity.run(process.pool))
+    yield activity
+    stop.ask()
+    await writing
+
+
+@pytest.fixture
 def serve(
-    process: Process, database_url: str, aiohttp_client: Callable[..., Awaitable[Client]]
+    process: Process, activity: Activity, database_url: str, aiohttp_client: Callable[..., Awaitable[Client]]
 ) -> Callable[..., Awaitable[Client]]:
     """Serve the application with settings of one's own and return a client of it."""
 
     async def serve(**given: str) -> Client:
         settings = ApiSettings.read({"database_url": database_url, **given})
-        app = build_app(process, settings)
+        app = build_app(process, settings, activity)
         app.add_routes(health_routes(process.checks))
         return await aiohttp_client(app)
 

@@ -12,6 +12,7 @@ from testing.postgresql import Postgresql
 from api.contract import Route, serve
 from api.errors import STATUS, answer_errors
 from api.room import Api
+from shared.activity import Activity
 from shared.process import Process
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import Database, add_stream
@@ -131,13 +132,14 @@ async def test_content_type_without_a_body_is_borne(ask: Ask) -> None:
 
 
 async def test_an_error_that_nobody_foresaw_tells_nothing(
-    process: Process, aiohttp_client: Callable[..., Awaitable[Client]]
+    process: Process, activity: Activity, aiohttp_client: Callable[..., Awaitable[Client]]
 ) -> None:
     async def broken(api: Api) -> None:
         await api.pool.execute("SELECT secret FROM nowhere")
 
     app = web.Application(middlewares=[answer_errors])
-    app.router.add_get("/broken", serve(Route("GET", "/broken", broken), Api(process)))
+    api = Api(process, activity=activity, description={})
+    app.router.add_get("/broken", serve(Route("GET", "/broken", broken), api))
     client = await aiohttp_client(app)
     async with client.get("/broken") as answer:
         text = await answer.text()

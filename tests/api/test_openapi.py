@@ -17,6 +17,7 @@ from api.openapi import describe
 from api.rendering import POLICY, render
 from api.routes import ROUTES
 from api.settings import ApiSettings
+from shared.activity import Activity
 from shared.health import health_routes
 from shared.process import Process
 from tests.api.conftest import Ask, Client
@@ -46,9 +47,10 @@ def references(part: Any) -> Iterator[str]:
 
 
 async def test_the_document_holds_every_route_that_is_served_and_no_other(
-    document: Any, process: Process
+    document: Any, process: Process, activity: Activity
 ) -> None:
-    app = build_app(process, ApiSettings.read({"database_url": "postgresql://here/rt"}))
+    settings = ApiSettings.read({"database_url": "postgresql://here/rt"})
+    app = build_app(process, settings, activity)
     app.add_routes(health_routes(process.checks))
     served = {
         (route.method, route.resource.canonical)

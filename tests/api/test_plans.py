@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from api.messages.events import EventFilter
-from api.store import events, streams
+from api.store import events, logs, streams
 from shared.process import Process
 from tests.api.seeds import Database, add_metrics, add_stream
 
@@ -103,3 +103,9 @@ async def test_conflicts_are_paged_along_their_key(process: Process) -> None:
     plan = await plan_of(process, events.CONFLICTS, None, 1000, 100)
     assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
     assert plan[1]["Index Name"] == "integrity_conflicts_pkey"
+
+
+async def test_the_activity_log_is_read_along_its_key(process: Process) -> None:
+    plan = await plan_of(process, logs.LATEST, 500)
+    assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
+    assert plan[1]["Index Name"] == "activity_pkey"

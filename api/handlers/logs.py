@@ -1,0 +1,14 @@
+"""The activity log of the cluster."""
+
+from api.messages.logs import Logs
+from api.room import Api
+from api.store import logs as store
+
+__all__ = ["list_logs"]
+
+ENTRIES = 500
+
+
+async def list_logs(api: Api) -> Logs:
+    """Show the last 500 entries of the activity log, the newest first."""
+    return Logs(entries=await store.latest(api.pool, ENTRIES))

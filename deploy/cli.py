@@ -9,9 +9,9 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-import api.__main__
 import click
 
+import api.__main__
 import fanout.__main__
 import gateway.__main__
 import writer.__main__
@@ -54,6 +54,26 @@ def migrate(database_url: str | None) -> None:
         click.echo(f"applied {name}")
     if not applied:
         click.echo("the schema is up to date")
+
+
+@main.command()
+@click.option(
+    "--passfiles",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    envvar="PASSFILES",
+    show_envvar=True,
+    help="a directory with one for each room, where its user's password is kept, made if need be",
+)
+@database_url_option
+def roles(passfiles: Path | None, database_url: str | None) -> None:
+    """Bring the schema up to date, and give each room a database user that may do its work and no more."""
+    from deploy.roles import ROOMS, apply_roles
+
+    url = _required("roles", database_url)
+    logs.configure(level="warn", form="console")
+    _run("roles", apply_migrations(url))
+    _run("roles", apply_roles(url, passfiles=passfiles))
+    click.echo(f"users rt_{', rt_'.join(ROOMS)} may do what their rooms do")
 
 
 @main.command()
@@ -101,6 +121,24 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
         )
 
     sys.exit(asyncio.run(run_up(options, while_running=race if demo else None, console=console)))
+
+
+@main.command()
+@database_url_option
+@click.option(
+    "--listen-database-url", envvar="LISTEN_DATABASE_URL", show_envvar=True, default="", help="as the rooms'"
+)
+@click.option("--listen", type=click.Choice(["on", "off"]), envvar="LISTEN", show_envvar=True, default="on")
+@click.option("--url", envvar="SERVER_URL", show_envvar=True, default="", help="the front door's base URL")
+def doctor(*, database_url: str | None, listen_database_url: str, listen: str, url: str) -> None:
+    """Examine a deployment and say what to do: by --database-url from inside, by --url from outside."""
+    from deploy.doctor import Deployment, examine, render
+
+    if not database_url and not url:
+        raise click.UsageError("there is nothing to examine: give --database-url, --url or both")
+    found = asyncio.run(examine(Deployment(database_url or "", listen_database_url, listen == "on", url)))
+    click.echo(render(found))
+    sys.exit(0 if all(finding.well for finding in found) else 1)
 
 
 @main.group()

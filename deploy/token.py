@@ -16,7 +16,7 @@ async def create_token(database_url: str, device_type: str, device_id: str) -> s
     await migrate(database_url)
     pool = await create_pool(database_url, name="rt-server token", size=1)
     try:
-        kind = cast(DeviceType, device_type)
+        kind = cast("DeviceType", device_type)
         minted = await mint(pool, TokenRequest(device_type=kind, device_id=device_id))
     finally:
         pool.terminate()

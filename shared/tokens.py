@@ -24,16 +24,7 @@ DeviceType = Literal["forwarder", "receiver"]
 _SCHEME = "bearer "
 _FORWARDER_ID = re.compile(r"[A-Za-z0-9\-_.~]{1,255}")
 
-# last_used_at is for people: one write a minute for a device that reconnects all the time is enough.
-_AUTHENTICATE = """
-WITH used AS (
-    UPDATE device_tokens SET last_used_at = now()
-    WHERE token_hash = $1 AND revoked_at IS NULL AND device_type = $2
-      AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
-)
-SELECT token_id, device_id FROM device_tokens
-WHERE token_hash = $1 AND revoked_at IS NULL AND device_type = $2
-"""
+_AUTHENTICATE = "SELECT token_id, device_id FROM authenticate_device($1, $2)"
 
 _REVOKED = "SELECT token_id FROM device_tokens WHERE token_id = ANY($1::uuid[]) AND revoked_at IS NOT NULL"
 

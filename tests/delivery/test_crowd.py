@@ -1,6 +1,7 @@
 """Many receivers that come back at the same moment."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from random import Random
 
 from tests.delivery.conftest import Standing
@@ -12,6 +13,8 @@ RECEIVERS = 100
 STREAMS = [(f"mat-{number}", READER) for number in range(3)]
 EVENTS = 2_000
 READ = "rtserver_replay_pages_read_total"
+TAILED = "rtserver_events_tailed_total"
+DELIVERED = "rtserver_events_delivered_total"
 
 
 async def come_back(url: str, token: str, cursors: list[int], go: asyncio.Event) -> list[int]:
@@ -59,3 +62,22 @@ async def test_receivers_that_come_back_at_once_with_old_cursors_share_the_readi
     assert all(count > 0 for each in counts for count in each)
     # Two pages of each stream, and the short one at its end again and again while it grows.
     assert pages < RECEIVERS / 2
+
+
+async def test_what_is_new_is_read_once_whoever_follows(standing: Standing) -> None:
+    stream_id = await make_stream(standing.database, *STREAMS[0])
+    await store_many(standing.database, stream_id, 1)
+    async with AsyncExitStack() as stack:
+        wires = [
+            await stack.enter_async_context(receiver(standing.url, standing.token, STREAMS[0]))
+            for _ in range(20)
+        ]
+        await asyncio.gather(*(wire.take(1) for wire in wires))
+        tailed, delivered, read = [await standing.metric(name) for name in (TAILED, DELIVERED, READ)]
+        for first in range(2, 102, 10):
+            await store(standing.database, stream_id, [(1, seq, b"new") for seq in range(first, first + 10)])
+        for got in await asyncio.gather(*(wire.identities(100) for wire in wires)):
+            assert got == [(1, seq) for seq in range(2, 102)]
+        assert await standing.metric(TAILED) - tailed == 100
+        assert await standing.metric(DELIVERED) - delivered == 20 * 100
+        assert await standing.metric(READ) == read

@@ -3,10 +3,11 @@ their own passwords, no privileges, and nothing that is reached which should not
 """
 
 import asyncio
+import re
 import secrets
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -31,40 +32,27 @@ API_TOKEN = "operators only"
 SCALE = {"writer": 1, "api": 1, "gateway": 2, "fanout": 2, "front-door": 1}
 
 
-async def start_postgres(engine: Engine, directory: Path) -> Container:
-    """Make a cluster as the database's image does and run it on the networks of its service."""
+def make_cluster(directory: Path, options: Sequence[str]) -> Path:
+    """Make a cluster as the database's image does and return its server's program."""
     postgres, initdb = write_launchers(directory)
     password, cluster = directory / "password", directory / "cluster"
     password.write_text(PASSWORD)
     give_to_server(password)
     cluster.mkdir(mode=0o700)
-    described = engine.compose["services"]["postgres"]
-    options = described["environment"]["POSTGRES_INITDB_ARGS"].split()
-    subprocess.run(
-        [
-            initdb,
-            "-D",
-            cluster,
-            "-U",
-            "rtserver",
-            f"--pwfile={password}",
-            "--auth=scram-sha-256",
-            "-N",
-            *options,
-        ],
-        check=True,
-        capture_output=True,
-    )
+    users = ("-U", "rtserver", f"--pwfile={password}", "--auth=scram-sha-256")
+    subprocess.run([initdb, "-D", cluster, *users, "-N", *options], check=True, capture_output=True)
     with (cluster / "pg_hba.conf").open("a") as rules:
         rules.write("host all all all scram-sha-256\n")
-    subprocess.run(
-        [postgres, "--single", "-D", cluster, "postgres"],
-        input=b"CREATE DATABASE rtserver",
-        check=True,
-        capture_output=True,
-    )
+    create = [str(postgres), "--single", "-D", str(cluster), "postgres"]
+    subprocess.run(create, input=b"CREATE DATABASE rtserver", check=True, capture_output=True)
+    return postgres
+
+
+async def start_postgres(engine: Engine, directory: Path) -> None:
+    described = engine.compose["services"]["postgres"]
+    postgres = make_cluster(directory, described["environment"]["POSTGRES_INITDB_ARGS"].split())
     listen = ("-c", "listen_addresses=*", "-c", "unix_socket_directories=")
-    argv = [str(postgres), "-D", str(cluster), *listen, *described["command"][1:]]
+    argv = [str(postgres), "-D", str(directory / "cluster"), *listen, *described["command"][1:]]
     container = await engine.run("postgres", argv, confined=False)
 
     def answers() -> bool:
@@ -138,18 +126,13 @@ async def connections(url: str) -> dict[str, list[int]]:
 async def test_every_process_is_nobody_without_privileges_on_a_root_that_cannot_be_written(
     engine: Engine,
 ) -> None:
-    for service in SCALE:
-        for container in engine.of(service):
-            lines = (
-                line.split(":\t", 1)
-                for line in Path(f"/proc/{container.pid}/status").read_text().splitlines()
-            )
-            status = dict(line for line in lines if len(line) == 2)
-            assert status["Uid"].split() == ["10001"] * 4
-            assert status["NoNewPrivs"] == "1"
-            assert {status[f"Cap{kind}"] for kind in ("Prm", "Eff", "Bnd", "Amb", "Inh")} == {"0" * 16}
-            assert await engine.execute(container, ["touch", "/etc/written"]) != 0
-            assert await engine.execute(container, ["touch", "/tmp/written"]) == 0
+    for container in [each for service in SCALE for each in engine.of(service)]:
+        status = Path(f"/proc/{container.pid}/status").read_text()  # noqa: ASYNC240 (not a disk's)
+        assert re.search(r"^Uid:(\s+10001){4}$", status, re.MULTILINE)
+        assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+        assert len(re.findall(r"^Cap(Prm|Eff|Bnd|Amb|Inh):\s+0{16}$", status, re.MULTILINE)) == 5
+        assert await engine.execute(container, ["touch", "/etc/written"]) != 0
+        assert await engine.execute(container, ["touch", "/tmp/written"]) == 0
 
 
 async def test_nothing_is_reached_that_should_not_be(engine: Engine, url: str) -> None:
@@ -213,11 +196,9 @@ async def test_a_room_is_let_in_with_its_own_password_only(engine: Engine) -> No
             await asyncio.to_thread(from_the_gateway, user, password)
 
 
-async def test_reads_pass_the_door_spread_over_all_processes_and_survive_one_that_stops(
-    engine: Engine, url: str
-) -> None:
-    ids = [f"mat-{number}" for number in range(4)]
-    readers = {device_id: f"10.0.0.{number}:10000" for number, device_id in enumerate(ids)}
+async def crew(url: str) -> tuple[list[Forwarder], list[Receiver]]:
+    """Return four forwarders and four receivers of all of them, with tokens made through the door."""
+    readers = {f"mat-{number}": f"10.0.0.{number}:10000" for number in range(4)}
     forwarders = [
         Forwarder(
             url=url,
@@ -228,31 +209,36 @@ async def test_reads_pass_the_door_spread_over_all_processes_and_survive_one_tha
         )
         for device_id, reader in readers.items()
     ]
-    tent = await mint(url, "receiver", "tent")
-    receivers = [Receiver(url=url, token=tent, streams=list(readers.items())) for _ in range(4)]
+    receivers = [
+        Receiver(url=url, token=await mint(url, "receiver", f"tent-{number}"), streams=list(readers.items()))
+        for number in range(4)
+    ]
+    return forwarders, receivers
+
+
+async def test_reads_pass_the_door_spread_over_all_processes_and_survive_one_that_stops(
+    engine: Engine, url: str
+) -> None:
+    forwarders, receivers = await crew(url)
+
+    async def spread() -> bool:
+        found = await connections(url)
+        return found["gateway"] == found["fanout"] == [2, 2]
+
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
-        for device in (*forwarders, *receivers):
-            tasks.create_task(device.run())
-
-        async def spread() -> bool:
-            found = await connections(url)
-            return found["gateway"] == [2, 2] and found["fanout"] == [2, 2]
-
-        await wait_until(spread, what="two devices at each gateway and fanout")
-        for number in range(100):
-            for forwarder in forwarders:
-                forwarder.record(forwarder.readers[0], f"line {number}")
-        assert await engine.of("gateway")[0].stop(within_s=engine_grace(engine, "gateway")) == 0
         for forwarder in forwarders:
-            await forwarder.drained()
+            tasks.create_task(forwarder.run())
         for receiver in receivers:
-            await receiver.wait_for(400)
-        for device in (*forwarders, *receivers):
-            await device.stop()
+            tasks.create_task(receiver.run())
+        await wait_until(spread, what="two devices at each gateway and fanout")
+        for forwarder in forwarders * 100:
+            forwarder.record(forwarder.readers[0], f"line {forwarder.recorded}")
+        grace = float(engine.compose["services"]["gateway"]["stop_grace_period"].removesuffix("s"))
+        assert await engine.of("gateway")[0].stop(within_s=grace) == 0
+        await asyncio.gather(*(forwarder.drained() for forwarder in forwarders))
+        await asyncio.gather(*(receiver.wait_for(400) for receiver in receivers))
+        await asyncio.gather(*(each.stop() for each in forwarders), *(each.stop() for each in receivers))
+    sent = [(n + 1, f"line {n}") for n in range(100)]
     for receiver in receivers:
-        for device_id, reader in readers.items():
-            assert receiver.events[device_id, reader, 1] == [(n + 1, f"line {n}") for n in range(100)]
-
-
-def engine_grace(engine: Engine, service: str) -> float:
-    return float(engine.compose["services"][service]["stop_grace_period"].removesuffix("s"))
+        assert len(receiver.events) == len(forwarders)
+        assert all(arrived == sent for arrived in receiver.events.values())

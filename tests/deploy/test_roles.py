@@ -16,6 +16,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+import shared.activity
 import shared.channels
 import shared.migrate
 import shared.presence
@@ -31,7 +32,7 @@ from writer.store import empty_inbox
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 READER = "10.0.0.1:10000"
-HALLWAY = (shared.channels, shared.migrate, shared.presence)
+HALLWAY = (shared.activity, shared.channels, shared.migrate, shared.presence)
 # Of the hallway's statements those that are the owner's.
 OWNERS = {"shared.migrate._RECORD"}
 
@@ -137,7 +138,7 @@ async def test_rooms_as_their_own_users_carry_reads_resets_cursors_and_names(
     )
 
     async def cursors() -> bool:
-        return await database.fetchval("SELECT sum(last_seq) FROM receiver_cursors") == 51
+        return bool(await database.fetchval("SELECT sum(last_seq) = 51 FROM receiver_cursors"))
 
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
         tasks.create_task(forwarder.run())
@@ -209,6 +210,11 @@ FORBIDDEN = {
         "UPDATE streams SET display_alias = 'mine'",
         "INSERT INTO streams (forwarder_id, reader_ip, last_position) VALUES ('a', 'b', 1)",
         "DELETE FROM streams",
+        # A token's hash is looked up by who has the token, and listed by nobody.
+        "SELECT token_hash FROM device_tokens",
+        "SELECT device_id FROM device_tokens",
+        "SELECT token_id FROM device_tokens WHERE token_hash = sha256('x')",
+        "UPDATE device_tokens SET last_used_at = NULL",
         "INSERT INTO device_tokens (token_hash, device_type, device_id) VALUES (sha256('x'), 'forwarder', 'a')",
         "UPDATE device_tokens SET token_hash = sha256('x')",
         "UPDATE device_tokens SET revoked_at = NULL",
@@ -241,6 +247,7 @@ FORBIDDEN = {
         "UPDATE stream_metrics SET raw_count = 0",
         "UPDATE receiver_cursors SET receiver_id = 'another'",
         "UPDATE device_tokens SET revoked_at = NULL",
+        "SELECT token_hash FROM device_tokens",
         "SELECT * FROM forwarder_sessions",
     ],
     "api": [
@@ -272,6 +279,12 @@ FORBIDDEN_TO_ALL = [
     "COPY streams TO PROGRAM 'true'",
     "SELECT pg_read_file('postgresql.conf')",
 ]
+
+
+@pytest.mark.parametrize("room", ["writer", "api"])
+async def test_only_rooms_with_devices_look_tokens_up(room: str, connected: dict[str, Connection]) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connected[room].fetch("SELECT * FROM authenticate_device(sha256('x'), 'forwarder')")
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -319,7 +332,7 @@ async def test_a_room_changes_only_the_rows_of_its_own_processes(
 WRITES = {
     "activity": dict.fromkeys(ROOMS, "INSERT DELETE"),
     "commands": {"api": "INSERT UPDATE DELETE", "gateway": "UPDATE"},
-    "device_tokens": {"api": "INSERT UPDATE", "gateway": "UPDATE", "fanout": "UPDATE"},
+    "device_tokens": {"api": "INSERT UPDATE"},
     "epoch_chips": {"writer": "INSERT"},
     "epoch_names": {"api": "INSERT UPDATE DELETE"},
     "events": {"writer": "INSERT"},
@@ -392,6 +405,23 @@ async def test_a_verifier_is_what_postgres_makes_of_the_password(url: str, datab
     await database.execute("ALTER ROLE rt_api PASSWORD 'correct horse'")
     stored = await database.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = 'rt_api'")
     assert stored == scram_verifier("correct horse", base64.b64decode(stored.split("$")[1].split(":")[1]))
+
+
+async def test_an_owner_who_is_no_superuser_gives_the_rights(url: str, database: Connection) -> None:
+    # As under an operator or with a managed Postgres, where the users have been made by other means.
+    await database.execute("DROP ROLE IF EXISTS plain_owner")
+    await database.execute("CREATE ROLE plain_owner LOGIN")
+    await database.execute("CREATE DATABASE plain OWNER plain_owner")
+    try:
+        owned = re.sub(r"//\w+@(.*)/\w+$", r"//plain_owner@\1/plain", url)
+        await shared.migrate.migrate(owned)
+        await apply_roles(owned, passfiles=None)
+        connection = await asyncpg.connect(url_of("writer", owned))
+        await connection.execute("SELECT count(*) FROM events")
+        await connection.close()
+    finally:
+        await database.execute("DROP DATABASE plain WITH (FORCE)")
+        await database.execute("DROP ROLE plain_owner")
 
 
 async def test_says_in_one_line_that_a_room_s_user_cannot_give_rights(url: str) -> None:

@@ -46,7 +46,24 @@ _BAD_READS = st.builds(
     ),
     _ANYTHING,
 )
-_BATCHES = st.lists(_GOOD_READS | _BAD_READS, max_size=6).map(lambda events: batch(*events))
+# Right but for one field, which is just beyond what can be stored, or just not.
+_EDGE_READS = st.builds(
+    lambda good, name, number: {**good, name: number},
+    _GOOD_READS,
+    st.sampled_from(["stream_epoch", "seq"]),
+    st.sampled_from(_EDGES),
+) | st.builds(
+    lambda good, name, text: {**good, name: text},
+    _GOOD_READS,
+    st.sampled_from(["reader_ip", "reader_timestamp", "read_type", "raw_read_line"]),
+    _TEXTS,
+)
+_BATCHES = st.lists(_GOOD_READS | _BAD_READS, max_size=6).map(lambda events: batch(*events)) | st.builds(
+    lambda good, edge: batch(*good, edge), st.lists(_GOOD_READS, max_size=2), _EDGE_READS
+)
+_HELLOS = st.builds(
+    lambda readers, name: hello(readers, display_name=name), st.lists(_TEXTS, max_size=3), st.none() | _TEXTS
+)
 _FIELDS = st.dictionaries(
     st.sampled_from(
         ["kind", "reader_ips", "display_name", "forwarder_id", "events", "session_id", "request_id", "ok"]
@@ -56,6 +73,7 @@ _FIELDS = st.dictionaries(
 )
 _MESSAGES: st.SearchStrategy[dict[str, Any]] = (
     _BATCHES
+    | _HELLOS
     | st.builds(lambda fields: {**hello(), **fields}, _FIELDS)
     | st.builds(lambda events, fields: {**events, **fields}, _BATCHES, _FIELDS)
     | st.builds(lambda kind, fields: {"kind": kind, **fields}, _KINDS, _FIELDS)

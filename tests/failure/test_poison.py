@@ -81,7 +81,7 @@ async def test_a_stream_whose_rows_are_held_rests_and_the_others_go_on(
                 # Not the row of the highest epoch, which is looked at beforehand: this one is waited for.
                 await holder.execute(
                     "SELECT FROM stream_metrics JOIN streams USING (stream_id)"
-                    " WHERE forwarder_id = 'held' AND stream_metrics.stream_epoch = 1 FOR UPDATE"
+                    " WHERE forwarder_id = 'held' AND stream_metrics.stream_epoch = 1 FOR UPDATE OF stream_metrics"
                 )
                 await wire.send(batch(read(2)))
                 for number in range(2, 12):

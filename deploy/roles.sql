@@ -1,0 +1,122 @@
+-- A database user for each room, with exactly what that room's part of the matrix in ARCHITECTURE.md takes. To be
+-- run by the owner of the tables, in the database, after every migration; as often as one likes. `rt-server roles`
+-- does that; so does psql.
+--
+-- The users are made without a password, so with password authentication nobody can be them until one is set
+-- (`rt-server roles --passfiles`, or `\password rt_gateway` and so on in psql).
+--
+-- Reading is granted by the table where it is the room's job, by the column where a secret is near; changing always
+-- by the column. What is not granted here is not granted: everything is taken back first, in the same transaction.
+
+BEGIN;
+
+-- Two at once would stumble over each other's rows in the catalog.
+SELECT pg_advisory_xact_lock(x'7274726c'::int);  -- "rtrl"
+
+DO $$
+DECLARE
+    room text;
+BEGIN
+    FOREACH room IN ARRAY ARRAY['rt_gateway', 'rt_writer', 'rt_fanout', 'rt_api'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = room) THEN
+            EXECUTE format('CREATE ROLE %I LOGIN', room);
+        END IF;
+    END LOOP;
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC, rt_gateway, rt_writer, rt_fanout, rt_api',
+                   current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO rt_gateway, rt_writer, rt_fanout, rt_api',
+                   current_database());
+    -- The writer empties the inbox by way of temporary tables.
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO rt_writer', current_database());
+END
+$$;
+
+REVOKE ALL ON SCHEMA public FROM PUBLIC, rt_gateway, rt_writer, rt_fanout, rt_api;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
+REVOKE ALL ON FUNCTION events_above, authenticate_device FROM PUBLIC;
+
+
+-- Every room: looks whether the schema is right, keeps its own row, adds to the operators' log and keeps it short.
+
+GRANT USAGE ON SCHEMA public TO rt_gateway, rt_writer, rt_fanout, rt_api;
+GRANT SELECT ON schema_migrations, processes, live_processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
+GRANT INSERT (process_id, role, host, pid, address, version, holds_lock, lease_expires_at),
+      UPDATE (lease_expires_at, last_seen_at, connections, events_per_second, ready),
+      DELETE
+    ON processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
+GRANT SELECT (activity_id, at), INSERT (level, process_id, event, fields), DELETE
+    ON activity TO rt_gateway, rt_writer, rt_fanout, rt_api;
+
+
+-- The gateway faces the internet. It stages and does not see what is staged; it takes outcomes away and writes none;
+-- it makes streams and changes nothing that counts. Of events and what is made of them it reads nothing.
+
+GRANT EXECUTE ON FUNCTION authenticate_device TO rt_gateway;
+GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_gateway;
+GRANT SELECT, INSERT (forwarder_id, reader_ip, forwarder_display_name),
+      UPDATE (forwarder_display_name, stream_epoch)
+    ON streams TO rt_gateway;
+GRANT SELECT, INSERT, UPDATE ON forwarder_sessions TO rt_gateway;
+GRANT USAGE ON SEQUENCE session_fence TO rt_gateway;
+GRANT SELECT (gateway_id, part_id),
+      INSERT (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at, event_count,
+              seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors)
+    ON inbox TO rt_gateway;
+GRANT SELECT, DELETE ON outcomes TO rt_gateway;
+GRANT SELECT, INSERT ON inbox_generation TO rt_gateway;
+GRANT SELECT, UPDATE (state, answer, ended_at) ON commands TO rt_gateway;
+
+
+-- The writer speaks to nobody. It alone writes what is stored, and it never changes or deletes an event.
+
+GRANT SELECT ON streams, events, stream_metrics, epoch_chips, integrity_conflicts, inbox, outcomes, poisoned_parts,
+      forwarder_sessions
+    TO rt_writer;
+GRANT UPDATE (last_position, stream_epoch) ON streams TO rt_writer;
+GRANT INSERT ON events, epoch_chips, poisoned_parts TO rt_writer;
+GRANT INSERT, UPDATE ON stream_metrics TO rt_writer;
+GRANT INSERT (stream_id, stream_epoch, seq, kept_frame, rejected_frame, reader_timestamp, read_type, received_at,
+              session_id)
+    ON integrity_conflicts TO rt_writer;
+-- To lock a part's row takes the right to update one of its columns.
+GRANT INSERT, UPDATE (arrival), DELETE, TRUNCATE ON inbox TO rt_writer;
+GRANT INSERT, DELETE, TRUNCATE ON outcomes TO rt_writer;
+
+
+-- The fanout reads what it delivers and keeps the receivers' cursors.
+
+GRANT EXECUTE ON FUNCTION authenticate_device TO rt_fanout;
+GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_fanout;
+GRANT SELECT ON streams, events, stream_metrics TO rt_fanout;
+GRANT SELECT, INSERT, UPDATE (stream_ids), DELETE ON receiver_sessions TO rt_fanout;
+GRANT SELECT, INSERT, UPDATE (last_seq, updated_at), DELETE ON receiver_cursors TO rt_fanout;
+
+
+-- The api reads everything that operators look at, and writes tokens, names and commands.
+
+GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epoch_names, integrity_conflicts,
+      poisoned_parts, forwarder_sessions, live_forwarder_sessions, receiver_sessions, live_receiver_sessions,
+      receiver_cursors, receiver_streams, commands, activity
+    TO rt_api;
+GRANT EXECUTE ON FUNCTION events_above TO rt_api;
+GRANT INSERT (token_hash, device_type, device_id), UPDATE (revoked_at) ON device_tokens TO rt_api;
+GRANT UPDATE (display_alias) ON streams TO rt_api;
+GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;
+GRANT UPDATE (acknowledged_at) ON integrity_conflicts TO rt_api;
+GRANT DELETE ON receiver_cursors TO rt_api;
+GRANT INSERT (forwarder_id, gateway_id, kind, request), UPDATE (state, ended_at), DELETE ON commands TO rt_api;
+
+
+-- A row of `processes` is its own role's to change: a gateway cannot declare a writer dead. Everybody sees all rows,
+-- and the owner of the table is not bound.
+
+ALTER TABLE processes ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS seen_by_all ON processes;
+DROP POLICY IF EXISTS written_by_its_role ON processes;
+CREATE POLICY seen_by_all ON processes FOR SELECT USING (true);
+CREATE POLICY written_by_its_role ON processes
+    USING (current_user = 'rt_' || role) WITH CHECK (current_user = 'rt_' || role);
+
+COMMIT;

@@ -1,0 +1,181 @@
+"""The manifests are valid by the published schemas, hang together, and promise what the rest of production does."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from deploy.stack.front_door import VARIABLES
+from shared.process import STOP_DEADLINE_S
+from tests.deploy.compose import load_compose
+
+FILES = Path(__file__).parents[2] / "deploy" / "kubernetes"
+BASE, EXAMPLE = FILES / "base", FILES / "overlays" / "example"
+ROOMS = ("gateway", "writer", "fanout", "api")
+OURS = (*ROOMS, "front-door")
+# Of the operator's own kinds no package ships the schema: what we rely on is checked by name below.
+OPERATORS = "postgresql.cnpg.io/v1"
+
+
+def objects(folder: Path) -> Iterator[dict[str, Any]]:
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    for name in listed:
+        if (folder / name).is_file():
+            yield from yaml.safe_load_all((folder / name).read_text())
+
+
+def named(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(each["kind"], each["metadata"]["name"]): each for each in found}
+
+
+OBJECTS = named([*objects(BASE), *objects(EXAMPLE)])
+RENDERED = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+
+
+def pod(name: str, kind: str = "Deployment") -> dict[str, Any]:
+    found: dict[str, Any] = OBJECTS[kind, name]["spec"]["template"]["spec"]
+    return found
+
+
+def container(name: str, kind: str = "Deployment") -> dict[str, Any]:
+    (found,) = pod(name, kind)["containers"]
+    return dict(found)
+
+
+def environment(name: str) -> dict[str, Any]:
+    return {each["name"]: each.get("value") or each["valueFrom"] for each in container(name)["env"]}
+
+
+def check(found: dict[str, Any]) -> None:
+    if found["apiVersion"] != OPERATORS:
+        kubernetes_validate.validate(found, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("key", OBJECTS, ids="-".join)
+def test_an_object_is_valid_by_the_published_schema(key: tuple[str, str]) -> None:
+    check(OBJECTS[key])
+
+
+def test_every_file_is_listed() -> None:
+    for folder in (BASE, EXAMPLE):
+        listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+        files = {file.name for file in folder.glob("*.yaml")} - {"kustomization.yaml"}
+        assert files == {name for name in listed if (folder / name).is_file()}
+
+
+@pytest.mark.parametrize(("kind", "name"), [*(("Deployment", name) for name in OURS), ("Job", "migrate")])
+def test_confines_each_process(kind: str, name: str) -> None:
+    assert pod(name, kind)["automountServiceAccountToken"] is False
+    assert pod(name, kind)["securityContext"]["runAsNonRoot"] is True
+    assert container(name, kind)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container(name, kind)["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_replaces_a_process_only_once_the_new_one_is_known(name: str) -> None:
+    spec = OBJECTS["Deployment", name]["spec"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert OBJECTS["PodDisruptionBudget", name]["spec"]["maxUnavailable"] == 1
+    for selector in (spec["selector"], OBJECTS["PodDisruptionBudget", name]["spec"]["selector"]):
+        assert selector["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    service = OBJECTS["Service", name]["spec"]
+    assert service["selector"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert {"readinessProbe", "livenessProbe"} <= container(name).keys()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_given_time_its_own_user_and_a_name_for_each_pod(room: str) -> None:
+    assert OBJECTS["Deployment", room]["spec"]["minReadySeconds"] > 10  # names are kept for a few seconds
+    assert pod(room)["terminationGracePeriodSeconds"] > STOP_DEADLINE_S + 5
+    assert container(room)["args"] == [room]
+    told = environment(room)
+    assert told["DATABASE_URL"] == f"postgresql://rt_{room}@rt-postgres-rw:5432/rtserver"
+    assert told["PGPASSWORD"]["secretKeyRef"] == {"name": f"rt-{room}-database", "key": "password"}
+    assert OBJECTS["Service", room]["spec"]["clusterIP"] == "None"
+    assert container(room)["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container(room)["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+@pytest.mark.parametrize("room", ["gateway", "fanout"])
+def test_rooms_with_devices_are_scaled_by_load_and_scaled_in_slowly(room: str) -> None:
+    scaler = OBJECTS["HorizontalPodAutoscaler", room]["spec"]
+    assert scaler["scaleTargetRef"]["name"] == room
+    assert scaler["minReplicas"] >= 2
+    assert scaler["behavior"]["scaleDown"]["stabilizationWindowSeconds"] >= 600
+    assert "replicas" not in OBJECTS["Deployment", room]["spec"]  # or every apply would undo the scaling
+
+
+def test_the_front_door_is_told_what_compose_tells_it() -> None:
+    compose = load_compose({"POSTGRES_PASSWORD": "p"})["services"]["front-door"]
+    told = environment("front-door")
+    for name in ("UPSTREAMS", *VARIABLES.values()):
+        assert told[name] == compose["environment"][name]
+    assert container("front-door")["command"] == compose["entrypoint"]
+
+
+def test_rooms_are_told_what_compose_tells_them() -> None:
+    services = load_compose({"POSTGRES_PASSWORD": "p"})["services"]
+    assert environment("gateway")["MAX_UNACKED_MIB"] == services["gateway"]["environment"]["MAX_UNACKED_MIB"]
+
+
+def test_a_commit_is_on_two_servers_before_it_is_acknowledged() -> None:
+    cluster = OBJECTS["Cluster", "rt-postgres"]["spec"]
+    assert cluster["instances"] == 3
+    assert cluster["postgresql"]["synchronous"] == {
+        "method": "any",
+        "number": 1,
+        "dataDurability": "required",
+    }
+    assert not cluster["postgresql"]["parameters"].keys() & {
+        "fsync",
+        "synchronous_commit",
+        "full_page_writes",
+    }
+    users = {role["name"]: role["passwordSecret"]["name"] for role in cluster["managed"]["roles"]}
+    assert users == {f"rt_{room}": f"rt-{room}-database" for room in ROOMS}
+
+
+def test_the_example_makes_every_secret_that_is_asked_for() -> None:
+    made = {
+        each["name"]
+        for each in yaml.safe_load((EXAMPLE / "kustomization.yaml").read_text())["secretGenerator"]
+    }
+    asked = {
+        source["secretKeyRef"]["name"]
+        for room in ROOMS
+        for source in environment(room).values()
+        if isinstance(source, dict)
+    }
+    assert asked == made
+
+
+@RENDERED
+def test_the_example_renders_to_valid_objects(tmp_path: Path) -> None:
+    copy = tmp_path / "kubernetes"
+    shutil.copytree(FILES, copy)
+    example = copy / "overlays" / "example"
+    for secret in ("api.token", *(f"{room}.password" for room in ROOMS)):
+        (example / secret).write_text("s")
+    done = subprocess.run(["kubectl", "kustomize", str(example)], capture_output=True, check=True)
+    rendered = list(yaml.safe_load_all(done.stdout))
+    for each in rendered:
+        check(each)
+    found = named(rendered)
+    assert {each["metadata"].get("namespace") for each in rendered} == {"timing", None}
+    assert found["HorizontalPodAutoscaler", "gateway"]["spec"]["minReplicas"] == 3
+    images = {
+        each["image"]
+        for (kind, _), found in found.items()
+        if kind in ("Deployment", "Job")
+        for each in found["spec"]["template"]["spec"]["containers"]
+    }
+    assert images == {"registry.example.org/rt-server:0.1.0"}

@@ -1,7 +1,8 @@
 """Puts the fanout together: one route, the sessions behind it, the node's tails, pages and cursors.
 
-bell ─▶ Tails: one read ─▶ Tail (window) ─┬─▶ Session ─▶ receiver
-                          Pages (replay) ─┘      └─ acks ─▶ Cursors ─▶ receiver_cursors
+bell ─▶ Tails: one read ─▶ Tail (window) ─┬─▶ Sender ─▶ receiver ─▶ Session
+                          Pages (replay) ─┘      ▲                  │ acks
+                                                 └──────────────────┴─▶ Cursors ─▶ receiver_cursors
 """
 
 import gc

@@ -7,6 +7,7 @@ until the page of another one is through.
 
 import asyncio
 from collections.abc import Iterable
+from uuid import UUID
 
 from fanout import metrics, store
 from fanout.delivery import InFlight
@@ -41,6 +42,7 @@ class Sender:
         self._stirred: dict[StreamRef, None] = {}  # in turn: subscriptions that may have something to send
         self._paging: StreamRef | None = None  # the one that holds the rest of a page
         self._in_flight = InFlight()
+        self._unlisted = False  # whether streams have begun that the session's row does not list yet
         self._news = asyncio.Event()
         self._acks = Wake()
         self._prefix = batch_prefix(peer.session_id)
@@ -119,21 +121,24 @@ class Sender:
         return min(settings.batch_events, settings.max_in_flight - self._in_flight.events)
 
     async def _begin_new(self) -> None:
-        """Start with the streams that have come to exist."""
+        """Start with the streams that have come to exist, and list them in the session's row."""
         stirred = [self._subscriptions[ref] for ref in self._stirred]
         due = {each.tail.stream_id: each for each in stirred if each.awaits_start}
-        stream_ids = [stream_id for stream_id in due if stream_id is not None]
-        if not stream_ids:
-            return
-        pool = self._node.process.pool
-        points = await store.starting_points(pool, self._receiver_id, stream_ids)
-        for stream_id in stream_ids:
+        if due:
+            await self._begin({id_: each for id_, each in due.items() if id_ is not None})
+        if self._unlisted:
+            known = [each.stream_id for each in self._subscriptions.values() if each.stream_id is not None]
+            await store.subscribe_session(self._node.process.pool, self._peer.session_id, known)
+            self._unlisted = False
+
+    async def _begin(self, due: dict[UUID, Subscription]) -> None:
+        points = await store.starting_points(self._node.process.pool, self._receiver_id, list(due))
+        for stream_id, subscription in due.items():
             # One that is not there has been deleted meanwhile.
-            done = due[stream_id].begin(stream_id, points.get(stream_id, _NOTHING_STORED))
+            done = subscription.begin(stream_id, points.get(stream_id, _NOTHING_STORED))
             for epoch, last_seq in done.items():
                 self._node.cursors.advance(CursorKey(self._receiver_id, stream_id, epoch), last_seq)
-        known = [each.stream_id for each in self._subscriptions.values() if each.stream_id is not None]
-        await store.subscribe_session(pool, self._peer.session_id, known)
+        self._unlisted = True
 
     async def _gather(self, room: int) -> list[tuple[StreamRef, Slice]]:
         """Take up to `room` events from the streams that have any, in turns.

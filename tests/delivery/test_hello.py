@@ -34,7 +34,7 @@ async def sessions(database: Connection) -> list[tuple[str, str]]:
 async def test_a_receiver_may_call_itself_what_receivers_do(standing: Standing, claimed: str) -> None:
     async with connect(standing.url, standing.token) as wire:
         await wire.send({**HELLO, "receiver_id": claimed})
-        heartbeat = await wire.next(within_s=1)
+        heartbeat = await wire.next(within_s=2)
         assert heartbeat is not None
         assert heartbeat == {"kind": "heartbeat", "session_id": heartbeat["session_id"], "device_id": "tent"}
         assert await sessions(standing.database) == [(heartbeat["session_id"], "tent")]

@@ -17,7 +17,7 @@ from tests.delivery.wire import READER, START, Wire, connect, cursors, receiver
 from tests.rooms import make_token
 
 # How long the well-behaved one may wait for an event beside all this, on a busy machine.
-SOON_S = 3.0
+SOON_S = 5.0
 
 SUBSCRIBE = {
     "kind": "receiver_subscribe",

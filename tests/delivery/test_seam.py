@@ -1,6 +1,8 @@
 """No seam: receivers that come and go at random in the middle of full ingest end with exactly the stored set."""
 
 import asyncio
+from collections.abc import Callable
+from itertools import count
 from random import Random
 
 import asyncpg
@@ -33,9 +35,11 @@ async def stored(database: Connection) -> dict[StreamEpoch, int]:
     return {(row[0], row[1], row[2]): row[3] for row in rows}
 
 
-async def record(forwarder: Forwarder, random: Random) -> None:
-    """Record reads in bursts, as fast as they are taken, and turn the epoch twice on the way."""
-    for number in range(READS):
+async def record(forwarder: Forwarder, random: Random, enough: Callable[[], bool]) -> None:
+    """Record reads in bursts, as fast as they are taken, until it is enough; turn the epoch twice on the way."""
+    for number in count():
+        if number >= READS and enough():
+            return
         forwarder.record(READER, f"{forwarder.device_id} {number}")
         if number % 50 == 0:
             await wait_until(lambda: forwarder.journal.backlog < 200, deadline_s=60, what="the gateway")
@@ -98,8 +102,8 @@ class Wanderer:
         return {epoch: each.reads for epoch, each in self.arrivals.epochs.items()}
 
 
-async def ingest(running: Rooms, database: Connection, random: Random) -> None:
-    """Let all forwarders record everything, and wait until it is acked."""
+async def ingest(running: Rooms, database: Connection, random: Random, enough: Callable[[], bool]) -> int:
+    """Let all forwarders record until it is enough, and return how many reads that were when all are acked."""
     forwarders = [
         Forwarder(
             url=running.gateways[0].url,
@@ -111,11 +115,12 @@ async def ingest(running: Rooms, database: Connection, random: Random) -> None:
         for name in FORWARDERS
     ]
     tasks = [asyncio.ensure_future(each.run()) for each in forwarders]
-    await asyncio.gather(*(record(each, random) for each in forwarders))
+    await asyncio.gather(*(record(each, random, enough) for each in forwarders))
     await asyncio.gather(*(each.drained() for each in forwarders))
     for each in forwarders:
         await each.stop()
     await asyncio.gather(*tasks)
+    return sum(each.recorded for each in forwarders)
 
 
 @pytest.mark.timeout(300)  # two cores carry three hundred connections and a quarter of a million deliveries
@@ -131,14 +136,18 @@ async def test_receivers_that_come_and_go_during_ingest_end_with_exactly_what_is
         ]
         over = asyncio.Event()
         wandering = [asyncio.ensure_future(each.wander(over)) for each in wanderers]
-        await ingest(running, database, random)
+        recorded = await ingest(
+            running,
+            database,
+            random,
+            lambda: sum(each.connections for each in wanderers) > 3 * RECEIVERS,
+        )
         over.set()
         await asyncio.gather(*wandering)
         expected = await stored(database)
         await asyncio.gather(*(each.complete(expected) for each in wanderers))
         await wait_until(lambda: no_sessions(database), what="the rows of all sessions to go")
-    assert sum(each.connections for each in wanderers) > 3 * RECEIVERS
-    assert sum(expected.values()) == len(FORWARDERS) * READS
+    assert sum(expected.values()) == recorded
     assert len(expected) == len(FORWARDERS) * 3
     for each in wanderers:
         assert {epoch: arrivals.through for epoch, arrivals in each.arrivals.epochs.items()} == expected

@@ -57,10 +57,16 @@ async def test_a_fleet_drains_afterwards_without_having_reconnected(tmp_path: Pa
             await devices.whole(after)
 
 
-async def test_a_gateway_that_starts_without_it_says_so_in_one_line_and_ends(tmp_path: Path) -> None:
+async def test_a_gateway_that_starts_without_it_says_so_in_one_line_and_ends(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     async with own_cluster(tmp_path) as cluster:
         await cluster.stop()
         process = Process("gateway", cluster.url, {})
+        capfd.readouterr()
         await process.start()
         assert await process.ended() == 1
+        said = capfd.readouterr().err.splitlines()
+        assert len(said) == 1
+        assert "cannot_run" in said[0]
         await cluster.start()

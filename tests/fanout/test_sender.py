@@ -1,6 +1,7 @@
 """What one receiver gets of all its streams, how much at a time, and what that costs in memory."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -124,6 +125,10 @@ async def quiet(check: Callable[[], object]) -> None:
     assert check() == before
 
 
+async def all_begun(receiver: Receiver) -> None:
+    await wait_until(lambda: all(each.stream_id for each in receiver.sender._subscriptions.values()))
+
+
 async def test_no_more_than_the_limit_is_in_flight_and_an_ack_makes_room(receiver: Receiver) -> None:
     ref = await receiver.stream("1", 1_000)
     await wait_until(lambda: len(receiver.got(ref)) >= 200)
@@ -165,21 +170,24 @@ async def test_acks_that_cover_nothing_do_not_keep_the_pace_from_running_out(
 
 async def test_streams_take_turns(receiver: Receiver) -> None:
     refs = [await receiver.stream(str(number)) for number in range(3)]
+    await all_begun(receiver)
     receiver.socket.takes.clear()
     await receiver.commit(refs[0], 1)
     await wait_until(lambda: receiver.socket.messages)  # the sender waits for the socket from here on
-    for ref in refs:
-        await receiver.commit(ref, *range(2, 52))
+    await receiver.commit(refs[0], *range(2, 302))
+    for ref in refs[1:]:
+        await receiver.commit(ref, *range(1, 41))
     receiver.socket.takes.set()
-    await wait_until(lambda: len(receiver.socket.events) == 151)
-    by_stream = [{event["reader_ip"]: 0 for event in message}.keys() for message in receiver.socket.messages]
-    assert [list(each) for each in by_stream] == [["0"], ["0", "1"], ["2"]]
+    await wait_until(lambda: len(receiver.socket.events) == 200)
+    by_stream = [Counter(event["reader_ip"] for event in message) for message in receiver.socket.messages]
+    assert by_stream == [{"0": 1}, {"0": 100}, {"1": 40, "2": 40, "0": 19}]
 
 
 async def test_a_long_replay_of_one_stream_does_not_hold_up_what_is_new_of_another(
     receiver: Receiver,
 ) -> None:
     live = await receiver.stream("live")
+    await all_begun(receiver)
     old = await receiver.stream("old", 3_000)
     await receiver.got_until(old, 500)
     await receiver.commit(live, 1)
@@ -211,16 +219,19 @@ async def test_a_receiver_holds_one_page_at_a_time_whatever_it_replays(receiver:
 
 async def test_nothing_is_read_ahead_for_a_receiver_that_takes_nothing(receiver: Receiver) -> None:
     ref = await receiver.stream("1")
+    await receiver.commit(ref, 1)
+    await receiver.got_until(ref, 1)
     receiver.socket.takes.clear()
-    for first in range(1, 3_001, 500):
+    for first in range(2, 3_002, 500):
         await receiver.commit(ref, *range(first, first + 500))
+    await wait_until(lambda: len(receiver.socket.messages) == 2)
     await quiet(lambda: len(receiver.socket.messages))
-    assert len(receiver.socket.messages) == 1
     assert not any(each._page for each in receiver.sender._subscriptions.values())
 
 
 async def test_long_lines_make_a_message_shorter_whatever_stream_they_are_of(receiver: Receiver) -> None:
     refs = [await receiver.stream(str(number)) for number in range(5)]
+    await all_begun(receiver)
     receiver.socket.takes.clear()
     await receiver.commit(refs[0], 1)
     await wait_until(lambda: receiver.socket.messages)
@@ -251,6 +262,26 @@ async def test_what_one_stream_gave_is_sent_though_the_database_fails_for_the_ne
         await wait_until(lambda: receiver.got(live) == [1, 2])
         assert receiver.got(old) == []
     await receiver.got_until(old, 500)
+
+
+async def test_streams_that_began_while_the_row_could_not_be_written_are_listed_later(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[UUID] = []
+    attempts = 0
+
+    async def subscribe(_pool: object, _session_id: UUID, stream_ids: list[UUID]) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise DatabaseUnavailable("away")
+        listed.extend(stream_ids)
+
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    monkeypatch.setattr(store, "subscribe_session", subscribe)
+    ref = await receiver.stream("1", 5)
+    await receiver.got_until(ref, 5)
+    assert (listed, attempts) == ([receiver.streams[ref]], 2)
 
 
 async def test_naming_a_stream_again_changes_nothing(receiver: Receiver) -> None:

@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer, "PING_EVERY_S", 0.1)
-    monkeypatch.setattr(peer, "ANSWER_WITHIN_S", 0.8)
+    monkeypatch.setattr(peer, "ANSWER_WITHIN_S", 1.2)
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ async def test_a_receiver_that_is_merely_silent_stays(
 ) -> None:
     async with running_inside(database_url) as url, connect(url, token) as wire:
         await wire.greet()
-        assert await wire.silent(for_s=3 * peer.ANSWER_WITHIN_S)
-        assert wire.frames.count("ping") > 10
+        assert await wire.silent(for_s=2 * peer.ANSWER_WITHIN_S + 0.2)
+        assert wire.frames.count("ping") > 5
         assert (wire.open, await sessions(database)) == (True, 1)
 
 
@@ -76,7 +76,7 @@ async def test_a_receiver_that_takes_little_by_little_is_alive_until_it_stops(
     await store_many(database, await make_stream(database, *START), 20_000)
     loop = asyncio.get_running_loop()
     async with running_inside(database_url, pace_ms="1") as url, stopped(url, token, START) as raw:
-        until = loop.time() + 3 * peer.ANSWER_WITHIN_S
+        until = loop.time() + 2 * peer.ANSWER_WITHIN_S + 1
         while loop.time() < until:
             assert await loop.sock_recv(raw, 8_192)
             await asyncio.sleep(0.02)  # a slow link

@@ -15,21 +15,21 @@ from tests.fanout.conftest import READER
 
 _STREAM = "'00000000-0000-0000-0000-000000000001'"
 _PARAMETERS = {
-    store._READ_TAILS: (
+    "_READ_TAILS": (
         "uuid[], bigint[], bigint, bigint, bigint",
         f"ARRAY[{_STREAM}]::uuid[], '{{5}}', 9, 9, 9",
     ),
-    store._EPOCH_PAGE: ("uuid, bigint, bigint, bigint, bigint", f"{_STREAM}, 1, 5, 9, 9"),
-    store._POSITION_PAGE: ("uuid, bigint, bigint, bigint", f"{_STREAM}, 5, 9, 9"),
-    store._RESOLVE: ("text[], text[]", "'{start}', '{10.0.0.1:10000}'"),
-    store._STARTING_POINTS: ("text, uuid[]", f"'tent', ARRAY[{_STREAM}]::uuid[]"),
-    store._ADVANCE: (
+    "_EPOCH_PAGE": ("uuid, bigint, bigint, bigint, bigint", f"{_STREAM}, 1, 5, 9, 9"),
+    "_POSITION_PAGE": ("uuid, bigint, bigint, bigint", f"{_STREAM}, 5, 9, 9"),
+    "_RESOLVE": ("text[], text[]", "'{start}', '{10.0.0.1:10000}'"),
+    "_STARTING_POINTS": ("text, uuid[]", f"'tent', ARRAY[{_STREAM}]::uuid[]"),
+    "_ADVANCE": (
         "text[], uuid[], bigint[], bigint[]",
         f"'{{tent}}', ARRAY[{_STREAM}]::uuid[], '{{1}}', '{{9}}'",
     ),
-    store._BEGIN: ("uuid, text, uuid, uuid", f"gen_random_uuid(), 'tent', {_STREAM}, {_STREAM}"),
-    store._SUBSCRIBE: ("uuid, uuid[]", f"{_STREAM}, '{{}}'"),
-    store._END: ("uuid", _STREAM),
+    "_BEGIN": ("uuid, text, uuid, uuid", f"gen_random_uuid(), 'tent', {_STREAM}, {_STREAM}"),
+    "_SUBSCRIBE": ("uuid, uuid[]", f"{_STREAM}, '{{}}'"),
+    "_END": ("uuid", _STREAM),
 }
 _TABLES = ("events", "streams", "stream_metrics", "receiver_cursors", "receiver_sessions", "processes")
 
@@ -45,31 +45,32 @@ async def steady(database_url: str, database: Connection) -> AsyncIterator[Conne
     await connection.close()
 
 
+async def plan(connection: Connection, statement: str) -> str:
+    types, values = _PARAMETERS[statement]
+    await connection.execute(f"PREPARE hot ({types}) AS {getattr(store, statement)}")
+    return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE hot ({values})"))
+
+
 @pytest.mark.parametrize("statement", _PARAMETERS)
 async def test_no_statement_reads_a_table_whole(steady: Connection, statement: str) -> None:
-    types, values = _PARAMETERS[statement]
-    await steady.execute(f"PREPARE hot ({types}) AS {statement}")
-    plan = "\n".join(row[0] for row in await steady.fetch(f"EXPLAIN EXECUTE hot ({values})"))
-    assert not [table for table in _TABLES if f"Seq Scan on {table}" in plan], plan
-    await steady.execute("DEALLOCATE hot")
+    found = await plan(steady, statement)
+    assert not [table for table in _TABLES if f"Seq Scan on {table}" in found], found
 
 
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (store._READ_TAILS, "events_stream_id_position_key"),
-        (store._POSITION_PAGE, "events_stream_id_position_key"),
-        (store._EPOCH_PAGE, "events_pkey"),
+        ("_READ_TAILS", "events_stream_id_position_key"),
+        ("_POSITION_PAGE", "events_stream_id_position_key"),
+        ("_EPOCH_PAGE", "events_pkey"),
     ],
 )
 async def test_events_are_read_along_an_index_and_never_sorted(
     steady: Connection, statement: str, index: str
 ) -> None:
-    types, values = _PARAMETERS[statement]
-    await steady.execute(f"PREPARE hot ({types}) AS {statement}")
-    plan = "\n".join(row[0] for row in await steady.fetch(f"EXPLAIN EXECUTE hot ({values})"))
-    assert f"Index Scan using {index} on events" in plan, plan
-    assert "Sort" not in plan, plan
+    found = await plan(steady, statement)
+    assert f"Index Scan using {index} on events" in found, found
+    assert "Sort" not in found, found
 
 
 # --- reading tails ---

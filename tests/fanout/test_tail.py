@@ -112,6 +112,7 @@ def test_a_slice_never_outlives_the_window_that_it_was_cut_from() -> None:
     tail.extend(events(6, 7))
     assert taken(tail, 0) == [1, 2, 3, 4, 5, 6, 7]
     tail.begin(uuid4(), 0)
+    assert taken(tail, 0) == []
     tail.extend(events(1, 2))
     assert taken(tail, 0) == [1, 2]
 

@@ -109,10 +109,11 @@ async def test_a_wrong_first_message_is_a_protocol_error(inside: Inside, first: 
         assert await refusal(wire) == ("PROTOCOL_ERROR", False, 1008)
 
 
-async def test_a_refused_hello_does_not_take_the_devices_place(inside: Inside) -> None:
+async def test_a_refused_hello_does_not_take_the_devices_place(inside: Inside, database: Database) -> None:
     async with connect(inside.url, inside.token) as refused:
         await refused.send(hello(forwarder_id="somebody"))
         await refusal(refused)
+        assert not await database.fetchval("SELECT EXISTS (SELECT FROM forwarder_sessions)")
         async with forwarder(inside.url, inside.token):
             pass
 

@@ -181,3 +181,25 @@ async def test_outcomes_that_were_thrown_away_while_the_gateway_counted_as_dead_
 
 async def not_staged(database: Database) -> bool:
     return not await staged(database)
+
+
+async def test_what_lies_in_a_sockets_queue_waits_as_well_while_nothing_may_be_read(
+    inside: Inside, database: Database, database_url: str
+) -> None:
+    taken = session.MAX_OWED + 2
+    async with forwarder(inside.url, inside.token) as wire:
+        for number in range(1, 31):
+            await wire.send(batch(read(number)))
+        await wait_until(lambda: all_staged(database, taken), what="what a session may owe to be staged")
+        inside.gateway._door.pause()
+        async with running_writer(database_url):
+            assert [(await wire.ack())[0][2] for _ in range(taken)] == list(range(1, taken + 1))
+            with pytest.raises(TimeoutError):
+                await wire.ack(within_s=0.5)
+            assert (await counts(database)).events == taken
+            inside.gateway._door.resume()
+            assert [(await wire.ack())[0][2] for _ in range(taken, 30)] == list(range(taken + 1, 31))
+
+
+async def all_staged(database: Database, count: int) -> bool:
+    return await staged(database) == count

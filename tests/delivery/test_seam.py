@@ -92,6 +92,7 @@ class Wanderer:
         """Connect once more and stay until everything is there."""
         receiver = self.connection(final=True)
         running = asyncio.ensure_future(receiver.run())
+        await receiver.wait_connected()  # it may have everything already: then it leaves at once
         await wait_until(lambda: self.reads == expected, deadline_s=60, what="everything that is stored")
         await receiver.stop()
         await running

@@ -3,6 +3,7 @@
 import signal
 
 import asyncpg
+import pytest
 
 from tests.failure.facts import Database, backends, counts, lines
 from tests.failure.fleet import fleet
@@ -32,6 +33,8 @@ async def test_what_a_killed_writer_was_draining_is_stored_once_by_the_next(
             await wire.send(batch(*reads(1, 50)))
             await drain_at_work(database)
             await running.writers[0].kill()
+        with pytest.raises(TimeoutError):
+            await wire.ack(within_s=0.3)
         assert (await counts(database)).events == 0
         assert await database.fetchval("SELECT count(*) FROM inbox") == 1
         await running.writers[0].start()

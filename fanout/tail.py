@@ -31,9 +31,11 @@ WINDOW_EVENTS = 2_000
 WINDOW_BYTES = 1024 * 1024
 # Receivers that keep up are at one place or two; joining once more for those who do not is cheap.
 KEPT_SLICES = 8
-# After a read that found something the next one waits so long: what comes meanwhile goes out in one message instead
-# of several, and writing to sockets is what fan-out costs.
-BREATH_S = 0.01
+# After a read that found something the next one waits about as long as it takes to write that to all who follow: what
+# comes meanwhile goes out in one message instead of several, and writing to sockets is what fan-out costs. A few
+# receivers are not made to wait; for thousands the wait is bounded.
+WRITE_S = 25e-6
+BREATH_AT_MOST_S = 0.01
 # How soon events are found whose bell was lost.
 POLL_S = 0.5
 # How soon a stream is found that was made or deleted unheard.
@@ -163,12 +165,13 @@ class Tails:
             if found and not woken:
                 POLLS_FOUND_WORK.labels(POSITIONS).inc()
             if found:
-                await self._stop.sleep(BREATH_S)
+                await self._stop.sleep(min(len(found) * WRITE_S, BREATH_AT_MOST_S))
         self._link.drop()
 
-    async def _read(self) -> bool:
-        """Read until nothing is new; true when something was."""
-        found, more = False, True
+    async def _read(self) -> set[Follower]:
+        """Read until nothing is new; return who follows what was."""
+        found: set[Follower] = set()
+        more = True
         while more and not self._stop.asked:
             tails = {tail.stream_id: tail for tail in self._tails.values() if tail.stream_id is not None}
             if not tails:
@@ -178,7 +181,7 @@ class Tails:
             )
             for stream_id, rows in news.items():
                 self._extend(tails[stream_id], stream_id, rows)
-            found = found or bool(news)
+                found |= tails[stream_id].followers
         return found
 
     def _extend(self, tail: Tail, stream_id: UUID, rows: list[store.EventRow]) -> None:

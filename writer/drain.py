@@ -88,32 +88,33 @@ class Drain:
         self._link.drop()
 
     async def _drain_until_empty(self) -> bool:
-        """Drain until the inbox holds nothing that we could take; true when there was anything."""
-        found, pause_s = False, SKIPPED_S
-        while not self._stop.asked:
+        """Drain until the inbox holds nothing that we could take; true when there was anything.
+
+        What comes after the last drain's snapshot has its own bell.
+        """
+        found, left, pause_s = False, True, SKIPPED_S
+        while left and not self._stop.asked:
             connection = await self._link.get()
-            drained = await self._drain_once(connection)
-            if not drained or self._clock() >= self._look_at:
+            more = await self._drain_once(connection)
+            if more is None or self._clock() >= self._look_at:
                 self._look_at = self._clock() + LOOK_EVERY_S
                 self._tell(await store.reject_gone(connection))
-            if drained:
-                found, pause_s = True, SKIPPED_S
-            elif not await store.has_parts(connection):
-                break
-            else:
+            if more is not None:
+                found, left, pause_s = True, more, SKIPPED_S
+            elif left := await store.has_parts(connection):
                 await self._wake.wait(at_most_s=pause_s)
                 pause_s = min(2 * pause_s, SKIPPED_AT_MOST_S)
         return found
 
-    async def _drain_once(self, connection: Connection) -> bool:
-        """Drain whatever streams can be had; false when there were none."""
+    async def _drain_once(self, connection: Connection) -> bool | None:
+        """Drain whatever streams can be had and tell whether anything is left; None when there were none."""
         began = perf_counter()
         streams: list[UUID] = []
         try:
             async with transaction(connection):
                 streams = await self._lock(connection, limit=MAX_STREAMS)
                 if not streams:
-                    return False
+                    return None
                 drained = await store.drain(connection, streams, max_events=MAX_EVENTS)
         except (store.RowLocked, DatabaseRefused) as error:
             if not streams:
@@ -123,7 +124,7 @@ class Drain:
             return True
         metrics.DRAIN_SECONDS.observe(perf_counter() - began)
         self._report(drained)
-        return True
+        return drained.left
 
     async def _lock(self, connection: Connection, *, limit: int, only: UUID | None = None) -> list[UUID]:
         locked = await store.lock_streams(connection, but=self._rested(), limit=limit, only=only)

@@ -239,6 +239,7 @@ reported AS (
     RETURNING gateway_id, cardinality(part_ids) AS parts
 )
 SELECT (SELECT coalesce(sum(parts), 0)::integer FROM reported) AS parts,
+       EXISTS (SELECT FROM inbox WHERE (gateway_id, part_id) NOT IN (SELECT gateway_id, part_id FROM taken)) AS left,
        ARRAY(SELECT DISTINCT gateway_id FROM reported) AS gateway_ids,
        coalesce(sum(dedup), 0)::bigint AS stored,
        coalesce(sum(retransmit), 0)::bigint AS retransmitted,
@@ -334,9 +335,12 @@ class PartKey(NamedTuple):
 
 
 class Drained(NamedTuple):
-    """What one drain did: parts taken, whom to tell, and events by verdict; the first 20 conflicts."""
+    """What one drain did: parts taken and whether others were `left`, whom to tell, and events by verdict; the
+    first 20 conflicts.
+    """
 
     parts: int
+    left: bool
     gateway_ids: list[UUID]
     stored: int
     retransmitted: int

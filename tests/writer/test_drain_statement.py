@@ -92,6 +92,26 @@ async def test_a_drain_takes_the_oldest_parts_up_to_its_bound_but_at_least_one(d
     assert list(await outcomes(database)) == parts[:3]
 
 
+async def test_a_drain_tells_whether_it_left_anything(database: Database, database_url: str) -> None:
+    stream_id = await add_stream(database)
+    await put(database, stream_id, [event(1), event(2)])
+    await put(database, stream_id, [event(3)])
+    first, second = await drain(database, max_events=2), await drain(database)
+    assert first is not None
+    assert second is not None
+    assert (first.left, second.left) == (True, False)
+    other = await add_stream(database, "held")
+    await put(database, stream_id, [event(4)])
+    await put(database, other, [event(1)])
+    holder = await asyncpg.connect(database_url)
+    async with holder.transaction():
+        await holder.execute("SELECT FROM streams WHERE stream_id = $1 FOR UPDATE", other)
+        beside = await drain(database)
+    await holder.close()
+    assert beside is not None
+    assert beside.left
+
+
 async def test_a_drain_of_one_part_leaves_the_others(database: Database) -> None:
     stream_id = await add_stream(database)
     await put(database, stream_id, [event(1)])

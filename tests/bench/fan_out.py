@@ -1,9 +1,6 @@
 """One stream to many receivers, live: a fanout against a bare aiohttp server, in turns, in one run.
 
-    python -m tests.bench.delivery_fanout --server postgresql://postgres@127.0.0.1:5432/postgres
-
-Both send the same events at the same pace to the same clients, and hear the same acks. The pace is `--rate`;
-with a pace that neither can keep, it shows how much each can deliver at all.
+Both send the same events at the same pace to the same clients, and hear the same acks.
 """
 
 import asyncio
@@ -16,18 +13,18 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import aiohttp
-import click
-import uvloop
 
 from deploy.stack.child import ends_with_parent
 from shared.database import Connection
 from tests.bench.crowd import Crowd
-from tests.bench.report import cpu_seconds, percentile, say, summary
-from tests.bench.scratch import fanout_over_scratch
+from tests.bench.ground import Ground, running
+from tests.bench.report import Row, Target, cpu_seconds, percentile, row, say
 from tests.delivery.stored import make_stream, store
 from tests.rooms import free_port, make_token
 
 STREAM = ("bench", "10.0.0.1:10000")
+RECEIVERS = 500
+RATE, SECONDS = 500.0, 5.0
 EVERY_S = 0.01
 
 
@@ -38,28 +35,33 @@ class Rounds:
     name: str
     delivered: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-    messages: list[float] = field(default_factory=list)
     p50_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
 
-    def report(self) -> None:
-        """Print the medians."""
-        say(summary(f"{self.name}: delivered", self.delivered, "events/s"))
-        say(summary(f"{self.name}: messages", self.messages, "messages/s"))
-        say(summary(f"{self.name}: processor", self.cpu, "cores"))
-        say(summary(f"{self.name}: latency p50", self.p50_ms, "ms"))
-        say(summary(f"{self.name}: latency p99", self.p99_ms, "ms"))
+    def rows(self, against: "Rounds | None" = None) -> list[Row]:
+        """Return the figures; delivered events also as a share of the other server's."""
+        return [
+            row(
+                f"{self.name} to {RECEIVERS} receivers",
+                self.delivered,
+                "deliveries/s",
+                against=against.delivered if against else (),
+                target=Target("at least", 0.6, of="ratio") if against else None,
+            ),
+            row(f"{self.name}: processor", self.cpu, "cores"),
+            row(f"{self.name}: latency, p50", self.p50_ms, "ms"),
+            row(f"{self.name}: latency, p99", self.p99_ms, "ms"),
+        ]
 
 
 async def one_round(crowd: Crowd, pid: int, rounds: Rounds, sending: "asyncio.Future[None]") -> None:
     """Measure while `sending` is under way."""
     began, cpu = time.monotonic(), cpu_seconds(pid)
-    events, messages = crowd.events, crowd.messages
+    events = crowd.events
     crowd.latencies_s.clear()
     await sending
     passed = time.monotonic() - began
     rounds.delivered.append((crowd.events - events) / passed)
-    rounds.messages.append((crowd.messages - messages) / passed)
     rounds.cpu.append((cpu_seconds(pid) - cpu) / passed)
     rounds.p50_ms.append(1000 * percentile(crowd.latencies_s, 0.5))
     rounds.p99_ms.append(1000 * percentile(crowd.latencies_s, 0.99))
@@ -115,46 +117,31 @@ async def bare_server() -> AsyncIterator[tuple[str, int]]:
         await bare.wait()
 
 
-async def measure(server: str, *, receivers: int, rate: float, seconds: float, rounds: int) -> None:
+async def measure(ground: Ground, rounds: int) -> list[Row]:
     """Run both servers and take turns."""
     async with (
-        fanout_over_scratch(server, "delivery_fanout") as (fanout, database),
+        ground.site() as site,
+        running("fanout", site) as fanout,
         bare_server() as (url, pid),
     ):
-        token = await make_token(database, "receiver", "bench")
-        feeder = Feeder(database, await make_stream(database, *STREAM))
+        token = await make_token(site.database, "receiver", "bench")
+        feeder = Feeder(site.database, await make_stream(site.database, *STREAM))
         ours, theirs = Crowd(fanout.url, [STREAM]), Crowd(url, [STREAM])
         for crowd in (ours, theirs):
-            await crowd.join([token] * receivers)
-        found = Rounds("fanout"), Rounds("bare")
-        await feeder.run(rate, 1.0)
-        await run_bare(url, rate, 1.0)
+            await crowd.join([token] * RECEIVERS)
+        found = Rounds("fan-out"), Rounds("bare aiohttp")
+        await feeder.run(RATE, 1.0)
+        await run_bare(url, RATE, 1.0)
         for number in range(rounds):
-            await one_round(ours, fanout.pid, found[0], asyncio.ensure_future(feeder.run(rate, seconds)))
+            await one_round(ours, fanout.pid, found[0], asyncio.ensure_future(feeder.run(RATE, SECONDS)))
             await settled(ours)
-            await one_round(theirs, pid, found[1], asyncio.ensure_future(run_bare(url, rate, seconds)))
+            await one_round(theirs, pid, found[1], asyncio.ensure_future(run_bare(url, RATE, SECONDS)))
             await settled(theirs)
-            say(f"round {number + 1}: {found[0].delivered[-1]:,.0f} against {found[1].delivered[-1]:,.0f}")
-        for each in found:
-            each.report()
-        ratios = [a / b for a, b in zip(found[0].delivered, found[1].delivered, strict=True)]
-        say(summary("delivered, fanout / bare", ratios, ""))
-        whole = all(member.events == feeder.seq for member in ours.members)
-        say(f"every event at every receiver: {whole}; connections lost: {ours.lost}")
+            say(
+                f"fan-out, round {number + 1}: {found[0].delivered[-1]:,.0f} of {found[1].delivered[-1]:,.0f}"
+            )
+        if ours.lost or any(member.events != feeder.seq for member in ours.members):
+            raise AssertionError("not every event reached every receiver")
         for crowd in (ours, theirs):
             crowd.leave()
-
-
-@click.command()
-@click.option("--server", default="postgresql://postgres@127.0.0.1:54321/postgres", show_default=True)
-@click.option("--receivers", default=500, show_default=True)
-@click.option("--rate", default=500.0, show_default=True, help="events a second")
-@click.option("--seconds", default=5.0, show_default=True, help="for each round")
-@click.option("--rounds", default=5, show_default=True)
-def main(server: str, receivers: int, rate: float, seconds: float, rounds: int) -> None:
-    """Measure."""
-    uvloop.run(measure(server, receivers=receivers, rate=rate, seconds=seconds, rounds=rounds))
-
-
-if __name__ == "__main__":
-    main()
+    return [*found[1].rows(), *found[0].rows(against=found[1])]

@@ -1,0 +1,79 @@
+"""What measurements stand on: a Postgres of their own with the settings of production, and a fresh database each."""
+
+import itertools
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+
+from deploy.stack.postgres import EmbeddedPostgres
+from shared.database import Connection
+from shared.migrate import migrate
+from tests.rooms import Process
+
+__all__ = ["RESULTS", "Ground", "Site", "ground", "running"]
+
+# Ignored by git; the database lies there too, on a real disk.
+RESULTS = Path(".bench").absolute()
+
+
+class Site(NamedTuple):
+    """A fresh, migrated database: its address and a connection to it."""
+
+    url: str
+    database: Connection
+
+
+class Ground:
+    """A Postgres server, by the address of one of its databases."""
+
+    def __init__(self, server_url: str) -> None:
+        self._server_url = server_url
+        self._numbers = itertools.count(1)
+
+    @asynccontextmanager
+    async def site(self) -> AsyncIterator[Site]:
+        """Make a database; it is gone afterwards."""
+        name = f"bench_{next(self._numbers)}"
+        admin = await asyncpg.connect(self._server_url)
+        try:
+            await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            await admin.execute(f"CREATE DATABASE {name}")
+            url = f"{self._server_url.rsplit('/', 1)[0]}/{name}"
+            await migrate(url)
+            database = await asyncpg.connect(url)
+            yield Site(url, database)
+            await database.close()
+            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        finally:
+            await admin.close()
+
+
+@asynccontextmanager
+async def ground(server_url: str | None = None) -> AsyncIterator[Ground]:
+    """Use the server at `server_url`, or run one for as long as it is needed: fsync on, as `rt-server up` has it."""
+    if server_url is not None:
+        yield Ground(server_url)
+        return
+    with tempfile.TemporaryDirectory(dir=RESULTS, prefix="postgres-") as directory:
+        server = EmbeddedPostgres(Path(directory))
+        await server.start()
+        try:
+            yield Ground(server.url)
+        finally:
+            await server.stop()
+
+
+@asynccontextmanager
+async def running(role: str, site: Site, **environment: str) -> AsyncIterator[Process]:
+    """Run one process of a role over a site."""
+    process = Process(role, site.url, {"LOG_LEVEL": "warn", **environment})
+    await process.start()
+    try:
+        await process.ready()
+        yield process
+    finally:
+        await process.kill()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import asyncpg
 
 from shared.database import Connection, connect
-from shared.errors import SchemaError, translated
+from shared.errors import DatabaseRefused, SchemaError, translated
 
 __all__ = ["Migration", "available", "migrate"]
 
@@ -57,8 +57,8 @@ def available() -> list[Migration]:
 async def migrate(url: str) -> list[str]:
     """Apply what is missing and return the names applied.
 
-    Raises SchemaError for a database that is newer than the code or differs from it, DatabaseUnavailable when
-    it cannot be reached.
+    Raises SchemaError for a database that is newer than the code or differs from it, or that this user may not change,
+    DatabaseUnavailable when it cannot be reached.
     """
     migrations = available()
     connection = await connect(url, name="rt-server migrate", lock_timeout="60s")
@@ -67,6 +67,13 @@ async def migrate(url: str) -> list[str]:
             if _pending(migrations, await _applied(connection)):
                 return await _apply_locked(connection, migrations)
             return []
+    except DatabaseRefused as error:
+        if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
+            raise SchemaError(
+                "the schema is older than this rt-server and this database user may not change it: run "
+                "`rt-server migrate` and `rt-server roles` as the schema's owner"
+            ) from error
+        raise
     finally:
         await connection.close(timeout=5)
 

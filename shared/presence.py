@@ -129,7 +129,10 @@ class Presence:
         return connection
 
     async def _enter(self) -> Connection:
-        connection = await connect(self._url, name=f"rt-server {self._role} presence")
+        # Who is alive is not worth a flush, and must be told while a synchronous standby is away.
+        connection = await connect(
+            self._url, name=f"rt-server {self._role} presence", synchronous_commit="off"
+        )
         connection.add_termination_listener(lambda _: self._wake.set())
         try:
             with translated():

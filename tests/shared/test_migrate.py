@@ -41,6 +41,17 @@ async def test_a_migration_that_was_edited_after_it_was_applied_is_refused(
         await migrate(database_url)
 
 
+async def test_a_user_who_may_not_change_the_schema_is_told_who_can(empty_database_url: str) -> None:
+    owner = await asyncpg.connect(empty_database_url)
+    await owner.execute("CREATE ROLE migrates_nothing LOGIN")
+    try:
+        with pytest.raises(SchemaError, match="as the schema's owner"):
+            await migrate(empty_database_url.replace("//postgres@", "//migrates_nothing@"))
+    finally:
+        await owner.execute("DROP ROLE migrates_nothing")
+        await owner.close()
+
+
 async def test_a_database_that_cannot_be_reached_is_told_without_its_password() -> None:
     with pytest.raises(DatabaseUnavailable) as caught:
         await migrate(f"postgresql://user:secret@127.0.0.1:{free_port()}/rt")

@@ -4,6 +4,7 @@ Pure: no socket, no database.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -30,11 +31,12 @@ MESSAGE_BYTES = 1024 * 1024
 
 
 class Event(NamedTuple):
-    """An event with its JSON."""
+    """An event with its JSON; received_at names the batch that it came in (shared/trace.py)."""
 
     position: int
     stream_epoch: int
     seq: int
+    received_at: datetime
     json: bytes
 
 
@@ -52,11 +54,12 @@ class Slice(NamedTuple):
     json: bytes
     event_count: int
     sent: tuple[Sent, ...]
+    batches: tuple[datetime, ...]  # when the batches were received that the events came in
 
 
 def encode(ref: StreamRef, rows: Iterable[EventRow]) -> list[Event]:
     """Return rows of one stream as events; what the device sent comes out again unchanged."""
-    return [Event(row.position, row.stream_epoch, row.seq, _json(ref, row)) for row in rows]
+    return [Event(row.position, row.stream_epoch, row.seq, row.received_at, _json(ref, row)) for row in rows]
 
 
 def _json(ref: StreamRef, row: EventRow) -> bytes:
@@ -98,6 +101,7 @@ def slice_of(events: Sequence[Event]) -> Slice:
         b",".join([event.json for event in events]),
         len(events),
         tuple(Sent(epoch, last[epoch], counts[epoch]) for epoch in last),
+        tuple(dict.fromkeys([event.received_at for event in events])),
     )
 
 

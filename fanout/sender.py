@@ -6,6 +6,7 @@ until the page of another one is through.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from shared.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
 from shared.messages import AckEntry, StreamRef
 from shared.peer import Peer
+from shared.trace import batch_name
 from shared.wake import Wake
 
 __all__ = ["Sender"]
@@ -183,5 +185,14 @@ class Sender:
             for sent in each.sent:
                 self._in_flight.add(ref, sent)
         metrics.DELIVERED.inc(sum(each.event_count for _, each in taken))
+        if log.is_enabled_for(logging.DEBUG):
+            self._trace(taken)
         message = b"".join((self._prefix, b",".join([each.json for _, each in taken]), BATCH_SUFFIX))
         await self._peer.send(message)
+
+    def _trace(self, taken: list[tuple[StreamRef, Slice]]) -> None:
+        session_id = str(self._peer.session_id)
+        for ref, each in taken:
+            for received_at in each.batches:
+                batch = batch_name(ref.forwarder_id, received_at)
+                log.debug("batch_sent", batch=batch, receiver_id=self._receiver_id, session_id=session_id)

@@ -1,6 +1,7 @@
 """All SQL of the fanout: one function a statement."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -40,6 +41,7 @@ class EventRow(NamedTuple):
     reader_timestamp: str
     raw_frame: bytes
     read_type: str
+    received_at: datetime
 
 
 class Resolved(NamedTuple):
@@ -93,11 +95,11 @@ _READ_TAILS = """
 SELECT tail.stream_id, event.*
 FROM unnest($1::uuid[], $2::bigint[]) AS tail(stream_id, position)
 CROSS JOIN LATERAL (
-    SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
+    SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
     FROM (
         SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
         FROM (
-            SELECT events.position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
+            SELECT events.position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
             FROM events
             WHERE events.stream_id = tail.stream_id AND events.position > tail.position
             ORDER BY events.position
@@ -110,11 +112,11 @@ CROSS JOIN LATERAL (
 LIMIT $5
 """
 _EPOCH_PAGE = """
-SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
+SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
 FROM (
     SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes
     FROM (
-        SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
+        SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
         FROM events
         WHERE stream_id = $1 AND stream_epoch = $2 AND seq > $3
         ORDER BY seq
@@ -125,11 +127,11 @@ WHERE bytes - octet_length(raw_frame) < $5
 ORDER BY seq
 """
 _POSITION_PAGE = """
-SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
+SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
 FROM (
     SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
     FROM (
-        SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type
+        SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
         FROM events
         WHERE stream_id = $1 AND position > $2
         ORDER BY position

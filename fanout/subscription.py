@@ -21,7 +21,7 @@ from fanout.tail import Tail
 
 __all__ = ["Subscription"]
 
-_NOTHING = Slice(b"", 0, ())
+_NOTHING = Slice(b"", 0, (), ())
 
 
 class Subscription:

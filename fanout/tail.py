@@ -105,7 +105,7 @@ class Tail:
             first = bisect_right(self._window, position, key=_position)
             events = self._window[first : first + limit]
             if not events:
-                return Slice(b"", 0, ()), position
+                return Slice(b"", 0, (), ()), position
             del events[fitting(events, limit) :]
             found = self._slices[position, limit] = slice_of(events), events[-1].position
             if len(self._slices) > KEPT_SLICES:

@@ -12,6 +12,7 @@ What holds:
   administrator holds rows rests for a second.
 """
 
+import logging
 from collections.abc import Callable
 from time import monotonic, perf_counter
 from uuid import UUID
@@ -22,6 +23,7 @@ from shared.errors import DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
 from shared.metrics import POLLS_FOUND_WORK
 from shared.process import Process
+from shared.trace import batch_name
 from writer import metrics, store
 
 __all__ = ["Drain"]
@@ -115,7 +117,9 @@ class Drain:
                 streams = await self._lock(connection, limit=MAX_STREAMS)
                 if not streams:
                     return None
-                drained = await store.drain(connection, streams, max_events=MAX_EVENTS)
+                drained = await store.drain(
+                    connection, streams, max_events=MAX_EVENTS, name_batches=log.is_enabled_for(logging.DEBUG)
+                )
         except (store.RowLocked, DatabaseRefused) as error:
             if not streams:
                 raise
@@ -182,6 +186,8 @@ class Drain:
         metrics.CONFLICTING.inc(drained.conflicting)
         for conflict in drained.conflicts:
             log.error("INTEGRITY_CONFLICT", **conflict._asdict())
+        for batch in drained.batches:
+            log.debug("batch_stored", batch=batch_name(*batch))
         self._tell(drained.gateway_ids)
         if drained.stored:
             self._process.bell.ring(POSITIONS)

@@ -9,6 +9,7 @@ deadlock_timeout (writer/drain.py).
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from shared.errors import DatabaseUnavailable, RtServerError, translated
 
 __all__ = [
     "LOCK_TIMEOUT",
+    "BatchKey",
     "Conflict",
     "Drained",
     "InboxState",
@@ -74,7 +76,7 @@ FROM locked
 """
 
 # $1: streams whose locks are held; $2: stop taking parts beyond this many events; $3, $4: only the part of this
-# gateway and number, or nulls.
+# gateway and number, or nulls; $5: whether to tell the batches that the parts were of.
 #
 #   taken      parts, oldest first, off the inbox
 #   arrived    their events, of sessions that nobody has taken the device from
@@ -244,7 +246,8 @@ SELECT (SELECT coalesce(sum(parts), 0)::integer FROM reported) AS parts,
        coalesce(sum(dedup), 0)::bigint AS stored,
        coalesce(sum(retransmit), 0)::bigint AS retransmitted,
        coalesce(sum(conflict), 0)::bigint AS conflicting,
-       ARRAY(SELECT (stream_id, stream_epoch, seq) FROM judged WHERE verdict = 'conflict' LIMIT 20) AS conflicts
+       ARRAY(SELECT (stream_id, stream_epoch, seq) FROM judged WHERE verdict = 'conflict' LIMIT 20) AS conflicts,
+       ARRAY(SELECT DISTINCT (forwarder_id, received_at) FROM taken WHERE $5 AND NOT fenced) AS batches
 FROM counted
 """
 
@@ -327,6 +330,13 @@ class Locked(NamedTuple):
     resting: list[UUID]
 
 
+class BatchKey(NamedTuple):
+    """What names a batch in the logs (shared/trace.py)."""
+
+    forwarder_id: str
+    received_at: datetime
+
+
 class PartKey(NamedTuple):
     """What names a part in the inbox."""
 
@@ -336,7 +346,7 @@ class PartKey(NamedTuple):
 
 class Drained(NamedTuple):
     """What one drain did: parts taken and whether others were `left`, whom to tell, and events by verdict; the
-    first 20 conflicts.
+    first 20 conflicts; where they were asked for, the batches.
     """
 
     parts: int
@@ -346,6 +356,7 @@ class Drained(NamedTuple):
     retransmitted: int
     conflicting: int
     conflicts: list[Conflict]
+    batches: list[BatchKey]
 
 
 class InboxState(NamedTuple):
@@ -372,23 +383,32 @@ async def lock_streams(
 
 
 async def drain(
-    connection: Connection, streams: list[UUID], *, max_events: int, only: PartKey | None = None
+    connection: Connection,
+    streams: list[UUID],
+    *,
+    max_events: int,
+    only: PartKey | None = None,
+    name_batches: bool = False,
 ) -> Drained:
     """Write what the inbox holds of streams whose locks are held; to be committed by the caller.
 
-    Takes parts until `max_events` is reached or exceeded, at least one; or just `only`. Raises
-    RowLocked, DatabaseRefused (some part is at fault), DatabaseUnavailable.
+    Takes parts until `max_events` is reached or exceeded, at least one; or just `only`. With `name_batches` it tells
+    which batches they were of. Raises RowLocked, DatabaseRefused (some part is at fault), DatabaseUnavailable.
     """
     try:
         with translated():
-            row = await connection.fetchrow(_DRAIN, streams, max_events, *(only or (None, None)))
+            row = await connection.fetchrow(
+                _DRAIN, streams, max_events, *(only or (None, None)), name_batches
+            )
     except RtServerError as error:
         if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
             raise RowLocked("another transaction holds a row of the stream") from error
         raise
     if row is None:
         raise DatabaseUnavailable("an aggregate without a row")
-    return Drained(**{**row, "conflicts": [Conflict(*each) for each in row["conflicts"]]})
+    conflicts = [Conflict(*each) for each in row["conflicts"]]
+    batches = [BatchKey(*each) for each in row["batches"]]
+    return Drained(**{**row, "conflicts": conflicts, "batches": batches})
 
 
 async def reject_gone(connection: Connection) -> list[UUID]:

@@ -1,6 +1,7 @@
 """Events as they go out."""
 
 import tracemalloc
+from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
@@ -22,10 +23,11 @@ from fanout.store import EventRow
 from shared.messages import StreamRef
 
 REF = StreamRef("start", "10.0.0.1:10000")
+RECEIVED_AT = datetime(2026, 2, 22, 9, 11, 13, tzinfo=UTC)
 
 
 def row(seq: int, line: bytes = b"aa", *, epoch: int = 1) -> EventRow:
-    return EventRow(seq, epoch, seq, "2026-02-22T10:11:12.340", line, "raw")
+    return EventRow(seq, epoch, seq, "2026-02-22T10:11:12.340", line, "raw", RECEIVED_AT)
 
 
 @pytest.mark.parametrize("line", ["", "a\0b", '"\\/', "🏃‍♀️ ünï", "\x01\x1f\x7f\u2028", "x" * 65536, "\ufffd"])
@@ -54,7 +56,7 @@ def test_bytes_that_are_no_text_do_not_stop_those_behind_them() -> None:
 
 
 def test_the_largest_numbers_stay_integers() -> None:
-    (event,) = encode(REF, [EventRow(1, 2**63 - 1, 2**63 - 1, "", b"", "")])
+    (event,) = encode(REF, [EventRow(1, 2**63 - 1, 2**63 - 1, "", b"", "", RECEIVED_AT)])
     assert b'"stream_epoch":9223372036854775807,"seq":9223372036854775807,' in event.json
 
 
@@ -86,7 +88,7 @@ def test_a_message_is_its_prefix_its_events_and_its_suffix() -> None:
 
 @given(st.lists(st.sampled_from([10, MESSAGE_BYTES // 3, MESSAGE_BYTES, 2 * MESSAGE_BYTES]), max_size=12))
 def test_a_message_takes_what_fits_and_at_least_one(sizes: list[int]) -> None:
-    events = [Event(n, 1, n, b"x" * size) for n, size in enumerate(sizes, 1)]
+    events = [Event(n, 1, n, RECEIVED_AT, b"x" * size) for n, size in enumerate(sizes, 1)]
     count = fitting(events, 10)
     assert (count > 0) == bool(events)
     assert count <= 10

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID, uuid4
 
@@ -21,6 +22,7 @@ from shared.messages import StreamRef
 
 REF = StreamRef("start", "10.0.0.1:10000")
 PAGE = 4
+RECEIVED_AT = datetime(2026, 2, 22, 9, 11, 13, tzinfo=UTC)
 
 Identity = tuple[int, int]
 
@@ -39,7 +41,7 @@ class Stream:
 
     def commit(self, epoch: int, *seqs: int) -> None:
         at = self.last_position + 1
-        rows = [EventRow(at + n, epoch, seq, "", b"aa", "raw") for n, seq in enumerate(seqs)]
+        rows = [EventRow(at + n, epoch, seq, "", b"aa", "raw", RECEIVED_AT) for n, seq in enumerate(seqs)]
         self.stored += encode(REF, rows)
         self.last_position = self.stored[-1].position
 

@@ -1,5 +1,6 @@
 """The window that all receivers of a stream share."""
 
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import orjson
@@ -15,10 +16,11 @@ from shared.messages import StreamRef
 
 REF = StreamRef("start", "10.0.0.1:10000")
 STREAM = UUID(int=1)
+RECEIVED_AT = datetime(2026, 2, 22, 9, 11, 13, tzinfo=UTC)
 
 
 def events(first: int, last: int, *, line: bytes = b"aa") -> list[Event]:
-    return encode(REF, [EventRow(n, 1, n, "", line, "raw") for n in range(first, last + 1)])
+    return encode(REF, [EventRow(n, 1, n, "", line, "raw", RECEIVED_AT) for n in range(first, last + 1)])
 
 
 def following(head: int = 0) -> Tail:

@@ -11,7 +11,7 @@ from writer import store
 
 _PARAMETERS = {
     store._LOCK: ("uuid[], integer, uuid", "'{}', 500, NULL"),
-    store._DRAIN: ("uuid[], integer, uuid, bigint", "'{}', 5000, NULL, NULL"),
+    store._DRAIN: ("uuid[], integer, uuid, bigint, boolean", "'{}', 5000, NULL, NULL, false"),
 }
 
 

@@ -1,6 +1,6 @@
 """Curves of the measurements as SVG files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,8 +12,9 @@ from matplotlib.ticker import FuncFormatter
 
 from tests.bench.latency import Delays
 from tests.bench.report import percentile
+from tests.bench.soak import Sample
 
-__all__ = ["plot_latency", "plot_throughput"]
+__all__ = ["plot_latency", "plot_soak", "plot_throughput"]
 
 _INK, _QUIET = "#1f2933", "#9aa5b1"
 _SHADES = {0.5: "#0b7285", 0.9: "#e67700", 0.99: "#c92a2a"}
@@ -63,6 +64,27 @@ def plot_latency(by_load: Mapping[int, Delays], path: Path) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panels[0].set_ylabel("milliseconds")
     panels[0].legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def plot_soak(samples: Sequence[Sample], rate: float, path: Path) -> None:
+    """Draw memory, inbox and latency over time."""
+    figure, (memory, inbox, latency) = plt.subplots(3, 1, figsize=(9, 8), sharex=True, layout="constrained")
+    minutes = [each.at_s / 60 for each in samples]
+    for role in samples[0].memory:
+        memory.plot(minutes, [each.memory[role] for each in samples], label=role)
+    inbox.plot(minutes, [each.inbox for each in samples], color=_SHADES[0.5])
+    for name in ("acked_p50", "acked_p99", "delivered_p50", "delivered_p99"):
+        latency.plot(minutes, [getattr(each, name) for each in samples], label=name.replace("_", " "))
+    memory.set(ylabel="memory, MiB", title=f"{rate:,.0f} events a second, receivers come and go")
+    inbox.set(ylabel="inbox, MiB")
+    latency.set(ylabel="latency, ms", xlabel="minutes", yscale="log")
+    latency.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    for axes in (memory, inbox):
+        axes.set_ylim(bottom=0)
+    for axes in (memory, latency):
+        axes.legend(frameon=False, ncols=4)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

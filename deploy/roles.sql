@@ -60,13 +60,13 @@ GRANT SELECT, INSERT (forwarder_id, reader_ip, forwarder_display_name),
     ON streams TO rt_gateway;
 GRANT SELECT, INSERT, UPDATE ON forwarder_sessions TO rt_gateway;
 GRANT USAGE ON SEQUENCE session_fence TO rt_gateway;
-GRANT SELECT (gateway_id, part_id),
+GRANT SELECT (gateway_id, part_id, stream_id, stream_epoch),
       INSERT (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at, event_count,
               seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors)
     ON inbox TO rt_gateway;
 GRANT SELECT, DELETE ON outcomes TO rt_gateway;
 GRANT SELECT, INSERT ON inbox_generation TO rt_gateway;
-GRANT SELECT, UPDATE (state, answer, ended_at) ON commands TO rt_gateway;
+GRANT SELECT, UPDATE (state, answer) ON commands TO rt_gateway;
 
 
 -- The writer speaks to nobody. It alone writes what is stored, and it never changes or deletes an event.
@@ -98,7 +98,7 @@ GRANT SELECT, INSERT, UPDATE (last_seq, updated_at), DELETE ON receiver_cursors 
 
 GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epoch_names, integrity_conflicts,
       poisoned_parts, forwarder_sessions, live_forwarder_sessions, receiver_sessions, live_receiver_sessions,
-      receiver_cursors, receiver_streams, commands, activity
+      receiver_cursors, receiver_streams, expected_processes, commands, activity
     TO rt_api;
 GRANT EXECUTE ON FUNCTION events_above TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id), UPDATE (revoked_at) ON device_tokens TO rt_api;
@@ -106,7 +106,10 @@ GRANT UPDATE (display_alias) ON streams TO rt_api;
 GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;
 GRANT UPDATE (acknowledged_at) ON integrity_conflicts TO rt_api;
 GRANT DELETE ON receiver_cursors TO rt_api;
-GRANT INSERT (forwarder_id, gateway_id, kind, request), UPDATE (state, ended_at), DELETE ON commands TO rt_api;
+-- The states of the dashboard are the api's own.
+GRANT SELECT, UPDATE (evaluated_at) ON evaluation TO rt_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON troubles, stream_samples, subscriptions TO rt_api;
+GRANT INSERT (forwarder_id, session_id, gateway_id, kind, request, expires_at), DELETE ON commands TO rt_api;
 
 
 -- A row of `processes` is its own role's to change: a gateway cannot declare a writer dead. Everybody sees all rows,

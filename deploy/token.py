@@ -1,10 +1,14 @@
 """`rt-server token create`: what POST /api/v1/admin/tokens does, for whoever has the database at hand."""
 
 from typing import cast
+from uuid import UUID
 
 from api.handlers.tokens import mint
-from api.messages.tokens import TokenRequest
-from shared.database import create_pool
+from api.messages.tokens import MintedToken, TokenRequest
+from shared.activity import append, entry
+from shared.channels import ACTIVITY
+from shared.database import Pool, create_pool
+from shared.errors import translated
 from shared.migrate import migrate
 from shared.tokens import DeviceType
 
@@ -18,6 +22,20 @@ async def create_token(database_url: str, device_type: str, device_id: str) -> s
     try:
         kind = cast("DeviceType", device_type)
         minted = await mint(pool, TokenRequest(device_type=kind, device_id=device_id))
+        await _note(pool, minted)
     finally:
         pool.terminate()
     return minted.token
+
+
+async def _note(pool: Pool, minted: MintedToken) -> None:
+    """Tell operators, as an api process does. The command is no process of the cluster: its id is zero."""
+    fields = {
+        "token_id": minted.token_id,
+        "device_type": minted.device_type,
+        "device_id": minted.device_id,
+        "asked_by": "command line",
+    }
+    await append(pool, UUID(int=0), [entry("token_minted", "info", fields)])
+    with translated():
+        await pool.execute("SELECT pg_notify($1, '')", ACTIVITY)

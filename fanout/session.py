@@ -39,16 +39,21 @@ class Session:
             fanout_id=self._node.process.presence.process_id,
             token_id=identity.token_id,
         )
-        log.info("receiver_connected", receiver_id=receiver_id, session_id=str(session_id))
+        self._note("receiver_connected", receiver_id)
         sender = Sender(self._peer, receiver_id, self._node)
         try:
             await self._peer.send(encode_heartbeat(session_id, receiver_id))
             sender.resume(hello.resume or [])
             await self._live(sender, identity)
         finally:
-            log.info("receiver_gone", receiver_id=receiver_id, session_id=str(session_id))
+            self._note("receiver_gone", receiver_id)
             sender.leave()
             await self._end(session_id)
+
+    def _note(self, event: str, receiver_id: str) -> None:
+        """Tell of the session, in the log and to operators."""
+        log.info(event, receiver_id=receiver_id, session_id=str(self._peer.session_id))
+        self._node.process.activity.note(event, of=receiver_id, receiver_id=receiver_id)
 
     async def _live(self, sender: Sender, identity: Identity) -> None:
         async with asyncio.TaskGroup() as tasks:

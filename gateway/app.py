@@ -1,10 +1,12 @@
-"""Puts the gateway together: one route, the sessions behind it, staging and ownership.
+"""Puts the gateway together: one route, the sessions behind it, staging, ownership and commands.
 
 socket ─▶ Session ─▶ Batch ─▶ Staging ─COPY─▶ inbox ··· outcomes ─▶ Staging ─▶ Session ─▶ ack
+commands ─▶ Commands ─▶ Session ─▶ socket ··· socket ─▶ Session ─▶ Commands ─▶ commands
 """
 
 from aiohttp import web
 
+from gateway.commands import Commands
 from gateway.ownership import Ownership
 from gateway.session import Session
 from gateway.settings import GatewaySettings
@@ -33,6 +35,7 @@ class Gateway:
             pool_settings={"lock_timeout": "2s"},
         )
         self._ownership = Ownership(self._process)
+        self._commands = Commands(self._process)
         self._door = Door(self._process, "forwarder", self._attend)
         self._staging = Staging(
             self._process,
@@ -53,6 +56,7 @@ class Gateway:
                 "staging": self._staging.run_staging,
                 "collecting": self._staging.run_collecting,
                 "ownership": self._ownership.run,
+                "commands": self._commands.run,
             },
             shut=self._door.close,
         )
@@ -63,7 +67,13 @@ class Gateway:
         self._staging.doubt("gateway_returned")
 
     async def _attend(self, peer: Peer, identity: Identity | None) -> None:
-        session = Session(peer, process=self._process, ownership=self._ownership, staging=self._staging)
+        session = Session(
+            peer,
+            process=self._process,
+            ownership=self._ownership,
+            staging=self._staging,
+            commands=self._commands,
+        )
         await session.run(identity)
 
 

@@ -5,6 +5,7 @@ from shared.metrics import counter, gauge, histogram
 __all__ = [
     "ACKED",
     "ACK_SECONDS",
+    "COMMANDS",
     "CONFLICTS",
     "EVENTS_IN",
     "STAGED_AGAIN",
@@ -14,6 +15,7 @@ __all__ = [
 EVENTS_IN = counter("events_in", "events received from forwarders")
 ACKED = counter("events_acked_to_forwarders", "events whose batch was acked")
 ACK_SECONDS = histogram("ack_seconds", "from a batch's arrival to its ack")
+COMMANDS = counter("commands", "operators' commands that have ended", "kind", "ending")
 CONFLICTS = counter("conflicting_batches", "batches with events under a taken identity")
 STAGED_AGAIN = counter("parts_staged_again", "parts staged anew after a lost connection or an emptied inbox")
 UNACKED_BYTES = gauge("unacked_bytes", "batches held until they are acked, bytes as received")

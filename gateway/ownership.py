@@ -15,7 +15,7 @@ that was taken over: the writers leave out what carries an older fence than the 
 import asyncio
 from uuid import UUID
 
-from gateway import store
+from gateway.store import sessions as store
 from shared.channels import SESSIONS
 from shared.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger

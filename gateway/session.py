@@ -1,35 +1,44 @@
-"""One connected forwarder, from its hello to its end (protocol.md, sections 2 and 4).
+"""One connected forwarder, from its hello to its end (protocol.md, sections 2, 4 and 6).
 
 Three tasks: the first hears messages and hands batches to staging, the second acks them in their order, the
 third keeps the connection alive. What is owed is bounded: a device that sends on without waiting for acks is
-not read any further, and its own TCP connection holds it back.
+not read any further, and its own TCP connection holds it back. Operators' commands come in tasks of their own.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from gateway import metrics, store
+import msgspec
+
+from gateway import metrics
 from gateway.batch import Batch, split
+from gateway.commands import Carried, Commands
+from gateway.epochs import Epochs
 from gateway.ownership import Ownership
+from gateway.questions import Questions
 from gateway.staging import Staging
+from gateway.store import streams as store
+from gateway.store.commands import Command
 from shared.channels import STREAMS
 from shared.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
 from shared.messages import (
     ForwarderEventBatch,
     ForwarderHello,
+    UnknownMessage,
     decode_forwarder,
-    encode_epoch_reset,
     encode_forwarder_ack,
     encode_heartbeat,
 )
-from shared.peer import Peer, check_id, count_unknown, greet
+from shared.peer import Peer, PeerGone, check_id, count_unknown, greet
 from shared.process import Process
 from shared.tokens import Identity
+from shared.trace import batch_name
 
 __all__ = ["Session"]
 
@@ -54,17 +63,21 @@ class _Owed(NamedTuple):
 class Session:
     """What the gateway knows of one forwarder while it is connected."""
 
-    def __init__(self, peer: Peer, *, process: Process, ownership: Ownership, staging: Staging) -> None:
+    def __init__(
+        self, peer: Peer, *, process: Process, ownership: Ownership, staging: Staging, commands: Commands
+    ) -> None:
         self._peer = peer
         self._process = process
         self._ownership = ownership
         self._staging = staging
+        self._commands = commands
+        self._questions = Questions(peer)
+        self._epochs = Epochs(peer, process)
         self._forwarder_id = ""
         self._fence = 0
         self._display_name: str | None = None
         self._streams: dict[str, UUID] = {}
         self._owed: asyncio.Queue[_Owed] = asyncio.Queue(MAX_OWED)
-        self._reset: set[str] = set()  # readers that this session has commanded to a new epoch
 
     async def run(self, identity: Identity | None) -> None:
         """Live until the socket ends. Raises what `attend` tells the device: ProtocolError and others."""
@@ -72,22 +85,36 @@ class Session:
         check_id(hello.forwarder_id, identity)
         self._fence = await self._ownership.claim(self._peer, identity, hello.display_name)
         self._forwarder_id = identity.device_id
-        log.info(
-            "forwarder_connected", forwarder_id=self._forwarder_id, session_id=str(self._peer.session_id)
-        )
+        self._note("forwarder_connected")
         try:
             await self._welcome(hello)
-            async with asyncio.TaskGroup() as tasks:
-                side = [
-                    tasks.create_task(self._acknowledge(), name="acks"),
-                    tasks.create_task(self._peer.stay_alive(self._forwarder_id), name="alive"),
-                ]
-                await self._hear(identity)
-                for task in side:
-                    task.cancel()
+            await self._live(identity)
         finally:
-            log.info("forwarder_gone", forwarder_id=self._forwarder_id, session_id=str(self._peer.session_id))
+            self._note("forwarder_gone")
             await self._ownership.release(self._peer, self._forwarder_id)
+
+    def _note(self, event: str) -> None:
+        """Tell of the session, in the log and to operators."""
+        log.info(event, forwarder_id=self._forwarder_id, session_id=str(self._peer.session_id))
+        self._process.activity.note(event, of=self._forwarder_id, forwarder_id=self._forwarder_id)
+
+    async def _live(self, identity: Identity) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            side = [
+                tasks.create_task(self._acknowledge(), name="acks"),
+                tasks.create_task(self._stay_alive(), name="alive"),
+            ]
+            with self._commands.reach(self._peer.session_id, self._carry_out), self._questions.hearing():
+                await self._hear(identity)
+            for task in side:
+                task.cancel()
+
+    async def _stay_alive(self) -> None:
+        try:
+            await self._peer.stay_alive(self._forwarder_id)
+        except PeerGone:
+            if not self._questions.waiting:
+                raise
 
     async def _hear(self, identity: Identity) -> None:
         while (message := await self._peer.receive()) is not None:
@@ -97,7 +124,9 @@ class Session:
             elif isinstance(decoded, ForwarderHello):
                 check_id(decoded.forwarder_id, identity)
                 await self._patiently(lambda hello=decoded: self._welcome(hello))  # type: ignore[misc]
-            elif not count_unknown(decoded):
+            elif isinstance(decoded, UnknownMessage):
+                count_unknown(decoded)
+            elif not self._questions.answered(decoded):
                 log.info("answer_without_a_question", forwarder_id=self._forwarder_id)
 
     async def _welcome(self, hello: ForwarderHello) -> None:
@@ -136,22 +165,41 @@ class Session:
         for start in range(0, len(message.events), SPLIT_AT_ONCE):
             split(batch, message.events[start : start + SPLIT_AT_ONCE])
             await asyncio.sleep(0)
+        for reader_ip, stream_epoch in batch.parts:
+            self._epochs.saw(reader_ip, stream_epoch)
         metrics.EVENTS_IN.inc(len(message.events))
+        self._trace("batch_received", batch)
         self._staging.submit(batch)
         await self._owed.put(_Owed(batch, since))
 
     async def _acknowledge(self) -> None:
         """Ack batch after batch in the order in which they came, each once it is stored."""
-        while True:
-            batch, since = await self._owed.get()
-            conflicts = await self._outcome(batch)
-            await self._peer.send(encode_forwarder_ack(self._peer.session_id, batch.ack()))
-            metrics.ACKED.inc(batch.event_count)
-            metrics.ACK_SECONDS.observe(perf_counter() - since)
-            if conflicts:
-                metrics.CONFLICTS.inc()
-            for reader_ip in conflicts - self._reset:
-                await self._patiently(lambda reader_ip=reader_ip: self._reset_epoch(reader_ip))  # type: ignore[misc]
+        try:
+            while True:
+                await self._ack_next()
+        except PeerGone:
+            if not self._questions.waiting:
+                raise
+            # An answer may lie in the dying socket: that is heard to its end, and must not wait for room here.
+            while True:
+                await self._owed.get()
+
+    async def _ack_next(self) -> None:
+        batch, since = await self._owed.get()
+        conflicts = await self._outcome(batch)
+        await self._peer.send(encode_forwarder_ack(self._peer.session_id, batch.ack()))
+        self._trace("batch_acked", batch)
+        metrics.ACKED.inc(batch.event_count)
+        metrics.ACK_SECONDS.observe(perf_counter() - since)
+        if conflicts:
+            metrics.CONFLICTS.inc()
+        for reader_ip in conflicts:
+            await self._after_conflict(reader_ip)
+
+    def _trace(self, event: str, batch: Batch) -> None:
+        if log.is_enabled_for(logging.DEBUG):
+            name = batch_name(batch.forwarder_id, batch.received_at)
+            log.debug(event, batch=name, batch_id=batch.batch_id, events=batch.event_count)
 
     async def _outcome(self, batch: Batch) -> set[str]:
         try:
@@ -161,14 +209,38 @@ class Session:
                 await asyncio.sleep(REFUSE_AFTER_S)
             raise
 
-    async def _reset_epoch(self, reader_ip: str) -> None:
-        """Command a reader that numbers from 1 again to a fresh epoch, once in a session."""
-        self._reset.add(reader_ip)
-        epoch = await store.next_epoch(self._process.pool, self._streams[reader_ip])
-        if epoch is None:
+    async def _after_conflict(self, reader_ip: str) -> None:
+        """Tell operators, and command a reader that numbers from 1 again to a fresh epoch, once in a session."""
+        self._process.activity.note(
+            "integrity_conflict",
+            level="warn",
+            of=f"{self._forwarder_id} {reader_ip}",
+            forwarder_id=self._forwarder_id,
+            reader_ip=reader_ip,
+        )
+        if reader_ip in self._epochs.reset_after_conflict:
             return
-        log.warning("epoch_reset", forwarder_id=self._forwarder_id, reader_ip=reader_ip, stream_epoch=epoch)
-        await self._peer.send(encode_epoch_reset(self._peer.session_id, self._forwarder_id, reader_ip, epoch))
+        self._epochs.reset_after_conflict.add(reader_ip)
+        await self._patiently(
+            lambda: self._epochs.command(
+                self._forwarder_id, reader_ip, self._streams[reader_ip], asked_by="conflict"
+            )
+        )
+
+    async def _carry_out(self, command: Command, until: float) -> Carried:
+        """Do what an operator asks of the device; see Commands."""
+        if command.kind != "epoch_reset":
+            return await self._questions.relay(command, until)
+        reader_ip, stream_id = command.request["reader_ip"], UUID(command.request["stream_id"])
+        epoch = await self._patiently(
+            lambda: self._epochs.command(
+                self._forwarder_id, reader_ip, stream_id, asked_by="operator", until=until
+            )
+        )
+        if epoch is None:
+            return Carried("absent")
+        await self._peer.flush()
+        return Carried("done", msgspec.json.encode({"new_stream_epoch": epoch}))
 
     async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:
         """Do what needs the database, waiting for it as long as it takes: an open session stays open."""

@@ -20,8 +20,10 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from uuid import UUID
 
-from gateway import metrics, store
+from gateway import metrics
 from gateway.batch import Batch, Part
+from gateway.store import inbox as store
+from gateway.store.streams import register_streams
 from shared.channels import INBOX, OUTCOMES
 from shared.database import Link
 from shared.errors import DatabaseRefused, DatabaseUnavailable, ProtocolError
@@ -171,7 +173,7 @@ class Staging:
             if part.part_id not in self._waiting:
                 self._gone.pop(0)
                 continue
-            streams = await store.register_streams(
+            streams = await register_streams(
                 self._process.pool, batch.forwarder_id, [part.reader_ip], batch.display_name
             )
             batch.streams.update(streams)
@@ -244,6 +246,10 @@ class Staging:
                 batch.outcome.set_result(batch.conflicts)
 
     def _fail(self, batch: Batch, outcome: str) -> None:
+        if outcome == "poisoned":
+            self._process.activity.note(
+                "part_poisoned", level="error", of=batch.forwarder_id, forwarder_id=batch.forwarder_id
+            )
         for part in batch.parts.values():
             self._waiting.pop(part.part_id, None)
         self._hold(-batch.size)

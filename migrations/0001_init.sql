@@ -121,6 +121,7 @@ CREATE TABLE integrity_conflicts (
 );
 CREATE UNIQUE INDEX integrity_conflicts_line
     ON integrity_conflicts (stream_id, stream_epoch, seq, sha256(rejected_frame));
+CREATE INDEX integrity_conflicts_open ON integrity_conflicts (stream_id) WHERE acknowledged_at IS NULL;
 
 
 -- Who is alive ------------------------------------------------------------------------------------------
@@ -267,17 +268,24 @@ CREATE TABLE poisoned_parts (
     poisoned_at timestamptz NOT NULL DEFAULT now()
 );
 
--- A request to a forwarder and its answer.
-CREATE TABLE commands (
+-- A request of an operator to a forwarder: asked by an api process, taken by the gateway that holds the session while
+-- it is young enough, and deleted by who asked, with its answer or at the deadline. request and answer are JSON and may
+-- hold secrets; bytes, because nothing here looks into them. Unlogged: what a crash takes away was not answered.
+--   done    it was written to the socket (epoch_reset), or the device answered
+--   absent  the session is not there any more; nothing was written
+--   busy    too many others are under way on the session; nothing was written
+--   lost    it may have been carried out, or not
+CREATE UNLOGGED TABLE commands (
     command_id   uuid        PRIMARY KEY DEFAULT uuidv7(),
     forwarder_id text        NOT NULL,
+    session_id   uuid        NOT NULL,
     gateway_id   uuid        NOT NULL,
     kind         text        NOT NULL CHECK (kind IN ('epoch_reset', 'config_get', 'config_set', 'restart')),
-    request      json        NOT NULL,
-    state        text        NOT NULL DEFAULT 'asked' CHECK (state IN ('asked', 'taken', 'done', 'failed')),
-    answer       json,
-    asked_at     timestamptz NOT NULL DEFAULT now(),
-    ended_at     timestamptz
+    request      bytea       NOT NULL,
+    state        text        NOT NULL DEFAULT 'asked' CHECK (state IN ('asked', 'taken', 'done', 'absent', 'busy', 'lost')),
+    answer       bytea,
+    asked_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at   timestamptz NOT NULL
 );
 CREATE INDEX commands_open ON commands (gateway_id) WHERE state = 'asked';
 
@@ -290,6 +298,63 @@ CREATE TABLE activity (
     event       text        NOT NULL,
     fields      jsonb       NOT NULL DEFAULT '{}'
 );
+
+
+-- The states of the dashboard -------------------------------------------------------------------------------
+
+-- Written by whichever api process looks at the moment. No foreign keys: an administrator who deletes a stream never
+-- waits for these, nor they for him; what has lost its stream is removed at the next look.
+
+-- One row. Who holds its lock is the one who looks; the others see by evaluated_at that it has been done.
+CREATE TABLE evaluation (
+    only_row     boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    evaluated_at timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO evaluation DEFAULT VALUES;
+
+-- What is or was amber or red (api/states.py). good: noticed, and within its time yet. The last three say since when
+-- facts without a date of their own are what they are, and since when they are below red and below amber.
+CREATE TABLE troubles (
+    trouble_id   bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    signal       text        NOT NULL,
+    subject_kind text        NOT NULL CHECK (subject_kind IN ('stream', 'forwarder', 'receiver', 'process')),
+    subject_id   text        NOT NULL,
+    stream_id    uuid,
+    stream_epoch bigint,
+    title        text        NOT NULL,
+    level        text        NOT NULL CHECK (level IN ('good', 'watch', 'act')),
+    reason       text        NOT NULL,
+    advice       text        NOT NULL,
+    since        timestamptz NOT NULL,
+    ended_at     timestamptz,
+    noticed_at   timestamptz,
+    eased_at     timestamptz,
+    calm_at      timestamptz
+);
+CREATE UNIQUE INDEX troubles_open ON troubles (signal, subject_id, stream_id) NULLS NOT DISTINCT WHERE ended_at IS NULL;
+CREATE INDEX troubles_ended ON troubles (ended_at) WHERE ended_at IS NOT NULL;
+
+-- Events of each stream in bins of 10 s, the newest complete one last, and what was so at the beginning of the bin
+-- that is under way: last_position, the median gap between the newest events, and the offset of the reader's clock then
+-- and a bin before.
+CREATE TABLE stream_samples (
+    stream_id       uuid      PRIMARY KEY,
+    bin             bigint    NOT NULL,
+    bin_position    bigint    NOT NULL,
+    counts          integer[] NOT NULL CHECK (cardinality(counts) = 180),
+    gap_s           real,
+    clock_offset_ms bigint,
+    clock_was_ms    bigint
+);
+
+-- Who follows what, remembered beyond the session: a receiver that is gone is missed.
+CREATE TABLE subscriptions (
+    receiver_id text        NOT NULL,
+    stream_id   uuid        NOT NULL,
+    gone_since  timestamptz,
+    PRIMARY KEY (receiver_id, stream_id)
+);
+
 
 
 -- What operators look at ----------------------------------------------------------------------------------
@@ -338,3 +403,33 @@ CROSS JOIN LATERAL (
        AND cursors.stream_epoch = epoch.stream_epoch
     WHERE epoch.stream_id = named.stream_id
 ) AS standing;
+
+-- How people call a stream.
+CREATE FUNCTION stream_title(stream streams) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(nullif(stream.display_alias, ''),
+                coalesce(nullif(stream.forwarder_display_name, ''), stream.forwarder_id) || ' · ' || stream.reader_ip);
+
+-- Whether a device had tokens and all are revoked: nobody waits for it any more.
+CREATE FUNCTION retired(kind text, id text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT bool_and(revoked_at IS NOT NULL) FROM device_tokens WHERE device_type = kind AND device_id = id)
+       IS TRUE;
+
+-- Processes that live, and those that died within the hour and that nobody has replaced: each process that has started
+-- since stands for one dead one of its role. A process that ends in order has no row.
+CREATE VIEW expected_processes AS
+WITH live AS MATERIALIZED (SELECT process_id FROM live_processes),
+known AS (
+    SELECT processes.*, live.process_id IS NOT NULL AS lives
+    FROM processes LEFT JOIN live USING (process_id)
+    WHERE live.process_id IS NOT NULL OR last_seen_at > now() - interval '1 hour'
+)
+SELECT * FROM known
+WHERE lives OR (
+    SELECT count(*) FROM known AS later
+    WHERE later.role = known.role AND later.lives AND later.started_at > known.last_seen_at
+) <= (
+    SELECT count(*) FROM known AS later
+    WHERE later.role = known.role AND NOT later.lives AND later.last_seen_at > known.last_seen_at
+);

@@ -1,14 +1,18 @@
 """The cluster's activity log: what happened, for operators, in one table that every process appends to.
 
-Noting never waits and never fails: entries gather here, and `run` writes what has gathered, in order, at most a block
-at a time. While the database is away they stay here, up to a bound; what comes beyond it is counted, not kept. With
-every block the table is trimmed to the newest entries, so that nobody else needs to. An entry's time is when it was
-written. What is worth an entry, its name and its fields are for those who note; a secret never is.
+Noting never waits and never fails: entries gather here, and `run` writes what has gathered, in order, at most a
+block at a time. What one subject repeats is folded: its first entry is written at once, what follows within ten
+seconds becomes one entry with a count, so that a device which comes and goes a hundred times a second cannot flood
+the log. While the database is away they stay here, up to a bound; what comes beyond it is counted, not kept. With
+every block the table is trimmed to the newest entries, so that nobody else needs to. An entry's time is when it
+was written. What is worth an entry, its name and its fields are for those who note; a secret never is.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
+from time import monotonic
 from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -19,7 +23,7 @@ from shared.errors import DatabaseRefused, DatabaseUnavailable, translated
 from shared.log import get_logger
 from shared.wake import Stop
 
-__all__ = ["KEPT", "Activity", "Level"]
+__all__ = ["KEPT", "Activity", "Entry", "Level", "append", "entry"]
 
 Level: TypeAlias = Literal["info", "warn", "error"]
 
@@ -29,6 +33,9 @@ WAITING_AT_MOST = 1_000
 _BLOCK = 200
 _LONGEST_TEXT = 200
 _RETRY_S = 1.0
+FOLD_S = 10.0
+# Subjects whose entries are folded at the moment; what others repeat meanwhile is dropped and counted.
+FOLDED_AT_MOST = 10_000
 
 # The subquery's maximum comes from the rows just written, not from the table; gaps in the numbers only trim earlier.
 _APPEND = """
@@ -45,36 +52,84 @@ DELETE FROM activity WHERE activity_id <= (SELECT max(activity_id) FROM added) -
 log = get_logger(__name__)
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
+    """An entry as it is written: fields are a JSON object."""
+
     level: Level
     event: str
     fields: str
 
 
-class Activity:
-    """Appends this process's entries. `stop` is what ends `run`."""
+@dataclass(slots=True)
+class _Fold:
+    """What one subject repeats of one event, until `ends_at`."""
 
-    def __init__(self, process_id: UUID, *, stop: Stop) -> None:
+    ends_at: float
+    level: Level = "info"
+    fields: dict[str, object] = field(default_factory=dict)
+    count: int = 0
+
+
+class Activity:
+    """Appends this process's entries. `stop` is what ends `run`; `written` is called after entries were written."""
+
+    def __init__(self, process_id: UUID, *, stop: Stop, written: Callable[[], None] = lambda: None) -> None:
         self._process_id = process_id
         self._stop = stop
+        self._written = written
+        self._folds: dict[tuple[str, str], _Fold] = {}
         self._wake = stop.waker()
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: deque[Entry] = deque()
         self._dropped = 0
 
-    def note(self, event: str, *, level: Level = "info", **fields: object) -> None:
-        """Add an entry as soon as may be; returns at once. Fields are numbers, truths, nulls, or become short texts."""
+    def note(self, event: str, *, level: Level = "info", of: str | None = None, **fields: object) -> None:
+        """Add an entry as soon as may be; returns at once. Fields are numbers, truths, nulls, or become short texts.
+
+        of: the subject, if it may repeat the event at will: then at most two entries in FOLD_S, the second with the
+        count of what it stands for and the fields of the last.
+        """
+        if of is None or self._is_first(event, of, level=level, fields=fields):
+            self._add(event, level, fields)
+
+    def _is_first(self, event: str, of: str, *, level: Level, fields: dict[str, object]) -> bool:
+        fold = self._folds.get((event, of))
+        if fold is not None:
+            fold.level, fold.fields = level, fields
+            fold.count += 1
+            return False
+        if len(self._folds) >= FOLDED_AT_MOST:
+            self._dropped += 1
+            return False
+        self._folds[event, of] = _Fold(monotonic() + FOLD_S)
+        return True
+
+    def _unfold(self) -> None:
+        """Add the entries of folds that are over. All last equally long, so that the first to begin is the first."""
+        while self._folds:
+            key, fold = next(iter(self._folds.items()))
+            if fold.ends_at > monotonic() and not self._stop.asked:
+                return
+            del self._folds[key]
+            if fold.count:
+                counted = {"count": fold.count} if fold.count > 1 else {}
+                self._add(key[0], fold.level, {**fold.fields, **counted})
+                self._folds[key] = _Fold(monotonic() + FOLD_S)
+
+    def _add(self, event: str, level: Level, fields: dict[str, object]) -> None:
         if len(self._waiting) >= WAITING_AT_MOST:
             self._dropped += 1
             return
-        plain = {name: _plain(value) for name, value in fields.items()}
-        self._waiting.append(_Entry(level, event, orjson.dumps(plain).decode()))
+        self._waiting.append(entry(event, level, fields))
         self._wake.set()
 
     async def run(self, pool: Pool) -> None:
         """Write what is noted until the process stops and nothing waits. What is noted later is lost."""
-        while not (self._stop.asked and not self._waiting):
+        while True:
+            self._unfold()
             if not self._waiting:
-                await self._wake.wait(at_most_s=60)
+                if self._stop.asked:
+                    return
+                await self._wake.wait(at_most_s=self._next_fold_s())
                 continue
             try:
                 await self._write_block(pool)
@@ -84,10 +139,17 @@ class Activity:
                     return
                 await self._stop.sleep(_RETRY_S)
 
+    def _next_fold_s(self) -> float:
+        """Return how long it is until a fold is over."""
+        for fold in self._folds.values():
+            return max(0.0, fold.ends_at - monotonic())
+        return 60.0
+
     async def _write_block(self, pool: Pool) -> None:
         block = list(islice(self._waiting, _BLOCK))
         try:
-            await _append(pool, self._process_id, block)
+            await append(pool, self._process_id, block)
+            self._written()
         except DatabaseRefused as error:
             log.error("activity_refused", error=str(error), entries=len(block))
         for _ in block:
@@ -97,7 +159,14 @@ class Activity:
             self.note("activity_dropped", level="warn", count=dropped)
 
 
-async def _append(pool: Pool, process_id: UUID, block: Sequence[_Entry]) -> None:
+def entry(event: str, level: Level, fields: Mapping[str, object]) -> Entry:
+    """Return an entry, with its fields as the table can hold them."""
+    plain = {name: _plain(value) for name, value in fields.items()}
+    return Entry(level, event, orjson.dumps(plain).decode())
+
+
+async def append(pool: Pool, process_id: UUID, block: Sequence[Entry]) -> None:
+    """Write entries, in their order, and trim the table."""
     columns = [list(column) for column in zip(*block, strict=True)]
     with translated():
         await pool.execute(_APPEND, process_id, *columns, KEPT)

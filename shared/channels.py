@@ -14,7 +14,19 @@ from shared.log import get_logger
 from shared.metrics import BELLS_FOLDED, BELLS_RUNG
 from shared.wake import Stop
 
-__all__ = ["INBOX", "OUTCOMES", "POSITIONS", "SESSIONS", "STREAMS", "TOKENS", "Bell"]
+__all__ = [
+    "ACTIVITY",
+    "ANSWERS",
+    "COMMANDS",
+    "INBOX",
+    "OUTCOMES",
+    "POSITIONS",
+    "SESSIONS",
+    "STATES",
+    "STREAMS",
+    "TOKENS",
+    "Bell",
+]
 
 INBOX = "rt_inbox"  # gateway → writer: parts were staged
 OUTCOMES = "rt_outcomes"  # writer → gateway: outcomes were committed; payload: that gateway's process id
@@ -22,6 +34,10 @@ POSITIONS = "rt_positions"  # writer → fanout: streams have new positions
 STREAMS = "rt_streams"  # gateway → fanout, api: a stream is new or has changed
 SESSIONS = "rt_sessions"  # gateway → gateway: a session was probed, answered or ended; payload: the forwarder
 TOKENS = "rt_tokens"  # api → gateway, fanout: a token was revoked
+COMMANDS = "rt_commands"  # api → gateway: a command was asked; payload: that gateway's process id
+ANSWERS = "rt_answers"  # gateway → api: a command has ended; payload: the asking api's process id
+ACTIVITY = "rt_activity"  # everyone → api: entries were added to the activity log
+STATES = "rt_states"  # api → api: troubles have begun, changed or ended
 
 _RING = "SELECT pg_notify(bell.channel, bell.payload) FROM unnest($1::text[], $2::text[]) AS bell(channel, payload)"
 _RETRY_S = 0.5

@@ -63,10 +63,26 @@ class Door:
         await peer.accept()
         self._let_in(peer, identity)
         try:
-            await attend(peer, lambda: self._serve(peer, identity))
+            await attend(
+                peer,
+                lambda: self._serve(peer, identity),
+                on_refusal=lambda refusal: self._note_refusal(refusal, identity),
+            )
         finally:
             del self._tokens[peer]
         return peer.response
+
+    def _note_refusal(self, refusal: ProtocolError, identity: Identity | None) -> None:
+        """Tell operators. Who shows no good token is nobody: all of them are one subject."""
+        device_id = identity.device_id if identity else None
+        self._process.activity.note(
+            f"{self._device_type}_refused",
+            level="warn",
+            of=f"{device_id or ''} {refusal.code}",
+            device_id=device_id,
+            code=refusal.code,
+            reason=str(refusal),
+        )
 
     def _refuses(self) -> bool:
         """Whether nobody can be let in now."""

@@ -30,10 +30,13 @@ __all__ = [
     "UnknownMessage",
     "decode_forwarder",
     "decode_receiver",
+    "encode_config_get",
+    "encode_config_set",
     "encode_epoch_reset",
     "encode_error",
     "encode_forwarder_ack",
     "encode_heartbeat",
+    "encode_restart",
 ]
 
 _HIGHEST: Final = 2**63 - 1
@@ -230,6 +233,26 @@ def encode_epoch_reset(session_id: UUID, forwarder_id: str, reader_ip: str, epoc
             "new_stream_epoch": epoch,
         }
     )
+
+
+def encode_config_get(request_id: UUID) -> bytes:
+    """Return the question for a forwarder's configuration."""
+    return _request("config_get_request", request_id)
+
+
+def encode_config_set(request_id: UUID, section: str, payload: Any) -> bytes:
+    """Return the request to change a section of a forwarder's configuration; payload is any JSON."""
+    return _request("config_set_request", request_id, section=section, payload=payload)
+
+
+def encode_restart(request_id: UUID) -> bytes:
+    """Return the request to restart."""
+    return _request("restart_request", request_id)
+
+
+def _request(kind: str, request_id: UUID, **fields: Any) -> bytes:
+    # Unlike orjson, msgspec writes whole numbers of any size.
+    return msgspec.json.encode({"kind": kind, "request_id": request_id, **fields})
 
 
 def _decode(decoder: msgspec.json.Decoder[M], known: frozenset[Any], message: bytes) -> M | UnknownMessage:

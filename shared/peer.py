@@ -8,6 +8,7 @@ not answering a ping while we were listening.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -28,6 +29,8 @@ HEARTBEAT_EVERY_S = 30.0
 PING_EVERY_S = 20.0
 ANSWER_WITHIN_S = 30.0
 CLOSE_WITHIN_S = 2.0
+# A peer that reads takes what we send at once.
+FLUSH_LOOK_S = 0.01
 # Below a transport's low-water mark a send never waits.
 NEVER_WAITS_BYTES = 16 * 1024
 
@@ -87,7 +90,8 @@ class Peer:
                     return await self._of_good_size(message.data)
                 if message.type is WSMsgType.PING:
                     if self._unsent < NEVER_WAITS_BYTES:  # who hears nothing must not keep us from hearing
-                        await self._send(message.data, WSMsgType.PONG)
+                        with suppress(PeerGone):  # what it said before it went is heard all the same
+                            await self._send(message.data, WSMsgType.PONG)
                 elif message.type not in (WSMsgType.PONG, WSMsgType.BINARY):
                     return None
         except (PeerGone, ConnectionError):
@@ -122,6 +126,14 @@ class Peer:
             await self._socket.send_frame(message, kind)
         except (ConnectionError, RuntimeError) as error:
             raise PeerGone(str(error)) from error
+
+    async def flush(self) -> None:
+        """Wait until the kernel has taken everything that was sent; PeerGone when it never will."""
+        while (transport := self._request.transport) is not None and not transport.is_closing():
+            if not transport.get_write_buffer_size():
+                return
+            await asyncio.sleep(FLUSH_LOOK_S)
+        raise PeerGone("the socket ended before it took everything")
 
     async def refuse(self, error: ProtocolError) -> None:
         """Send the error message and close: 1008, or 1011 when the fault is ours."""
@@ -276,10 +288,16 @@ async def close_all(peers: Iterable[Peer], code: int, reason: str) -> None:
         await asyncio.wait(closing)
 
 
-async def attend(peer: Peer, session: Callable[[], Awaitable[None]]) -> None:
+async def attend(
+    peer: Peer,
+    session: Callable[[], Awaitable[None]],
+    *,
+    on_refusal: Callable[[ProtocolError], None] = lambda _: None,
+) -> None:
     """Run a session on an accepted socket and end it as protocol.md says, whatever comes out of it.
 
-    A session may raise several errors at once (it has several tasks); the device is told the first.
+    A session may raise several errors at once (it has several tasks); the device is told the first, and so is
+    `on_refusal` when the device is at fault.
     """
     CONNECTIONS.inc()
     try:
@@ -289,6 +307,7 @@ async def attend(peer: Peer, session: Callable[[], Awaitable[None]]) -> None:
     except* ProtocolError as group:
         error = _first(group)
         log.info("peer_refused", session_id=str(peer.session_id), code=error.code, error=str(error))
+        on_refusal(error)
         await peer.refuse(error)
     except* DatabaseUnavailable as group:
         log.warning("session_failed", session_id=str(peer.session_id), error=str(_first(group)))

@@ -16,7 +16,8 @@ import uvloop
 from aiohttp import web
 
 from shared import log as logs
-from shared.channels import Bell
+from shared.activity import Activity
+from shared.channels import ACTIVITY, Bell
 from shared.database import Pool, create_pool
 from shared.errors import RtServerError, translated
 from shared.health import Checks, health_routes, problems
@@ -37,7 +38,7 @@ log = logs.get_logger(__name__)
 
 
 class Process:
-    """What every role has: settings, the request to stop, a pool, a bell, a listener and its own row."""
+    """What every role has: settings, the request to stop, a pool, a bell, a listener, its own row, the activity log."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Process:
         self._pool: Pool | None = None
         self._pool_size = pool_size
         self._pool_settings = pool_settings
+        self._on_return = on_return
         name = f"rt-server {role}"
         self.bell = Bell(settings.direct_url, name=name, stop=self._last_stop)
         self.listener = Listener(
@@ -68,7 +70,12 @@ class Process:
             holds_lock=settings.listen,
             stop=self._last_stop,
             vitals=lambda: vitals()._replace(ready=not problems(self.checks)),
-            on_return=on_return,
+            on_return=self._returned,
+        )
+        self.activity = Activity(
+            self.presence.process_id,
+            stop=self._last_stop,
+            written=lambda: self.bell.ring(ACTIVITY),
         )
         self.checks: Checks = {
             "database": lambda: self.presence.problem,
@@ -82,6 +89,10 @@ class Process:
         if self._pool is None:
             raise RuntimeError("the process has not started")
         return self._pool
+
+    def _returned(self) -> None:
+        self.activity.note("database_back", level="warn", of=self.role, role=self.role)
+        self._on_return()
 
     async def run(
         self,
@@ -122,6 +133,7 @@ class Process:
                 "bell": self.bell.run,
                 "listener": self.listener.run,
                 "presence": self.presence.run,
+                "activity": lambda: self.activity.run(self.pool),
             }.items():
                 lasting.create_task(_guarded(name, task, self._last_stop), name=name)
             async with asyncio.TaskGroup() as group:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -48,13 +49,20 @@ def cluster() -> Iterator[Postgresql]:
             postgres.stop()
 
 
-@pytest.fixture
-async def database_url(cluster: Postgresql) -> AsyncIterator[str]:
-    """The address of a fresh database with the schema in it."""
+@asynccontextmanager
+async def fresh_database(cluster: Postgresql) -> AsyncIterator[str]:
+    """Make a database with the schema in it, and drop it in the end."""
     name = f"test_{next(_numbers)}"
     await _execute(cluster, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
     yield cluster.url(database=name)
     await _execute(cluster, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database_url(cluster: Postgresql) -> AsyncIterator[str]:
+    """The address of a fresh database with the schema in it."""
+    async with fresh_database(cluster) as url:
+        yield url
 
 
 @pytest.fixture

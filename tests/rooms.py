@@ -112,23 +112,30 @@ class Rooms:
     gateways: list[Process]
     writers: list[Process]
     fanouts: list[Process]
+    apis: list[Process]
 
     @property
     def all(self) -> list[Process]:
         """Every process."""
-        return [*self.gateways, *self.writers, *self.fanouts]
+        return [*self.gateways, *self.writers, *self.fanouts, *self.apis]
 
 
 @asynccontextmanager
 async def rooms(
-    database_url: str, *, gateway: int = 1, writer: int = 1, fanout: int = 1, **environment: str
+    database_url: str, *, gateway: int = 1, writer: int = 1, fanout: int = 1, api: int = 0, **environment: str
 ) -> AsyncIterator[Rooms]:
     """Run so many of each role; at the end all are killed."""
 
     def make(role: str, count: int) -> list[Process]:
         return [Process(role, database_url, environment) for _ in range(count)]
 
-    running = Rooms(database_url, make("gateway", gateway), make("writer", writer), make("fanout", fanout))
+    running = Rooms(
+        database_url,
+        make("gateway", gateway),
+        make("writer", writer),
+        make("fanout", fanout),
+        make("api", api),
+    )
     try:
         for process in running.all:
             await process.start()

@@ -8,10 +8,14 @@ __all__ = ["Link", "link"]
 
 
 class Link:
-    """Takes connections and hands each to the first upstream that accepts it; made by `link`."""
+    """Takes connections and hands each to the first upstream that accepts it; made by `link`.
+
+    `taken` is how many it took so far.
+    """
 
     def __init__(self, upstreams: Sequence[str]) -> None:
         self.url = ""
+        self.taken = 0
         self._upstreams = [url.removeprefix("http://").split(":") for url in upstreams]
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -29,6 +33,7 @@ class Link:
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end."""
+        self.taken += 1
         there = await self._connected()
         if there is None:
             writer.transport.abort()
@@ -51,7 +56,8 @@ class Link:
         return None
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, generation: int) -> None:
-        with suppress(ConnectionError):
+        # uvloop calls it a RuntimeError to write on a connection that was reset.
+        with suppress(ConnectionError, RuntimeError):
             while chunk := await source.read(65536):
                 if generation != self._generation:
                     continue  # frozen: packets are lost, nobody is told

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gateway import store
+from gateway.store import sessions as store
 from tests.failure.facts import Database
 from tests.failure.link import link
 from tests.failure.wire import Wire, batch, connect, forwarder, hello, read

@@ -6,8 +6,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from gateway import session, store
+from gateway import session
 from gateway.staging import Staging
+from gateway.store import inbox as store
+from gateway.store import streams
 from shared.database import Connection, Pool
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, connect, forwarder, read, reads
@@ -123,7 +125,7 @@ async def test_streams_that_vanish_between_two_statements_are_made_again(
     inside: Inside, database: Database
 ) -> None:
     pool: Any = _Interrupted(inside.gateway._process.pool, database)
-    found = await store.register_streams(pool, "f", ["a", "b", "a"], None)
+    found = await streams.register_streams(pool, "f", ["a", "b", "a"], None)
     rows = await database.fetch("SELECT reader_ip, stream_id FROM streams")
     assert found == {row["reader_ip"]: row["stream_id"] for row in rows}
     assert found.keys() == {"a", "b"}

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from gateway import store as gateway_store
 from gateway.batch import Batch, split
+from gateway.store import inbox as gateway_store
 from shared.messages import ReadEvent
 from tests.failure.facts import Database
 from writer import store

@@ -1,0 +1,98 @@
+"""Commands to forwarders. What is in a configuration may be secret: it is in no log."""
+
+from typing import TypeVar
+
+import msgspec
+import orjson
+
+from api.errors import ApiError, no_stream
+from api.messages.commands import (
+    ConfigAnswer,
+    ConfigWritten,
+    ForwarderPath,
+    NewEpoch,
+    Payload,
+    Restarted,
+    SectionPath,
+)
+from api.messages.streams import StreamPath
+from api.room import Api
+from api.store import commands as store
+
+__all__ = ["read_config", "reset_epoch", "restart_forwarder", "write_config"]
+
+# Devices read JSON of 128 levels, of which some are around it.
+DEEPEST = 100
+HIGHEST_EPOCH = 2**63 - 1
+
+A = TypeVar("A", ConfigAnswer, ConfigWritten, Restarted)
+
+
+async def reset_epoch(api: Api, *, path: StreamPath) -> NewEpoch:
+    """Command a stream's reader to a fresh epoch."""
+    stream = await store.find_stream(api.pool, path.stream_id)
+    if stream is None:
+        raise no_stream()
+    if stream.stream_epoch == HIGHEST_EPOCH:
+        raise ApiError("CONFLICT", "the stream has the highest epoch that there is")
+    request = {"stream_id": str(stream.stream_id), "reader_ip": stream.reader_ip}
+    reply = await api.commands.ask(stream.forwarder_id, "epoch_reset", request)
+    if reply.ending == "absent":
+        raise ApiError("CONFLICT", "forwarder not connected")
+    return msgspec.json.decode(reply.answer, type=NewEpoch)
+
+
+async def read_config(api: Api, *, path: ForwarderPath) -> ConfigAnswer:
+    """Show a forwarder's configuration."""
+    return await _relay(api, path.forwarder_id, "config_get", {}, ConfigAnswer)
+
+
+async def write_config(api: Api, *, path: SectionPath, body: Payload) -> ConfigWritten:
+    """Change a section of a forwarder's configuration."""
+    if _is_deeper(body, DEEPEST):
+        raise ApiError("BAD_REQUEST", f"body: it is nested deeper than {DEEPEST} levels")
+    request = {"section": path.section, "payload": body}
+    answer = await _relay(api, path.forwarder_id, "config_set", request, ConfigWritten)
+    api.activity.note("config_written", forwarder_id=path.forwarder_id, section=path.section)
+    return answer
+
+
+async def restart_forwarder(api: Api, *, path: ForwarderPath) -> Restarted:
+    """Restart a forwarder."""
+    answer = await _relay(api, path.forwarder_id, "restart", {}, Restarted)
+    api.activity.note("forwarder_restarted", forwarder_id=path.forwarder_id)
+    return answer
+
+
+async def _relay(api: Api, forwarder_id: str, kind: store.Kind, request: Payload, wanted: type[A]) -> A:
+    """Ask a forwarder and return its answer; ApiError when it is not there, says no or nothing."""
+    reply = await api.commands.ask(forwarder_id, kind, request)
+    if reply.ending == "absent":
+        raise ApiError("NOT_FOUND", "forwarder not connected")
+    answer = _read(reply.answer, wanted)
+    if not answer.ok:
+        raise ApiError(
+            "FORWARDER_ERROR",
+            "the forwarder refused; details hold its answer",
+            details=msgspec.structs.asdict(answer),
+        )
+    return answer
+
+
+def _read(text: bytes, wanted: type[A]) -> A:
+    """Return a device's answer, of which any part may be anything."""
+    try:
+        loaded = orjson.loads(text)
+        if not _is_deeper(loaded, DEEPEST):
+            return msgspec.convert(loaded, wanted)
+    except (orjson.JSONDecodeError, msgspec.ValidationError):
+        pass
+    raise ApiError("FORWARDER_ERROR", "the forwarder's answer cannot be read")
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if isinstance(value, dict):
+        return levels == 0 or any(_is_deeper(each, levels - 1) for each in value.values())
+    if isinstance(value, list):
+        return levels == 0 or any(_is_deeper(each, levels - 1) for each in value)
+    return False

@@ -1,0 +1,154 @@
+"""Operators' commands, from their rows in `commands` to the sessions' sockets and back.
+
+What holds, whatever dies:
+
+- A command is carried out only by the session that it was asked of, and only before its deadline. The database's
+  clock decides when it is taken; from then on a clock of ours that goes on while the process is stopped.
+- It is taken once. Whoever dies with it in hand leaves it unanswered: the asker says that it does not know.
+- "done" is written only after the socket took the command (epoch_reset) or the device answered (all others).
+- A session's commands are tasks of their own, so that a stuck socket holds up nobody else. A send is never
+  cancelled, so such a task may outlive its deadline until its socket ends; their number is bounded.
+
+It knows nothing of a device's messages: a session says how a command is carried out.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+from gateway import metrics
+from gateway.store import commands as store
+from gateway.store.commands import Command, Ending
+from shared.channels import ANSWERS, COMMANDS
+from shared.errors import DatabaseUnavailable
+from shared.log import get_logger
+from shared.metrics import POLLS_FOUND_WORK
+from shared.peer import PeerGone
+from shared.process import Process
+
+__all__ = ["Carried", "CarryOut", "Commands"]
+
+# Of one session at a time: operators are people, and a device does one thing after the other.
+MOST_AT_ONCE = 8
+# How soon a command is found whose bell was lost, and where no bell is ever heard.
+POLL_S = 1.0
+DEAF_POLL_S = 0.25
+RETRY_S = 0.2
+# On a stop the sockets are being closed, which ends what is under way.
+STOP_WITHIN_S = 4.0
+
+log = get_logger(__name__)
+
+
+class Carried(NamedTuple):
+    """What came of a command, with the answer as JSON where there is one."""
+
+    ending: Ending
+    answer: bytes | None = None
+
+
+# Takes a command and until when, by the loop's clock, it may begin to be written.
+CarryOut: TypeAlias = Callable[[Command, float], Awaitable[Carried]]
+
+
+class Commands:
+    """The commands of this gateway's sessions."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._stop = process.stop
+        self._gateway_id: UUID = process.presence.process_id
+        self._sessions: dict[UUID, CarryOut] = {}
+        self._at_once: Counter[UUID] = Counter()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._wake = process.stop.waker()
+        process.listener.on(COMMANDS, self._heard)
+
+    @contextmanager
+    def reach(self, session_id: UUID, carry_out: CarryOut) -> Iterator[None]:
+        """Have the session's commands carried out while inside."""
+        self._sessions[session_id] = carry_out
+        try:
+            yield
+        finally:
+            del self._sessions[session_id]
+
+    async def run(self) -> None:
+        """Take commands until the process stops."""
+        poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
+        while not self._stop.asked:
+            woken = await self._wake.wait(at_most_s=poll_s)
+            try:
+                found = await self._take()
+            except DatabaseUnavailable as error:
+                log.debug("commands_unseen", error=str(error))
+                continue
+            if found and not woken:
+                POLLS_FOUND_WORK.labels(COMMANDS).inc()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_WITHIN_S)
+
+    def _heard(self, payload: str) -> None:
+        if payload in ("", str(self._gateway_id)):
+            self._wake.set()
+
+    async def _take(self) -> bool:
+        asked_at = asyncio.get_running_loop().time()
+        commands = await store.take_commands(self._process.pool, self._gateway_id)
+        for command in commands:
+            task = asyncio.create_task(self._see_through(command, asked_at + command.left_s), name="command")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return bool(commands)
+
+    async def _see_through(self, command: Command, until: float) -> None:
+        """Have a command carried out and say what came of it, at its deadline at the latest."""
+        task = asyncio.create_task(self._carry_out(command, until), name="carry out")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.wait({task}, timeout=until - asyncio.get_running_loop().time())
+        carried = task.result() if task.done() else Carried("lost")
+        metrics.COMMANDS.labels(command.kind, carried.ending).inc()
+        log.info(
+            "command_ended",
+            command_id=str(command.command_id),
+            forwarder_id=command.forwarder_id,
+            kind=command.kind,
+            ending=carried.ending,
+        )
+        await self._end(command, carried, until)
+
+    async def _carry_out(self, command: Command, until: float) -> Carried:
+        carry_out = self._sessions.get(command.session_id)
+        if carry_out is None or not command.held:
+            return Carried("absent")
+        if self._at_once[command.session_id] >= MOST_AT_ONCE:
+            return Carried("busy")
+        self._at_once[command.session_id] += 1
+        try:
+            return await carry_out(command, until)
+        except (PeerGone, TimeoutError):
+            return Carried("lost")
+        except Exception:
+            log.exception("command_failed", command_id=str(command.command_id), kind=command.kind)
+            return Carried("lost")
+        finally:
+            self._at_once[command.session_id] -= 1
+            if not self._at_once[command.session_id]:
+                del self._at_once[command.session_id]
+
+    async def _end(self, command: Command, carried: Carried, until: float) -> None:
+        while True:
+            try:
+                await store.end_command(self._process.pool, command.command_id, *carried)
+            except DatabaseUnavailable as error:
+                if asyncio.get_running_loop().time() >= until:
+                    log.warning("command_unanswered", command_id=str(command.command_id), error=str(error))
+                    return
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._process.bell.ring(ANSWERS, str(command.command_id))
+                return

@@ -1,0 +1,80 @@
+"""Moves the readers of one session on to fresh epochs: once after a conflict, and as often as operators ask.
+
+A device applies whatever it is told, and an epoch that is repeated or lowered costs reads for good (protocol.md,
+section 6). So an epoch is reserved in the database first, above all that anybody knows of, and commands leave in
+the order of their reservations: one at a time, the next not before the last was handed to the socket.
+"""
+
+import asyncio
+import math
+from typing import Any
+from uuid import UUID
+
+from gateway.store.streams import next_epoch
+from shared.log import get_logger
+from shared.messages import encode_epoch_reset
+from shared.peer import Peer
+from shared.process import Process
+
+__all__ = ["Epochs"]
+
+log = get_logger(__name__)
+
+
+class Epochs:
+    """What a session knows of its readers' epochs."""
+
+    def __init__(self, peer: Peer, process: Process) -> None:
+        self._peer = peer
+        self._process = process
+        self._one_at_a_time = asyncio.Lock()
+        self._seen: dict[str, int] = {}  # the highest of each reader, stored or still on its way
+        self.reset_after_conflict: set[str] = set()
+
+    def saw(self, reader_ip: str, epoch: int) -> None:
+        """Remember an epoch that the device has used."""
+        self._seen[reader_ip] = max(epoch, self._seen.get(reader_ip, 0))
+
+    async def command(
+        self,
+        forwarder_id: str,
+        reader_ip: str,
+        stream_id: UUID,
+        *,
+        asked_by: str,
+        until: float = math.inf,
+    ) -> int | None:
+        """Command a reader to the next epoch and return that; None when there is none for this session to command.
+
+        until: by the loop's clock; TimeoutError when it could not be written before. Raises PeerGone,
+        DatabaseUnavailable.
+        """
+        async with self._one_at_a_time:
+            _still(until)
+            if self._peer.gone:
+                return None
+            epoch = await next_epoch(
+                self._process.pool,
+                stream_id,
+                seen=self._seen.get(reader_ip, 0),
+                session_id=self._peer.session_id,
+            )
+            if epoch is None:
+                return None
+            _still(until)
+            await self._peer.send(encode_epoch_reset(self._peer.session_id, forwarder_id, reader_ip, epoch))
+        facts: dict[str, Any] = {
+            "forwarder_id": forwarder_id,
+            "reader_ip": reader_ip,
+            "stream_epoch": epoch,
+            "asked_by": asked_by,
+        }
+        log.warning("epoch_reset", **facts)
+        self._process.activity.note("epoch_reset", level="warn", **facts)
+        return epoch
+
+
+def _still(until: float) -> None:
+    """A process that was stopped for a while must not go on with what is too late by now."""
+    if asyncio.get_running_loop().time() >= until:
+        raise TimeoutError

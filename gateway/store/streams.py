@@ -1,0 +1,80 @@
+"""Streams: made for the readers that a forwarder names, renamed with it, moved on to a new epoch by command."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from shared.database import Pool
+from shared.errors import translated
+
+__all__ = ["next_epoch", "register_streams", "rename_forwarder"]
+
+# Sorted, so that two sessions that register the same readers take their locks in the same order.
+_REGISTER = """
+INSERT INTO streams (forwarder_id, reader_ip, forwarder_display_name)
+SELECT DISTINCT $1, named.reader_ip, $3 FROM unnest($2::text[]) AS named(reader_ip)
+ORDER BY named.reader_ip
+ON CONFLICT (forwarder_id, reader_ip) DO NOTHING
+"""
+_STREAMS = "SELECT reader_ip, stream_id FROM streams WHERE forwarder_id = $1 AND reader_ip = ANY($2::text[])"
+
+# The display name is the device's: it holds for all its streams. A writer never waits for a stream's lock,
+# and two gateways take theirs in the same order: no deadlock.
+_RENAME = """
+WITH changed AS MATERIALIZED (
+    SELECT stream_id FROM streams
+    WHERE forwarder_id = $1 AND forwarder_display_name IS DISTINCT FROM $2
+    ORDER BY stream_id
+    FOR NO KEY UPDATE
+)
+UPDATE streams SET forwarder_display_name = $2 FROM changed WHERE streams.stream_id = changed.stream_id
+"""
+
+# Above what is stored, what was ever commanded, what lies in the inbox and what the session has seen ($2). The row lock
+# is what makes two at once rise. Only for the session that has the device.
+_NEXT_EPOCH = """
+UPDATE streams SET stream_epoch = greatest(streams.stream_epoch, seen.epoch) + 1
+FROM (
+    SELECT greatest($2::bigint, (SELECT max(inbox.stream_epoch) FROM inbox WHERE inbox.stream_id = $1)) AS epoch
+) AS seen
+WHERE streams.stream_id = $1 AND greatest(streams.stream_epoch, seen.epoch) < 9223372036854775807
+  AND EXISTS (SELECT FROM forwarder_sessions AS held
+              WHERE held.forwarder_id = streams.forwarder_id AND held.session_id = $3 AND held.ended_at IS NULL)
+RETURNING streams.stream_epoch
+"""
+
+
+async def register_streams(
+    pool: Pool, forwarder_id: str, reader_ips: Iterable[str], display_name: str | None
+) -> dict[str, UUID]:
+    """Make the streams that do not exist yet and return the ids of all, by reader_ip."""
+    named = list(set(reader_ips))
+    with translated():
+        found = await _streams(pool, forwarder_id, named)
+        # Not once but until they are there: an administrator may delete them in between.
+        while len(found) < len(named):
+            await pool.execute(_REGISTER, forwarder_id, named, display_name)
+            found = await _streams(pool, forwarder_id, named)
+    return found
+
+
+async def _streams(pool: Pool, forwarder_id: str, reader_ips: list[str]) -> dict[str, UUID]:
+    rows = await pool.fetch(_STREAMS, forwarder_id, reader_ips)
+    return {row["reader_ip"]: row["stream_id"] for row in rows}
+
+
+async def rename_forwarder(pool: Pool, forwarder_id: str, display_name: str | None) -> None:
+    """Set the display name on all streams of a forwarder; None clears it."""
+    with translated():
+        await pool.execute(_RENAME, forwarder_id, display_name)
+
+
+async def next_epoch(pool: Pool, stream_id: UUID, *, seen: int, session_id: UUID) -> int | None:
+    """Reserve the epoch above everything seen or ever commanded of a stream.
+
+    seen: the highest epoch that the session has had of it, stored or not. None when there is no higher one, no such
+    stream, or when the session has lost the device. It is committed before the device hears of it: an epoch that is
+    reserved in vain costs nothing, one that is commanded twice costs reads (protocol.md, section 6).
+    """
+    with translated():
+        epoch: int | None = await pool.fetchval(_NEXT_EPOCH, stream_id, seen, session_id)
+    return epoch

@@ -1,0 +1,327 @@
+"""Commands from their rows to a device's socket and back, with one gateway inside the test's process."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from gateway import commands
+from shared.process import Process
+from tests.failure.facts import Database
+from tests.failure.wire import READER, Wire, batch, connect, deaf, forwarder, read
+from tests.gateway.conftest import Inside, running_writer
+from tests.rooms import make_token
+from tests.waiting import wait_until
+
+CONFIG = {"general": {"display_name": "Start"}, "odd": [2**70, "é\u0000", None, 1.5]}
+
+
+@pytest.fixture
+async def wire(inside: Inside) -> AsyncIterator[Wire]:
+    """The socket of forwarder `f`, after its hello."""
+    async with forwarder(inside.url, inside.token) as wire:
+        yield wire
+
+
+async def command(
+    database: Database,
+    kind: str,
+    request: dict[str, Any] | None = None,
+    *,
+    forwarder_id: str = "f",
+    session_id: UUID | None = None,
+    within_s: float = 10.0,
+) -> UUID:
+    """Ask a command of the live session of a forwarder, as an api process does, and ring."""
+    command_id: UUID = await database.fetchval(
+        """
+        INSERT INTO commands (forwarder_id, session_id, gateway_id, kind, request, expires_at)
+        SELECT forwarder_id, coalesce($4, session_id), gateway_id, $2, $3, clock_timestamp() + make_interval(secs => $5)
+        FROM live_forwarder_sessions WHERE forwarder_id = $1
+        RETURNING command_id
+        """,
+        forwarder_id,
+        kind,
+        json.dumps(request or {}).encode(),
+        session_id,
+        within_s,
+    )
+    assert command_id is not None
+    await database.execute("SELECT pg_notify('rt_commands', '')")
+    return command_id
+
+
+async def reset(database: Database, **more: Any) -> UUID:
+    """Ask for a reset of the forwarder's only reader."""
+    stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
+    return await command(database, "epoch_reset", {"stream_id": str(stream_id), "reader_ip": READER}, **more)
+
+
+async def ended(database: Database, command_id: UUID) -> tuple[str, Any]:
+    """Wait for a command's end and return how it ended, with its answer."""
+
+    async def look() -> Any:
+        return await database.fetchrow(
+            "SELECT state, answer FROM commands WHERE command_id = $1 AND state NOT IN ('asked', 'taken')",
+            command_id,
+        )
+
+    row = await wait_until(look, deadline_s=20, what="the command's end")
+    return row["state"], None if row["answer"] is None else json.loads(row["answer"])
+
+
+def answer(request: dict[str, Any], **fields: object) -> dict[str, object]:
+    """Return the device's answer to a request."""
+    kind = request["kind"].replace("_request", "_response")
+    return {"kind": kind, "request_id": request["request_id"], "ok": True, **fields}
+
+
+# --- what comes back -------------------------------------------------------------------------------------
+
+
+async def test_a_question_comes_back_with_the_device_s_answer(wire: Wire, database: Database) -> None:
+    asked = await command(database, "config_get")
+    request = await wire.expect("config_get_request")
+    assert request == {"kind": "config_get_request", "request_id": str(asked)}
+    await wire.send(answer(request, config=CONFIG, restart_needed=True))
+    state, came = await ended(database, asked)
+    assert (state, came["ok"], came["config"], came["restart_needed"]) == ("done", True, CONFIG, True)
+
+
+async def test_a_change_reaches_the_device_as_it_was_asked(wire: Wire, database: Database) -> None:
+    asked = await command(database, "config_set", {"section": "odd", "payload": CONFIG})
+    request = await wire.expect("config_set_request")
+    assert (request["section"], request["payload"]) == ("odd", CONFIG)
+    await wire.send(answer(request, ok=False, error="no", status_code=409))
+    state, came = await ended(database, asked)
+    assert (state, came["ok"], came["error"], came["status_code"]) == ("done", False, "no", 409)
+
+
+async def test_a_restart_is_answered(wire: Wire, database: Database) -> None:
+    asked = await command(database, "restart")
+    await wire.send(answer(await wire.expect("restart_request")))
+    assert (await ended(database, asked))[0] == "done"
+
+
+async def test_a_reset_is_done_when_the_socket_took_it(wire: Wire, database: Database) -> None:
+    asked = await reset(database)
+    message = await wire.expect("epoch_reset_command")
+    assert (message["forwarder_id"], message["reader_ip"], message["new_stream_epoch"]) == ("f", READER, 2)
+    assert await ended(database, asked) == ("done", {"new_stream_epoch": 2})
+    assert await database.fetchval("SELECT stream_epoch FROM streams") == 2
+
+
+async def test_a_late_answer_is_not_taken_for_the_next_question_s(wire: Wire, database: Database) -> None:
+    first = await command(database, "config_get", within_s=0.5)
+    late = await wire.expect("config_get_request")
+    assert await ended(database, first) == ("lost", None)
+    second = await command(database, "config_get")
+    request = await wire.expect("config_get_request")
+    await wire.send(answer(late, config="late"))
+    await wire.send({**answer(request), "kind": "restart_response"})  # nor is one of another kind
+    await wire.send(answer(request, config="right"))
+    state, came = await ended(database, second)
+    assert (state, came["config"]) == ("done", "right")
+
+
+async def test_an_answer_that_lies_in_a_dying_socket_counts(
+    wire: Wire, database: Database, database_url: str
+) -> None:
+    asked = await command(database, "config_get")
+    request = await wire.expect("config_get_request")
+    # Nothing is acked, because no writer is there yet: the answer waits behind what fills the session.
+    for seq in range(1, 21):
+        await wire.send(batch(read(seq)))
+    await wire.send(answer(request, config="the last word"))
+    await wire.drop()
+    async with running_writer(database_url):
+        state, came = await ended(database, asked)
+    assert (state, came["config"]) == ("done", "the last word")
+
+
+async def test_a_socket_that_ends_without_an_answer_leaves_the_question_open_at_once(
+    wire: Wire, database: Database
+) -> None:
+    asked = await command(database, "restart", within_s=60)
+    await wire.expect("restart_request")
+    await wire.drop()
+    assert await ended(database, asked) == ("lost", None)
+
+
+async def test_an_answer_beyond_its_bound_is_a_refusal(wire: Wire, database: Database) -> None:
+    asked = await command(database, "config_get")
+    await wire.send(answer(await wire.expect("config_get_request"), config="x" * 1024 * 1024))
+    state, came = await ended(database, asked)
+    assert (state, came["ok"]) == ("done", False)
+    assert "larger" in came["error"]
+
+
+# --- what is not carried out -----------------------------------------------------------------------------
+
+
+async def test_an_expired_command_is_not_carried_out(wire: Wire, database: Database) -> None:
+    expired = await reset(database, within_s=-0.001)
+    done = await reset(database)
+    assert (await ended(database, done))[0] == "done"
+    assert (await wire.expect("epoch_reset_command"))["new_stream_epoch"] == 2
+    assert await database.fetchval("SELECT state FROM commands WHERE command_id = $1", expired) == "asked"
+
+
+async def test_a_command_for_a_session_that_is_over_is_not_carried_out(
+    wire: Wire, database: Database
+) -> None:
+    asked = await reset(database, session_id=uuid4())
+    assert await ended(database, asked) == ("absent", None)
+    await reset(database)
+    assert (await wire.expect("epoch_reset_command"))["new_stream_epoch"] == 2
+
+
+async def test_a_session_that_has_lost_its_device_carries_nothing_out(wire: Wire, database: Database) -> None:
+    session_id = UUID(wire.session_id)
+    await database.execute("UPDATE forwarder_sessions SET session_id = gen_random_uuid()")
+    asked = [
+        await reset(database, session_id=session_id),
+        await command(database, "restart", session_id=session_id),
+    ]
+    assert [await ended(database, each) for each in asked] == [("absent", None)] * 2
+    assert await database.fetchval("SELECT stream_epoch FROM streams") == 1
+
+
+async def test_what_became_too_late_while_the_database_was_slow_is_not_written(
+    wire: Wire, database: Database, inside: Inside
+) -> None:
+    async with database.transaction():
+        await database.execute("SELECT FROM streams FOR UPDATE")
+        late = await inside_of_transaction(inside, wire)
+    assert await ended(database, late) == ("lost", None)
+    done = await reset(database)
+    message = await wire.expect("epoch_reset_command")
+    # What was reserved in vain is not commanded again.
+    assert await ended(database, done) == ("done", {"new_stream_epoch": message["new_stream_epoch"]})
+    assert [each["kind"] for each in wire.seen].count("epoch_reset_command") == 1
+
+
+async def inside_of_transaction(inside: Inside, wire: Wire) -> UUID:
+    """Ask for a reset that ends within 0.5 s, on another connection than the one that holds the stream."""
+    pool = inside.gateway._process.pool
+    async with pool.acquire() as connection:
+        asked = await reset(connection, within_s=0.5)  # type: ignore[arg-type]
+
+        async def is_lost() -> bool:
+            state = await connection.fetchval("SELECT state FROM commands WHERE command_id = $1", asked)
+            return bool(state == "lost")
+
+        await wait_until(is_lost, what="the deadline")
+    return asked
+
+
+# --- epochs ----------------------------------------------------------------------------------------------
+
+
+async def test_resets_at_once_and_after_a_conflict_rise_on_the_wire(
+    wire: Wire, database: Database, writer: Process
+) -> None:
+    await wire.send(batch(read(1)))
+    await wire.ack()
+    asked = [await reset(database) for _ in range(3)]
+    await wire.send(batch(read(1, "another line")))
+    asked += [await reset(database) for _ in range(3)]
+    epochs: list[int] = []
+    while len(epochs) < 7:
+        message = await wire.next()
+        assert message is not None
+        if message["kind"] == "epoch_reset_command":
+            epochs.append(message["new_stream_epoch"])
+    assert epochs == list(range(2, 9))
+    commanded = {(await ended(database, each))[1]["new_stream_epoch"] for each in asked}
+    assert len(commanded) == 6
+    assert commanded < set(epochs)
+
+
+async def test_a_reset_is_above_what_the_session_has_seen_and_nobody_has_stored(
+    wire: Wire, database: Database
+) -> None:
+    await wire.send(batch(read(1, epoch=7)))
+    await wait_until(lambda: database.fetchval("SELECT count(*) = 1 FROM inbox"), what="the part")
+    await database.execute("DELETE FROM inbox")
+    await reset(database)
+    assert (await wire.expect("epoch_reset_command"))["new_stream_epoch"] == 8
+
+
+async def test_a_reset_is_above_what_another_session_has_staged(
+    wire: Wire, database: Database, inside: Inside
+) -> None:
+    await wire.send(batch(read(1, epoch=7)))
+    await wait_until(lambda: database.fetchval("SELECT count(*) = 1 FROM inbox"), what="the part")
+    await wire.drop()
+    await wait_until(
+        lambda: database.fetchval("SELECT ended_at IS NOT NULL FROM forwarder_sessions"), what="its end"
+    )
+    async with forwarder(inside.url, inside.token) as again:
+        await reset(database)
+        assert (await again.expect("epoch_reset_command"))["new_stream_epoch"] == 8
+
+
+# --- bounds ----------------------------------------------------------------------------------------------
+
+
+async def test_a_socket_that_takes_nothing_holds_up_no_other_command(
+    wire: Wire, inside: Inside, database: Database
+) -> None:
+    token = await make_token(database, "forwarder", "deaf")
+    async with deaf(inside.url, token):
+        await wait_until(
+            lambda: database.fetchval("SELECT count(*) = 2 FROM live_forwarder_sessions"), what="its session"
+        )
+        stream_id = await database.fetchval(
+            "INSERT INTO streams (forwarder_id, reader_ip) VALUES ('deaf', 'r') RETURNING stream_id"
+        )
+        request = {"stream_id": str(stream_id), "reader_ip": "r"}
+        fill = {"section": "s", "payload": {"long": "x" * 8_000_000}}
+        stuck = [
+            await command(database, "epoch_reset", request, forwarder_id="deaf", within_s=3),
+            await command(database, "config_set", fill, forwarder_id="deaf", within_s=3),
+        ]
+        done = await reset(database)
+        await wire.expect("epoch_reset_command")
+        assert (await ended(database, done))[0] == "done"
+        assert [await ended(database, each) for each in stuck] == [("lost", None)] * 2
+
+
+async def test_a_session_has_a_bounded_number_of_commands_under_way(wire: Wire, database: Database) -> None:
+    async with database.transaction():  # seen at once
+        asked = [await command(database, "config_get", within_s=2) for _ in range(commands.MOST_AT_ONCE + 1)]
+    states = [(await ended(database, each))[0] for each in asked]
+    assert sorted(states) == ["busy", *["lost"] * commands.MOST_AT_ONCE]
+    last = await command(database, "restart")
+    request = await wire.expect("config_get_request")
+    while request["kind"] != "restart_request":
+        request = await wire.next() or {}
+    await wire.send(answer(request))
+    assert (await ended(database, last))[0] == "done"
+
+
+async def test_commands_are_found_without_bells(wire: Wire, database: Database) -> None:
+    asked = await database.fetchval(
+        """
+        INSERT INTO commands (forwarder_id, session_id, gateway_id, kind, request, expires_at)
+        SELECT forwarder_id, session_id, gateway_id, 'restart', '{}', now() + interval '10 s'
+        FROM live_forwarder_sessions RETURNING command_id
+        """
+    )
+    await wire.send(answer(await wire.expect("restart_request")))
+    assert (await ended(database, asked))[0] == "done"
+
+
+async def test_a_stop_ends_what_is_under_way_without_a_word_of_done(
+    inside: Inside, database: Database
+) -> None:
+    async with connect(inside.url, inside.token) as wire:
+        await wire.greet()
+        asked = await command(database, "restart", within_s=60)
+        await wire.expect("restart_request")
+        inside.gateway._process.stop.ask()
+        assert await wire.closed() == 1001
+        assert await ended(database, asked) == ("lost", None)

@@ -1,0 +1,97 @@
+"""What a process notes for operators, folded where one subject repeats itself."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from shared import activity as activity_module
+from shared.activity import Activity
+from shared.database import create_pool
+from shared.wake import Stop
+from tests.failure.facts import Database
+from tests.waiting import wait_until
+
+Entries = Callable[[], Awaitable[list[tuple[str, Any]]]]
+
+
+@asynccontextmanager
+async def writing(database_url: str, activity: Activity, stop: Stop) -> AsyncIterator[None]:
+    """Write what is noted inside."""
+    async with await create_pool(database_url, name="test", size=1) as pool:
+        running = asyncio.create_task(activity.run(pool))
+        yield
+        stop.ask()
+        await running
+
+
+async def entries(database: Database) -> list[tuple[str, Any]]:
+    """Return events and fields, the oldest first."""
+    rows = await database.fetch("SELECT event, fields FROM activity ORDER BY activity_id")
+    return [(row["event"], json.loads(row["fields"])) for row in rows]
+
+
+async def test_what_a_subject_repeats_becomes_one_entry_with_a_count(
+    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity_module, "FOLD_S", 0.3)
+    stop, rung = Stop(), []
+    activity = Activity(uuid4(), stop=stop, written=lambda: rung.append(True))
+    async with writing(database_url, activity, stop):
+        for n in range(1_000):
+            activity.note("forwarder_refused", of="a", n=n)
+        activity.note("forwarder_refused", of="b")
+        activity.note("forwarder_gone", of="a")
+        activity.note("token_minted")
+        activity.note("token_minted")
+        expected = [
+            ("forwarder_refused", {"n": 0}),
+            ("forwarder_refused", {}),
+            ("forwarder_gone", {}),
+            ("token_minted", {}),
+            ("token_minted", {}),
+            ("forwarder_refused", {"n": 999, "count": 999}),
+        ]
+
+        async def folded() -> bool:
+            return await entries(database) == expected
+
+        await wait_until(folded, what="the count")
+        assert rung
+        # Its window is over and so is its fold: it is news again.
+        await wait_until(lambda: not activity._folds, what="the end of the fold")
+        activity.note("forwarder_refused", of="a", n=1_000)
+
+        async def again() -> bool:
+            return (await entries(database))[-1] == ("forwarder_refused", {"n": 1_000})
+
+        await wait_until(again, what="the next entry")
+
+
+async def test_what_is_folded_at_the_stop_is_written(database_url: str, database: Database) -> None:
+    stop = Stop()
+    activity = Activity(uuid4(), stop=stop)
+    async with writing(database_url, activity, stop):
+        for _ in range(3):
+            activity.note("forwarder_gone", of="a")
+    assert await entries(database) == [("forwarder_gone", {}), ("forwarder_gone", {"count": 2})]
+
+
+async def test_the_subjects_that_are_folded_are_bounded(
+    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity_module, "FOLDED_AT_MOST", 2)
+    stop = Stop()
+    activity = Activity(uuid4(), stop=stop)
+    async with writing(database_url, activity, stop):
+        for n in range(10):
+            activity.note("forwarder_refused", of=str(n), n=n)
+    assert await entries(database) == [
+        ("forwarder_refused", {"n": 0}),
+        ("forwarder_refused", {"n": 1}),
+        ("activity_dropped", {"count": 8}),
+    ]

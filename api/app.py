@@ -10,6 +10,9 @@ from aiohttp import web
 from api.access import is_loopback, refuse_other_sites, require_token, secure
 from api.contract import serve
 from api.errors import answer_errors
+from api.evaluation import Evaluation
+from api.handlers.pages import page_routes
+from api.numbers import Numbers
 from api.openapi import describe
 from api.room import Api
 from api.routes import ROUTES
@@ -19,10 +22,12 @@ from shared.activity import Activity
 from shared.log import get_logger
 from shared.process import Process
 
-__all__ = ["build_app", "main", "warn_if_open"]
+__all__ = ["API", "build_app", "main", "warn_if_open"]
 
 MAX_BODY_BYTES = 1024 * 1024
 POOL_SIZE = 8
+
+API = web.AppKey("api", Api)
 
 log = get_logger(__name__)
 
@@ -34,9 +39,10 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
         client_max_size=MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(secure)
-    api = Api(process, activity=activity, description=describe(ROUTES, version("rt-server")))
+    api = app[API] = Api(process, activity=activity, description=describe(ROUTES, version("rt-server")))
     for route in ROUTES:
         app.router.add_route(route.method, route.path, serve(route, api))
+    app.add_routes(page_routes())
     return app
 
 
@@ -49,8 +55,20 @@ def warn_if_open(settings: ApiSettings) -> None:
 async def main(settings: ApiSettings) -> None:
     """Run an api process until a signal comes."""
     warn_if_open(settings)
-    process = Process("api", settings, pool_size=POOL_SIZE, pool_settings=ALONG_THE_KEY)
-    activity = Activity(process.presence.process_id, stop=process.stop)
+    process = Process(
+        "api",
+        settings,
+        pool_size=POOL_SIZE,
+        pool_settings=ALONG_THE_KEY,
+        on_return=lambda: app[API].live.lose(),  # noqa: PLW0108 - there is no app yet
+    )
+    app = build_app(process, settings, process.activity)
+    live = app[API].live
     await process.run(
-        app=build_app(process, settings, activity), tasks={"activity": lambda: activity.run(process.pool)}
+        app=app,
+        tasks={
+            "evaluation": Evaluation(process).run,
+            "live": live.run,
+            "numbers": Numbers(process, live).run,
+        },
     )

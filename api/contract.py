@@ -115,7 +115,7 @@ async def _read_body(request: web.Request, kind: type[msgspec.Struct]) -> msgspe
         return msgspec.json.decode(body, type=kind)
     except UnicodeDecodeError as error:
         raise ApiError("BAD_REQUEST", "body: it is not UTF-8") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ApiError("BAD_REQUEST", f"body: {error}") from error
 
 

@@ -65,12 +65,20 @@ class Error(msgspec.Struct, omit_defaults=True):
 class ApiError(RtServerError):
     """A request cannot be served; the message goes to whoever asked.
 
-    headers: what the answer carries besides.
+    headers: what the answer carries besides. details: what a program may want to know.
     """
 
-    def __init__(self, code: Code, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code: Code = code
+        self.details = msgspec.UNSET if details is None else details
         self.headers = dict(headers or {})
 
 
@@ -110,7 +118,7 @@ def _response(error: ApiError) -> web.Response:
     if error.code == "UNAVAILABLE":
         error.headers.setdefault("Retry-After", _RETRY_AFTER_S)
     return web.Response(
-        body=msgspec.json.encode(Error(error.code, str(error))),
+        body=msgspec.json.encode(Error(error.code, str(error), error.details)),
         status=STATUS[error.code],
         headers=error.headers,
         content_type="application/json",

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from api.commands import Commands
 from api.errors import ApiError
+from api.live import Live
 from shared.activity import Activity
 from shared.database import Pool
 from shared.process import Process
@@ -20,13 +22,16 @@ EXPORT_WAITS_S = 10.0
 class Api:
     """One api process, as its handlers see it.
 
-    activity: where it notes what operators should know. description: the OpenAPI document of its routes.
+    activity: where it notes what operators should know. description: the OpenAPI document of its routes. commands: the
+    way to the forwarders.
     """
 
     def __init__(self, process: Process, *, activity: Activity, description: Mapping[str, Any]) -> None:
         self.process = process
         self.activity = activity
         self.description = description
+        self.live = Live(process)
+        self.commands = Commands(process)
         self._exports = asyncio.Semaphore(EXPORTS_AT_ONCE)
 
     @property

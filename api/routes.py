@@ -1,11 +1,12 @@
 """The table of all routes; what each takes and gives stands at its handler (contract.py)."""
 
 from api.contract import Route
-from api.handlers import description, devices, events, logs, streams, tokens
+from api.handlers import commands, description, devices, events, logs, overview, streams, tokens
 
 __all__ = ["ROUTES"]
 
 _STREAM = "/api/v1/streams/{stream_id}"
+_FORWARDER = "/api/v1/forwarders/{forwarder_id}"
 _CURSORS = "/api/v1/receivers/{receiver_id}/cursors"
 
 ROUTES = (
@@ -18,8 +19,43 @@ ROUTES = (
     Route("GET", _STREAM + "/export.txt", events.export_text, errors=("NOT_FOUND",), media_type="text/plain"),
     Route("GET", _STREAM + "/export.csv", events.export_csv, errors=("NOT_FOUND",), media_type="text/csv"),
     Route("GET", "/api/v1/export.zip", events.export_all, media_type="application/zip"),
+    Route("GET", "/api/v1/reads/latest", events.latest_reads),
     Route("GET", "/api/v1/conflicts", events.list_conflicts),
+    Route(
+        "POST",
+        "/api/v1/conflicts/{conflict_id}/acknowledge",
+        events.acknowledge_conflict,
+        status=204,
+        errors=("NOT_FOUND",),
+    ),
+    Route("POST", _STREAM + "/conflicts/acknowledge", events.acknowledge_conflicts, errors=("NOT_FOUND",)),
+    Route("GET", "/api/v1/overview", overview.show_overview),
+    Route("GET", "/api/v1/events", overview.follow_events, media_type="text/event-stream"),
+    Route(
+        "POST",
+        _STREAM + "/reset-epoch",
+        commands.reset_epoch,
+        errors=("NOT_FOUND", "CONFLICT", "TIMEOUT"),
+    ),
     Route("GET", "/api/v1/forwarders", devices.list_forwarders),
+    Route(
+        "GET",
+        _FORWARDER + "/config",
+        commands.read_config,
+        errors=("NOT_FOUND", "FORWARDER_ERROR", "TIMEOUT"),
+    ),
+    Route(
+        "POST",
+        _FORWARDER + "/config/{section}",
+        commands.write_config,
+        errors=("NOT_FOUND", "FORWARDER_ERROR", "TIMEOUT"),
+    ),
+    Route(
+        "POST",
+        _FORWARDER + "/restart",
+        commands.restart_forwarder,
+        errors=("NOT_FOUND", "FORWARDER_ERROR", "TIMEOUT"),
+    ),
     Route("GET", "/api/v1/receivers", devices.list_receivers),
     Route("GET", _CURSORS, devices.list_cursors),
     Route("DELETE", _CURSORS, devices.delete_cursors, status=204, errors=("NOT_FOUND",)),

@@ -3,14 +3,33 @@
 from aiohttp import web
 
 from api import archive, export
-from api.errors import no_stream
-from api.messages.events import ConflictPage, ConflictQuery, EventFilter, ReadPage, ReadQuery
+from api.errors import ApiError, no_stream
+from api.messages.events import (
+    Acknowledged,
+    ConflictPage,
+    ConflictPath,
+    ConflictQuery,
+    EventFilter,
+    LatestQuery,
+    LatestReads,
+    ReadPage,
+    ReadQuery,
+)
 from api.messages.streams import StreamPath
 from api.pages import decode_cursor, encode_cursor
 from api.room import Api
 from api.store import events as store
 
-__all__ = ["export_all", "export_csv", "export_text", "list_conflicts", "list_reads"]
+__all__ = [
+    "acknowledge_conflict",
+    "acknowledge_conflicts",
+    "export_all",
+    "export_csv",
+    "export_text",
+    "latest_reads",
+    "list_conflicts",
+    "list_reads",
+]
 
 
 async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPage:
@@ -36,6 +55,29 @@ async def list_conflicts(api: Api, *, query: ConflictQuery) -> ConflictPage:
     page = conflicts[: query.limit]
     more = len(conflicts) > query.limit
     return ConflictPage(conflicts=page, next_cursor=encode_cursor(page[-1].conflict_id) if more else None)
+
+
+async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
+    """Show the newest reads over all streams, the newest first."""
+    reads = await store.latest(api.pool, query.stream_id, query.tag_id, limit=query.limit)
+    return LatestReads(reads=reads)
+
+
+async def acknowledge_conflict(api: Api, *, path: ConflictPath) -> None:
+    """Say that a conflict has been seen: its stream is not red for it any more."""
+    if not await store.acknowledge(api.pool, path.conflict_id):
+        raise ApiError("NOT_FOUND", "there is no conflict of this id")
+    api.activity.note("conflict_acknowledged", conflict_id=path.conflict_id)
+
+
+async def acknowledge_conflicts(api: Api, *, path: StreamPath) -> Acknowledged:
+    """Say that all conflicts of a stream have been seen."""
+    if await store.stream_name(api.pool, path.stream_id) is None:
+        raise no_stream()
+    count = await store.acknowledge_all(api.pool, path.stream_id)
+    if count:
+        api.activity.note("conflicts_acknowledged", stream_id=path.stream_id, count=count)
+    return Acknowledged(acknowledged=count)
 
 
 async def export_text(

@@ -1,7 +1,9 @@
 """Pages of reads and conflicts, and the filters of pages and exports."""
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
+
+from msgspec import Meta
 
 from api.messages.types import (
     Answer,
@@ -16,13 +18,18 @@ from api.messages.types import (
 )
 
 __all__ = [
+    "Acknowledged",
     "Conflict",
     "ConflictPage",
+    "ConflictPath",
     "ConflictQuery",
     "EventFilter",
+    "LatestQuery",
+    "LatestReads",
     "Read",
     "ReadPage",
     "ReadQuery",
+    "StreamRead",
 ]
 
 
@@ -67,6 +74,38 @@ class ReadPage(Answer):
 
     reads: list[Read]
     next_cursor: str | None
+
+
+class LatestQuery(Request):
+    """The newest reads; of one stream, of one chip (in either case), among some 20,000 of the newest of all streams."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    stream_id: UUID | None = None
+    tag_id: Tag | None = None
+
+
+class StreamRead(Read):
+    """A stored event, and its stream."""
+
+    stream_id: UUID
+
+
+class LatestReads(Answer):
+    """The newest reads over all streams, the newest first."""
+
+    reads: list[StreamRead]
+
+
+class ConflictPath(Request):
+    """A conflict."""
+
+    conflict_id: Number
+
+
+class Acknowledged(Answer):
+    """How many conflicts were acknowledged now."""
+
+    acknowledged: int
 
 
 class ConflictQuery(Request):

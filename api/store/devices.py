@@ -52,14 +52,19 @@ FROM receiver_cursors JOIN streams USING (stream_id)
 WHERE receiver_id = $1
 ORDER BY created_at, stream_id, receiver_cursors.stream_epoch
 """
-# $2: a stream, or null for all.
+# $2: a stream, or null for all. A receiver that is gone is missed no more.
 _DELETE_CURSORS = """
 WITH deleted AS (
     DELETE FROM receiver_cursors
     WHERE receiver_id = $1 AND ($2::uuid IS NULL OR stream_id = $2)
     RETURNING 1
+),
+forgotten AS (
+    DELETE FROM subscriptions
+    WHERE receiver_id = $1 AND ($2::uuid IS NULL OR stream_id = $2) AND gone_since IS NOT NULL
+    RETURNING 1
 )
-SELECT count(*) FROM deleted
+SELECT (SELECT count(*) FROM deleted) + (SELECT count(*) FROM forgotten)
 """
 
 _PROCESSES = """
@@ -98,7 +103,7 @@ async def list_cursors(pool: Pool, receiver_id: str) -> list[Cursor]:
 
 
 async def delete_cursors(pool: Pool, receiver_id: str, stream_id: UUID | None = None) -> int:
-    """Delete the cursors of a receiver, of one stream or of all, and return how many there were."""
+    """Forget what a receiver, of one stream or of all, has acked and that it is missed; return how many rows went."""
     with translated():
         return int(await pool.fetchval(_DELETE_CURSORS, receiver_id, stream_id))
 

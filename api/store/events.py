@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 from asyncpg.protocol import NO_TIMEOUT
 
-from api.messages.events import Conflict, EventFilter, Read
+from api.messages.events import Conflict, EventFilter, Read, StreamRead
 from shared.database import Connection, Pool
 from shared.errors import translated
 
@@ -19,12 +19,17 @@ __all__ = [
     "ALONG_THE_KEY",
     "CONFLICTS",
     "COPIES",
+    "LATEST",
+    "LATEST_LOOKED_AT",
     "READS",
     "Key",
     "StreamName",
+    "acknowledge",
+    "acknowledge_all",
     "begin_snapshot",
     "conflicts",
     "copy_events",
+    "latest",
     "reads",
     "stream_name",
     "stream_names",
@@ -80,6 +85,40 @@ FROM integrity_conflicts
 WHERE conflict_id < $2 AND ($1::uuid IS NULL OR stream_id = $1)
 ORDER BY conflict_id DESC
 LIMIT $3
+"""
+
+
+# $1 a stream or null; $2 a tag or null; $3 how many. Streams have no order among each other but by the clock. A tag is
+# looked for in as many of the newest positions of each stream as make LATEST_LOOKED_AT of all ($4).
+LATEST = """
+SELECT streams.stream_id, newest.*
+FROM streams
+CROSS JOIN LATERAL (
+    SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
+           parse_error
+    FROM events
+    WHERE events.stream_id = streams.stream_id
+      AND position > last_position - CASE WHEN $2::text IS NULL THEN $3::bigint ELSE greatest($3::bigint, $4::bigint
+          / CASE WHEN $1::uuid IS NULL THEN (SELECT count(*) FROM streams AS each) ELSE 1 END) END
+      AND ($2::text IS NULL OR tag_id = lower($2::text))
+    ORDER BY position DESC
+    LIMIT $3
+) AS newest
+WHERE $1::uuid IS NULL OR streams.stream_id = $1
+ORDER BY received_at DESC, stream_id, stream_epoch DESC, seq DESC
+LIMIT $3
+"""
+LATEST_LOOKED_AT = 20_000
+
+_ACKNOWLEDGE = """
+UPDATE integrity_conflicts SET acknowledged_at = coalesce(acknowledged_at, now()) WHERE conflict_id = $1
+RETURNING conflict_id
+"""
+_ACKNOWLEDGE_ALL = """
+WITH acknowledged AS (
+    UPDATE integrity_conflicts SET acknowledged_at = now() WHERE stream_id = $1 AND acknowledged_at IS NULL RETURNING 1
+)
+SELECT count(*) FROM acknowledged
 """
 
 
@@ -160,6 +199,25 @@ async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: in
     with translated():
         rows = await pool.fetch(CONFLICTS, stream_id, below, limit)
     return [Conflict(**_with_text(row, "kept_line", "rejected_line")) for row in rows]
+
+
+async def latest(pool: Pool, stream_id: UUID | None, tag_id: str | None, *, limit: int) -> list[StreamRead]:
+    """Return the newest reads of one stream or of all, the newest first."""
+    with translated():
+        rows = await pool.fetch(LATEST, stream_id, tag_id, limit, LATEST_LOOKED_AT)
+    return [StreamRead(**_with_text(row, "raw_read_line")) for row in rows]
+
+
+async def acknowledge(pool: Pool, conflict_id: int) -> bool:
+    """Note that a person has seen a conflict, again if need be; false when there is none of this id."""
+    with translated():
+        return await pool.fetchval(_ACKNOWLEDGE, conflict_id) is not None
+
+
+async def acknowledge_all(pool: Pool, stream_id: UUID) -> int:
+    """Note that a person has seen all conflicts of a stream, and return how many were new to them."""
+    with translated():
+        return int(await pool.fetchval(_ACKNOWLEDGE_ALL, stream_id))
 
 
 def _arguments(

@@ -1,6 +1,6 @@
 """Streams, their numbers and their epochs. No statement here counts events: the writer counts as it goes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ __all__ = [
     "epochs",
     "list_streams",
     "metrics",
+    "metrics_of",
     "name_epoch",
     "set_alias",
 ]
@@ -41,7 +42,7 @@ RETURNING stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_n
 # and metrics. clock: reader clock minus server clock is at least (read_at - received_at) of any event, and nearest
 # for the one that was shortest on its way: the best of the last 100. Whole quarters of an hour are a time zone.
 _METRICS = """
-SELECT total.*, flow.backlog,
+SELECT streams.stream_id, total.*, flow.backlog,
        coalesce(epoch.raw_count, 0) AS epoch_raw_count,
        coalesce(epoch.dedup_count, 0) AS epoch_dedup_count,
        coalesce(epoch.retransmit_count, 0) AS epoch_retransmit_count,
@@ -78,7 +79,7 @@ CROSS JOIN LATERAL (
     FROM events
     WHERE events.stream_id = streams.stream_id AND position > streams.last_position - 100
 ) AS clock
-WHERE streams.stream_id = $1
+WHERE streams.stream_id = ANY($1::uuid[])
 """
 
 # Epochs that have numbers, and the current one, which may have been commanded only.
@@ -123,9 +124,16 @@ async def set_alias(pool: Pool, stream_id: UUID, alias: str | None) -> Stream | 
 
 async def metrics(pool: Pool, stream_id: UUID) -> StreamMetrics | None:
     """Return the numbers of a stream, of one moment; None when there is no such stream."""
+    return (await metrics_of(pool, [stream_id])).get(stream_id)
+
+
+async def metrics_of(pool: Pool, stream_ids: Sequence[UUID]) -> dict[UUID, StreamMetrics]:
+    """Return the numbers of those streams that there are, of one moment."""
+    if not stream_ids:
+        return {}
     with translated():
-        row = await pool.fetchrow(_METRICS, stream_id)
-    return None if row is None else _metrics(dict(row))
+        rows = await pool.fetch(_METRICS, stream_ids)
+    return {row["stream_id"]: _metrics(dict(row)) for row in rows}
 
 
 async def epochs(pool: Pool, stream_id: UUID) -> list[Epoch]:

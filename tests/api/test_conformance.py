@@ -22,12 +22,17 @@ from tests.api.seeds import (
     add_receiver_session,
     add_stream,
 )
+from tests.api.test_commands import ending
 from tests.api.test_export import ODD_LINES
 from tests.rooms import Process
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 TOKEN = "geheim-7"
+# To whatever it is asked.
+DEVICE_SAYS = {"ok": True, "config": {"any": ["thing"]}, "new_stream_epoch": 3}
 OPENAPI = "/api/v1/openapi.json"
+# Left out by the configuration: there is no answer to wait for (test_live.py).
+ENDLESS = {"GET /api/v1/events"}
 # Some 600 requests within 10 s, the same ones each time.
 EFFORT = ("--phases", "coverage,fuzzing,stateful", "--max-examples", "5", "--generation-deterministic")
 # Routes of which the guessed ids may all happen to name nothing.
@@ -35,6 +40,7 @@ GUESSED = {
     "DELETE /api/v1/receivers/{receiver_id}/cursors",
     "DELETE /api/v1/receivers/{receiver_id}/cursors/{stream_id}",
     "POST /api/v1/admin/tokens/{token_id}/revoke",
+    "POST /api/v1/conflicts/{conflict_id}/acknowledge",
 }
 
 
@@ -54,7 +60,8 @@ async def api(database_url: str, database: Database) -> AsyncIterator[Process]:
     await process.start()
     try:
         await process.ready()
-        yield process
+        async with ending(database_url, "done", DEVICE_SAYS):
+            yield process
     finally:
         await process.kill()
 
@@ -79,7 +86,7 @@ async def test_schemathesis_finds_nothing(api: Process, tmp_path: Path) -> None:
     assert code == 0, said
     report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
     operations = report["operations"]
-    assert operations["tested"] == operations["total"] >= len(ROUTES)
+    assert operations["tested"] == operations["total"] - len(ENDLESS) >= len(ROUTES) - len(ENDLESS)
     warnings = {name for name, found in report["warnings"].items() if found}
     # That some ids are guessed and found nowhere is no fault of the document.
     assert warnings <= {"missing_test_data"}, said

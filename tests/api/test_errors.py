@@ -34,7 +34,15 @@ async def refused(client: Client, method: str, path: str, code: str, **more: Any
 
 
 async def test_an_unknown_route_is_not_found(client: Client) -> None:
-    for path in ("/", "/api/v1/nothing", "/api/v1/streams/", STREAM + "/nothing", "/api/v2/streams"):
+    for path in (
+        "/nothing",
+        "/static/nothing.js",
+        "/static/../app.py",
+        "/api/v1/nothing",
+        "/api/v1/streams/",
+        STREAM + "/nothing",
+        "/api/v2/streams",
+    ):
         await refused(client, "GET", path, "NOT_FOUND")
 
 

@@ -8,9 +8,16 @@ from uuid import UUID
 import pytest
 
 from api.messages.events import EventFilter
-from api.store import events, logs, streams
+from api.store import events, logs, overview, states, streams
 from shared.process import Process
-from tests.api.seeds import Database, add_metrics, add_stream
+from tests.api.seeds import (
+    Database,
+    add_cursor,
+    add_metrics,
+    add_process,
+    add_receiver_session,
+    add_stream,
+)
 
 EVENTS = 20_000
 
@@ -89,7 +96,7 @@ async def test_an_export_starts_with_its_first_row_and_sorts_nothing(
 
 
 async def test_metrics_look_at_a_hundred_events_at_the_most(process: Process, stream_id: UUID) -> None:
-    plan = await plan_of(process, streams._METRICS, stream_id)
+    plan = await plan_of(process, streams._METRICS, [stream_id])
     (scan,) = of_events(plan)
     assert scan["Index Name"] == "events_stream_id_position_key"
     assert scan["Actual Rows"] == 100
@@ -109,3 +116,66 @@ async def test_the_activity_log_is_read_along_its_key(process: Process) -> None:
     plan = await plan_of(process, logs.LATEST, 500)
     assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
     assert plan[1]["Index Name"] == "activity_pkey"
+
+
+@pytest.fixture
+async def followed(database: Database, stream_id: UUID) -> UUID:
+    """The stream with a receiver that has acked half of it."""
+    await add_receiver_session(database, "tent", await add_process(database, "fanout"), [stream_id])
+    await add_cursor(database, "tent", stream_id, epoch=2, last_seq=EVENTS // 12)
+    return stream_id
+
+
+async def test_the_overview_looks_at_no_event_but_the_oldest_that_is_not_acked(
+    process: Process, followed: UUID
+) -> None:
+    for statement, *arguments in (
+        (overview._CARDS,),
+        (overview._PROCESSES,),
+        (overview._TROUBLES, 50),
+        (overview._RATES,),
+    ):
+        assert of_events(await plan_of(process, statement, *arguments)) == []
+    (scan,) = of_events(await plan_of(process, overview._FLOW))
+    assert scan["Index Name"] == "events_stream_id_position_key"
+    assert scan["Actual Rows"] * scan["Actual Loops"] <= 1
+
+
+async def test_the_states_look_at_no_event_but_the_newest_hundred_once_in_a_bin(
+    process: Process, followed: UUID
+) -> None:
+    for statement in (states._FORWARDERS, states._STREAMS, states._RECEIVERS, states._PROCESSES):
+        assert of_events(await plan_of(process, statement)) == []
+    (oldest,) = of_events(await plan_of(process, states._FLOWS))
+    assert oldest["Actual Rows"] * oldest["Actual Loops"] <= 1
+    newest = of_events(await plan_of(process, states._SAMPLE))
+    assert sorted(scan["Actual Rows"] for scan in newest) == [48, 100]
+    assert all(scan["Index Name"] == "events_stream_id_position_key" for scan in newest)
+
+
+async def test_a_bin_without_events_looks_at_none(process: Process, stream_id: UUID) -> None:
+    # A stream's first bin has all that there is.
+    for _ in range(2):
+        await process.pool.execute(states._SAMPLE)
+        await process.pool.execute("UPDATE stream_samples SET bin = bin - 1")
+    assert all(scan["Actual Loops"] == 0 for scan in of_events(await plan_of(process, states._SAMPLE)))
+
+
+async def test_the_latest_reads_look_at_as_many_of_each_stream_as_they_may_show(
+    process: Process, stream_id: UUID
+) -> None:
+    (scan,) = of_events(await plan_of(process, events.LATEST, None, None, 50, events.LATEST_LOOKED_AT))
+    assert scan["Index Name"] == "events_stream_id_position_key"
+    assert (scan["Actual Rows"], scan["Actual Loops"]) == (50, 3)
+    (scan,) = of_events(await plan_of(process, events.LATEST, None, "none", 50, 3_000))
+    assert scan["Rows Removed by Filter"] == 1_000
+
+
+async def test_open_conflicts_are_found_by_their_index(process: Process) -> None:
+    for statement in (overview._CARDS, states._STREAMS):
+        (scan,) = [
+            node
+            for node in await plan_of(process, statement)
+            if node.get("Relation Name") == "integrity_conflicts"
+        ]
+        assert scan["Index Name"] == "integrity_conflicts_open"

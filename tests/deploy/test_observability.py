@@ -15,6 +15,7 @@ import yaml
 from prometheus_client import REGISTRY
 
 import deploy.cli  # noqa: F401 (brings in every room, and with it its numbers)
+from api import states
 
 FILES = Path(__file__).parents[2] / "deploy" / "observability"
 DASHBOARD: dict[str, Any] = json.loads((FILES / "grafana-dashboard.json").read_text())
@@ -26,7 +27,7 @@ PROMETHEUS_OWN = {"up", "ALERTS"}
 ROLES = ("gateway", "writer", "fanout", "api")
 
 # The dashboard's bounds: amber and red. For how long a fact holds, or above what.
-BOUNDS = {
+BOUNDS: dict[str, tuple[str, float]] = {
     "ProcessSilent": ("watch", 5),  # no heartbeat for 5 s
     "ProcessGone": ("act", 15),
     "ForwarderAway": ("watch", 15),  # forwarder session gone
@@ -37,7 +38,27 @@ BOUNDS = {
     "DeliveryBehind": ("watch", 5),  # receiver behind
     "DeliveryStuck": ("act", 30),
     "IntegrityConflict": ("act", 0),  # any
+    # As the api has them.
+    "ReadsMissing": ("watch", states.BOUNDS["missing"].watch_s),
+    "ReadsMissingLong": ("act", states.BOUNDS["missing"].act_s),
+    "UnparsedLines": ("watch", 0),
+    "ClockOff": ("watch", states.CLOCK_WATCH_MS / 1000),
+    "ClockWrong": ("act", states.CLOCK_ACT_MS / 1000),
+    "ReceiverBehind": ("watch", states.BOUNDS["receiver_behind"].watch_s),
+    "ReceiverStuck": ("act", states.BOUNDS["receiver_behind"].act_s),
 }
+
+
+def test_the_api_has_the_same_bounds() -> None:
+    for signal, watch, act in (
+        ("process", "ProcessSilent", "ProcessGone"),
+        ("forwarder_gone", "ForwarderAway", "ForwarderGone"),
+        ("last_read", "ReadsQuiet", "ReadsStopped"),
+        ("receiver_behind", "DeliveryBehind", "DeliveryStuck"),
+    ):
+        bound = states.BOUNDS[signal]  # type: ignore[index]
+        assert (bound.watch_s, bound.act_s) == (BOUNDS[watch][1], BOUNDS[act][1])
+    assert states.BOUNDS["receiver_gone"].act_s == BOUNDS["ReceiverGone"][1]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -77,10 +98,12 @@ def test_asks_for_jobs_that_are_scraped() -> None:
 def seconds(rule: dict[str, Any]) -> float:
     """Return how long it takes until an alert fires, or above what it does."""
     held = float(rule.get("for", "0s").removesuffix("s"))
-    above = re.search(r"(?<=> )\d+$", rule["expr"].strip())
+    above = re.search(r"(?<=> |= )[\d.]+$", rule["expr"].strip())
     quiet = re.search(r"\[(\d+)s\]\) ?\) == 0|\[(\d+)s\]\)\) == 0", rule["expr"])
     return (
-        held + (int(above.group()) if above else 0) + (int(quiet.group(1) or quiet.group(2)) if quiet else 0)
+        held
+        + (float(above.group()) if above else 0)
+        + (int(quiet.group(1) or quiet.group(2)) if quiet else 0)
     )
 
 

@@ -1,0 +1,75 @@
+"""Looks once a second at what the states are made of, in whichever api process comes first, and keeps what has changed.
+
+Every api process tries; the row in `evaluation` lets one through. There is no leader to elect and none that can hang:
+all of a look is one transaction, which ends with its connection, and which the server ends when it is left idle. What
+is decided stands in states.py, what is kept in the table `troubles`: so all api processes show the same, and a state
+outlives any of them. Times are the database's.
+"""
+
+from api import states
+from api.store import states as store
+from api.store.events import ALONG_THE_KEY
+from shared.channels import STATES
+from shared.database import Link, transaction
+from shared.errors import DatabaseRefused, DatabaseUnavailable
+from shared.log import get_logger
+from shared.process import Process
+
+__all__ = ["Evaluation"]
+
+EVERY_S = 1.0
+# A little less than the interval: those who come a moment early need not wait for another round.
+TURN_S = 0.9
+KEPT = 500
+
+_CONNECTION = {
+    **ALONG_THE_KEY,
+    "lock_timeout": "1s",
+    "statement_timeout": "5s",
+    # A process that is stopped in the middle gives its turn back.
+    "idle_in_transaction_session_timeout": "5s",
+    # What is lost with a crash is seen again at the next look.
+    "synchronous_commit": "off",
+}
+
+log = get_logger(__name__)
+
+
+class Evaluation:
+    """One api process's share in it."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._link = Link(process.settings.database_url, name="rt-server api evaluation", **_CONNECTION)
+
+    async def run(self) -> None:
+        """Look, or see that another does, until the process stops."""
+        troubled = False
+        while not self._process.stop.asked:
+            try:
+                await self.look()
+                troubled = False
+            except (DatabaseUnavailable, DatabaseRefused) as error:
+                self._link.drop()
+                if not troubled:
+                    log.warning("evaluation_delayed", error=str(error))
+                troubled = True
+            await self._process.stop.sleep(EVERY_S)
+        self._link.drop()
+
+    async def look(self, *, turn_s: float = TURN_S) -> bool:
+        """Look once, if nobody has within `turn_s`; return whether it was our turn."""
+        connection = await self._link.get()
+        async with transaction(connection):
+            now = await store.take_turn(connection, every_s=turn_s)
+            if now is None:
+                return False
+            await store.sample(connection)
+            await store.note_subscriptions(connection)
+            facts = await store.facts(connection)
+            changed = states.advance(await store.standings(connection), states.find(facts), now)
+            if changed:
+                await store.write(connection, changed, kept=KEPT)
+        if changed:
+            self._process.bell.ring(STATES)
+        return True

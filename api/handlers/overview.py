@@ -1,0 +1,83 @@
+"""The first page, and the stream of events that keeps it up to date."""
+
+import asyncio
+
+from aiohttp import web
+
+from api.errors import ApiError
+from api.live import Live, encoded
+from api.messages.overview import EventQuery, Overview, Resync
+from api.room import Api
+from shared.log import get_logger
+
+__all__ = ["follow_events", "show_overview"]
+
+LISTENERS_AT_ONCE = 1000
+COMMENT_EVERY_S = 15.0
+# A client that takes nothing for this long is gone, or might as well be.
+CLIENT_WAITS_S = 20.0
+CHUNK_BYTES = 64 * 1024
+
+_HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    # What proxies of the nginx kind are told with; others see it by the type.
+    "X-Accel-Buffering": "no",
+}
+
+
+log = get_logger(__name__)
+
+
+async def show_overview(api: Api) -> Overview:
+    """Show the dashboard's first page, with all states."""
+    return await api.live.overview()
+
+
+async def follow_events(api: Api, *, query: EventQuery, request: web.Request) -> web.StreamResponse:
+    """Follow what happens, as Server-Sent Events; the data of each is one line of JSON that repeats the event's name as
+    type. After a resync the overview is to be fetched anew.
+    """
+    live = api.live
+    if live.listeners >= LISTENERS_AT_ONCE:
+        raise ApiError("UNAVAILABLE", f"{LISTENERS_AT_ONCE} event streams are open; try again later")
+    with live.listening():
+        await live.listen()
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        seen = request.headers.get("Last-Event-ID", query.last_event_id)
+        try:
+            await _follow(live, response, seen)
+        except TimeoutError:
+            # What waits in the socket's buffer would hold the connection for as long as the client likes.
+            if request.transport is not None:
+                request.transport.abort()
+        except ConnectionError:
+            log.debug("listener_left")
+    return response
+
+
+async def _follow(live: Live, response: web.StreamResponse, seen: str | None) -> None:
+    """Send what comes until the process stops; TimeoutError when the client takes nothing for long."""
+    ring = live.ring
+    position = ring.end if seen is None else ring.position_after(seen)
+    # First bytes at once, or a browser's EventSource would not count as open; an id without an event is kept in mind.
+    await _send(response, b"retry: 2000\nid: %b\n\n" % (ring.last_id if seen is None else seen).encode())
+    while not ring.closed:
+        taken = None if position is None else ring.take(position, at_most=CHUNK_BYTES)
+        if taken is None:
+            position = ring.end
+            await _send(response, encoded(Resync(), ring.last_id))
+            continue
+        chunk, position = taken
+        if chunk:
+            await _send(response, chunk)
+            continue
+        await ring.news(position, within_s=COMMENT_EVERY_S)
+        if position == ring.end:
+            await _send(response, b":\n\n")
+
+
+async def _send(response: web.StreamResponse, chunk: bytes) -> None:
+    async with asyncio.timeout(CLIENT_WAITS_S):
+        await response.write(chunk)

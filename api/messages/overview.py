@@ -1,0 +1,197 @@
+"""The dashboard's first page, and the events that keep it up to date."""
+
+from typing import Annotated, TypeAlias
+from uuid import UUID
+
+from msgspec import Meta
+
+from api.messages.devices import Process
+from api.messages.logs import LogEntry
+from api.messages.streams import StreamMetrics
+from api.messages.types import Answer, Request, Time
+from api.states import Level, Signal, SubjectKind
+
+__all__ = [
+    "Card",
+    "EventQuery",
+    "Flow",
+    "LogWritten",
+    "Message",
+    "MetricsUpdated",
+    "Overview",
+    "ProcessUpdated",
+    "ReceiverUpdated",
+    "Resync",
+    "StreamCreated",
+    "StreamUpdated",
+    "Trouble",
+    "Verdict",
+    "VerdictUpdated",
+    "WatchedProcess",
+    "name_of",
+]
+
+EventId = Annotated[str, Meta(max_length=60, description="the id of the last event that was seen")]
+
+
+class Verdict(Answer):
+    """How things stand as a whole: the worst level, how many troubles are open of each, and of the worst the oldest."""
+
+    level: Level
+    watch: int
+    act: int
+    since: Time | None
+    headline: str | None
+
+
+class Card(Answer):
+    """A stream. Counts, chips and last_received_at are of its current epoch, open_conflicts are of all its epochs
+    (1,000 at the most). rate: events in 180 bins of 10 s, the newest complete one last; empty but in the overview.
+    """
+
+    stream_id: UUID
+    forwarder_id: str
+    reader_ip: str
+    display_alias: str | None
+    forwarder_display_name: str | None
+    stream_epoch: int
+    epoch_name: str | None
+    online: bool
+    online_since: Time | None
+    created_at: Time
+    level: Level
+    reasons: list[str]
+    last_received_at: Time | None
+    epoch_reads: int
+    unique_chips: int
+    events_per_second: float
+    missing_count: int
+    retransmit_count: int
+    conflict_count: int
+    open_conflicts: int
+    unparsed_count: int
+    clock_offset_ms: int | None
+    last_tag_id: str | None
+    rate: list[int]
+
+
+class Flow(Answer):
+    """How far a receiver is in a stream that it follows, or has followed: events that it has not acked, and how long
+    ago the oldest of them came in.
+    """
+
+    receiver_id: str
+    stream_id: UUID
+    connected: bool
+    subscribed: bool
+    behind: int
+    behind_seconds: float | None
+    level: Level
+
+
+class Trouble(Answer):
+    """Something amber or red: who, what, since when, and what to do about it; with an end once it is cured."""
+
+    trouble_id: int
+    signal: Signal
+    subject_kind: SubjectKind
+    subject_id: str
+    stream_id: UUID | None
+    title: str
+    level: Level
+    reason: str
+    advice: str
+    since: Time
+    ended_at: Time | None
+    duration_s: float | None
+
+
+class WatchedProcess(Process):
+    """A process of the cluster, and its state; one that has died and is missed, too."""
+
+    level: Level
+
+
+class Overview(Answer):
+    """All of the first page, of one moment. Events that come after last_event_id are not in it yet."""
+
+    at: Time
+    last_event_id: str
+    verdict: Verdict
+    streams: list[Card]
+    flow: list[Flow]
+    troubles: list[Trouble]
+    processes: list[WatchedProcess]
+
+
+class EventQuery(Request):
+    """From where on; a Last-Event-ID in the header counts more."""
+
+    last_event_id: EventId | None = None
+
+
+class StreamCreated(Answer, tag_field="type", tag="stream_created"):
+    """A stream is new."""
+
+    stream: Card
+
+
+class StreamUpdated(Answer, tag_field="type", tag="stream_updated"):
+    """Names, epoch, connection or state of a stream have changed."""
+
+    stream: Card
+
+
+class MetricsUpdated(Answer, tag_field="type", tag="metrics_updated"):
+    """Numbers of a stream have changed."""
+
+    stream_id: UUID
+    metrics: StreamMetrics
+    card: Card
+
+
+class ReceiverUpdated(Answer, tag_field="type", tag="receiver_updated"):
+    """A receiver stands elsewhere: all of its rows, none when it is forgotten."""
+
+    receiver_id: str
+    flow: list[Flow]
+
+
+class ProcessUpdated(Answer, tag_field="type", tag="process_updated"):
+    """A process is new or has changed."""
+
+    process: WatchedProcess
+
+
+class VerdictUpdated(Answer, tag_field="type", tag="verdict_updated"):
+    """A trouble has begun, has changed or is cured: all that the overview lists."""
+
+    verdict: Verdict
+    troubles: list[Trouble]
+
+
+class LogWritten(Answer, tag_field="type", tag="log_entry"):
+    """Something happened."""
+
+    entry: LogEntry
+
+
+class Resync(Answer, tag_field="type", tag="resync"):
+    """Something may have been missed, or cannot be told by an event: fetch the overview anew."""
+
+
+Message: TypeAlias = (
+    StreamCreated
+    | StreamUpdated
+    | MetricsUpdated
+    | ReceiverUpdated
+    | ProcessUpdated
+    | VerdictUpdated
+    | LogWritten
+    | Resync
+)
+
+
+def name_of(message: Message) -> str:
+    """Return what a message's `event:` line says."""
+    return str(type(message).__struct_config__.tag)

@@ -1,0 +1,145 @@
+"""The first page, made of its rows, and what has changed between two of them. Pure: no database, no clock.
+
+The states of streams, receivers and processes are those of their open troubles (states.py); here they are only handed
+on to what they are about.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from api.messages.overview import (
+    Card,
+    Flow,
+    Message,
+    ProcessUpdated,
+    ReceiverUpdated,
+    Resync,
+    StreamCreated,
+    StreamUpdated,
+    Trouble,
+    Verdict,
+    VerdictUpdated,
+    WatchedProcess,
+)
+from api.states import Level, worst
+from api.store.overview import Rows
+
+__all__ = ["Page", "changes", "made", "moved"]
+
+# What of a card is told by stream_updated; all else are numbers, and told by metrics_updated.
+_IDENTITY = (
+    "forwarder_id",
+    "reader_ip",
+    "display_alias",
+    "forwarder_display_name",
+    "stream_epoch",
+    "epoch_name",
+    "online",
+    "online_since",
+    "level",
+    "reasons",
+)
+_NUMBERS = tuple(name for name in Card.__struct_fields__ if name not in _IDENTITY)
+
+
+class Page(NamedTuple):
+    """Everything on it, by what it is of; streams in order of creation, processes by role and age."""
+
+    at: datetime
+    verdict: Verdict
+    cards: Mapping[UUID, Card]
+    flow: Mapping[str, Sequence[Flow]]
+    troubles: Sequence[Trouble]
+    processes: Mapping[UUID, WatchedProcess]
+
+
+def made(rows: Rows) -> Page:
+    """Make the page of its rows."""
+    troubles = [Trouble(**row) for row in rows.troubles]
+    open_troubles = [each for each in troubles if each.ended_at is None]
+    known: dict[tuple[str, str, UUID | None], list[Trouble]] = defaultdict(list)
+    for each in open_troubles:
+        known[each.subject_kind, each.subject_id, each.stream_id].append(each)
+
+    def level_of(*keys: tuple[str, str, UUID | None]) -> Level:
+        return worst(trouble.level for key in keys if key in known for trouble in known[key])
+
+    cards: dict[UUID, Card] = {}
+    for row in rows.cards:
+        stream_id, forwarder_id = row["stream_id"], row["forwarder_id"]
+        keys = (("forwarder", forwarder_id, None), ("stream", str(stream_id), stream_id))
+        reasons = [trouble.reason for key in keys for trouble in known.get(key, ())]
+        cards[stream_id] = Card(**row, level=level_of(*keys), reasons=reasons, rate=[])
+    flow: dict[str, list[Flow]] = defaultdict(list)
+    for row in rows.flow:
+        receiver_id = row["receiver_id"]
+        level = level_of(("receiver", receiver_id, None), ("receiver", receiver_id, row["stream_id"]))
+        flow[receiver_id].append(Flow(**row, level=level))
+    processes = {
+        row["process_id"]: WatchedProcess(**row, level=level_of(("process", str(row["process_id"]), None)))
+        for row in rows.processes
+    }
+    return Page(rows.at, _verdict(open_troubles), cards, flow, troubles, processes)
+
+
+def _verdict(open_troubles: Sequence[Trouble]) -> Verdict:
+    """The open ones come worst and oldest first."""
+    first = next(iter(open_troubles), None)
+    return Verdict(
+        level=worst(each.level for each in open_troubles),
+        watch=sum(each.level == "watch" for each in open_troubles),
+        act=sum(each.level == "act" for each in open_troubles),
+        since=None if first is None else first.since,
+        headline=None if first is None else f"{first.title}: {first.reason}",
+    )
+
+
+def changes(told: Page, now: Page) -> Iterator[Message]:
+    """Yield what tells the difference, but for the numbers of streams. What is gone no message can tell."""
+    if told.cards.keys() - now.cards.keys() or told.processes.keys() - now.processes.keys():
+        yield Resync()
+    yield from _of_streams(told.cards, now.cards)
+    for receiver_id in sorted(told.flow.keys() | now.flow.keys()):
+        rows = now.flow.get(receiver_id, [])
+        if rows != told.flow.get(receiver_id, []):
+            yield ReceiverUpdated(receiver_id=receiver_id, flow=list(rows))
+    yield from _of_processes(told.processes, now.processes)
+    if (told.verdict, told.troubles) != (now.verdict, now.troubles):
+        yield VerdictUpdated(verdict=now.verdict, troubles=list(now.troubles))
+
+
+def _of_streams(told: Mapping[UUID, Card], now: Mapping[UUID, Card]) -> Iterator[Message]:
+    for stream_id, card in now.items():
+        before = told.get(stream_id)
+        if before is None:
+            yield StreamCreated(stream=card)
+        elif _of(before, _IDENTITY) != _of(card, _IDENTITY):
+            yield StreamUpdated(stream=card)
+
+
+def _of_processes(
+    told: Mapping[UUID, WatchedProcess], now: Mapping[UUID, WatchedProcess]
+) -> Iterator[Message]:
+    for process_id, process in now.items():
+        before = told.get(process_id)
+        # A heartbeat alone is no news.
+        if before is None or replace(before, last_seen_at=process.last_seen_at) != process:
+            yield ProcessUpdated(process=process)
+
+
+def moved(told: Mapping[UUID, Card], now: Mapping[UUID, Card]) -> list[UUID]:
+    """Return the streams whose numbers are others than were told."""
+    return [
+        stream_id
+        for stream_id, card in now.items()
+        if (before := told.get(stream_id)) is None or _of(before, _NUMBERS) != _of(card, _NUMBERS)
+    ]
+
+
+def _of(card: Card, names: Iterable[str]) -> list[object]:
+    return [getattr(card, name) for name in names]

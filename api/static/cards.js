@@ -1,0 +1,103 @@
+// The streams, a card each, trouble first. A card touches the page only where its stream has changed.
+
+import { h, keyed, setAttribute, setText } from "./dom.js";
+import { NONE, number, offset, rate, secondsSince, shortDuration, streamName, streamOrigin } from "./format.js";
+import { badge, fact } from "./parts.js";
+import { sparkline } from "./sparkline.js";
+import { serverNow } from "./state.js";
+
+const RANK = { act: 0, watch: 1, good: 2 };
+const byName = new Intl.Collator("en", { numeric: true });
+
+/** Returns {node, update(cards)}. */
+export function streamCards() {
+  const node = h("ul", { class: "cards" });
+  const show = keyed(node, { key: (card) => card.stream_id, make: streamCard });
+  return { node, update: (cards) => show([...cards].sort(before)) };
+}
+
+const before = (a, b) =>
+  RANK[a.level] - RANK[b.level] ||
+  byName.compare(streamName(a), streamName(b)) ||
+  byName.compare(a.stream_id, b.stream_id);
+
+/** Returns {node, update(card)}: the age of a stream's last read, in the largest type. */
+export function lastRead() {
+  const value = h("span", { class: "age-value num" });
+  const unit = h("span", { class: "age-unit" });
+  const label = h("span", { class: "age-label" });
+  const node = h("p", { class: "age-of-read" }, h("span", { class: "age-number" }, value, unit), label);
+  const update = ({ last_received_at }) => {
+    const age = last_received_at === null ? [NONE, ""] : shortDuration(secondsSince(last_received_at, serverNow()));
+    setText(value, age[0]);
+    setText(unit, age[1]);
+    setText(label, last_received_at === null ? "no read yet" : "since the last read");
+  };
+  return { node, update };
+}
+
+/** Returns {node, update(card)}: whether the forwarder of a stream is connected. */
+export function presence() {
+  const node = h("span", { class: "presence" });
+  const update = ({ online }) => {
+    setText(node, online ? "online" : "offline");
+    setAttribute(node, "data-online", String(online));
+  };
+  return { node, update };
+}
+
+const FACTS = {
+  Reads: (card) => [number(card.epoch_reads)],
+  Chips: (card) => [number(card.unique_chips)],
+  "Per second": (card) => [rate(card.events_per_second)],
+  Missing: (card) => [number(card.missing_count), card.missing_count ? "watch" : null],
+  Retransmits: (card) => [number(card.retransmit_count)],
+  Conflicts: (card) => [number(card.conflict_count), card.open_conflicts ? "act" : null],
+  Unparsed: (card) => [number(card.unparsed_count), card.unparsed_count ? "watch" : null],
+  Clock: (card) => [offset(card.clock_offset_ms)],
+};
+
+/** Returns {node, update(card)}: the numbers of a stream's current epoch. */
+export function cardFacts() {
+  const facts = Object.entries(FACTS).map(([label, read]) => ({ ...fact(label), read }));
+  const node = h("dl", { class: "facts" }, facts.map((each) => each.node));
+  return { node, update: (card) => facts.forEach((each) => each.set(...each.read(card))) };
+}
+
+function streamCard({ stream_id }) {
+  const level = badge();
+  const online = presence();
+  const link = h("a", { href: `#/stream/${stream_id}` });
+  const origin = h("p", { class: "origin" });
+  const reasons = h("p", { class: "reasons" });
+  const age = lastRead();
+  const line = sparkline();
+  const facts = cardFacts();
+  const epoch = h("p", { class: "epoch" });
+  const node = h(
+    "li",
+    { class: "card" },
+    h("div", { class: "card-top" }, level.node, online.node),
+    h("h3", {}, link),
+    origin,
+    reasons,
+    h("div", { class: "card-middle" }, age.node, line.node),
+    epoch,
+    facts.node,
+  );
+  let shown = null;
+  const change = (card) => {
+    setAttribute(node, "data-level", card.level);
+    setText(link, streamName(card));
+    setText(origin, card.display_alias ? streamOrigin(card) : "");
+    setText(reasons, card.reasons.join(" · "));
+    setText(epoch, `Epoch ${card.stream_epoch}${card.epoch_name === null ? "" : ` · ${card.epoch_name}`}`);
+    for (const part of [level, online, facts]) part.update(part === level ? card.level : card);
+    line.update(card.rate);
+  };
+  const update = (card) => {
+    if (card !== shown) change((shown = card));
+    age.update(card);
+  };
+  return { node, update };
+}

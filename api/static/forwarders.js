@@ -1,0 +1,65 @@
+// The forwarders: who is connected, with which streams; from here to their configuration.
+
+import { presence } from "./cards.js";
+import { h } from "./dom.js";
+import { NONE, streamName, time } from "./format.js";
+import { ask } from "./http.js";
+import { empty, failure } from "./parts.js";
+import { rows } from "./rows.js";
+import { onEvent, serverNow, state } from "./state.js";
+
+const AT_MOST_EVERY_MS = 2000;
+
+/** Returns {node, update(), close()}. */
+export function forwarderList() {
+  const table = rows(COLUMNS, { label: "Forwarders", kind: "forwarders", key: (each) => each.forwarder_id });
+  const none = empty("No forwarder has connected yet.", h("p", {}, "Make a token for it below, and enter it in the forwarder's own settings."));
+  const said = h("div");
+  const node = h("div", {}, said, table.node, none);
+  none.hidden = true;
+  let stale = true;
+  let askedAt = -Infinity;
+
+  async function refresh() {
+    if (!stale || performance.now() - askedAt < AT_MOST_EVERY_MS) return;
+    askedAt = performance.now();
+    stale = false;
+    try {
+      const { forwarders } = await ask("GET", "/api/v1/forwarders");
+      said.replaceChildren();
+      table.update(forwarders);
+      table.node.hidden = forwarders.length === 0;
+      none.hidden = forwarders.length > 0;
+    } catch (error) {
+      said.replaceChildren(failure(error));
+    }
+  }
+
+  const close = onEvent(({ type }) => {
+    stale ||= type === "stream_created" || type === "stream_updated" || type === "log_entry" || type === "verdict_updated";
+  });
+  return { node, update: refresh, close };
+}
+
+function streams() {
+  const node = h("span", { class: "links" });
+  const update = ({ stream_ids }) => {
+    const known = stream_ids.filter((id) => state.streams.has(id));
+    const links = known.map((id) => h("a", { href: `#/stream/${id}` }, streamName(state.streams.get(id))));
+    if (links.map((each) => each.textContent).join() !== [...node.children].map((each) => each.textContent).join()) node.replaceChildren(...links);
+  };
+  return { node, update };
+}
+
+const configuration = ({ forwarder_id }) => ({
+  node: h("a", { class: "button plain", href: `#/config/${encodeURIComponent(forwarder_id)}` }, "Configuration"),
+});
+
+const COLUMNS = [
+  { title: "Link", kind: "tight", part: presence },
+  { title: "Forwarder", kind: "strong", text: (each) => each.display_name ?? each.forwarder_id },
+  { title: "Id", text: (each) => each.forwarder_id },
+  { title: "Streams", kind: "grow", part: streams },
+  { title: "Last seen", kind: "num", text: (each) => (each.last_seen_at === null ? NONE : time(each.last_seen_at, serverNow())) },
+  { title: "Actions", kind: "acts", part: configuration },
+];

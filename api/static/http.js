@@ -1,0 +1,47 @@
+// Requests to our own API: JSON both ways, and errors in its words.
+
+/** What the API refused, or that it could not be reached (code UNREACHABLE). */
+export class ApiError extends Error {
+  constructor(code, message, details = null) {
+    super(message);
+    this.code = code;
+    this.details = details;
+  }
+}
+
+const WITHIN_MS = 15000;
+
+/** Asks and returns the JSON of the answer, null for none; throws an ApiError. */
+export async function ask(method, path, { body, withinMs = WITHIN_MS } = {}) {
+  const options = { method, signal: AbortSignal.timeout(withinMs) };
+  if (body !== undefined) {
+    options.body = JSON.stringify(body);
+    options.headers = { "Content-Type": "application/json" };
+  }
+  let answer;
+  let text;
+  try {
+    answer = await fetch(path, options);
+    text = await answer.text();
+  } catch {
+    throw new ApiError("UNREACHABLE", "The server did not answer. Look at the bar above, then try again.");
+  }
+  const json = parsed(text);
+  if (answer.ok) return json;
+  throw new ApiError(json?.code ?? `HTTP ${answer.status}`, json?.message ?? answer.statusText, json?.details);
+}
+
+/** Returns a path with parts that are escaped, and a query of what is neither null nor blank. */
+export function path(parts, query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const tail = given.length ? `?${new URLSearchParams(given)}` : "";
+  return `/api/v1/${parts.map(encodeURIComponent).join("/")}${tail}`;
+}
+
+function parsed(text) {
+  try {
+    return text === "" ? null : JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

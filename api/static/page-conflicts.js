@@ -1,0 +1,81 @@
+// Lines that came under a number which another line has: both, side by side, until somebody has looked at them.
+
+import { say } from "./dialog.js";
+import { h, keyed } from "./dom.js";
+import { streamName, time } from "./format.js";
+import { ask, path } from "./http.js";
+import { badge, button, empty, failure } from "./parts.js";
+import { onEvent, serverNow, state } from "./state.js";
+
+/** Returns {title, node, close()}. */
+export function conflictsPage() {
+  const list = h("ul", { class: "conflicts" });
+  const show = keyed(list, { key: (each) => `${each.conflict_id} ${each.acknowledged_at}`, make: (each) => ({ node: conflict(each, load) }) });
+  const none = empty("No conflicts.", h("p", {}, "Every number of every reader has one line, and always had."));
+  const said = h("div");
+  const more = button("Older conflicts", () => load(cursor));
+  const node = h("div", {}, h("h1", {}, "Conflicts"),
+    h("p", { class: "lead" }, "A device sent another line under a number that was taken. The first line was kept, the other was set aside, here."),
+    said, list, none, h("div", { class: "buttons" }, more));
+  none.hidden = more.hidden = true;
+  let conflicts = [];
+  let cursor = null;
+
+  async function load(from = null) {
+    try {
+      const page = await ask("GET", path(["conflicts"], { cursor: from, limit: 100 }));
+      conflicts = from === null ? page.conflicts : [...conflicts, ...page.conflicts];
+      cursor = page.next_cursor;
+      said.replaceChildren();
+      show(conflicts);
+      none.hidden = conflicts.length > 0;
+      more.hidden = cursor === null;
+    } catch (error) {
+      said.replaceChildren(failure(error));
+    }
+  }
+
+  const close = onEvent(({ type }) => type === "verdict_updated" && load());
+  load();
+  return { title: "Conflicts", node, close };
+}
+
+function conflict(each, changed) {
+  const level = badge({ act: "open", good: "seen" });
+  level.update(each.acknowledged_at === null ? "act" : "good");
+  const card = state.streams.get(each.stream_id);
+  const name = card ? streamName(card) : each.stream_id;
+  const said = h("div");
+  const acknowledge = button("I have seen it", async () => {
+    try {
+      await ask("POST", path(["conflicts", each.conflict_id, "acknowledge"]));
+      say("The conflict is acknowledged.");
+      changed();
+    } catch (error) {
+      said.replaceChildren(failure(error));
+    }
+  }, { "aria-label": `I have seen the conflict at number ${each.seq} of ${name}` });
+  return h("li", { class: "conflict" },
+    h("header", {}, level.node, h("a", { href: `#/stream/${each.stream_id}` }, name),
+      h("span", { class: "num" }, `epoch ${each.stream_epoch}, number ${each.seq}`),
+      h("span", { class: "num" }, time(each.received_at, serverNow())),
+      each.acknowledged_at === null ? acknowledge : null),
+    said,
+    h("div", { class: "pair" },
+      line("Kept", each.kept_line, each.rejected_line), line("Set aside", each.rejected_line, each.kept_line)));
+}
+
+function line(label, text, other) {
+  return h("figure", {}, h("figcaption", {}, label), h("p", { class: "mono" }, differences(text, other)));
+}
+
+// Lines of one reader are of one form, so what differs stands at the same place.
+function differences(text, other) {
+  const runs = [];
+  for (let at = 0; at < text.length; at += 1) {
+    const differs = text[at] !== other[at];
+    if (runs.length && runs.at(-1).differs === differs) runs.at(-1).text += text[at];
+    else runs.push({ differs, text: text[at] });
+  }
+  return runs.map((run) => (run.differs ? h("mark", {}, run.text) : run.text));
+}

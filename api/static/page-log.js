@@ -1,0 +1,72 @@
+// The cluster's activity log, the newest first, live, with a filter.
+
+import { h } from "./dom.js";
+import { time } from "./format.js";
+import { ask } from "./http.js";
+import { badge, empty, failure, field } from "./parts.js";
+import { rows } from "./rows.js";
+import { onEvent, serverNow, state } from "./state.js";
+
+const KEPT = 500;
+
+/** Returns {title, node, close()}. */
+export function logPage() {
+  const text = h("input", { type: "search", "data-filter": true, autocomplete: "off", spellcheck: "false", on: { input: show } });
+  const table = rows(COLUMNS, { label: "Log", kind: "log", key: (entry) => entry.activity_id });
+  const none = empty("Nothing in the log.");
+  const said = h("div");
+  const node = h("div", {}, h("h1", {}, "Log"), h("div", { class: "filters" }, field("Find", text)), said, table.node, none);
+  none.hidden = true;
+  let entries = [];
+
+  function show() {
+    const wanted = text.value.trim().toLowerCase();
+    const found = entries.filter((entry) => wanted === "" || words(entry).toLowerCase().includes(wanted));
+    table.update(found);
+    table.node.hidden = found.length === 0;
+    none.hidden = found.length > 0;
+  }
+
+  async function load() {
+    try {
+      ({ entries } = await ask("GET", "/api/v1/logs"));
+      said.replaceChildren();
+      show();
+    } catch (error) {
+      said.replaceChildren(failure(error));
+    }
+  }
+
+  const close = onEvent(({ type, entry }) => {
+    if (type !== "log_entry" || entries.some((each) => each.activity_id === entry.activity_id)) return;
+    entries = [entry, ...entries].slice(0, KEPT);
+    show();
+  });
+  load();
+  return { title: "Log", node, close };
+}
+
+const LEVELS = { warn: "watch", error: "act" };
+const words = (entry) => `${entry.level} ${entry.event} ${fields(entry)} ${source(entry)}`;
+const fields = (entry) =>
+  Object.entries(entry.fields).map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ");
+const source = ({ process_id }) => {
+  const process = state.processes.get(process_id);
+  return process ? `${process.role} ${process.host}` : "";
+};
+
+// What is as it should be needs no colour.
+function level(entry) {
+  if (!(entry.level in LEVELS)) return { node: h("span", { class: "quiet" }, entry.level) };
+  const made = badge({ watch: entry.level, act: entry.level });
+  made.update(LEVELS[entry.level]);
+  return { node: made.node };
+}
+
+const COLUMNS = [
+  { title: "At", kind: "num plain", text: (entry) => time(entry.at, serverNow()) },
+  { title: "Level", kind: "tight", part: level },
+  { title: "What", kind: "strong", text: (entry) => entry.event.replaceAll("_", " ") },
+  { title: "With", kind: "grow plain", text: fields },
+  { title: "Where", kind: "plain", text: source },
+];

@@ -1,0 +1,126 @@
+// One stream: its state and numbers, its epochs with their names, its reads with a filter, exports, and what an
+// operator may do to it.
+
+import { lastRead, presence } from "./cards.js";
+import { askFirst, say } from "./dialog.js";
+import { h, setAttribute, setText } from "./dom.js";
+import { epochList } from "./epochs.js";
+import { number, offset, rate, streamName, streamOrigin } from "./format.js";
+import { ask, path } from "./http.js";
+import { badge, button, empty, fact, field, section } from "./parts.js";
+import { readList } from "./reads.js";
+import { sparkline } from "./sparkline.js";
+import { onEvent, state } from "./state.js";
+
+/** Returns {title, node, update(), close()}. */
+export function streamPage(stream_id) {
+  const metrics = metricFacts();
+  const reads = readList(stream_id);
+  const epochs = epochList(stream_id, { choose: reads.choose, loaded: reads.setEpochs });
+  const head = streamHead(stream_id);
+  const body = h("div", {}, head.node, section("Numbers", {}, metrics.node),
+    section("Epochs", { aside: button("Reset epoch…", () => resetEpoch(stream_id), { kind: "danger" }) }, epochs.node),
+    section("Reads", {}, reads.node));
+  const missing = empty("There is no such stream.", h("p", {}, h("a", { href: "#/" }, "All streams")));
+  const node = h("div", {}, body, missing);
+  let epoch = null;
+
+  ask("GET", path(["streams", stream_id, "metrics"])).then(metrics.update, () => {});
+  const close = onEvent((event) => {
+    if (event.stream_id !== stream_id || event.type !== "metrics_updated") return;
+    metrics.update(event.metrics);
+    reads.stale();
+  });
+  const update = () => {
+    const card = state.streams.get(stream_id);
+    body.hidden = card === undefined;
+    missing.hidden = card !== undefined;
+    if (card === undefined) return;
+    head.update(card);
+    if (epoch !== card.stream_epoch) epochs.load();
+    epoch = card.stream_epoch;
+    epochs.update(card);
+    reads.update();
+  };
+  return { title: () => nameOf(stream_id), node, update, close };
+}
+
+const nameOf = (stream_id) => {
+  const card = state.streams.get(stream_id);
+  return card ? streamName(card) : "Stream";
+};
+
+function streamHead(stream_id) {
+  const parts = { level: badge(), online: presence(), age: lastRead(), line: sparkline() };
+  const name = h("h1");
+  const origin = h("p", { class: "origin" });
+  const reasons = h("p", { class: "reasons" });
+  const node = h("header", { class: "stream-head card" },
+    h("div", { class: "card-top" }, parts.level.node, parts.online.node),
+    h("div", { class: "name-line" }, name, button("Rename…", () => rename(stream_id))),
+    origin, reasons, h("div", { class: "card-middle" }, parts.age.node, parts.line.node));
+  const update = (card) => {
+    setAttribute(node, "data-level", card.level);
+    setText(name, streamName(card));
+    setText(origin, streamOrigin(card));
+    setText(reasons, card.reasons.join(" · "));
+    parts.level.update(card.level);
+    parts.online.update(card);
+    parts.age.update(card);
+    parts.line.update(card.rate);
+  };
+  return { node, update };
+}
+
+const FACTS = {
+  "Reads in this epoch": (m) => [number(m.epoch_dedup_count)],
+  "Chips in this epoch": (m) => [number(m.unique_chips)],
+  "Missing in this epoch": (m) => [number(m.missing_count), m.missing_count ? "watch" : null],
+  "Retransmits in this epoch": (m) => [number(m.epoch_retransmit_count)],
+  "Waiting for receivers": (m) => [number(m.backlog)],
+  "Reads, all epochs": (m) => [number(m.dedup_count)],
+  "Lines, all epochs": (m) => [number(m.raw_count)],
+  "Retransmits, all epochs": (m) => [number(m.retransmit_count)],
+  "Conflicts, all epochs": (m) => [number(m.conflict_count), m.conflict_count ? "act" : null],
+  "Unparsed, all epochs": (m) => [number(m.unparsed_count), m.unparsed_count ? "watch" : null],
+  "Reader's clock": (m) => [offset(m.clock_offset_ms)],
+  "Last chip": (m) => [m.last_tag_id ?? "–"],
+};
+
+function metricFacts() {
+  const facts = Object.entries(FACTS).map(([label, read]) => ({ ...fact(label), read }));
+  const gaps = h("p", { class: "gaps num" });
+  const node = h("div", {}, h("dl", { class: "facts many" }, facts.map((each) => each.node)), gaps);
+  const update = (metrics) => {
+    for (const each of facts) each.set(...each.read(metrics));
+    const ranges = metrics.missing_ranges.map(({ first, last }) => (first === last ? number(first) : `${number(first)} to ${number(last)}`));
+    setText(gaps, ranges.length ? `Missing numbers: ${ranges.join(", ")}` : "");
+  };
+  return { node, update };
+}
+
+async function rename(stream_id) {
+  const card = state.streams.get(stream_id);
+  const input = h("input", { name: "alias", maxlength: 200, autocomplete: "off", value: card.display_alias ?? "" });
+  const renamed = await askFirst("Rename stream", {
+    controls: { alias: field("Name", input, { hint: `Leave it empty for ${streamOrigin(card)}` }) },
+    verb: "Rename",
+    act: ({ alias }) => ask("PATCH", path(["streams", stream_id]), { body: { display_alias: alias.trim() || null } }),
+  });
+  if (renamed) say(`It is ${streamName(renamed)} now.`);
+}
+
+async function resetEpoch(stream_id) {
+  const card = state.streams.get(stream_id);
+  const answer = await askFirst(`Reset the epoch of ${streamName(card)}`, {
+    body: [
+      h("p", {}, `The reader starts epoch ${card.stream_epoch + 1} at number 1. The ${number(card.epoch_reads)} reads of epoch ${card.stream_epoch} stay.`),
+      card.online ? null : h("p", { class: "failure" }, "Its forwarder is offline: the command cannot reach it now."),
+    ],
+    typed: streamName(card),
+    verb: "Reset epoch",
+    kind: "danger",
+    act: () => ask("POST", path(["streams", stream_id, "reset-epoch"])),
+  });
+  if (answer) say(`The forwarder was told to begin epoch ${answer.new_stream_epoch}.`);
+}

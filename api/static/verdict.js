@@ -1,0 +1,57 @@
+// The verdict bar: one word on everything, and how old it is. Title and icon of the page follow it. When the link is
+// lost, that is the verdict.
+
+import { h, setAttribute, setText } from "./dom.js";
+import { count, duration, number, time } from "./format.js";
+import { linkState } from "./link.js";
+import { shape } from "./parts.js";
+import { serverNow, state } from "./state.js";
+
+/** Returns {node, update()}. */
+export function verdictBar() {
+  const mark = h("span", { class: "mark" });
+  const word = h("strong", { class: "word", role: "status" });
+  const what = h("a", { class: "what", href: "#/troubles" });
+  const age = h("span", { class: "age" });
+  const node = h("div", { class: "verdict", role: "region", "aria-label": "Verdict" }, h("div", { class: "verdict-in" }, mark, word, what, age));
+  let level = null;
+  const update = () => {
+    const now = verdict();
+    if (now.level !== level) {
+      level = now.level;
+      mark.replaceChildren(shape(level === "wait" ? "good" : level));
+      for (const each of [node, document.documentElement]) setAttribute(each, "data-level", level);
+      document.querySelector("link[rel=icon]").href = `/static/icon-${level === "wait" ? "lost" : level}.svg`;
+    }
+    setText(word, now.word);
+    setText(what, now.what);
+    setText(age, now.age);
+    document.title = `${now.title} · rt-server`;
+  };
+  return { node, update };
+}
+
+function verdict() {
+  const { lost, ageMs } = linkState();
+  const age = duration(ageMs / 1000);
+  if (lost && !state.loaded) return { level: "lost", word: "NO LINK", what: "The server does not answer.", age: "", title: "NO LINK" };
+  if (!state.loaded) return { level: "wait", word: "CONNECTING", what: "", age: "", title: "connecting" };
+  if (lost) {
+    const what = "What you see is old. The page tries again by itself.";
+    return { level: "lost", word: "LINK LOST", what, age, title: "LINK LOST" };
+  }
+  const { level, act, watch, headline, since } = state.verdict;
+  if (level === "good") return { level, word: "ALL GOOD", what: calm(), age: `data ${age} old`, title: "ALL GOOD" };
+  const word = level === "act" ? `${act} ACT` : `${watch} WATCH`;
+  const rest = level === "act" && watch ? ` · ${watch} to watch` : "";
+  const from = since ? `, since ${time(since, serverNow())}` : "";
+  return { level, word, what: `${headline ?? ""}${from}${rest}`, age: `data ${age} old`, title: `${word}: ${headline}` };
+}
+
+function calm() {
+  const cards = [...state.streams.values()];
+  if (!cards.length) return "No streams yet";
+  const online = cards.filter((card) => card.online).length;
+  const missing = cards.reduce((sum, card) => sum + card.missing_count, 0);
+  return `${number(online)} of ${count(cards.length, "stream")} online · ${number(missing)} missing`;
+}

@@ -1,0 +1,128 @@
+"""What the first page shows: streams as cards, flow, processes, troubles. Read whole, and at a cost that does not grow
+with what is stored: events are looked at only to date the oldest that a receiver has not acked.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from shared.database import Connection, Pool
+from shared.errors import translated
+
+__all__ = ["BINS", "Rows", "rates", "rows"]
+
+BINS = 180
+
+Row = dict[str, Any]
+
+# How fast: what came in this bin so far, and as much of the last as makes ten seconds, by whole seconds.
+_CARDS = """
+WITH live AS MATERIALIZED (SELECT forwarder_id, connected_at FROM live_forwarder_sessions)
+SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
+       epoch_names.name AS epoch_name,
+       live.forwarder_id IS NOT NULL AS online, live.connected_at AS online_since, created_at,
+       CASE WHEN epoch.dedup_count > 0 THEN epoch.last_received_at END AS last_received_at,
+       coalesce(epoch.dedup_count, 0) AS epoch_reads,
+       coalesce(epoch.chip_count, 0) AS unique_chips,
+       coalesce(round(CASE WHEN pace.seconds > 10 THEN (last_position - bin_position) / pace.seconds
+                     ELSE (last_position - bin_position + counts[180] * (10 - pace.seconds) / 10) / 10 END, 1),
+                0)::float AS events_per_second,
+       coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
+       coalesce(epoch.retransmit_count, 0) AS retransmit_count,
+       coalesce(epoch.conflict_count, 0) AS conflict_count,
+       conflicts.count AS open_conflicts,
+       coalesce(epoch.unparsed_count, 0) AS unparsed_count,
+       sample.clock_offset_ms, epoch.last_tag_id
+FROM streams
+LEFT JOIN live USING (forwarder_id)
+LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
+LEFT JOIN epoch_names USING (stream_id, stream_epoch)
+LEFT JOIN stream_samples AS sample USING (stream_id)
+CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM now())) - sample.bin * 10 AS seconds) AS pace
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM (
+        SELECT FROM integrity_conflicts AS conflict
+        WHERE conflict.stream_id = streams.stream_id AND acknowledged_at IS NULL
+        LIMIT 1000
+    ) AS open
+) AS conflicts(count)
+ORDER BY created_at, stream_id
+"""
+
+# Receivers that are gone and never acked anything have all before them.
+_FLOW = """
+WITH connected AS MATERIALIZED (SELECT DISTINCT receiver_id FROM live_receiver_sessions)
+SELECT receiver_id, stream_id,
+       receiver_id IN (SELECT receiver_id FROM connected) AS connected,
+       coalesce(flow.subscribed, false) AS subscribed,
+       behind.events AS behind,
+       round(extract(epoch FROM now() - oldest.received_at), 1)::float AS behind_seconds
+FROM receiver_streams AS flow
+FULL JOIN subscriptions USING (receiver_id, stream_id)
+JOIN streams USING (stream_id)
+CROSS JOIN LATERAL (SELECT coalesce(flow.behind, last_position)) AS behind(events)
+LEFT JOIN LATERAL (
+    SELECT received_at FROM events
+    WHERE behind.events > 0
+      AND events.stream_id = streams.stream_id AND position = last_position - behind.events + 1
+    LIMIT 1
+) AS oldest ON true
+ORDER BY receiver_id, created_at, stream_id
+"""
+
+_PROCESSES = """
+SELECT process_id, role, host, pid, address, version, started_at, last_seen_at, connections, events_per_second, ready
+FROM expected_processes
+ORDER BY role, started_at, process_id
+"""
+
+# Open ones first, the worst and oldest before all; then the newest $1 that are cured.
+_TROUBLES = """
+SELECT trouble_id, signal, subject_kind, subject_id, stream_id, title, level, reason, advice, since, ended_at,
+       extract(epoch FROM ended_at - since)::float AS duration_s
+FROM (
+    SELECT * FROM troubles WHERE ended_at IS NULL AND level <> 'good'
+    UNION ALL
+    (SELECT * FROM troubles WHERE ended_at IS NOT NULL AND level <> 'good' ORDER BY ended_at DESC LIMIT $1)
+) AS shown
+ORDER BY ended_at DESC NULLS FIRST, level, since, trouble_id
+"""
+
+_RATES = "SELECT stream_id, counts FROM stream_samples"
+
+
+class Rows(NamedTuple):
+    """The page's rows, of one moment."""
+
+    at: datetime
+    cards: Sequence[Row]
+    flow: Sequence[Row]
+    troubles: Sequence[Row]
+    processes: Sequence[Row]
+
+
+async def rows(pool: Pool, *, cured: int) -> Rows:
+    """Return the rows of the page, with the newest `cured` troubles that have ended."""
+    with translated():
+        async with (
+            pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return Rows(
+                await connection.fetchval("SELECT now()"),
+                await _fetch(connection, _CARDS),
+                await _fetch(connection, _FLOW),
+                await _fetch(connection, _TROUBLES, cured),
+                await _fetch(connection, _PROCESSES),
+            )
+
+
+async def rates(pool: Pool) -> dict[UUID, list[int]]:
+    """Return the events of each stream in bins of 10 s, oldest first: 180 of them, the last 30 min."""
+    with translated():
+        return {row["stream_id"]: row["counts"] for row in await pool.fetch(_RATES)}
+
+
+async def _fetch(connection: "Connection | Any", statement: str, *arguments: object) -> list[Row]:
+    return [dict(row) for row in await connection.fetch(statement, *arguments)]

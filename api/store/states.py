@@ -1,0 +1,279 @@
+"""What the states are made of, and what is kept of them. All but the list of troubles is for the one process that looks
+at the moment (api/evaluation.py), in one transaction.
+
+No statement counts events, and none reads more of them than the newest hundred of a stream, by position.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import orjson
+
+from api.states import (
+    Facts,
+    FlowFacts,
+    ForwarderFacts,
+    Key,
+    ProcessFacts,
+    ReceiverFacts,
+    Standing,
+    StreamFacts,
+)
+from shared.database import Connection
+from shared.errors import translated
+
+__all__ = ["BIN_S", "facts", "note_subscriptions", "sample", "standings", "take_turn", "write"]
+
+BIN_S = 10
+
+# Whose turn it is: at most one process in $1 seconds. The others do not wait for its lock.
+_TAKE_TURN = """
+UPDATE evaluation SET evaluated_at = now()
+WHERE only_row IN (
+    SELECT only_row FROM evaluation WHERE evaluated_at < now() - make_interval(secs => $1) FOR UPDATE SKIP LOCKED
+)
+RETURNING evaluated_at
+"""
+
+# A stream's events are counted by its last position. Bins that nobody was there to see share what came meanwhile. The
+# clock is as in GET /streams/{id}/metrics (api/store/streams.py); the gap is the median between the newest reads, of
+# which those that came together are one. Both are looked up once in a bin and only where something came: whatever is
+# old enough to be late has been sampled since.
+_SAMPLE = """
+INSERT INTO stream_samples AS sample (stream_id, bin, bin_position, counts, gap_s, clock_offset_ms, clock_was_ms)
+SELECT streams.stream_id, current.bin,
+       CASE WHEN known.bin IS NULL AND created_at > now() - interval '10 seconds' THEN 0 ELSE last_position END,
+       CASE WHEN known.bin IS NULL THEN array_fill(0, ARRAY[180])
+            ELSE (known.counts || array_fill((grown.by / grown.bins)::integer, ARRAY[grown.bins - 1])
+                  || (grown.by - grown.by / grown.bins * (grown.bins - 1))::integer)[grown.bins + 1:] END,
+       CASE WHEN known.bin_position = last_position THEN known.gap_s ELSE usual.gap_s END,
+       CASE WHEN known.bin_position = last_position THEN known.clock_offset_ms
+            ELSE (clock.ahead_ms - round(clock.ahead_ms / 900000) * 900000)::bigint END,
+       known.clock_offset_ms
+FROM (SELECT floor(extract(epoch FROM now()) / 10)::bigint AS bin) AS current
+CROSS JOIN streams
+LEFT JOIN stream_samples AS known USING (stream_id)
+CROSS JOIN LATERAL (
+    SELECT greatest(0, least(last_position - known.bin_position, 2000000000)) AS by,
+           greatest(1, least(current.bin - known.bin, 180))::integer AS bins
+) AS grown
+LEFT JOIN LATERAL (
+    SELECT max(extract(epoch FROM read_at - received_at AT TIME ZONE 'UTC') * 1000) AS ahead_ms
+    FROM events
+    WHERE known.bin_position IS DISTINCT FROM streams.last_position
+      AND events.stream_id = streams.stream_id AND position > streams.last_position - 100
+) AS clock ON true
+LEFT JOIN LATERAL (
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY gap) AS gap_s
+    FROM (
+        SELECT extract(epoch FROM received_at - lag(received_at) OVER (ORDER BY received_at)) AS gap
+        FROM (
+            SELECT DISTINCT received_at FROM events
+            WHERE known.bin_position IS DISTINCT FROM streams.last_position
+              AND events.stream_id = streams.stream_id AND position > streams.last_position - 48
+        ) AS arrivals
+    ) AS gaps
+) AS usual ON true
+WHERE known.bin IS NULL OR known.bin < current.bin
+ON CONFLICT (stream_id) DO UPDATE
+SET bin = excluded.bin, bin_position = excluded.bin_position, counts = excluded.counts, gap_s = excluded.gap_s,
+    clock_offset_ms = excluded.clock_offset_ms, clock_was_ms = excluded.clock_was_ms
+"""
+_FORGET_SAMPLES = """
+DELETE FROM stream_samples WHERE NOT EXISTS (SELECT FROM streams WHERE streams.stream_id = stream_samples.stream_id)
+"""
+
+# Live sessions say who follows what. A receiver that is connected and follows a stream no more has chosen so; one that
+# has no session is missed, for a day, or until its cursors are deleted or its last token is revoked.
+_NOTE_SUBSCRIPTIONS = """
+WITH sessions AS MATERIALIZED (SELECT receiver_id, stream_ids FROM live_receiver_sessions),
+live AS MATERIALIZED (SELECT DISTINCT receiver_id, unnest(stream_ids) AS stream_id FROM sessions),
+noted AS (
+    INSERT INTO subscriptions AS known (receiver_id, stream_id) SELECT receiver_id, stream_id FROM live
+    ON CONFLICT (receiver_id, stream_id) DO UPDATE SET gone_since = NULL WHERE known.gone_since IS NOT NULL
+),
+forgotten AS (
+    DELETE FROM subscriptions AS known
+    WHERE (known.receiver_id IN (SELECT receiver_id FROM sessions)
+           AND NOT EXISTS (SELECT FROM live WHERE live.receiver_id = known.receiver_id
+                                              AND live.stream_id = known.stream_id))
+       OR known.gone_since < now() - interval '1 day'
+       OR NOT EXISTS (SELECT FROM streams WHERE streams.stream_id = known.stream_id)
+       OR (known.gone_since IS NOT NULL AND retired('receiver', known.receiver_id))
+)
+UPDATE subscriptions SET gone_since = now()
+WHERE gone_since IS NULL AND receiver_id NOT IN (SELECT receiver_id FROM sessions)
+"""
+
+_FORWARDERS = """
+WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
+SELECT session.forwarder_id,
+       coalesce(nullif(owned.display_name, ''), nullif(session.display_name, ''), session.forwarder_id) AS title,
+       CASE WHEN session.forwarder_id NOT IN (SELECT forwarder_id FROM live)
+            THEN coalesce(session.ended_at, gateway.last_seen_at, session.connected_at) END AS gone_since,
+       coalesce(owned.has_reads, false) AS has_reads
+FROM forwarder_sessions AS session
+LEFT JOIN processes AS gateway ON gateway.process_id = session.gateway_id
+LEFT JOIN (
+    SELECT forwarder_id, max(forwarder_display_name) AS display_name, bool_or(epoch.dedup_count > 0) AS has_reads
+    FROM streams
+    LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
+    GROUP BY forwarder_id
+) AS owned USING (forwarder_id)
+WHERE NOT retired('forwarder', session.forwarder_id)
+"""
+
+# Of conflicts no more than 1,000 are counted.
+_STREAMS = """
+WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
+SELECT stream_id, stream_title(streams) AS title, stream_epoch,
+       forwarder_id IN (SELECT forwarder_id FROM live) AS online,
+       CASE WHEN epoch.dedup_count > 0 THEN epoch.last_received_at END AS last_received_at,
+       coalesce(sample.gap_s, 0)::float AS median_gap_s,
+       coalesce(epoch.dedup_count, 0) AS reads,
+       coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
+       coalesce(epoch.unparsed_count, 0) AS unparsed_count,
+       conflicts.count AS open_conflicts,
+       sample.clock_offset_ms,
+       coalesce(sample.clock_offset_ms - sample.clock_was_ms, 0) AS clock_step_ms
+FROM streams
+LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
+LEFT JOIN stream_samples AS sample USING (stream_id)
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM (
+        SELECT FROM integrity_conflicts AS conflict
+        WHERE conflict.stream_id = streams.stream_id AND acknowledged_at IS NULL
+        LIMIT 1000
+    ) AS open
+) AS conflicts(count)
+"""
+
+# But for late events of older epochs, the oldest that is not acked is as far from the end as its receiver is behind.
+_FLOWS = """
+SELECT flow.receiver_id, flow.stream_id, 'receiver ' || flow.receiver_id || ' ← ' || stream_title(streams) AS title,
+       flow.behind, oldest.received_at AS oldest_at
+FROM receiver_streams AS flow JOIN streams USING (stream_id)
+LEFT JOIN LATERAL (
+    SELECT received_at FROM events
+    WHERE flow.behind > 0 AND events.stream_id = streams.stream_id AND position = last_position - flow.behind + 1
+    LIMIT 1
+) AS oldest ON true
+WHERE flow.subscribed
+"""
+_RECEIVERS = """
+SELECT receiver_id, min(gone_since) AS gone_since, count(*) AS streams
+FROM subscriptions WHERE gone_since IS NOT NULL
+GROUP BY receiver_id
+"""
+_PROCESSES = """
+SELECT process_id, role || ' on ' || host AS title, last_seen_at, lives, ready FROM expected_processes
+"""
+
+_STANDINGS = """
+SELECT trouble_id, signal, subject_kind, subject_id, stream_id, stream_epoch, title, level, reason, advice, since,
+       noticed_at, eased_at, calm_at, ended_at
+FROM troubles WHERE ended_at IS NULL
+"""
+# $1: troubles as a JSON array.
+_GIVEN = """
+WITH given AS (
+    SELECT * FROM jsonb_to_recordset($1::jsonb) AS given(
+        trouble_id bigint, signal text, subject_kind text, subject_id text, stream_id uuid, stream_epoch bigint,
+        title text, level text, reason text, advice text, since timestamptz, ended_at timestamptz,
+        noticed_at timestamptz, eased_at timestamptz, calm_at timestamptz)
+)
+"""
+_CHANGE = (
+    _GIVEN
+    + """
+UPDATE troubles AS known
+SET stream_epoch = given.stream_epoch, title = given.title, level = given.level, reason = given.reason,
+    advice = given.advice, since = given.since, ended_at = given.ended_at, noticed_at = given.noticed_at,
+    eased_at = given.eased_at, calm_at = given.calm_at
+FROM given WHERE known.trouble_id = given.trouble_id
+"""
+)
+_OPEN = (
+    _GIVEN
+    + """
+INSERT INTO troubles (signal, subject_kind, subject_id, stream_id, stream_epoch, title, level, reason, advice, since,
+                      noticed_at, eased_at, calm_at)
+SELECT signal, subject_kind, subject_id, stream_id, stream_epoch, title, level, reason, advice, since, noticed_at,
+       eased_at, calm_at
+FROM given WHERE trouble_id IS NULL
+"""
+)
+# What never was amber leaves no trace; of the rest the newest $1 are kept.
+_FORGET_TROUBLES = """
+DELETE FROM troubles
+WHERE ended_at IS NOT NULL
+  AND (level = 'good'
+       OR ended_at <= (SELECT ended_at FROM troubles WHERE ended_at IS NOT NULL
+                      ORDER BY ended_at DESC OFFSET $1 LIMIT 1))
+"""
+
+
+async def take_turn(connection: Connection, *, every_s: float) -> datetime | None:
+    """Return the time when it is this transaction's turn to look, and None when another has looked, or is at it."""
+    with translated():
+        now: datetime | None = await connection.fetchval(_TAKE_TURN, every_s)
+    return now
+
+
+async def sample(connection: Connection) -> None:
+    """Close the bins of which the time is over."""
+    with translated():
+        await connection.execute(_SAMPLE)
+        await connection.execute(_FORGET_SAMPLES)
+
+
+async def note_subscriptions(connection: Connection) -> None:
+    """Remember who follows what, and since when a follower is gone."""
+    with translated():
+        await connection.execute(_NOTE_SUBSCRIPTIONS)
+
+
+async def facts(connection: Connection) -> Facts:
+    """Return all that the states are made of."""
+    with translated():
+        return Facts(
+            forwarders=[ForwarderFacts(**row) for row in await connection.fetch(_FORWARDERS)],
+            streams=[StreamFacts(**row) for row in await connection.fetch(_STREAMS)],
+            flows=[FlowFacts(**row) for row in await connection.fetch(_FLOWS)],
+            receivers=[ReceiverFacts(**row) for row in await connection.fetch(_RECEIVERS)],
+            processes=[ProcessFacts(**row) for row in await connection.fetch(_PROCESSES)],
+        )
+
+
+async def standings(connection: Connection) -> list[Standing]:
+    """Return the troubles that have not ended, those that are only noticed included."""
+    with translated():
+        return [_standing(row) for row in await connection.fetch(_STANDINGS)]
+
+
+async def write(connection: Connection, changed: Sequence[Standing], *, kept: int) -> None:
+    """Keep troubles as they stand now, and at most `kept` of those that have ended."""
+    given = orjson.dumps([_given(each) for each in changed], default=str).decode()
+    with translated():
+        # What has ended makes room first for what begins under its key.
+        await connection.execute(_CHANGE, given)
+        await connection.execute(_OPEN, given)
+        await connection.execute(_FORGET_TROUBLES, kept)
+
+
+def _standing(row: asyncpg.Record) -> Standing:
+    fields = dict(row)
+    key = Key(*(fields.pop(name) for name in ("signal", "subject_kind", "subject_id", "stream_id")))
+    return Standing(key=key, **fields)
+
+
+def _given(standing: Standing) -> dict[str, Any]:
+    def fields() -> Iterator[tuple[str, Any]]:
+        yield from standing.key._asdict().items()
+        for name in standing.__dataclass_fields__:
+            if name != "key":
+                yield name, getattr(standing, name)
+
+    return dict(fields())

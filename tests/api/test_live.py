@@ -1,0 +1,381 @@
+"""The event stream: the cluster's, from every api process the same; resumable, bounded, and no burden to a stop."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+from testing.postgresql import Postgresql
+
+from api.app import API
+from api.handlers import overview as handlers
+from api.live import Live
+from api.messages.overview import Resync
+from deploy.stack.child import until_answering
+from deploy.stack.front_door import FrontDoor
+from tests.api.conftest import Ask, Client
+from tests.api.seeds import (
+    Database,
+    add_events,
+    add_forwarder_session,
+    add_metrics,
+    add_process,
+    add_stream,
+)
+from tests.api.sse import PATH, follow
+from tests.rooms import Process
+from tests.waiting import wait_until
+
+OVERVIEW = "/api/v1/overview"
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60), connector=connector) as session:
+        yield session
+
+
+@pytest.fixture
+async def apis(database_url: str) -> AsyncIterator[list[Process]]:
+    """Two api processes that are ready."""
+    async with AsyncExitStack() as stack:
+        found = [Process("api", database_url, {}) for _ in range(2)]
+        for process in found:
+            await process.start()
+            stack.push_async_callback(end, process)
+        await asyncio.gather(*(process.ready() for process in found))
+        yield found
+
+
+async def end(process: Process) -> None:
+    if process.child is not None and process.child.returncode is None:
+        await process.kill()
+
+
+async def get(http: aiohttp.ClientSession, process: Process, path: str = OVERVIEW) -> Any:
+    async with http.get(process.url + path) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.json()
+
+
+async def ring(database: Database, channel: str) -> None:
+    await database.execute("SELECT pg_notify($1, '')", channel)
+
+
+async def store(database: Database, stream_id: UUID, *, first_seq: int = 1, count: int = 1) -> None:
+    """Store events as a writer does, and ring."""
+    await add_events(database, stream_id, ["x"] * count, first_seq=first_seq)
+    await database.execute("DELETE FROM stream_metrics WHERE stream_id = $1", stream_id)
+    await add_metrics(database, stream_id, dedup=first_seq + count - 1)
+    await ring(database, "rt_positions")
+
+
+# --- what is told ------------------------------------------------------------------------------------------
+
+
+async def test_both_processes_tell_the_same(
+    apis: list[Process], http: aiohttp.ClientSession, database: Database
+) -> None:
+    async with follow(http, apis[0].url) as one, follow(http, apis[1].url) as other:
+        stream_id = await add_stream(database)
+        await ring(database, "rt_streams")
+        created = [await each.named("stream_created") for each in (one, other)]
+        assert created[0] == created[1]
+        assert created[0]["stream"]["stream_id"] == str(stream_id)
+        await store(database, stream_id)
+        for each in (one, other):
+            moved = await each.until(
+                lambda event: event["type"] == "metrics_updated" and event["card"]["epoch_reads"] == 1
+            )
+            assert moved["metrics"]["dedup_count"] == 1
+        # It was received half a year ago: red, from both, under the same number and since the same moment.
+        await add_forwarder_session(database, "start", await add_process(database, "gateway"))
+        troubled = [
+            await each.until(lambda event: event["type"] == "verdict_updated" and event["verdict"]["act"])
+            for each in (one, other)
+        ]
+        assert troubled[0] == troubled[1]
+    overviews = [await get(http, each) for each in apis]
+    assert overviews[0]["troubles"] == overviews[1]["troubles"]
+    assert overviews[0]["verdict"] == overviews[1]["verdict"]
+
+
+async def test_a_state_outlives_the_process_that_saw_it(
+    apis: list[Process], http: aiohttp.ClientSession, database: Database
+) -> None:
+    stream_id = await add_stream(database)
+    await add_conflict(database, stream_id)
+
+    async def troubles(process: Process) -> Any:
+        return (await get(http, process))["troubles"]
+
+    before = await wait_until(lambda: troubles(apis[0]), what="the conflict to be seen")
+    for process in apis:
+        await process.kill()
+    await apis[0].start()
+    await apis[0].ready()
+    after = await troubles(apis[0])
+    assert [each for each in after if each["signal"] == "conflict"] == before
+
+
+async def add_conflict(database: Database, stream_id: UUID) -> int:
+    conflict_id: int = await database.fetchval(
+        """
+        INSERT INTO integrity_conflicts (stream_id, stream_epoch, seq, kept_frame, rejected_frame, reader_timestamp,
+                                         read_type, received_at, session_id)
+        VALUES ($1, 1, 1, 'a', 'b', '', 'raw', now(), gen_random_uuid()) RETURNING conflict_id
+        """,
+        stream_id,
+    )
+    return conflict_id
+
+
+# --- coming back -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def live(client: Client) -> AsyncIterator[Live]:
+    """The event stream of the application, kept running."""
+    live = client.app[API].live
+    running = asyncio.create_task(live.run())
+    yield live
+    live._process.stop.ask()
+    await running
+
+
+async def test_who_comes_back_is_told_what_came_meanwhile(live: Live, client: Client) -> None:
+    async with following(client) as events:
+        live._tell(Resync())
+        await events.next()
+    live._tell(Resync())
+    missed = live.ring.last_id
+    live._tell(Resync())
+    async with following(client, last_id=events.last_id) as again:
+        await again.next()
+        assert again.last_id == missed
+        await again.next()
+        assert again.last_id == live.ring.last_id
+
+
+async def test_an_overview_says_where_the_stream_goes_on(live: Live, ask: Ask, client: Client) -> None:
+    last_id = (await ask("GET", OVERVIEW))["last_event_id"]
+    live._tell(Resync())
+    async with following(client, query=f"?last_event_id={last_id}") as events:
+        await events.next()
+        assert events.last_id == live.ring.last_id != last_id
+
+
+async def test_nothing_is_missed_between_the_overview_and_the_stream(
+    live: Live, ask: Ask, client: Client, database: Database
+) -> None:
+    last_id = (await ask("GET", OVERVIEW))["last_event_id"]
+    stream_id = await add_stream(database)
+    async with following(client, query=f"?last_event_id={last_id}") as events:
+        assert (await events.named("stream_created"))["stream"]["stream_id"] == str(stream_id)
+
+
+@pytest.mark.parametrize(
+    "stranger", ["deadbeef-1", "nonsense", "", "-", "deadbeef-99999999999999999999", "ü-1"]
+)
+async def test_who_comes_from_elsewhere_is_told_to_start_anew(
+    live: Live, client: Client, stranger: str
+) -> None:
+    async with following(client, query=f"?last_event_id={stranger}") as events:
+        assert (await events.next())["type"] == "resync"
+
+
+async def test_an_id_from_before_a_rest_is_not_known_any_more(
+    live: Live, client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last_id = (await ask("GET", OVERVIEW))["last_event_id"]
+    monkeypatch.setattr("api.live.ASKED_LATELY_S", 0.0)
+    await wait_until(
+        lambda: not live.ring.last_id.startswith(last_id.split("-")[0]), what="the rest to begin"
+    )
+    async with following(client, last_id=last_id) as events:
+        assert (await events.next())["type"] == "resync"
+
+
+async def test_an_idle_stream_shows_that_it_lives(
+    live: Live, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "COMMENT_EVERY_S", 0.05)
+    async with following(client) as events:
+        reading = asyncio.create_task(events.next())
+        await wait_until(lambda: events.comments > 1, what="comments")
+        reading.cancel()
+
+
+async def test_the_answer_begins_at_once_and_is_kept_by_no_proxy(live: Live, client: Client) -> None:
+    async with client.get(PATH) as answer:
+        assert (await answer.content.readline()).startswith(b"retry:")
+        assert await answer.content.readline() == f"id: {live.ring.last_id}\n".encode()
+        assert answer.headers["X-Accel-Buffering"] == "no"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "Content-Encoding" not in answer.headers
+
+
+# --- bounds ------------------------------------------------------------------------------------------------
+
+
+def following(client: Client, **more: Any) -> Any:
+    return follow(client.session, str(client.make_url("")).rstrip("/"), **more)
+
+
+async def test_a_slow_client_is_told_to_start_anew_and_goes_on(live: Live, client: Client) -> None:
+    live.ring._most_messages = 10
+    async with following(client) as events:
+        for _ in range(100):
+            live._tell(Resync())
+        # It is one of the loop's turns for us, and the ring has gone on without it.
+        lost_at = live.ring.last_id
+        assert (await events.next())["type"] == "resync"
+        assert events.last_id == lost_at
+        live._tell(Resync())
+        await events.next()
+        assert events.last_id == live.ring.last_id
+
+
+async def test_a_client_that_does_not_read_is_dropped(
+    live: Live, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "CLIENT_WAITS_S", 0.2)
+    with socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(silent, (client.host, client.port))
+        await loop.sock_sendall(silent, f"GET {PATH} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        await wait_until(lambda: live.listeners == 1, what="the silent client to be served")
+
+        def dropped() -> bool:
+            live.ring.add(b":" + b"x" * 500_000 + b"\n\n")
+            return live.listeners == 0
+
+        await wait_until(dropped, deadline_s=30, what="the silent client to be dropped")
+
+
+async def test_no_more_listeners_than_there_are_places(
+    live: Live, client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "LISTENERS_AT_ONCE", 1)
+    async with following(client), client.get(PATH) as answer:
+        assert answer.status == 503
+    await wait_until(lambda: live.listeners == 0, what="the first to be gone")
+
+
+async def test_a_crowd_costs_one_refresh(live: Live, ask: Ask) -> None:
+    await asyncio.gather(*(ask("GET", OVERVIEW) for _ in range(20)))
+    assert live._begun <= 4
+
+
+async def test_nobody_listens_and_nothing_is_looked_at(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+
+    async def look() -> None:
+        nonlocal looked
+        looked += 1
+
+    monkeypatch.setattr(live, "_look", look)
+    rested = asyncio.Event()
+    monkeypatch.setattr(live, "_rest", rested.set)
+    live._wake.set()
+    await rested.wait()
+    assert looked == 0
+    with live.listening():
+        live._wake.set()
+        await wait_until(lambda: looked, what="a look")
+
+
+async def test_the_numbers_of_a_stream_come_at_most_four_times_a_second(
+    live: Live, client: Client, database: Database
+) -> None:
+    clock = [100.0]
+    live._clock = lambda: clock[0]
+    stream_id = await add_stream(database)
+    async with following(client) as events:
+        told: list[str] = []
+        for n in range(1, 10):
+            await store(database, stream_id, first_seq=n)
+            before = live.ring.end
+            await live.refresh()
+            taken = live.ring.take(before, at_most=10**6)
+            assert taken is not None
+            told += ["metrics"] * taken[0].count(b"event: metrics_updated")
+            clock[0] += 0.1
+        # 0.0, 0.3, 0.6; the loop may have been the one who told.
+        assert len(told) <= 3
+        clock[0] += 1
+        last = await events.until(
+            lambda event: event["type"] == "metrics_updated" and event["card"]["epoch_reads"] == 9
+        )
+        assert last["metrics"]["dedup_count"] == 9
+
+
+# --- behind the front door -----------------------------------------------------------------------------------
+
+
+async def test_events_pass_the_front_door_as_they_come_and_over_a_lost_process(
+    apis: list[Process], http: aiohttp.ClientSession, database: Database, tmp_path: Path
+) -> None:
+    addresses = [process.url.removeprefix("http://") for process in apis]
+    door = FrontDoor("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: {"api": addresses})
+    child = await door.launch()
+    try:
+        assert await until_answering(child, door.answers), child.last_lines(5)
+        async with follow(http, door.url) as events, asyncio.timeout(30):
+            await add_stream(database)
+            await ring(database, "rt_streams")
+            await events.named("stream_created")
+            (held,) = [each for each in apis if await each.metric("rtserver_event_streams") == 1]
+            await held.kill()
+            with pytest.raises((aiohttp.ClientError, asyncio.IncompleteReadError)):
+                await events.named("nothing that there is")
+        async with follow(http, door.url, last_id=events.last_id) as events, asyncio.timeout(30):
+            assert (await events.next())["type"] == "resync"
+    finally:
+        await child.stop(door.stop_signals, within_s=5)
+
+
+# --- faults ------------------------------------------------------------------------------------------------
+
+
+async def test_a_database_that_was_away_is_a_reason_to_start_anew(
+    apis: list[Process], http: aiohttp.ClientSession, cluster: Postgresql
+) -> None:
+    async with follow(http, apis[0].url) as events:
+        cluster.terminate()
+        try:
+            async with http.get(apis[0].url + "/healthz") as answer:
+                assert answer.status == 200
+            await wait_until(lambda: unready(http, apis[0]), what="the loss to be noticed")
+        finally:
+            cluster.start()
+        async with asyncio.timeout(30):
+            await events.named("resync")
+        await apis[0].ready()
+        await get(http, apis[0])
+
+
+async def unready(http: aiohttp.ClientSession, process: Process) -> bool:
+    async with http.get(process.url + "/readyz") as answer:
+        return answer.status == 503
+
+
+@pytest.mark.timeout(60)
+async def test_three_hundred_open_streams_do_not_hold_up_a_stop(
+    apis: list[Process], http: aiohttp.ClientSession
+) -> None:
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(follow(http, apis[0].url)) for _ in range(300)]
+        apis[0].signal(signal.SIGTERM)
+        async with asyncio.timeout(8):
+            assert await apis[0].ended() == 0
+        assert len(streams) == 300

@@ -1,0 +1,466 @@
+"""The dashboard's first page: what it shows, and what the states on it are made of."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prometheus_client import generate_latest
+
+from api import numbers
+from api.evaluation import Evaluation
+from api.live import Live
+from api.store.states import BIN_S, take_turn
+from shared.process import Process
+from tests.api.conftest import Ask
+from tests.api.seeds import (
+    Database,
+    add_cursor,
+    add_events,
+    add_forwarder_session,
+    add_metrics,
+    add_process,
+    add_receiver_session,
+    add_stream,
+)
+from tests.waiting import wait_until
+
+OVERVIEW = "/api/v1/overview"
+LATEST = "/api/v1/reads/latest"
+READ = "aa400000000123450a2a01123018455927a7"
+
+
+@pytest.fixture
+async def evaluation(process: Process) -> AsyncIterator[Evaluation]:
+    """The evaluation, to be made to look."""
+    evaluation = Evaluation(process)
+    yield evaluation
+    evaluation._link.drop()
+
+
+@pytest.fixture
+async def gateway(database: Database) -> UUID:
+    return await add_process(database, "gateway")
+
+
+async def ago(database: Database, seconds: float) -> datetime:
+    """That long ago, by the database's clock."""
+    now: datetime = await database.fetchval("SELECT now()")
+    return now - timedelta(seconds=seconds)
+
+
+async def looked(ask: Ask, evaluation: Evaluation) -> Any:
+    """Look, whosever turn it is, and return the overview."""
+    assert await evaluation.look(turn_s=0)
+    return await ask("GET", OVERVIEW)
+
+
+def signals(overview: Any) -> dict[str, str]:
+    """Return the levels of the open troubles, by signal."""
+    return {each["signal"]: each["level"] for each in overview["troubles"] if each["ended_at"] is None}
+
+
+async def test_an_empty_house_is_all_good(ask: Ask, evaluation: Evaluation) -> None:
+    overview = await looked(ask, evaluation)
+    assert overview["verdict"] == {"level": "good", "watch": 0, "act": 0, "since": None, "headline": None}
+    assert overview["streams"] == overview["flow"] == overview["troubles"] == []
+    assert [(each["role"], each["level"]) for each in overview["processes"]] == [("api", "good")]
+
+
+async def test_a_card_shows_the_current_epoch(
+    ask: Ask, database: Database, evaluation: Evaluation, gateway: UUID
+) -> None:
+    stream_id = await add_stream(database, epoch=2)
+    await add_forwarder_session(database, "start", gateway)
+    now = await ago(database, 0)
+    await add_metrics(database, stream_id, epoch=1, dedup=50, missing=[(3, 4)], last_seq=52, conflict=1)
+    await add_metrics(
+        database, stream_id, epoch=2, dedup=7, retransmit=2, chips=3, received_at=now, last_tag_id="0a"
+    )
+    await database.execute("INSERT INTO epoch_names VALUES ($1, 2, 'Heat 2')", stream_id)
+    (card,) = (await looked(ask, evaluation))["streams"]
+    assert card.pop("rate") == [0] * 180
+    assert all(card.pop(name) for name in ("online_since", "created_at", "last_received_at"))
+    assert card == {
+        "stream_id": str(stream_id),
+        "forwarder_id": "start",
+        "reader_ip": "10.0.0.1:10000",
+        "display_alias": None,
+        "forwarder_display_name": None,
+        "stream_epoch": 2,
+        "epoch_name": "Heat 2",
+        "online": True,
+        "level": "good",
+        "reasons": [],
+        "epoch_reads": 7,
+        "unique_chips": 3,
+        "events_per_second": 0.0,
+        "missing_count": 0,
+        "retransmit_count": 2,
+        "conflict_count": 0,
+        "open_conflicts": 0,
+        "unparsed_count": 0,
+        "clock_offset_ms": None,
+        "last_tag_id": "0a",
+    }
+
+
+async def test_a_trouble_says_who_what_since_when_and_what_to_do(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    stream_id = await add_stream(database)
+    await database.execute("UPDATE streams SET display_alias = 'Finish line'")
+    since = await ago(database, 60)
+    await add_metrics(database, stream_id, dedup=7, received_at=since)
+    dead = await add_process(database, "gateway", lives=False)
+    await add_process(database, "gateway")
+    await add_forwarder_session(database, "start", dead, display_name="Start")
+    await database.execute("UPDATE processes SET last_seen_at = $2 WHERE process_id = $1", dead, since)
+    overview = await looked(ask, evaluation)
+    (trouble,) = overview["troubles"]
+    assert (trouble["signal"], trouble["subject_kind"], trouble["subject_id"]) == (
+        "forwarder_gone",
+        "forwarder",
+        "start",
+    )
+    assert (trouble["title"], trouble["level"], trouble["ended_at"]) == ("Start", "act", None)
+    assert datetime.fromisoformat(trouble["since"]) == since
+    assert overview["verdict"]["headline"] == f"Start: {trouble['reason']}"
+    assert overview["verdict"]["since"] == trouble["since"]
+    (card,) = overview["streams"]
+    assert (card["level"], card["reasons"]) == ("act", [trouble["reason"]])
+
+
+async def test_what_is_over_is_kept_with_its_duration(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    stream_id = await add_stream(database)
+    conflict_id = await add_conflict(database, stream_id)
+    overview = await looked(ask, evaluation)
+    assert (signals(overview), overview["streams"][0]["open_conflicts"]) == ({"conflict": "act"}, 1)
+    await ask("POST", f"/api/v1/conflicts/{conflict_id}/acknowledge", status=204)
+    overview = await looked(ask, evaluation)
+    assert (signals(overview), overview["verdict"]["level"]) == ({}, "good")
+    (trouble,) = overview["troubles"]
+    assert trouble["level"] == "act"
+    assert trouble["duration_s"] >= 0
+    assert trouble["ended_at"] > trouble["since"]
+
+
+async def add_conflict(database: Database, stream_id: UUID) -> int:
+    conflict_id: int = await database.fetchval(
+        """
+        INSERT INTO integrity_conflicts (stream_id, stream_epoch, seq, kept_frame, rejected_frame, reader_timestamp,
+                                         read_type, received_at, session_id)
+        VALUES ($1, 1, 1, 'a', gen_random_uuid()::text::bytea, '', 'raw', now(), gen_random_uuid())
+        RETURNING conflict_id
+        """,
+        stream_id,
+    )
+    return conflict_id
+
+
+async def test_the_history_is_bounded(
+    ask: Ask, database: Database, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.evaluation.KEPT", 2)
+    monkeypatch.setattr("api.live.CURED", 1)
+    stream_id = await add_stream(database)
+    for _ in range(5):
+        await add_conflict(database, stream_id)
+        await looked(ask, evaluation)
+        await database.execute("UPDATE integrity_conflicts SET acknowledged_at = now()")
+        overview = await looked(ask, evaluation)
+    assert len(overview["troubles"]) == 1
+    assert await database.fetchval("SELECT count(*) FROM troubles WHERE ended_at IS NOT NULL") == 2
+
+
+async def test_conflicts_of_a_stream_are_acknowledged_together(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    stream_id, other = await add_stream(database), await add_stream(database, "other")
+    for each in (stream_id, stream_id, other):
+        await add_conflict(database, each)
+    path = "/api/v1/streams/{}/conflicts/acknowledge"
+    assert await ask("POST", path.format(stream_id)) == {"acknowledged": 2}
+    assert await ask("POST", path.format(stream_id)) == {"acknowledged": 0}
+    await ask("POST", path.format(UUID(int=0)), status=404)
+    await ask("POST", "/api/v1/conflicts/999/acknowledge", status=404)
+    overview = await looked(ask, evaluation)
+    assert [each["open_conflicts"] for each in overview["streams"]] == [0, 1]
+
+
+async def test_one_looks_and_the_others_see_that_it_is_done(process: Process, database: Database) -> None:
+    one, other = Evaluation(process), Evaluation(process)
+    assert await one.look()
+    assert not await other.look()
+    await database.execute("UPDATE evaluation SET evaluated_at = now() - interval '1 second'")
+    async with database.transaction():
+        await database.execute("SELECT FROM evaluation FOR UPDATE")
+        assert not await other.look()
+    assert await other.look()
+
+
+async def test_a_look_that_hangs_gives_its_turn_back(process: Process) -> None:
+    hanging, other = Evaluation(process), Evaluation(process)
+    connection = await hanging._link.get()
+    await connection.execute("BEGIN")
+    assert await take_turn(connection, every_s=0)
+    assert not await other.look(turn_s=0)
+    # What the server ends after 5 s, and nobody before.
+    await wait_until(lambda: other.look(turn_s=0), deadline_s=30, what="the other's turn")
+    assert connection.is_closed()
+
+
+# --- flow ----------------------------------------------------------------------------------------------------
+
+
+async def test_flow_says_how_far_behind_in_events_and_in_time(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    stream_id = await add_stream(database)
+    started = await ago(database, 29)
+    await add_events(database, stream_id, ["x"] * 30, received_at=started)
+    await add_metrics(database, stream_id, dedup=30, received_at=started + timedelta(seconds=29))
+    await add_receiver_session(database, "tent", await add_process(database, "fanout"), [stream_id])
+    await add_cursor(database, "tent", stream_id, last_seq=20)
+    overview = await looked(ask, evaluation)
+    (flow,) = overview["flow"]
+    # The 21st came 9 s ago.
+    assert 9 <= flow.pop("behind_seconds") < 20
+    assert flow == {
+        "receiver_id": "tent",
+        "stream_id": str(stream_id),
+        "connected": True,
+        "subscribed": True,
+        "behind": 10,
+        "level": "watch",
+    }
+    assert signals(overview)["receiver_behind"] == "watch"
+
+
+async def test_a_receiver_that_is_gone_is_missed_until_its_cursors_are_deleted(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    stream_id = await add_stream(database)
+    fanout = await add_process(database, "fanout")
+    await add_receiver_session(database, "tent", fanout, [stream_id])
+    assert signals(await looked(ask, evaluation)) == {}
+    await database.execute("DELETE FROM receiver_sessions")
+    overview = await looked(ask, evaluation)
+    assert [(each["connected"], each["subscribed"]) for each in overview["flow"]] == [(False, False)]
+    await database.execute("UPDATE subscriptions SET gone_since = gone_since - interval '30 seconds'")
+    overview = await looked(ask, evaluation)
+    assert (signals(overview), overview["flow"][0]["level"]) == ({"receiver_gone": "act"}, "act")
+    # It has acked nothing yet; what is forgotten is that it is missed.
+    await ask("DELETE", "/api/v1/receivers/tent/cursors", status=204)
+    overview = await looked(ask, evaluation)
+    assert (signals(overview), overview["flow"]) == ({}, [])
+
+
+async def test_a_receiver_that_is_back_is_missed_no_more_and_what_it_left_is_forgotten(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    one, other = await add_stream(database), await add_stream(database, "other")
+    fanout = await add_process(database, "fanout")
+    await add_receiver_session(database, "tent", fanout, [one, other])
+    await looked(ask, evaluation)
+    await database.execute("DELETE FROM receiver_sessions")
+    await looked(ask, evaluation)
+    await add_receiver_session(database, "tent", fanout, [one])
+    await looked(ask, evaluation)
+    (left,) = await database.fetch("SELECT stream_id, gone_since FROM subscriptions")
+    assert tuple(left) == (one, None)
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+async def test_a_forwarder_whose_last_token_is_revoked_is_not_waited_for(
+    ask: Ask, database: Database, evaluation: Evaluation, gateway: UUID, revoked: bool
+) -> None:
+    stream_id = await add_stream(database)
+    await add_metrics(database, stream_id, dedup=1)
+    await add_forwarder_session(database, "start", gateway)
+    await database.execute("UPDATE forwarder_sessions SET ended_at = now() - interval '1 minute'")
+    await database.execute(
+        """
+        INSERT INTO device_tokens (token_hash, device_type, device_id, revoked_at)
+        VALUES (sha256('a'), 'forwarder', 'start', now()),
+               (sha256('b'), 'forwarder', 'start', CASE WHEN $1::boolean THEN now() END)
+        """,
+        revoked,
+    )
+    assert signals(await looked(ask, evaluation)).get("forwarder_gone") == (None if revoked else "act")
+
+
+# --- processes ---------------------------------------------------------------------------------------------
+
+
+async def test_a_dead_process_is_missed_until_another_has_its_place(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    died = await ago(database, 60)
+    for _ in range(2):
+        dead = await add_process(database, "writer", lives=False)
+        await database.execute(
+            "UPDATE processes SET last_seen_at = $2, started_at = $2 WHERE process_id = $1", dead, died
+        )
+        died -= timedelta(seconds=1)
+    overview = await looked(ask, evaluation)
+    assert [each["level"] for each in overview["processes"]] == ["good", "act", "act"]
+    for left in (1, 0):
+        await add_process(database, "writer")
+        overview = await looked(ask, evaluation)
+        assert sum(each["level"] == "act" for each in overview["processes"]) == left
+
+
+# --- rates, clock and gap -----------------------------------------------------------------------------------
+
+
+async def bins_later(database: Database, bins: int = 1) -> None:
+    """Let so many bins have passed since the last look; none ends by itself before the next."""
+
+    async def is_early() -> bool:
+        return bool(await database.fetchval("SELECT mod(extract(epoch FROM now()), 10) < 9"))
+
+    await wait_until(is_early, what="the next bin")
+    await database.execute("UPDATE stream_samples SET bin = floor(extract(epoch FROM now()) / 10) - $1", bins)
+
+
+async def test_the_sparkline_counts_events_in_bins(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    stream_id = await add_stream(database)
+    await looked(ask, evaluation)
+    for count in (3, 0, 5):
+        await add_events(database, stream_id, ["x"] * count, first_seq=count * 10 + 1)
+        await bins_later(database)
+        (card,) = (await looked(ask, evaluation))["streams"]
+    assert card["rate"] == [0] * 177 + [3, 0, 5]
+
+
+async def test_bins_that_nobody_saw_share_what_came_meanwhile(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    stream_id = await add_stream(database)
+    await looked(ask, evaluation)
+    await add_events(database, stream_id, ["x"] * 10)
+    await bins_later(database, 3)
+    (card,) = (await looked(ask, evaluation))["streams"]
+    assert card["rate"][-4:] == [0, 3, 3, 4]
+    await bins_later(database, 100_000)
+    (card,) = (await looked(ask, evaluation))["streams"]
+    assert card["rate"] == [0] * 180
+
+
+async def test_events_per_second_are_those_of_the_last_ten_seconds(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    stream_id = await add_stream(database)
+    await looked(ask, evaluation)
+    await add_events(database, stream_id, ["x"] * 50)
+    await bins_later(database, 0)
+    (card,) = (await ask("GET", OVERVIEW))["streams"]
+    assert card["events_per_second"] == 5.0
+    for _ in range(2):
+        await bins_later(database)
+        (card,) = (await looked(ask, evaluation))["streams"]
+    assert card["events_per_second"] == 0.0
+
+
+async def test_what_has_lost_its_stream_is_removed(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    stream_id = await add_stream(database)
+    await add_conflict(database, stream_id)
+    await looked(ask, evaluation)
+    await database.execute("DELETE FROM streams")
+    overview = await looked(ask, evaluation)
+    assert signals(overview) == {}
+    assert await database.fetchval("SELECT count(*) FROM stream_samples") == 0
+
+
+async def test_a_clock_that_is_off_or_jumps_is_seen(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    stream_id = await add_stream(database)
+    await add_events(database, stream_id, [READ])
+    for ahead_ms, signal in ((0, None), (150, "watch"), (400, "act")):
+        await database.execute(
+            "UPDATE events SET read_at = received_at AT TIME ZONE 'UTC' + make_interval(secs => $1::float / 1000)",
+            ahead_ms,
+        )
+        await bins_later(database)
+        await database.execute("UPDATE stream_samples SET bin_position = 0")
+        overview = await looked(ask, evaluation)
+        assert overview["streams"][0]["clock_offset_ms"] == ahead_ms
+        assert signals(overview).get("clock") == signal
+
+
+async def test_a_last_read_is_late_by_what_is_usual(
+    ask: Ask, database: Database, evaluation: Evaluation, gateway: UUID
+) -> None:
+    for forwarder_id, gap_s in (("busy", 1), ("lonely", 600)):
+        stream_id = await add_stream(database, forwarder_id)
+        await add_forwarder_session(database, forwarder_id, gateway)
+        last = await ago(database, 60)
+        first = last - timedelta(seconds=9 * gap_s)
+        await add_events(database, stream_id, ["x"] * 10, received_at=first, step=timedelta(seconds=gap_s))
+        await add_metrics(database, stream_id, dedup=10, received_at=last)
+    overview = await looked(ask, evaluation)
+    assert [each["level"] for each in overview["streams"]] == ["act", "good"]
+
+
+# --- the live tail, and the numbers for Prometheus ------------------------------------------------------------
+
+
+async def test_the_latest_reads_come_from_all_streams(ask: Ask, database: Database) -> None:
+    one, other = await add_stream(database), await add_stream(database, "other")
+    start = datetime(2026, 5, 3, tzinfo=UTC)
+    await add_events(database, one, ["a", "b", READ], received_at=start, step=timedelta(seconds=2))
+    await add_events(database, other, ["c", "d"], received_at=start + timedelta(seconds=1))
+
+    async def lines(query: str) -> list[str]:
+        return [each["raw_read_line"] for each in (await ask("GET", f"{LATEST}{query}"))["reads"]]
+
+    assert sorted((await lines(""))[1:3]) == ["b", "d"]
+    assert (await lines(""))[0::3] == [READ, "c"]
+    assert await lines("?limit=1") == [READ]
+    assert await lines(f"?stream_id={other}") == ["d", "c"]
+    (read,) = (await ask("GET", f"{LATEST}?tag_id={READ[4:16].upper()}"))["reads"]
+    assert (read["stream_id"], read["seq"]) == (str(one), 3)
+    await ask("GET", f"{LATEST}?limit=201", status=400)
+
+
+async def test_prometheus_is_shown_what_the_page_shows(
+    ask: Ask, database: Database, evaluation: Evaluation, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "LABELLED", 1)
+    stream_id = await add_stream(database)
+    await add_stream(database, "beyond")
+    await add_metrics(database, stream_id, dedup=7, last_seq=9, missing=[(3, 4)], unparsed=1)
+    await add_receiver_session(database, "tent", await add_process(database, "fanout"), [stream_id])
+    await looked(ask, evaluation)
+    live = Live(process)
+    numbers.show((await live.refresh())[0])
+
+    lines = shown()
+    labels = '{forwarder="start",reader="10.0.0.1:10000"}'
+    assert f"rtserver_stream_missing_reads{labels} 2.0" in lines
+    assert f"rtserver_stream_unparsed_reads{labels} 1.0" in lines
+    assert 'rtserver_receiver_behind_events{receiver="tent"} 7.0' in lines
+    assert 'rtserver_troubles{level="watch",signal="missing"} 1.0' in lines
+    assert 'rtserver_troubles{level="act",signal="clock"} 0.0' in lines
+    assert "rtserver_streams 2.0" in lines
+    assert sum(line.startswith("rtserver_stream_missing_reads") for line in lines) == 1
+    await database.execute("DELETE FROM streams")
+    numbers.show((await live.refresh())[0])
+    assert not any(line.startswith("rtserver_stream_missing_reads") for line in shown())
+
+
+def shown() -> set[str]:
+    return {line for line in generate_latest().decode().splitlines() if line.startswith("rtserver_")}
+
+
+def test_bins_are_what_the_schema_says() -> None:
+    assert BIN_S * 180 == 30 * 60

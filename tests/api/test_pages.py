@@ -1,0 +1,78 @@
+"""The dashboard's files: served whole, kept by browsers and asked for again, and safe in what they may do."""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from api.handlers.pages import POLICY
+from tests.api.conftest import Client
+
+STATIC = Path(str(files("api") / "static"))
+FILES = sorted(STATIC.iterdir())
+
+
+async def test_the_page_and_all_that_it_loads_are_served(client: Client) -> None:
+    for path, kind in {
+        "/": "text/html",
+        "/static/main.js": "text/javascript",
+        "/static/tokens.css": "text/css",
+        "/static/icon-act.svg": "image/svg+xml",
+    }.items():
+        async with client.get(path) as answer:
+            assert (answer.status, answer.content_type, answer.charset) == (200, kind, "utf-8")
+            assert await answer.read()
+    for each in FILES:
+        async with client.get(f"/static/{each.name}") as answer:
+            assert await answer.read() == each.read_bytes()
+
+
+async def test_a_browser_asks_again_and_is_sent_only_what_has_changed(client: Client) -> None:
+    async with client.get("/") as answer:
+        tag = answer.headers["ETag"]
+        assert answer.headers["Cache-Control"] == "no-cache"
+    for known in (tag, f"W/{tag}", f'"other", {tag}'):
+        async with client.get("/", headers={"If-None-Match": known}) as answer:
+            assert (answer.status, await answer.read(), answer.headers["ETag"]) == (304, b"", tag)
+            assert answer.headers["Content-Security-Policy"] == POLICY
+    async with client.get("/", headers={"If-None-Match": '"other"'}) as answer:
+        assert answer.status == 200
+
+
+async def test_a_page_loads_from_here_only_and_makes_no_markup_of_text(client: Client) -> None:
+    async with client.get("/") as answer:
+        policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self';")
+    assert "require-trusted-types-for 'script'; trusted-types 'none'" in policy
+    assert "unsafe" not in policy
+
+
+async def test_nothing_but_the_pages_files_is_served(client: Client) -> None:
+    for path in ("/static/", "/static/..%2fapp.py", "/static/nothing.js", "/index.html"):
+        async with client.get(path) as answer:
+            assert answer.status == 404, path
+
+
+# What turns text into markup or code, and what is loaded from elsewhere.
+_FORBIDDEN = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment|\beval\b|new Function"
+    r"|setTimeout\(\s*[\"'`]|\sstyle=|\son\w+=|@import|url\(|https?://(?!www\.w3\.org/2000/svg)"
+)
+
+
+def test_no_file_makes_markup_of_text_or_names_another_place() -> None:
+    for each in FILES:
+        assert not (found := _FORBIDDEN.search(each.read_text())), (each.name, found)
+
+
+def test_every_import_names_a_file_and_every_file_is_used() -> None:
+    named = {"index.html", "main.js", *(f"icon-{level}.svg" for level in ("good", "watch", "act", "lost"))}
+    for each in FILES:
+        named |= {
+            Path(found).name
+            for found in re.findall(r'(?:from "|href="|src=")([./\w-]+\.(?:js|css|svg))"', each.read_text())
+        }
+    assert named == {each.name for each in FILES}
+
+
+def test_the_whole_page_is_under_a_hundred_kilobytes() -> None:
+    assert sum(each.stat().st_size for each in FILES) < 100_000

@@ -1,6 +1,6 @@
 # Everything a newcomer, a developer and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock
+.PHONY: help demo test check bench chaos chaos-minute screenshots format lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,18 +16,36 @@ demo: .venv/ready  ## run the whole pipeline here, with a simulated race
 test: .venv/ready  ## run all tests
 	@$(BIN)/pytest -n auto --dist worksteal
 
-check: .venv/ready  ## what CI runs: format, lint, types, import walls, tests
+check: .venv/ready  ## what CI runs: format, lint, types, import walls, tests, a minute of chaos
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory chaos-minute
+
+MINUTES ?= 5
+chaos: .venv/ready  ## break everything at random for MINUTES=5, and hold it to every promise; SEED=n repeats a run
+	@$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# After the tests, alone. A machine that checks is often a busy one: its bounds in time are wider, no other is.
+chaos-minute: .venv/ready
+	@$(BIN)/python -m tests.chaos --minutes 1 --seed 1693 --patience 4
+
+ROUNDS ?= 5
+bench: .venv/ready  ## measure speed: a table, .bench/results.json and curves as SVG; ROUNDS=5
+	@$(PIP) install --constraint deploy/constraints.txt --no-build-isolation --editable '.[local,dev,bench]'
+	@$(BIN)/python -m tests.bench --plots --rounds $(ROUNDS)
+
+screenshots: .venv/ready  ## pictures of the dashboard's main states, in .screenshots/
+	@$(BIN)/pytest -q tests/dashboard/screenshots.py
 
 format: .venv/ready  ## format the code and mend what the linter can
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix $(SOURCES)
 
 lock: .venv/ready  ## write deploy/constraints.txt anew from what .venv holds
+	@$(PIP) install --constraint deploy/constraints.txt --no-build-isolation --editable '.[local,dev,bench]'
 	@$(PIP) freeze --exclude-editable | grep -v '^rt-server' > deploy/constraints.txt
 
 # `venv --without-pip` and `pip --python` need no ensurepip, which Debian ships in a package of its own.

@@ -1,0 +1,170 @@
+"""Twenty forwarders and ten receivers, each behind a link of its own that can misbehave, and the load on them.
+
+The load is its own probe: every read carries a number that rises, so the pipeline flows again when something
+younger than a given moment has come from every forwarder, acked, to every receiver that is there to stay.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import TypeAlias
+
+from tests.chaos.devices import ComingAndGoing, WatchedForwarder, WatchedReceiver
+from tests.chaos.ledger import Event, Ledger
+from tests.failure.link import Link, link
+
+__all__ = ["Device", "Fleet", "Mint", "fleet"]
+
+FORWARDERS, READERS, RECEIVERS = 20, 2, 10
+# These stay; the others come and go.
+STEADY_RECEIVERS = 4
+READS_PER_SECOND = 200
+_TICK_S = 0.05
+
+Device: TypeAlias = WatchedForwarder | WatchedReceiver
+# Makes a token for (device_type, device_id); returns it and its id.
+Mint: TypeAlias = Callable[[str, str], Awaitable[tuple[str, str]]]
+
+
+@dataclass
+class Fleet:
+    """The devices and their links by name; made by `fleet`."""
+
+    ledger: Ledger
+    forwarders: list[WatchedForwarder]
+    receivers: list[WatchedReceiver]
+    links: dict[str, Link]
+    random: Random
+    number: int = 0
+
+    @property
+    def devices(self) -> list[Device]:
+        """All of them."""
+        return [*self.forwarders, *self.receivers]
+
+    @property
+    def steady(self) -> list[WatchedReceiver]:
+        """The receivers that are there to stay."""
+        return self.receivers[:STEADY_RECEIVERS]
+
+    @property
+    def events_delivered(self) -> int:
+        """How many events came at all receivers."""
+        return sum(receiver.events_seen for receiver in self.receivers)
+
+    @property
+    def connects(self) -> Counter[str]:
+        """How often each device has tried to connect so far."""
+        return Counter({name: way.taken for name, way in self.links.items()})
+
+    def link_of(self, device: Device) -> Link:
+        """Return the way that a device's connections take."""
+        return self.links[name_of(device)]
+
+    def mark(self) -> int:
+        """Have each forwarder say one read, and return the number before them: what comes is younger."""
+        before = self.number
+        for forwarder in self.forwarders:
+            self._say(forwarder)
+        return before
+
+    def stuck(self, since: int) -> list[Device]:
+        """Return who has nothing younger than number `since` yet: acked, or received from every forwarder; and who
+        has no other session yet than one whose token is revoked.
+        """
+        silent = [each for each in self.forwarders if each.watched.newest_acked <= since]
+        deaf = [
+            each
+            for each in self.steady
+            if any(each.newest[sent.device_id] <= since for sent in self.forwarders)
+        ]
+        there: list[Device] = [*self.forwarders, *self.steady]
+        kept = [each for each in there if 0 < each.sessions <= each.sessions_revoked]
+        return [*silent, *deaf, *kept]
+
+    def journals(self) -> dict[tuple[str, str], list[Event]]:
+        """Return what was sent of each stream, by the journals that were never lost."""
+        return {
+            (each.device_id, reader_ip): each.journalled(reader_ip)
+            for each in self.forwarders
+            if each.device_id not in self.ledger.without_journal
+            for reader_ip in each.readers
+        }
+
+    async def race(self) -> None:
+        """Record reads at READS_PER_SECOND, taking turns, until cancelled."""
+        clock = asyncio.get_running_loop().time
+        began, said = clock(), 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            due = int((clock() - began) * READS_PER_SECOND)
+            # A machine that stood still for a while is not made to catch up all at once.
+            for turn in range(max(said, due - READS_PER_SECOND), due):
+                self._say(self.forwarders[turn % FORWARDERS])
+            said = due
+
+    async def come_and_go(self) -> None:
+        """Close receivers and open them again until cancelled; then all are wanted."""
+        comers = [
+            ComingAndGoing(each, Random(self.random.random())) for each in self.receivers[STEADY_RECEIVERS:]
+        ]
+        await asyncio.gather(*(each.run() for each in comers))
+
+    def _say(self, forwarder: WatchedForwarder) -> None:
+        self.number += 1
+        forwarder.say(self.number, self.random)
+
+
+def name_of(device: Device) -> str:
+    """Return a device's id."""
+    return device.device_id if isinstance(device, WatchedForwarder) else device.receiver_id
+
+
+@asynccontextmanager
+async def fleet(url: str, mint: Mint, random: Random) -> AsyncIterator[Fleet]:
+    """Run the devices against the front door at `url`; all are off at the end."""
+    async with AsyncExitStack() as stack:
+        made = Fleet(Ledger(), [], [], {}, random)
+        for number in range(FORWARDERS):
+            name = f"mat-{number:02}"
+            way = made.links[name] = await stack.enter_async_context(link(url))
+            token, token_id = await mint("forwarder", name)
+            readers = [f"10.1.{number}.{reader}:10000" for reader in range(READERS)]
+            made.forwarders.append(
+                WatchedForwarder(
+                    url=way.url,
+                    token=token,
+                    token_id=token_id,
+                    device_id=name,
+                    readers=readers,
+                    ledger=made.ledger,
+                )
+            )
+        streams = [(each.device_id, reader_ip) for each in made.forwarders for reader_ip in each.readers]
+        for number in range(RECEIVERS):
+            name = f"tent-{number:02}"
+            way = made.links[name] = await stack.enter_async_context(link(url))
+            token, token_id = await mint("receiver", name)
+            made.receivers.append(
+                WatchedReceiver(
+                    url=way.url,
+                    token=token,
+                    token_id=token_id,
+                    receiver_id=name,
+                    streams=streams,
+                    resumes=number % 2 == 1,
+                )
+            )
+        for device in made.devices:
+            device.start()
+        try:
+            yield made
+        finally:
+            await asyncio.gather(*(device.off() for device in made.devices))
+            for forwarder in made.forwarders:
+                forwarder.journal.close()
+            for receiver in made.receivers:
+                receiver.arrivals.close()

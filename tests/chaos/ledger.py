@@ -1,0 +1,67 @@
+"""What the devices know for sure: every event that was ever handed to a socket, and every one that was acked.
+
+An event that was sent and not acked when its device lost its journal is `forgotten`: it may be stored or not,
+and nobody will send it again. An event that was recorded and never sent is nobody's debt. Pure.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+__all__ = ["Event", "Ledger"]
+
+
+class Event(NamedTuple):
+    """A read as it goes over the wire, with the identity of its device."""
+
+    forwarder_id: str
+    reader_ip: str
+    stream_epoch: int
+    seq: int
+    line: str
+    reader_timestamp: str
+    read_type: str
+
+    @property
+    def identity(self) -> tuple[str, str, int, int]:
+        """What it is known by."""
+        return self[:4]
+
+
+class Ledger:
+    """The devices' side of the account."""
+
+    def __init__(self) -> None:
+        self.sent: set[Event] = set()
+        self.acked: set[Event] = set()
+        self.forgotten: set[Event] = set()
+        self.without_journal: set[str] = set()
+        self.unfounded_acks: list[str] = []
+
+    @property
+    def owed(self) -> set[Event]:
+        """What must be stored in the end."""
+        return self.sent - self.forgotten
+
+    def note_sent(self, events: Iterable[Event]) -> None:
+        """Events are about to be sent."""
+        events = set(events)
+        self.sent |= events
+        self.forgotten -= events
+
+    def note_acked(
+        self, in_flight: Iterable[Event], *, reader_ip: str, stream_epoch: int, last_seq: int
+    ) -> None:
+        """An ack came, while `in_flight` was the batch that waits for one."""
+        there = [
+            event for event in in_flight if (event.reader_ip, event.stream_epoch) == (reader_ip, stream_epoch)
+        ]
+        self.acked.update(event for event in there if event.seq <= last_seq)
+        if last_seq > max((event.seq for event in there), default=0):
+            self.unfounded_acks.append(
+                f"{reader_ip} epoch {stream_epoch}: acked up to {last_seq}, which was not sent"
+            )
+
+    def note_journal_lost(self, forwarder_id: str) -> None:
+        """A device has nothing any more: what it was not acked, it will not send again."""
+        self.without_journal.add(forwarder_id)
+        self.forgotten |= {event for event in self.sent - self.acked if event.forwarder_id == forwarder_id}

@@ -1,0 +1,78 @@
+"""What the tables hold at one moment, as the oracle wants it; and the exports, through the front door."""
+
+import asyncio
+from typing import NamedTuple
+
+import asyncpg
+import orjson
+
+from tests.chaos.desk import Desk
+from tests.chaos.ledger import Event
+from tests.chaos.oracle import Counts, Stored
+
+__all__ = ["Tables", "read_exports", "read_tables"]
+
+_STREAM = "JOIN streams USING (stream_id)"
+_EVENTS = f"""
+SELECT forwarder_id, reader_ip, events.stream_epoch, seq, raw_frame, reader_timestamp, read_type, position
+FROM events {_STREAM}
+"""
+_CONFLICTS = f"""
+SELECT forwarder_id, reader_ip, conflicts.stream_epoch, seq, rejected_frame, reader_timestamp, read_type
+FROM integrity_conflicts AS conflicts {_STREAM}
+"""
+_COUNTS = f"""
+SELECT forwarder_id, reader_ip, counted.stream_epoch, raw_count, dedup_count, retransmit_count, conflict_count,
+       first_seq, last_seq, chip_count, last_position
+FROM stream_metrics AS counted {_STREAM}
+"""
+_TRIES, _AGAIN_S = 20, 0.5
+
+
+class Tables(NamedTuple):
+    """One snapshot."""
+
+    stored: list[Stored]
+    conflicts: list[Event]
+    counts: list[Counts]
+    poisoned: int
+
+
+async def read_tables(database_url: str) -> Tables:
+    """Read everything in one snapshot; tries for some seconds while the database is away."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await _read(database_url)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await asyncio.sleep(_AGAIN_S)
+    return await _read(database_url)
+
+
+async def _read(database_url: str) -> Tables:
+    database = await asyncpg.connect(database_url, timeout=5)
+    try:
+        async with database.transaction(isolation="repeatable_read", readonly=True):
+            return Tables(
+                [Stored(_event(row), row["position"]) for row in await database.fetch(_EVENTS)],
+                [_event(row) for row in await database.fetch(_CONFLICTS)],
+                [Counts(*row) for row in await database.fetch(_COUNTS)],
+                await database.fetchval("SELECT count(*) FROM poisoned_parts"),
+            )
+    finally:
+        database.terminate()
+
+
+def _event(row: asyncpg.Record) -> Event:
+    forwarder_id, reader_ip, epoch, seq, frame, *rest = tuple(row)[:7]
+    return Event(forwarder_id, reader_ip, epoch, seq, frame.decode(), *rest)
+
+
+async def read_exports(desk: Desk) -> dict[tuple[str, str], bytes]:
+    """Return the export.txt of every stream; one that is not answered in full counts as empty."""
+    listed = await desk.ask("GET", "/api/v1/streams")
+    streams = orjson.loads(listed.body)["streams"] if listed.status == 200 else []
+    exported = {}
+    for each in streams:
+        answer = await desk.ask("GET", f"/api/v1/streams/{each['stream_id']}/export.txt")
+        exported[each["forwarder_id"], each["reader_ip"]] = answer.body if answer.status == 200 else b""
+    return exported

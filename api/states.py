@@ -256,7 +256,7 @@ def _last_read(facts: StreamFacts) -> Finding:
     claims = []
     # Without its forwarder nothing can come: that is its trouble.
     if since is not None and facts.online:
-        usual = f"; usually one comes every {_seconds(gap)}" if gap else ""
+        usual = f"; usually {_as_often(gap)}" if gap else ""
         watch, act = max(bound.watch_s, GAPS_WATCH * gap), max(bound.act_s, GAPS_ACT * gap)
         claims = [
             Claim(level, after, f"no read for more than {_seconds(after)}{usual}", since)
@@ -267,7 +267,7 @@ def _last_read(facts: StreamFacts) -> Finding:
         "last_read",
         claims,
         "Fine between waves and after the last runner; else check the reader, its antennas and its cable.",
-        "reads come again",
+        "reads come again" if facts.online else "its forwarder is gone",
     )
 
 
@@ -402,6 +402,10 @@ def _levels(watch: float, act: float) -> tuple[tuple[Level, float], ...]:
 
 def _plural(noun: str, count: int) -> str:
     return noun if count == 1 else f"{noun}s"
+
+
+def _as_often(gap_s: float) -> str:
+    return f"one comes every {_seconds(gap_s)}" if gap_s >= 1 else "several come every second"
 
 
 def _seconds(seconds: float) -> str:

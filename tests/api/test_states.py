@@ -349,3 +349,18 @@ def test_a_level_is_left_only_after_its_time_without_it(levels: list[Level]) -> 
             left = RANK[seen[second - 1][1]]
             assert second >= hold
             assert all(RANK[claimed] < left for claimed, _ in seen[second - hold : second + 1])
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "said"),
+    [(0, ""), (0.05, "usually several come every second"), (7, "usually one comes every 7 s")],
+)
+def test_a_silent_mat_is_told_with_what_is_usual_there(gap_s: float, said: str) -> None:
+    (standing,) = advance([], find(stream(last_received_at=at(-100), median_gap_s=gap_s)), NOW)
+    assert standing.reason.removeprefix("no read for more than ").partition("; ")[2] == said
+
+
+def test_a_mat_that_has_lost_its_forwarder_is_not_said_to_have_reads_again() -> None:
+    standings = advance([], find(stream(last_received_at=at(-100))), NOW)
+    (standing,) = advance(standings, find(stream(last_received_at=at(-101), online=False)), at(1))
+    assert standing.reason.startswith("its forwarder is gone")

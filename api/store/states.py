@@ -150,7 +150,8 @@ CROSS JOIN LATERAL (
 ) AS conflicts(count)
 """
 
-# But for late events of older epochs, the oldest that is not acked is as far from the end as its receiver is behind.
+# But for late events of older epochs, the oldest that is not acked is as far from the end as its receiver is behind. A
+# thousand receivers that have everything are not worth a row each, only those of which something else was said last.
 _FLOWS = """
 SELECT flow.receiver_id, flow.stream_id, 'receiver ' || flow.receiver_id || ' ← ' || stream_title(streams) AS title,
        flow.behind, oldest.received_at AS oldest_at
@@ -161,6 +162,9 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS oldest ON true
 WHERE flow.subscribed
+  AND (flow.behind > 0
+       OR (flow.receiver_id, flow.stream_id) IN (
+           SELECT subject_id, stream_id FROM troubles WHERE signal = 'receiver_behind' AND ended_at IS NULL))
 """
 _RECEIVERS = """
 SELECT receiver_id, min(gone_since) AS gone_since, count(*) AS streams

@@ -17,7 +17,6 @@ from fanout.pages import Pages
 from fanout.session import Session
 from fanout.settings import FanoutSettings
 from fanout.tail import Tails
-from shared.database import STEADY_PLANS
 from shared.door import Door
 from shared.errors import DatabaseUnavailable
 from shared.log import get_logger
@@ -49,7 +48,7 @@ class Fanout:
             "fanout",
             settings,
             vitals=lambda: Vitals(connections=len(self._door.peers)),
-            pool_settings=STEADY_PLANS,
+            pool_settings=store.POOL_SETTINGS,
         )
         self._door = Door(self._process, "receiver", self._attend)
         self._node = Node(

@@ -5,18 +5,20 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from asyncpg import Record
+from asyncpg import LockNotAvailableError, Record
 
-from shared.database import Connection, Pool
-from shared.errors import translated
+from shared.database import STEADY_PLANS, Connection, Pool
+from shared.errors import DatabaseUnavailable, RtServerError, translated
 from shared.messages import StreamRef
 
 __all__ = [
+    "POOL_SETTINGS",
     "READ_EVENTS",
     "CursorKey",
     "EventRow",
     "News",
     "Resolved",
+    "RowLocked",
     "Rows",
     "StartingPoint",
     "advance_cursors",
@@ -30,6 +32,14 @@ __all__ = [
     "starting_points",
     "subscribe_session",
 ]
+
+
+# Of rows that anybody holds for longer than a commit takes, it is an administrator who does.
+POOL_SETTINGS = {**STEADY_PLANS, "lock_timeout": "500ms"}
+
+
+class RowLocked(RtServerError):
+    """Somebody else holds a row that we need, and goes on holding it."""
 
 
 class EventRow(NamedTuple):
@@ -285,7 +295,12 @@ async def forget_other_sessions(pool: Pool, fanout_id: UUID, session_ids: Iterab
 
 
 async def advance_cursors(pool: Pool, cursors: dict[CursorKey, int]) -> None:
-    """Move cursors forward to `last_seq` by key, in one statement."""
+    """Move cursors forward to `last_seq` by key, in one statement; RowLocked when somebody holds one of them."""
     receivers, streams, epochs = zip(*cursors, strict=True)
-    with translated():
-        await pool.execute(_ADVANCE, receivers, streams, epochs, list(cursors.values()))
+    try:
+        with translated():
+            await pool.execute(_ADVANCE, receivers, streams, epochs, list(cursors.values()))
+    except DatabaseUnavailable as error:
+        if isinstance(error.__cause__, LockNotAvailableError):
+            raise RowLocked("another transaction holds a row of the cursors' streams") from error
+        raise

@@ -125,6 +125,10 @@ class Commands:
         carry_out = self._sessions.get(command.session_id)
         if carry_out is None or not command.held:
             return Carried("absent")
+        if asyncio.get_running_loop().time() >= until:
+            return Carried(
+                "lost"
+            )  # we were stopped with it in hand: whoever asked has been told that nobody knows
         if self._at_once[command.session_id] >= MOST_AT_ONCE:
             return Carried("busy")
         self._at_once[command.session_id] += 1

@@ -148,7 +148,8 @@ class Session:
         """Hand a batch to staging and note that its ack is owed."""
         unknown = {event.reader_ip for event in message.events} - self._streams.keys()
         if unknown:
-            await self._patiently(lambda: self._register(sorted(unknown)))
+            with self._staging.holding(size):
+                await self._patiently(lambda: self._register(sorted(unknown)))
             self._process.bell.ring(STREAMS)
         batch = Batch(
             forwarder_id=self._forwarder_id,

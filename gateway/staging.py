@@ -17,6 +17,7 @@ Two tasks: `run_staging` writes the inbox, `run_collecting` reads the outcomes, 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from uuid import UUID
 
@@ -91,6 +92,15 @@ class Staging:
         self._hold(batch.size)
         self._stage_wake.set()
 
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Count a batch that cannot be submitted yet, while inside, among those that are held."""
+        self._hold(size)
+        try:
+            yield
+        finally:
+            self._hold(-size)
+
     async def prepare(self) -> None:
         """Learn the inbox's generation before the first part is staged."""
         await self._collect(self._collect_link)
@@ -149,14 +159,15 @@ class Staging:
         """Find out which parts were lost on the way and stage them again.
 
         The inbox is looked at first, then the outcomes: a part that is in neither was never staged, or was
-        lost with the inbox or with a collection that never arrived. An inbox that was emptied between the two
-        looks must be looked at again.
+        lost with the inbox or with a collection that never arrived. When the inbox was emptied between the two
+        looks, or a new doubt came, both must be taken again.
         """
         connection = await self._stage_link.get()
         async with self._collecting:
+            self._uncertain = False
             staged = await store.staged_parts(connection, self._gateway_id)
             collected = await store.collect_outcomes(connection, self._gateway_id)
-            self._uncertain = collected.generation != staged.generation
+            self._uncertain |= collected.generation != staged.generation
             self._generation = collected.generation
             self._settle_all(collected)
             found = staged.part_ids | {part.part_id for part in self._gone}

@@ -35,7 +35,7 @@ STREAMS = "rt_streams"  # gateway → fanout, api: a stream is new or has change
 SESSIONS = "rt_sessions"  # gateway → gateway: a session was probed, answered or ended; payload: the forwarder
 TOKENS = "rt_tokens"  # api → gateway, fanout: a token was revoked
 COMMANDS = "rt_commands"  # api → gateway: a command was asked; payload: that gateway's process id
-ANSWERS = "rt_answers"  # gateway → api: a command has ended; payload: the asking api's process id
+ANSWERS = "rt_answers"  # gateway → api: a command has ended; payload: the command's id
 ACTIVITY = "rt_activity"  # everyone → api: entries were added to the activity log
 STATES = "rt_states"  # api → api: troubles have begun, changed or ended
 

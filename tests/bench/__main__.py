@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import click
 import uvloop
 
-from tests.bench import export, fan_out, growth, idle, inbox, ingest, latency, replay
+from tests.bench import export, fan_out, growth, idle, inbox, ingest, latency, replay, slow
 from tests.bench.ground import RESULTS, Ground, ground
 from tests.bench.report import Row, say, show, write_results
 
@@ -18,6 +18,7 @@ FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
     "latency": latency.measure,
     "catch-up": latency.measure_catch_up,
     "fan-out": fan_out.measure,
+    "slow": slow.measure,
     "replay": replay.measure,
     "export": export.measure,
     "inbox": inbox.measure,

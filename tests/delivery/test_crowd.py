@@ -4,14 +4,17 @@ import asyncio
 from contextlib import AsyncExitStack
 from random import Random
 
+import pytest
+
 from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import READER, Wire, receiver
 from tests.rooms import make_token
 
-RECEIVERS = 100
+RECEIVERS = 1_000
 STREAMS = [(f"mat-{number}", READER) for number in range(3)]
 EVENTS = 2_000
+LATER = 30
 READ = "rtserver_replay_pages_read_total"
 TAILED = "rtserver_events_tailed_total"
 DELIVERED = "rtserver_events_delivered_total"
@@ -29,12 +32,13 @@ async def until_all_have_new(wire: Wire, cursors: list[int]) -> list[int]:
     """Take until each stream has brought more than there was at first, in order and without a gap."""
     last = {name: cursor for (name, _), cursor in zip(STREAMS, cursors, strict=True)}
     while min(last.values()) <= EVENTS:
-        for event in await wire.take(1, within_s=60):
+        for event in await wire.take(1, within_s=200):
             assert event["seq"] == last[event["forwarder_id"]] + 1
             last[event["forwarder_id"]] = event["seq"]
     return [newest - cursor for newest, cursor in zip(last.values(), cursors, strict=True)]
 
 
+@pytest.mark.timeout(300)
 async def test_receivers_that_come_back_at_once_with_old_cursors_share_the_reading(
     standing: Standing,
 ) -> None:
@@ -54,14 +58,14 @@ async def test_receivers_that_come_back_at_once_with_old_cursors_share_the_readi
     ]
     go.set()
     # What is stored while they come makes each one's horizon another one's.
-    for seq in range(EVENTS + 1, EVENTS + 31):
+    for seq in range(EVENTS + 1, EVENTS + 1 + LATER):
         for stream_id in ids:
             await store(standing.database, stream_id, [(1, seq, b"new")])
     counts = await asyncio.gather(*coming)
     pages = await standing.metric(READ) - before
     assert all(count > 0 for each in counts for count in each)
-    # Two pages of each stream, and the short one at its end again and again while it grows.
-    assert pages < RECEIVERS / 2
+    # Two pages of each stream, and the short one at its end again and again while it grows, whoever asks.
+    assert pages <= len(STREAMS) * (2 + LATER)
 
 
 async def test_what_is_new_is_read_once_whoever_follows(standing: Standing) -> None:

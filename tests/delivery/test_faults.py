@@ -52,10 +52,10 @@ def in_order(arrivals: Arrivals, count: int) -> bool:
     return (epoch.through, epoch.twice, epoch.backward, epoch.ahead) == (count, 0, 0, set())
 
 
-async def test_restarts_of_writer_and_gateway_are_not_seen_by_receivers(
+async def test_restarts_of_all_others_are_not_seen_by_receivers(
     database_url: str, database: Connection, token: str
 ) -> None:
-    async with rooms(database_url) as house:
+    async with rooms(database_url, api=1) as house:
         forwarder = Forwarder(
             url=house.gateways[0].url,
             token=await make_token(database, "forwarder", "start"),
@@ -66,7 +66,7 @@ async def test_restarts_of_writer_and_gateway_are_not_seen_by_receivers(
         )
         device = asyncio.ensure_future(forwarder.run())
         async with running(Receiver(url=house.fanouts[0].url, token=token, streams=[START])) as tent:
-            for process in (house.writers[0], house.gateways[0]):
+            for process in (house.writers[0], house.gateways[0], house.apis[0]):
                 for number in range(300):
                     forwarder.record(READER, f"line {number}")
                 await wait_until(lambda: forwarder.acked, what="the first ack")
@@ -76,8 +76,8 @@ async def test_restarts_of_writer_and_gateway_are_not_seen_by_receivers(
                 await process.start()
                 await process.ready()
                 await asyncio.wait_for(forwarder.drained(), 20)
-            await asyncio.wait_for(tent.wait_for(800), 20)
-            assert in_order(tent.arrivals, 800)
+            await asyncio.wait_for(tent.wait_for(1_200), 20)
+            assert in_order(tent.arrivals, 1_200)
             assert tent.sessions == 1
         await forwarder.stop()
         await device

@@ -8,7 +8,7 @@ import asyncpg
 from deploy.devices.forwarder import Forwarder
 from tests.waiting import wait_until
 
-__all__ = ["Counts", "Database", "backends", "counts", "lines", "settled", "whole"]
+__all__ = ["Counts", "Database", "backends", "counts", "exact_by_epoch", "lines", "settled", "whole"]
 
 Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -27,6 +27,17 @@ SELECT coalesce(sum(raw_count), 0)::bigint AS raw, coalesce(sum(dedup_count), 0)
        (SELECT count(*) FROM integrity_conflicts) AS quarantined,
        (SELECT coalesce(sum(last_position), 0)::bigint FROM streams) AS positions
 FROM stream_metrics
+"""
+
+
+_ASTRAY = """
+SELECT count(*)
+FROM (SELECT stream_id, stream_epoch, count(*) AS events FROM events GROUP BY 1, 2) AS stored
+FULL JOIN (SELECT stream_id, stream_epoch, count(*) AS lines FROM integrity_conflicts GROUP BY 1, 2) AS aside
+    USING (stream_id, stream_epoch)
+FULL JOIN stream_metrics USING (stream_id, stream_epoch)
+WHERE coalesce(events, 0) <> coalesce(dedup_count, 0) OR coalesce(lines, 0) > coalesce(conflict_count, 0)
+   OR raw_count <> dedup_count + retransmit_count + conflict_count
 """
 
 
@@ -54,6 +65,11 @@ async def counts(database: Database) -> Counts:
     return Counts(*row)
 
 
+async def exact_by_epoch(database: Database) -> bool:
+    """Whether the counters of each epoch agree with its rows, at one instant."""
+    return bool(await database.fetchval(_ASTRAY) == 0)
+
+
 async def lines(database: Database, forwarder_id: str, reader_ip: str) -> list[tuple[int, int, str]]:
     """Return (epoch, seq, line) of all events of a stream in this order; positions must be dense and unique."""
     rows = await database.fetch(_EVENTS, forwarder_id, reader_ip)
@@ -74,6 +90,7 @@ async def whole(database: Database, forwarders: Iterable[Forwarder]) -> None:
     now = await counts(database)
     assert now.exact
     assert now.events == recorded
+    assert await exact_by_epoch(database)
 
 
 async def settled(database: Database) -> None:

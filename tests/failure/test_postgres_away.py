@@ -1,11 +1,16 @@
 """Postgres is away for a while: nobody new is let in, nobody is sent away, nothing is acked."""
 
+import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.failure.cluster import own_cluster
+from tests.failure.facts import counts
 from tests.failure.fleet import fleet
+from tests.failure.flood import DEVICES, MESSAGE_BYTES, MESSAGES, MIB, all_acked, memory, send_on, steady
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read, reads, refused
 from tests.rooms import Process, make_token, rooms
 from tests.waiting import wait_until
@@ -20,6 +25,7 @@ async def test_open_sessions_outlive_it_and_new_ones_wait(tmp_path: Path) -> Non
             async with forwarder(gateway.url, token) as wire:
                 await cluster.stop()
                 await wait_until(lambda: refused(gateway.url), deadline_s=5.0, what="upgrades to be refused")
+                await wait_until(lambda: unready(gateway), deadline_s=5.0, what="/readyz to say so")
                 await wire.send(batch(*reads(1, 10)))
                 await wire.send(batch(read(1, reader="a new reader")))  # needs a stream
                 await wire.send(hello([READER], display_name="Start"))  # needs to be written down
@@ -34,8 +40,38 @@ async def test_open_sessions_outlive_it_and_new_ones_wait(tmp_path: Path) -> Non
                     pass
 
 
+async def unready(process: Process) -> bool:
+    async with aiohttp.ClientSession() as http, http.get(f"{process.url}/readyz") as answer:
+        return answer.status == 503
+
+
 def heartbeats(messages: list[dict[str, object]]) -> int:
     return sum(message["kind"] == "heartbeat" for message in messages)
+
+
+async def test_what_devices_send_meanwhile_is_read_up_to_a_bound_and_all_of_it_drains_afterwards(
+    tmp_path: Path,
+) -> None:
+    async with own_cluster(tmp_path) as cluster, AsyncExitStack() as stack:
+        async with cluster.connection() as database:
+            tokens = [await make_token(database, "forwarder", f"f{number}") for number in range(DEVICES)]
+        running = await stack.enter_async_context(rooms(cluster.url, fanout=0, MAX_UNACKED_MIB="1"))
+        gateway = running.gateways[0]
+        wires = [await stack.enter_async_context(forwarder(gateway.url, token)) for token in tokens]
+        before = memory(gateway)
+        await cluster.stop()
+        sending = [asyncio.create_task(send_on(wire)) for wire in wires]
+        assert MIB < await steady(gateway) <= MIB + 2 * MESSAGE_BYTES
+        assert memory(gateway) - before < 24 * MIB
+        assert not any(len(wire.seen) > 1 for wire in wires)
+        await cluster.start()
+        for wire in wires:
+            await all_acked(wire)
+        await asyncio.gather(*sending)
+        async with cluster.connection() as database:
+            found = await counts(database)
+        assert found.exact
+        assert found.events == DEVICES * MESSAGES
 
 
 async def test_a_fleet_drains_afterwards_without_having_reconnected(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from tests.failure.facts import Database, counts, lines, settled
+from tests.failure.facts import Database, counts, exact_by_epoch, lines, settled
 from tests.failure.link import link
 from tests.failure.wire import READER, batch, forwarder, read, reads
 from tests.rooms import make_token, rooms
@@ -89,7 +89,12 @@ async def test_copies_within_a_batch_and_across_are_counted_at_every_instant(
         sent = 0
         for _ in range(40):
             events = [
-                read(order.randint(1, 60), order.choice(["x", "x", "x", "y"]), reader=order.choice("ab"))
+                read(
+                    order.randint(1, 60),
+                    order.choice(["x", "x", "x", "y"]),
+                    reader=order.choice("ab"),
+                    epoch=order.randint(1, 2),
+                )
                 for _ in range(30)
             ]
             sent += len(events)
@@ -99,4 +104,5 @@ async def test_copies_within_a_batch_and_across_are_counted_at_every_instant(
             now = await counts(database)
             assert now.exact
             assert now.raw == sent
+            assert await exact_by_epoch(database)
     assert now.conflict >= now.quarantined > 0

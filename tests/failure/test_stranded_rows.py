@@ -1,17 +1,20 @@
 """Several writers take streams from each other's hands: nothing may be left behind that all of them skipped."""
 
 import asyncio
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
+from shared.channels import INBOX
+from shared.metrics import BELLS_HEARD
 from tests.failure.facts import Database, backends, counts, settled
 from tests.gateway.conftest import running_writer
 from tests.rooms import rooms
 from tests.waiting import wait_until
 from tests.writer.inbox import add_stream, event, put
-from writer import drain
+from writer import drain, store
 
 
 async def test_parts_that_come_while_their_stream_is_held_are_drained_without_a_bell(
@@ -65,6 +68,42 @@ async def looks(database: Database) -> bool:
 
 async def stored(database: Database) -> bool:
     return (await counts(database)).events == 1
+
+
+async def test_what_comes_in_the_middle_of_a_drain_is_drained_by_its_own_bell(
+    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drain does not see it, says that nothing is left, and the bell has rung before it ends."""
+    monkeypatch.setattr(drain, "POLL_S", 3600.0)
+    stream_id = await add_stream(database)
+    await put(database, stream_id, [event(1)])
+    left: list[bool] = []
+
+    async def drain_and_wait(*arguments: Any, **more: Any) -> store.Drained:
+        drained = await drain_truly(*arguments, **more)
+        left.append(drained.left)
+        if len(left) == 1:
+            heard = bells()
+            gateway = await asyncpg.connect(database_url)
+            await put(gateway, stream_id, [event(2)])
+            await gateway.execute("SELECT pg_notify($1, '')", INBOX)
+            await gateway.close()
+            await wait_until(lambda: bells() > heard, what="the bell")
+        return drained
+
+    drain_truly = store.drain
+    monkeypatch.setattr(store, "drain", drain_and_wait)
+    async with running_writer(database_url):
+        await wait_until(lambda: both_stored(database), what="both events")
+    assert left == [False, False]
+
+
+def bells() -> float:
+    return float(BELLS_HEARD.labels(INBOX)._value.get())
+
+
+async def both_stored(database: Database) -> bool:
+    return (await counts(database)).events == 2
 
 
 async def test_parts_of_deleted_streams_are_told_however_busy_the_writer_is(

@@ -3,33 +3,15 @@
 import asyncio
 import signal
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
 from tests.failure.facts import Database, counts
 from tests.failure.fleet import fleet
-from tests.failure.wire import Wire, batch, forwarder, read, refused
-from tests.rooms import Process, make_token, rooms
+from tests.failure.flood import DEVICES, MESSAGE_BYTES, MIB, all_acked, memory, send_on, steady
+from tests.failure.wire import forwarder, refused
+from tests.rooms import make_token, rooms
 from tests.waiting import wait_until
-
-MIB = 1024 * 1024
-DEVICES = 8
-MESSAGES = 120
-# Small, so that several lie in each socket's queue when the limit is passed.
-MESSAGE_BYTES = 32 * 1024
-
-
-def memory(process: Process) -> int:
-    """Resident bytes of a process."""
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
-
-
-async def send_on(wire: Wire) -> None:
-    """Send much more than the gateway may hold, without waiting for any ack."""
-    for number in range(1, MESSAGES + 1):
-        await wire.send(batch(read(number, "x" * MESSAGE_BYTES)))
 
 
 @pytest.mark.parametrize("listen", ["on", "off"])
@@ -56,27 +38,11 @@ async def test_the_gateway_stops_reading_and_goes_on_when_the_writer_does(
         assert not any(len(wire.seen) > 1 for wire in wires)
         writer.signal(signal.SIGCONT)
         for wire in wires:
-            assert [(await wire.ack())[0][2] for _ in range(MESSAGES)] == list(range(1, MESSAGES + 1))
+            await all_acked(wire)
         await asyncio.gather(*sending)
         await stack.enter_async_context(forwarder(gateway.url, late))
         assert await gateway.metric("rtserver_unacked_bytes") == 0
     assert await counts(database) == (960, 960, 0, 0, 960, 0, 960)
-
-
-async def steady(gateway: Process) -> float:
-    """Return what the gateway holds once that has not changed for a second."""
-    last, since = -1.0, 0.0
-
-    async def unchanged() -> bool:
-        nonlocal last, since
-        now = await gateway.metric("rtserver_unacked_bytes")
-        time = asyncio.get_running_loop().time()
-        if now != last:
-            last, since = now, time
-        return time - since > 1.0
-
-    await wait_until(unchanged, what="the gateway to hold as much as it will")
-    return last
 
 
 async def test_devices_in_the_field_stay_connected_and_drain_afterwards(

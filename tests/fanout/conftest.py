@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 from testing.postgresql import Postgresql
 
+from fanout import store
 from fanout.app import Fanout
 from fanout.settings import FanoutSettings
-from shared.database import STEADY_PLANS, Connection, create_pool
+from shared.database import Connection, create_pool
 from shared.process import Process
 from shared.wake import Stop
 from tests.delivery.stored import empty, make_stream
@@ -51,7 +52,7 @@ async def database_url(_parts_url: str) -> str:
 @pytest.fixture
 async def process(database_url: str) -> AsyncIterator[Process]:
     """What the parts ask of their process: a pool, settings, a listener that hears nothing."""
-    pool = await create_pool(database_url, name="test", size=4, **STEADY_PLANS)
+    pool = await create_pool(database_url, name="test", size=4, **store.POOL_SETTINGS)
     yield cast(
         "Process",
         SimpleNamespace(

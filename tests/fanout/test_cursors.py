@@ -1,7 +1,9 @@
 """Acks on their way to the database."""
 
+import asyncio
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from fanout import cursors as module
@@ -91,3 +93,29 @@ async def test_cursors_of_a_deleted_stream_keep_no_others_from_being_written(
     await cursors.flush()
     assert await last_seqs(database) == {"tent": 1}
     assert not cursors._moved
+
+
+async def test_an_administrator_who_takes_his_time_over_one_stream_keeps_no_others_cursors(
+    cursors: Cursors, database: Connection, database_url: str, stream_id: UUID
+) -> None:
+    other = await stored.make_stream(database, "start", "other")
+    for each in (stream_id, other):
+        await stored.store_many(database, each, 10)
+        cursors.advance(CursorKey("tent", each, 1), 3)
+    await cursors.flush()
+    administrator = await asyncpg.connect(database_url)
+    async with administrator.transaction():
+        await administrator.execute("DELETE FROM receiver_cursors WHERE stream_id = $1", stream_id)
+        for each in (stream_id, other):
+            cursors.advance(CursorKey("tent", each, 1), 7)
+        async with asyncio.timeout(10):
+            await cursors.flush()
+        assert await by_stream(database) == {stream_id: 3, other: 7}
+    await administrator.close()
+    await cursors.flush()
+    assert await by_stream(database) == {stream_id: 7, other: 7}
+
+
+async def by_stream(database: Connection) -> dict[UUID, int]:
+    rows = await database.fetch("SELECT stream_id, last_seq FROM receiver_cursors")
+    return {row["stream_id"]: row["last_seq"] for row in rows}

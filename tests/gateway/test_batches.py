@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from tests.failure.facts import Database, counts, lines
-from tests.failure.wire import READER, Wire, batch, connect, forwarder, read, reads
+from tests.failure.wire import READER, Wire, batch, connect, forwarder, hello, read, reads
 from tests.gateway.conftest import Inside
 
 pytestmark = pytest.mark.usefixtures("writer")
@@ -215,7 +215,8 @@ async def test_batches_are_acked_one_by_one_in_their_order(inside: Inside, datab
 
 async def test_a_hello_with_ten_thousand_readers_is_answered(inside: Inside, database: Database) -> None:
     async with connect(inside.url, inside.token) as wire:
-        await wire.greet([f"reader {number}" for number in range(10_000)])
+        await wire.send(hello([f"reader {number}" for number in range(10_000)]))
+        await wire.expect("heartbeat", within_s=60)
         await wire.send(batch(*(read(1, reader=f"reader {number}") for number in range(0, 10_000, 10))))
-        assert len(await wire.ack()) == 1000
+        assert len(await wire.ack(within_s=60)) == 1000
     assert await database.fetchval("SELECT count(*) FROM streams") == 10_000

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from gateway import commands
+from gateway.store import commands as store
 from shared.process import Process
 from tests.failure.facts import Database
 from tests.failure.wire import READER, Wire, batch, connect, deaf, forwarder, read
@@ -167,6 +168,26 @@ async def test_an_expired_command_is_not_carried_out(wire: Wire, database: Datab
     assert (await ended(database, done))[0] == "done"
     assert (await wire.expect("epoch_reset_command"))["new_stream_epoch"] == 2
     assert await database.fetchval("SELECT state FROM commands WHERE command_id = $1", expired) == "asked"
+
+
+@pytest.mark.parametrize("kind", ["restart", "config_get", "epoch_reset"])
+async def test_what_was_taken_in_time_and_comes_to_hand_too_late_is_not_carried_out(
+    wire: Wire, database: Database, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """As when the gateway was stopped between the two."""
+
+    async def take(*arguments: Any) -> list[store.Command]:
+        return [each._replace(left_s=-1.0) for each in await take_truly(*arguments)]
+
+    take_truly = store.take_commands
+    monkeypatch.setattr(store, "take_commands", take)
+    late = await (reset(database) if kind == "epoch_reset" else command(database, kind))
+    assert await ended(database, late) == ("lost", None)
+    monkeypatch.undo()
+    asked = await command(database, "config_set", {"section": "s", "payload": 1})
+    request = await wire.next()
+    assert request is not None
+    assert (request["kind"], request["request_id"]) == ("config_set_request", str(asked))
 
 
 async def test_a_command_for_a_session_that_is_over_is_not_carried_out(

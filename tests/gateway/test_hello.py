@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared import peer
 from shared.tokens import field_forwarder_id
 from tests.failure.facts import Database
 from tests.failure.wire import Message, Wire, batch, connect, forwarder, hello, read
@@ -71,6 +72,15 @@ async def test_a_wrong_token_without_a_hello_is_refused_after_two_seconds(inside
         began = asyncio.get_running_loop().time()
         assert await refusal(wire) == ("INVALID_TOKEN", False, 1008)
         assert asyncio.get_running_loop().time() - began < 3.0
+
+
+async def test_no_hello_at_all_is_a_protocol_error_after_a_while(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert peer.HELLO_WITHIN_S == 90.0
+    monkeypatch.setattr(peer, "HELLO_WITHIN_S", 0.2)
+    async with connect(inside.url, inside.token) as wire:
+        assert await refusal(wire) == ("PROTOCOL_ERROR", False, 1008)
 
 
 @pytest.mark.parametrize("claimed", ["", "f", "derived"])

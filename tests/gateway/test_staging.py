@@ -12,7 +12,7 @@ from gateway.store import inbox as store
 from gateway.store import streams
 from shared.database import Connection, Pool
 from tests.failure.facts import Database, counts, lines
-from tests.failure.wire import READER, batch, connect, forwarder, read, reads
+from tests.failure.wire import READER, batch, connect, forwarder, read, reads, refused
 from tests.gateway.conftest import Inside, running_writer
 from tests.rooms import make_token
 from tests.waiting import wait_until
@@ -105,6 +105,32 @@ async def test_an_inbox_that_is_emptied_while_the_gateway_looks_is_looked_at_aga
     assert looked >= 2
 
 
+async def test_a_doubt_that_comes_while_the_gateway_looks_is_looked_into_as_well(
+    inside: Inside, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part was drained after the look at the inbox, and its outcome thrown away before the look at those."""
+    looked = 0
+
+    async def look(connection: Connection, gateway_id: UUID) -> store.Staged:
+        nonlocal looked
+        looked += 1
+        found = await look_truly(connection, gateway_id)
+        if looked == 1:
+            await database.execute("DELETE FROM inbox")
+            staging(inside).doubt("a_return")  # as when our row in processes was gone for a moment
+        return found
+
+    look_truly = store.staged_parts
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*reads(1, 3)))
+        await wait_until(lambda: staged(database), what="the part in the inbox")
+        monkeypatch.setattr(store, "staged_parts", look)
+        staging(inside).doubt("a_test")
+        async with running_writer(database_url):
+            assert await wire.ack() == [(READER, 1, 3)]
+    assert looked == 2
+
+
 class _Interrupted:
     """A pool between whose first statements an administrator deletes all streams."""
 
@@ -179,6 +205,23 @@ async def test_outcomes_that_were_thrown_away_while_the_gateway_counted_as_dead_
         async with running_writer(database_url):
             assert await wire.ack() == [(READER, 1, 3)]
     assert (await counts(database)).retransmit == 3
+
+
+async def test_batches_that_wait_for_their_streams_to_be_made_count_as_held(
+    inside: Inside, database: Database, database_url: str
+) -> None:
+    staging(inside)._limit_bytes = 10_000
+    administrator = await asyncpg.connect(database_url)
+    async with running_writer(database_url), forwarder(inside.url, inside.token) as wire:
+        async with administrator.transaction():
+            await administrator.execute("LOCK TABLE streams IN SHARE MODE")
+            await wire.send(batch(read(1, "x" * 20_000, reader="new")))
+            await wait_until(lambda: refused(inside.url), what="an upgrade to be refused")
+            assert not await staged(database)
+        assert await wire.ack() == [("new", 1, 1)]
+    await administrator.close()
+    assert not await refused(inside.url)
+    assert staging(inside)._unacked_bytes == 0
 
 
 async def not_staged(database: Database) -> bool:

@@ -24,13 +24,12 @@ async def connect(
     return socket
 
 
-@pytest.mark.parametrize("bell", [True, False])
+@pytest.mark.parametrize("listen", ["on", "off"])
 async def test_a_revoked_token_ends_its_sessions_everywhere_and_opens_none(
-    database_url: str, database: "asyncpg.Connection[asyncpg.Record]", bell: bool
+    database_url: str, database: "asyncpg.Connection[asyncpg.Record]", listen: str
 ) -> None:
-    environment = {} if bell else {"LISTEN": "off"}
     async with (
-        rooms(database_url, gateway=1, writer=0, fanout=2, **environment) as running,
+        rooms(database_url, gateway=1, writer=0, fanout=2, LISTEN=listen) as running,
         aiohttp.ClientSession() as http,
     ):
         revoked = await make_token(database, "receiver", "tent")

@@ -66,20 +66,21 @@ class Door:
             await attend(
                 peer,
                 lambda: self._serve(peer, identity),
-                on_refusal=lambda refusal: self._note_refusal(refusal, identity),
+                on_refusal=lambda refusal: self._note_refusal(refusal, peer, identity),
             )
         finally:
             del self._tokens[peer]
         return peer.response
 
-    def _note_refusal(self, refusal: ProtocolError, identity: Identity | None) -> None:
-        """Tell operators. Who shows no good token is nobody: all of them are one subject."""
+    def _note_refusal(self, refusal: ProtocolError, peer: Peer, identity: Identity | None) -> None:
+        """Tell operators. Who shows no good token is known by the address alone."""
         device_id = identity.device_id if identity else None
         self._process.activity.note(
             f"{self._device_type}_refused",
             level="warn",
-            of=f"{device_id or ''} {refusal.code}",
+            of=f"{device_id or peer.address} {refusal.code}",
             device_id=device_id,
+            address=peer.address,
             code=refusal.code,
             reason=str(refusal),
         )

@@ -31,6 +31,7 @@ ANSWER_WITHIN_S = 30.0
 CLOSE_WITHIN_S = 2.0
 # A peer that reads takes what we send at once.
 FLUSH_LOOK_S = 0.01
+MAX_ADDRESS = 100
 # Below a transport's low-water mark a send never waits.
 NEVER_WAITS_BYTES = 16 * 1024
 
@@ -46,7 +47,8 @@ class Peer:
 
     def __init__(self, request: web.Request) -> None:
         self.session_id: UUID = uuid4()
-        self.remote = request.remote
+        # Whoever it came through says whom it came from; for people who look for a device, and for nothing else.
+        self.address = (request.headers.get("X-Forwarded-For") or request.remote or "")[:MAX_ADDRESS]
         self._request = request
         self._loop = asyncio.get_running_loop()
         # aiohttp closes on who exceeds its limit in the middle of the message, so that most never get to read
@@ -306,7 +308,13 @@ async def attend(
         pass
     except* ProtocolError as group:
         error = _first(group)
-        log.info("peer_refused", session_id=str(peer.session_id), code=error.code, error=str(error))
+        log.info(
+            "peer_refused",
+            session_id=str(peer.session_id),
+            address=peer.address,
+            code=error.code,
+            error=str(error),
+        )
         on_refusal(error)
         await peer.refuse(error)
     except* DatabaseUnavailable as group:

@@ -83,6 +83,7 @@ async def test_comings_and_goings_of_devices_are_in_the_log(database_url: str, d
             "forwarder_refused",
             {
                 "device_id": "f",
+                "address": "127.0.0.1",
                 "code": "PROTOCOL_ERROR",
                 "reason": "a session for this device is already active",
             },
@@ -93,6 +94,7 @@ async def test_comings_and_goings_of_devices_are_in_the_log(database_url: str, d
             "forwarder_refused",
             {
                 "device_id": None,
+                "address": "127.0.0.1",
                 "code": "INVALID_TOKEN",
                 "reason": "the token is missing, unknown or revoked",
             },

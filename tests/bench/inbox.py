@@ -18,7 +18,7 @@ from tests.rooms import rooms
 __all__ = ["measure"]
 
 BATCH = 500
-SECONDS = 30.0  # each of the two parts
+SECONDS = 20.0  # each of the two parts
 LOOK_EVERY_S = 0.25
 ENDLESS = 50_000_000
 MIB = 2**20

@@ -128,7 +128,15 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
 @click.option(
     "--listen-database-url", envvar="LISTEN_DATABASE_URL", show_envvar=True, default="", help="as the rooms'"
 )
-@click.option("--listen", type=click.Choice(["on", "off"]), envvar="LISTEN", show_envvar=True, default="on")
+@click.option(
+    "--listen",
+    type=click.Choice(["on", "off"]),
+    envvar="LISTEN",
+    show_envvar=True,
+    default="on",
+    show_default=True,
+    help="as the rooms'",
+)
 @click.option("--url", envvar="SERVER_URL", show_envvar=True, default="", help="the front door's base URL")
 def doctor(*, database_url: str | None, listen_database_url: str, listen: str, url: str) -> None:
     """Examine a deployment and say what to do: by --database-url from inside, by --url from outside."""
@@ -178,7 +186,13 @@ def create(device_type: str, device_id: str, database_url: str | None) -> None:
 )
 @api_token_option
 @click.option(
-    "--forwarders", type=count, default=3, show_default=True, envvar="DEMO_FORWARDERS", show_envvar=True
+    "--forwarders",
+    type=count,
+    default=3,
+    show_default=True,
+    envvar="DEMO_FORWARDERS",
+    show_envvar=True,
+    help="mats of the race",
 )
 @click.option(
     "--readers",

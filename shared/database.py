@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -57,7 +56,7 @@ async def connect(url: str, *, name: str, **server_settings: str) -> Connection:
                 command_timeout=COMMAND_TIMEOUT_S,
                 server_settings={**_SERVER_SETTINGS, "application_name": name, **server_settings},
             )
-    except (DatabaseUnavailable, ValueError, asyncpg.PostgresError) as error:
+    except (DatabaseUnavailable, ValueError, OverflowError, asyncpg.PostgresError) as error:
         raise DatabaseUnavailable(f"cannot connect to {_place(url)}: {error}") from error
     return connection
 
@@ -122,6 +121,5 @@ async def ping(connection: Connection, *, timeout_s: float = 3.0) -> float:
 
 
 def _place(url: str) -> str:
-    """Name the database without the password."""
-    parts = urlsplit(url)
-    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+    """Name the database without the password. There may be several hosts, whose ports `urlsplit` cannot read."""
+    return url.rpartition("@")[2].rpartition("://")[2].partition("?")[0]

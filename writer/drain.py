@@ -120,13 +120,16 @@ class Drain:
                 drained = await store.drain(
                     connection, streams, max_events=MAX_EVENTS, name_batches=log.is_enabled_for(logging.DEBUG)
                 )
+                written = perf_counter()
         except (store.RowLocked, DatabaseRefused) as error:
             if not streams:
                 raise
             log.warning("drain_refused", streams=len(streams), error=str(error))
             await self._drain_singly(connection, streams)
             return True
-        metrics.DRAIN_SECONDS.observe(perf_counter() - began)
+        committed = perf_counter()
+        metrics.COMMIT_SECONDS.observe(committed - written)
+        metrics.DRAIN_SECONDS.observe(committed - began)
         self._report(drained)
         return drained.left
 

@@ -1,14 +1,19 @@
 """Tokens of devices: made, shown once, listed, revoked."""
 
+import asyncio
 import hashlib
 import re
 from typing import Any
 from uuid import uuid4
 
+from deploy.devices.forwarder import Forwarder
+from deploy.devices.journal import Journal
+from deploy.devices.receiver import Receiver
 from shared.channels import TOKENS
 from shared.tokens import authenticate
 from tests.api.conftest import Ask
 from tests.api.seeds import Database
+from tests.rooms import Rooms, rooms
 from tests.waiting import wait_until
 
 TOKENS_PATH = "/api/v1/admin/tokens"
@@ -111,3 +116,45 @@ async def test_a_revoked_token_opens_nothing_and_the_bell_rings(
 
 async def test_an_unknown_token_is_not_revoked(ask: Ask) -> None:
     assert (await ask("POST", f"{TOKENS_PATH}/{uuid4()}/revoke", status=404))["code"] == "NOT_FOUND"
+
+
+async def test_a_new_token_keeps_the_streams_and_the_cursors_of_its_device(
+    ask: Ask, database: Database, database_url: str
+) -> None:
+    journal = Journal()
+    tokens = [(await mint(ask), await mint(ask, "receiver", "tent")) for _ in range(2)]
+    async with rooms(database_url) as running:
+        for lap, (start, tent) in enumerate(tokens):
+            seqs = await ten_reads(running, start["token"], tent["token"], journal)
+            # Nothing comes again: the receiver goes on where its other token left it.
+            assert seqs == list(range(10 * lap + 1, 10 * lap + 11))
+            await wait_until(
+                lambda lap=lap: database.fetchval(  # type: ignore[misc]
+                    "SELECT bool_and(last_seq = $1) FROM receiver_cursors", 10 * lap + 10
+                ),
+                what="the one cursor to move on",
+            )
+            for token in (start, tent):
+                await ask("POST", f"{TOKENS_PATH}/{token['token_id']}/revoke", status=204)
+    assert await database.fetchval("SELECT count(*) FROM streams") == 1
+    assert await database.fetchval("SELECT count(*) FROM receiver_cursors") == 1
+
+
+async def ten_reads(running: Rooms, start: str, tent: str, journal: Journal) -> list[int]:
+    """Connect both devices, send ten reads and return the numbers of those that arrived."""
+    reader = "10.0.0.1:10000"
+    forwarder = Forwarder(
+        url=running.gateways[0].url, token=start, device_id="start", readers=[reader], journal=journal
+    )
+    receiver = Receiver(url=running.fanouts[0].url, token=tent, streams=[("start", reader)])
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(forwarder.run())
+        tasks.create_task(receiver.run())
+        for number in range(10):
+            forwarder.record(reader, f"line {number}")
+        async with asyncio.timeout(30):
+            await forwarder.drained()
+            await receiver.wait_for(10)
+        await forwarder.stop()
+        await receiver.stop()
+    return [seq for seq, _ in receiver.events["start", reader, 1]]

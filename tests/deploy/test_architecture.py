@@ -12,7 +12,7 @@ ARCHITECTURE = Path(__file__).parents[2] / "ARCHITECTURE.md"
 
 def metrics_table() -> str:
     """Return the table as the code has it."""
-    lines = ["| name | type | labels | meaning |", "|---|---|---|---|"]
+    lines = ["| name | type | unit | labels | meaning |", "|---|---|---|---|---|"]
     collectors = {each for each in REGISTRY._collector_to_names if isinstance(each, MetricWrapperBase)}
     rows = []
     for each in collectors:
@@ -20,8 +20,17 @@ def metrics_table() -> str:
         if described.name.startswith("rtserver_"):
             name = described.name + ("_total" if described.type == "counter" else "")
             labels = ", ".join(each._labelnames)
-            rows.append(f"| `{name}` | {described.type} | {labels} | {described.documentation} |")
+            rows.append(
+                f"| `{name}` | {described.type} | {_unit(name)} | {labels} | {described.documentation} |"
+            )
     return "\n".join([*lines, *sorted(rows)])
+
+
+def _unit(name: str) -> str:
+    """Return what a number counts or is measured in: the first plural of its name."""
+    words = name.removeprefix("rtserver_").removesuffix("_total").split("_")
+    plural = next((word for word in words if word.endswith("s")), None)
+    return plural or ("0..1" if words[-1] == "ratio" else "times")
 
 
 def test_every_metric_stands_in_the_table() -> None:

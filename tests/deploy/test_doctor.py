@@ -1,8 +1,12 @@
 """The doctor finds nothing wrong where nothing is, and says for each thing that is wrong what to do."""
 
 import re
+import time
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
 import pytest
@@ -17,6 +21,7 @@ from deploy.roles import ROOMS, apply_roles
 from deploy.stack.addresses import free_port
 from deploy.stack.child import until_answering
 from deploy.stack.front_door import FrontDoor
+from shared.database import connect
 from tests.rooms import Process
 from tests.waiting import wait_until
 
@@ -132,6 +137,60 @@ async def test_finds_that_bells_do_not_arrive_at_the_listening_address(
     elsewhere = cluster.url(database="postgres")  # bells ring within a database
     found = wrong(await examine(Deployment(database_url, listen_database_url=elsewhere)))
     assert "LISTEN=off" in found["bells"].advice
+
+
+async def test_finds_a_pooler_that_lends_another_backend_to_each_transaction(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends = count(1)
+
+    class Lent:
+        """A connection whose backend is another one each time that one asks."""
+
+        def __init__(self, connection: Any) -> None:
+            self._connection = connection
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
+
+        async def fetchval(self, statement: str) -> Any:
+            return (
+                next(backends)
+                if "pg_backend_pid" in statement
+                else await self._connection.fetchval(statement)
+            )
+
+    async def lend(url: str, *, name: str) -> Any:
+        connection = await connect(url, name=name)
+        return Lent(connection) if name == "rt-server doctor listens" else connection
+
+    monkeypatch.setattr("deploy.doctor.connect", lend)
+    found = wrong(await examine(Deployment(database_url)))
+    assert "LISTEN_DATABASE_URL" in found["listening"].advice
+
+
+@pytest.mark.parametrize(("skew_s", "well"), [(0.3, True), (0.7, False), (-0.7, False)])
+async def test_finds_a_clock_that_is_not_the_database_s(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, skew_s: float, well: bool
+) -> None:
+    # What passes between the two questions for the time is none of it.
+    theirs, ours = time.time(), SimpleNamespace(time=lambda: theirs, monotonic=time.monotonic)
+    fixed = f"SELECT {theirs + skew_s}::float8"
+
+    async def look(connection: Any, statement: str, *given: Any, **more: Any) -> Any:
+        return await ask(connection, fixed if "clock_timestamp" in statement else statement, *given, **more)
+
+    ask = asyncpg.Connection.fetchval
+    monkeypatch.setattr(asyncpg.Connection, "fetchval", look)
+    monkeypatch.setattr("deploy.doctor.time", ours)
+    found = await examine(Deployment(database_url))
+    (clock,) = (finding for finding in found if finding.what == "clock")
+    assert (clock.well, clock.says) == (well, f"the database's is {skew_s:+.3f} s from ours")
+
+
+async def test_finds_a_postgres_that_is_too_old(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.doctor.OLDEST_POSTGRES", 99)
+    assert wrong(await examine(Deployment(database_url)))["version"].advice.startswith("upgrade to 99")
 
 
 async def test_asks_for_no_bell_where_rooms_poll(database_url: str) -> None:

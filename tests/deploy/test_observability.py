@@ -22,6 +22,11 @@ DASHBOARD: dict[str, Any] = json.loads((FILES / "grafana-dashboard.json").read_t
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((FILES / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
+CASES: list[dict[str, Any]] = [
+    case
+    for test in yaml.safe_load((FILES / "alerts.test.yml").read_text())["tests"]
+    for case in test["alert_rule_test"]
+]
 # What Prometheus itself adds.
 PROMETHEUS_OWN = {"up", "ALERTS"}
 ROLES = ("gateway", "writer", "fanout", "api")
@@ -121,14 +126,19 @@ def test_an_alert_says_how_bad_it_is_what_is_wrong_and_what_to_do(rule: dict[str
     assert not re.search(r"expr: *[&*]", (FILES / "alerts.yml").read_text())
 
 
-def test_the_dashboard_turns_colour_where_the_alerts_fire() -> None:
-    (panel,) = [panel for panel in DASHBOARD["panels"] if panel["title"] == "Oldest read that waits"]
+@pytest.mark.parametrize(
+    ("title", "watch", "act"),
+    [
+        ("Oldest read that waits", BOUNDS["DeliveryBehind"][1], BOUNDS["DeliveryStuck"][1]),
+        ("Since the last read", states.BOUNDS["last_read"].watch_s, states.BOUNDS["last_read"].act_s),
+        ("Receivers behind", BOUNDS["ReceiverBehind"][1], BOUNDS["ReceiverStuck"][1]),
+        ("Readers' clocks", BOUNDS["ClockOff"][1], BOUNDS["ClockWrong"][1]),
+    ],
+)
+def test_the_dashboard_turns_colour_where_the_alerts_fire(title: str, watch: float, act: float) -> None:
+    (panel,) = [panel for panel in DASHBOARD["panels"] if panel["title"] == title]
     steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
-    assert [step["value"] for step in steps] == [
-        None,
-        BOUNDS["DeliveryBehind"][1],
-        BOUNDS["DeliveryStuck"][1],
-    ]
+    assert [step["value"] for step in steps] == [None, watch, act]
 
 
 def test_no_panel_lies_on_another_or_beside_the_page() -> None:
@@ -141,6 +151,11 @@ def test_no_panel_lies_on_another_or_beside_the_page() -> None:
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
         below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
         assert beside or below
+
+
+@pytest.mark.parametrize("alert", [rule["alert"] for rule in RULES])
+def test_an_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(alert: str) -> None:
+    assert {bool(case["exp_alerts"]) for case in CASES if case["alertname"] == alert} == {True, False}
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")

@@ -52,3 +52,13 @@ def _commands(group: click.Group, prefix: str = "") -> list[tuple[str, click.Com
 
 def test_the_readme_lists_every_setting_of_every_command() -> None:
     assert settings_table() in README.read_text(), f"README.md should hold:\n{settings_table()}"
+
+
+def test_every_option_is_a_variable_too_and_says_what_it_is_for() -> None:
+    wanting = [
+        f"{name} {option.opts[0]}"
+        for name, command in _commands(main)
+        for option in command.params
+        if isinstance(option, click.Option) and not (option.envvar and option.help)
+    ]
+    assert not wanting

@@ -20,9 +20,7 @@ RETRANSMITTED = counter("events_retransmitted", "events that were stored already
 CONFLICTING = counter("events_conflicting", "events under an identity that another line has")
 POISONED = counter("parts_poisoned", "parts put aside because they could not be written")
 DRAIN_SECONDS = histogram("drain_seconds", "one drain, from its first lock to its commit")
-COMMIT_SECONDS = histogram(
-    "commit_seconds", "the commit of a drain alone: the disk, and the standbys that must have it"
-)
+COMMIT_SECONDS = histogram("commit_seconds", "the commit of a drain: disk, and standbys that must have it")
 INBOX_PARTS = gauge("inbox_parts", "parts that wait in the inbox")
 INBOX_AGE = gauge("inbox_age_seconds", "age of the oldest part in the inbox")
 INBOX_BYTES = gauge("inbox_bytes", "size of the inbox on disk, dead rows included")

@@ -1,19 +1,21 @@
 """The first page, and the stream of events that keeps it up to date."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from aiohttp import web
 
 from api.errors import ApiError
-from api.live import Live, encoded
-from api.messages.overview import EventQuery, Overview, Resync
+from api.live import encoded
+from api.messages.overview import EventQuery, Overview, Resync, Tick
 from api.room import Api
 from shared.log import get_logger
 
 __all__ = ["follow_events", "show_overview"]
 
 LISTENERS_AT_ONCE = 1000
-COMMENT_EVERY_S = 15.0
+# A page that hears nothing for twice as long says that its link is lost.
+TICK_EVERY_S = 5.0
 # A client that takes nothing for this long is gone, or might as well be.
 CLIENT_WAITS_S = 20.0
 CHUNK_BYTES = 64 * 1024
@@ -47,7 +49,7 @@ async def follow_events(api: Api, *, query: EventQuery, request: web.Request) ->
         await response.prepare(request)
         seen = request.headers.get("Last-Event-ID", query.last_event_id)
         try:
-            await _follow(live, response, seen)
+            await _follow(api, response, seen)
         except TimeoutError:
             # What waits in the socket's buffer would hold the connection for as long as the client likes.
             if request.transport is not None:
@@ -57,9 +59,9 @@ async def follow_events(api: Api, *, query: EventQuery, request: web.Request) ->
     return response
 
 
-async def _follow(live: Live, response: web.StreamResponse, seen: str | None) -> None:
+async def _follow(api: Api, response: web.StreamResponse, seen: str | None) -> None:
     """Send what comes until the process stops; TimeoutError when the client takes nothing for long."""
-    ring = live.ring
+    ring = api.live.ring
     position = ring.end if seen is None else ring.position_after(seen)
     # First bytes at once, or a browser's EventSource would not count as open; an id without an event is kept in mind.
     await _send(response, b"retry: 2000\nid: %b\n\n" % (ring.last_id if seen is None else seen).encode())
@@ -73,9 +75,12 @@ async def _follow(live: Live, response: web.StreamResponse, seen: str | None) ->
         if chunk:
             await _send(response, chunk)
             continue
-        await ring.news(position, within_s=COMMENT_EVERY_S)
+        await ring.news(position, within_s=TICK_EVERY_S)
         if position == ring.end:
-            await _send(response, b":\n\n")
+            # Without its database it knows of nothing that happens: the connection is kept, the page is not deceived.
+            knows = api.process.presence.problem is None
+            tick = encoded(Tick(at=datetime.now(UTC)), ring.last_id) if knows else b"\n"
+            await _send(response, b":\n" + tick)
 
 
 async def _send(response: web.StreamResponse, chunk: bytes) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "Resync",
     "StreamCreated",
     "StreamUpdated",
+    "Tick",
     "Trouble",
     "Verdict",
     "VerdictUpdated",
@@ -180,6 +181,12 @@ class Resync(Answer, tag_field="type", tag="resync"):
     """Something may have been missed, or cannot be told by an event: fetch the overview anew."""
 
 
+class Tick(Answer, tag_field="type", tag="tick"):
+    """Nothing has happened for some seconds, and all is told until now."""
+
+    at: Time
+
+
 Message: TypeAlias = (
     StreamCreated
     | StreamUpdated
@@ -189,6 +196,7 @@ Message: TypeAlias = (
     | VerdictUpdated
     | LogWritten
     | Resync
+    | Tick
 )
 
 

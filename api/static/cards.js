@@ -1,7 +1,16 @@
 // The streams, a card each, trouble first. A card touches the page only where its stream has changed.
 
 import { h, keyed, setAttribute, setText } from "./dom.js";
-import { NONE, number, offset, rate, secondsSince, shortDuration, streamName, streamOrigin } from "./format.js";
+import {
+  NONE,
+  number,
+  offset,
+  rate,
+  secondsSince,
+  shortDuration,
+  streamName,
+  streamOrigin,
+} from "./format.js";
 import { badge, fact } from "./parts.js";
 import { sparkline } from "./sparkline.js";
 import { serverNow } from "./state.js";
@@ -28,7 +37,8 @@ export function lastRead() {
   const label = h("span", { class: "age-label" });
   const node = h("p", { class: "age-of-read" }, h("span", { class: "age-number" }, value, unit), label);
   const update = ({ last_received_at }) => {
-    const age = last_received_at === null ? [NONE, ""] : shortDuration(secondsSince(last_received_at, serverNow()));
+    const age =
+      last_received_at === null ? [NONE, ""] : shortDuration(secondsSince(last_received_at, serverNow()));
     setText(value, age[0]);
     setText(unit, age[1]);
     setText(label, last_received_at === null ? "no read yet" : "since the last read");
@@ -52,15 +62,20 @@ const FACTS = {
   "Per second": (card) => [rate(card.events_per_second)],
   Missing: (card) => [number(card.missing_count), card.missing_count ? "watch" : null],
   Retransmits: (card) => [number(card.retransmit_count)],
-  Conflicts: (card) => [number(card.conflict_count), card.open_conflicts ? "act" : null],
+  Conflicts: (card) =>
+    card.open_conflicts ? [`${number(card.open_conflicts)} open`, "act"] : [number(card.conflict_count)],
   Unparsed: (card) => [number(card.unparsed_count), card.unparsed_count ? "watch" : null],
   Clock: (card) => [offset(card.clock_offset_ms)],
 };
 
 /** Returns {node, update(card)}: the numbers of a stream's current epoch. */
-export function cardFacts() {
+function cardFacts() {
   const facts = Object.entries(FACTS).map(([label, read]) => ({ ...fact(label), read }));
-  const node = h("dl", { class: "facts" }, facts.map((each) => each.node));
+  const node = h(
+    "dl",
+    { class: "facts" },
+    facts.map((each) => each.node),
+  );
   return { node, update: (card) => facts.forEach((each) => each.set(...each.read(card))) };
 }
 

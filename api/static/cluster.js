@@ -1,8 +1,8 @@
 // The processes of the cluster, a line each, folded while all are green.
 
-import { h, setAttribute, setText } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { count, rate, secondsSince, duration } from "./format.js";
-import { badge, shape } from "./parts.js";
+import { badge } from "./parts.js";
 import { rows } from "./rows.js";
 import { serverNow, state } from "./state.js";
 
@@ -16,7 +16,12 @@ export function clusterFold() {
     const all = [...state.processes.values()].sort((a, b) => (a.role + a.host < b.role + b.host ? -1 : 1));
     table.update(all);
     const bad = all.filter((process) => process.level !== "good");
-    setText(word, bad.length ? `${count(bad.length, "process", "processes")} of ${all.length} in trouble` : `${count(all.length, "process", "processes")}, all ready`);
+    setText(
+      word,
+      bad.length
+        ? `${count(bad.length, "process", "processes")} of ${all.length} in trouble`
+        : `${count(all.length, "process", "processes")}, all ready`,
+    );
     const now = bad.length ? "bad" : "good";
     // It opens by itself when something goes wrong; whoever closes it then is not overruled.
     if (now !== worst) node.open = now === "bad";
@@ -37,6 +42,10 @@ const COLUMNS = [
   { title: "Connections", kind: "right num", text: (process) => process.connections },
   { title: "Events/s", kind: "right num", text: (process) => rate(process.events_per_second) },
   { title: "Ready", text: (process) => (process.ready ? "ready" : "not ready") },
-  { title: "Heard of", kind: "right num", text: (process) => `${duration(secondsSince(process.last_seen_at, serverNow()))} ago` },
+  {
+    title: "Heard of",
+    kind: "right num",
+    text: (process) => `${duration(secondsSince(process.last_seen_at, serverNow()))} ago`,
+  },
   { title: "Version", text: (process) => process.version },
 ];

@@ -13,8 +13,21 @@ export function askFirst(title, { body = [], typed = null, controls = {}, verb, 
     const go = h("button", { type: "submit", class: `button ${kind}` }, verb);
     const said = h("div");
     const check = typed === null ? null : typedField(typed, go);
-    const form = h("form", { on: { submit } }, h("h2", {}, title), body, Object.values(controls), check, said,
-      h("div", { class: "buttons" }, go, button("Go back", () => dialog.close())));
+    const form = h(
+      "form",
+      { on: { submit } },
+      h("h2", {}, title),
+      body,
+      Object.values(controls),
+      check,
+      said,
+      h(
+        "div",
+        { class: "buttons" },
+        go,
+        button("Go back", () => dialog.close()),
+      ),
+    );
     const dialog = show(form, title, () => resolve(undefined));
 
     async function submit(event) {
@@ -35,8 +48,17 @@ export function askFirst(title, { body = [], typed = null, controls = {}, verb, 
 /** Shows something that is closed with one button. */
 export function tell(title, body, { verb = "Close" } = {}) {
   return new Promise((resolve) => {
-    const content = h("div", {}, h("h2", {}, title), body,
-      h("div", { class: "buttons" }, button(verb, () => dialog.close(), { kind: "primary" })));
+    const content = h(
+      "div",
+      {},
+      h("h2", {}, title),
+      body,
+      h(
+        "div",
+        { class: "buttons" },
+        button(verb, () => dialog.close(), { kind: "primary" }),
+      ),
+    );
     const dialog = show(content, title, resolve);
   });
 }

@@ -13,7 +13,11 @@ import { serverNow } from "./state.js";
  */
 export function epochList(stream_id, { choose, loaded }) {
   const columns = [
-    { title: "Epoch", kind: "num strong", text: (each) => (each.is_current ? `${each.epoch}, current` : each.epoch) },
+    {
+      title: "Epoch",
+      kind: "num strong",
+      text: (each) => (each.is_current ? `${each.epoch}, current` : each.epoch),
+    },
     { title: "Name", kind: "grow", text: (each) => each.name ?? NONE },
     { title: "Reads", kind: "right num", text: (each) => number(each.event_count) },
     { title: "Missing", kind: "right num", text: (each) => number(each.missing_count) },
@@ -29,9 +33,12 @@ export function epochList(stream_id, { choose, loaded }) {
   function acts({ epoch }) {
     const named = () => epochs.find((each) => each.epoch === epoch);
     return {
-      node: h("span", { class: "buttons" },
+      node: h(
+        "span",
+        { class: "buttons" },
         button("Show reads", () => choose(epoch), { "aria-label": `Show the reads of epoch ${epoch}` }),
-        button("Name…", () => name(named()), { "aria-label": `Name epoch ${epoch}` })),
+        button("Name…", () => name(named()), { "aria-label": `Name epoch ${epoch}` }),
+      ),
     };
   }
 
@@ -41,7 +48,9 @@ export function epochList(stream_id, { choose, loaded }) {
       controls: { name: field("Name", input, { hint: "What happened in it: Saturday 10 km, test, …" }) },
       verb: "Save",
       act: ({ name: text }) =>
-        ask("PUT", path(["streams", stream_id, "epochs", epoch, "name"]), { body: { name: text.trim() || null } }),
+        ask("PUT", path(["streams", stream_id, "epochs", epoch, "name"]), {
+          body: { name: text.trim() || null },
+        }),
     });
     if (!named) return;
     say(`Epoch ${epoch} is ${named.name ?? "without a name"} now.`);
@@ -63,8 +72,15 @@ export function epochList(stream_id, { choose, loaded }) {
   const update = (card) => {
     epochs = epochs.map((each) =>
       each.epoch === card.stream_epoch
-        ? { ...each, event_count: card.epoch_reads, missing_count: card.missing_count, last_event_at: card.last_received_at, name: card.epoch_name }
-        : each);
+        ? {
+            ...each,
+            event_count: card.epoch_reads,
+            missing_count: card.missing_count,
+            last_event_at: card.last_received_at,
+            name: card.epoch_name,
+          }
+        : each,
+    );
     table.update([...epochs].reverse());
   };
   return { node, load, update };

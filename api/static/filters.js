@@ -6,10 +6,25 @@ import { field } from "./parts.js";
 /** Returns {node, wanted(), setEpochs(epochs), choose(epoch)}; `changed` is called when the filter is another. */
 export function readFilter(changed) {
   const epoch = h("select", { on: { change: changed } }, h("option", { value: "" }, "All epochs"));
-  const tag = h("input", { type: "search", "data-filter": true, autocomplete: "off", spellcheck: "false", maxlength: 64, on: { input: changed } });
-  const [since, until] = ["since", "until"].map(() => h("input", { type: "datetime-local", step: 1, on: { change: changed } }));
-  const node = h("div", { class: "filters" }, field("Chip", tag), field("Epoch", epoch),
-    field("Received since", since), field("Received until", until));
+  const tag = h("input", {
+    type: "search",
+    "data-filter": true,
+    autocomplete: "off",
+    spellcheck: "false",
+    maxlength: 64,
+    on: { input: changed },
+  });
+  const [since, until] = ["since", "until"].map(() =>
+    h("input", { type: "datetime-local", step: 1, on: { change: changed } }),
+  );
+  const node = h(
+    "div",
+    { class: "filters" },
+    field("Chip", tag),
+    field("Epoch", epoch),
+    field("Received since", since),
+    field("Received until", until),
+  );
   const wanted = () => ({
     tag_id: tag.value.trim(),
     epoch: epoch.value,
@@ -18,7 +33,13 @@ export function readFilter(changed) {
   });
   const setEpochs = (epochs) => {
     const chosen = epoch.value;
-    const options = epochs.map((each) => h("option", { value: each.epoch }, each.name === null ? `Epoch ${each.epoch}` : `Epoch ${each.epoch} · ${each.name}`));
+    const options = epochs.map((each) =>
+      h(
+        "option",
+        { value: each.epoch },
+        each.name === null ? `Epoch ${each.epoch}` : `Epoch ${each.epoch} · ${each.name}`,
+      ),
+    );
     epoch.replaceChildren(epoch.firstElementChild, ...options.reverse());
     epoch.value = chosen;
   };

@@ -8,9 +8,21 @@ import { state } from "./state.js";
 
 /** Returns {node, update()}. */
 export function flowTable() {
-  const table = rows(COLUMNS, { label: "Receivers", kind: "flow", key: (row) => `${row.receiver_id} ${row.stream_id}` });
-  const none = empty("No receiver yet.", h("p", {}, "One appears when it connects. ",
-    h("a", { href: "#/devices" }, "Make a token for it"), " if it has none."));
+  const table = rows(COLUMNS, {
+    label: "Receivers",
+    kind: "flow",
+    key: (row) => `${row.receiver_id} ${row.stream_id}`,
+  });
+  const none = empty(
+    "No receiver yet.",
+    h(
+      "p",
+      {},
+      "One appears when it connects. ",
+      h("a", { href: "#/devices" }, "Make a token for it"),
+      " if it has none.",
+    ),
+  );
   const node = h("div", {}, table.node, none);
   const update = () => {
     const all = [...state.flow.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, each]) => each);

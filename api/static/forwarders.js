@@ -13,7 +13,10 @@ const AT_MOST_EVERY_MS = 2000;
 /** Returns {node, update(), close()}. */
 export function forwarderList() {
   const table = rows(COLUMNS, { label: "Forwarders", kind: "forwarders", key: (each) => each.forwarder_id });
-  const none = empty("No forwarder has connected yet.", h("p", {}, "Make a token for it below, and enter it in the forwarder's own settings."));
+  const none = empty(
+    "No forwarder has connected yet.",
+    h("p", {}, "Make a token for it below, and enter it in the forwarder's own settings."),
+  );
   const said = h("div");
   const node = h("div", {}, said, table.node, none);
   none.hidden = true;
@@ -36,7 +39,11 @@ export function forwarderList() {
   }
 
   const close = onEvent(({ type }) => {
-    stale ||= type === "stream_created" || type === "stream_updated" || type === "log_entry" || type === "verdict_updated";
+    stale ||=
+      type === "stream_created" ||
+      type === "stream_updated" ||
+      type === "log_entry" ||
+      type === "verdict_updated";
   });
   return { node, update: refresh, close };
 }
@@ -46,13 +53,21 @@ function streams() {
   const update = ({ stream_ids }) => {
     const known = stream_ids.filter((id) => state.streams.has(id));
     const links = known.map((id) => h("a", { href: `#/stream/${id}` }, streamName(state.streams.get(id))));
-    if (links.map((each) => each.textContent).join() !== [...node.children].map((each) => each.textContent).join()) node.replaceChildren(...links);
+    if (
+      links.map((each) => each.textContent).join() !==
+      [...node.children].map((each) => each.textContent).join()
+    )
+      node.replaceChildren(...links);
   };
   return { node, update };
 }
 
 const configuration = ({ forwarder_id }) => ({
-  node: h("a", { class: "button plain", href: `#/config/${encodeURIComponent(forwarder_id)}` }, "Configuration"),
+  node: h(
+    "a",
+    { class: "button plain", href: `#/config/${encodeURIComponent(forwarder_id)}` },
+    "Configuration",
+  ),
 });
 
 const COLUMNS = [
@@ -60,6 +75,10 @@ const COLUMNS = [
   { title: "Forwarder", kind: "strong", text: (each) => each.display_name ?? each.forwarder_id },
   { title: "Id", text: (each) => each.forwarder_id },
   { title: "Streams", kind: "grow", part: streams },
-  { title: "Last seen", kind: "num", text: (each) => (each.last_seen_at === null ? NONE : time(each.last_seen_at, serverNow())) },
+  {
+    title: "Last seen",
+    kind: "num",
+    text: (each) => (each.last_seen_at === null ? NONE : time(each.last_seen_at, serverNow())),
+  },
   { title: "Actions", kind: "acts", part: configuration },
 ];

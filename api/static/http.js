@@ -1,7 +1,7 @@
 // Requests to our own API: JSON both ways, and errors in its words.
 
 /** What the API refused, or that it could not be reached (code UNREACHABLE). */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(code, message, details = null) {
     super(message);
     this.code = code;
@@ -28,12 +28,18 @@ export async function ask(method, path, { body, withinMs = WITHIN_MS } = {}) {
   }
   const json = parsed(text);
   if (answer.ok) return json;
-  throw new ApiError(json?.code ?? `HTTP ${answer.status}`, json?.message ?? answer.statusText, json?.details);
+  throw new ApiError(
+    json?.code ?? `HTTP ${answer.status}`,
+    json?.message ?? answer.statusText,
+    json?.details,
+  );
 }
 
 /** Returns a path with parts that are escaped, and a query of what is neither null nor blank. */
 export function path(parts, query = {}) {
-  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== null && value !== undefined && value !== "",
+  );
   const tail = given.length ? `?${new URLSearchParams(given)}` : "";
   return `/api/v1/${parts.map(encodeURIComponent).join("/")}${tail}`;
 }

@@ -14,8 +14,15 @@ const UNLINKED_MS = 4000;
 // An overview may fail once, as when the process that answers is replaced.
 const FAILING_MS = 8000;
 const EVENTS = [
-  "stream_created", "stream_updated", "metrics_updated", "receiver_updated", "process_updated", "verdict_updated",
-  "log_entry", "resync", "tick",
+  "stream_created",
+  "stream_updated",
+  "metrics_updated",
+  "receiver_updated",
+  "process_updated",
+  "verdict_updated",
+  "log_entry",
+  "resync",
+  "tick",
 ];
 
 let source = null;
@@ -24,7 +31,9 @@ let linkedAt = performance.now();
 let heardAt = linkedAt;
 let overviewAt = linkedAt;
 let failingSince = null;
-let loading = false;
+// What has come since the overview that is on its way was asked for; null when none is.
+let meanwhile = null;
+let missed = false;
 let timer = null;
 
 /** Returns {lost, ageMs}: whether the link is lost, and how old what is shown is. */
@@ -33,7 +42,10 @@ export function linkState() {
   const silent = now - heardAt > SILENT_MS;
   const unlinked = !isOpen() && now - linkedAt > UNLINKED_MS;
   const failing = failingSince !== null && now - failingSince > FAILING_MS;
-  return { lost: silent || unlinked || failing, ageMs: now - (failing ? overviewAt : Math.max(heardAt, overviewAt)) };
+  return {
+    lost: silent || unlinked || failing,
+    ageMs: now - (failing ? overviewAt : Math.max(heardAt, overviewAt)),
+  };
 }
 
 /** Starts to follow the server; goes on for as long as the page is open. */
@@ -47,20 +59,20 @@ export function follow() {
 const isOpen = () => source?.readyState === EventSource.OPEN;
 
 async function load() {
-  if (loading) return;
-  loading = true;
+  if (meanwhile !== null) return;
+  [meanwhile, missed] = [[], false];
   try {
     const overview = await ask("GET", "/api/v1/overview", { withinMs: OVERVIEW_WITHIN_MS });
     overviewAt = performance.now();
     failingSince = null;
-    takeOverview(overview);
+    takeOverview(overview, meanwhile);
     if (source === null || source.readyState === EventSource.CLOSED) open(overview.last_event_id);
   } catch (error) {
     failingSince ??= performance.now();
     console.info("no overview:", error.message);
   }
-  loading = false;
-  loadIn(failingSince === null ? OVERVIEW_EVERY_MS : RETRY_MS);
+  meanwhile = null;
+  loadIn(missed ? 0 : failingSince === null ? OVERVIEW_EVERY_MS : RETRY_MS);
 }
 
 function loadIn(ms) {
@@ -78,8 +90,14 @@ function open(lastEventId) {
 
 function hear({ type, data }) {
   heardAt = linkedAt = performance.now();
-  if (type === "resync") load();
-  else if (data !== undefined && type !== "tick") takeEvent(JSON.parse(data));
+  if (type === "open" || type === "tick") return;
+  if (type === "resync") {
+    missed = true;
+    return load();
+  }
+  const event = JSON.parse(data);
+  meanwhile?.push(event);
+  takeEvent(event);
 }
 
 // A process that was stopped holds its connections for ever: give this one up, and the next goes to one that lives.

@@ -9,11 +9,24 @@ import { button, empty, failure, section } from "./parts.js";
 export function configPage(forwarder_id) {
   const sections = h("div");
   const said = h("div", { "aria-live": "polite" });
-  const node = h("div", {},
+  const node = h(
+    "div",
+    {},
     h("p", { class: "back" }, h("a", { href: "#/devices" }, "All devices")),
-    h("div", { class: "name-line" }, h("h1", {}, `Configuration of ${forwarder_id}`),
-      h("div", { class: "buttons" }, button("Read again", load), button("Restart forwarder…", () => restart(forwarder_id)))),
-    said, sections);
+    h(
+      "div",
+      { class: "name-line" },
+      h("h1", {}, `Configuration of ${forwarder_id}`),
+      h(
+        "div",
+        { class: "buttons" },
+        button("Read again", load),
+        button("Restart forwarder…", () => restart(forwarder_id)),
+      ),
+    ),
+    said,
+    sections,
+  );
 
   async function load() {
     said.replaceChildren(h("p", {}, "Asking the forwarder …"));
@@ -27,8 +40,10 @@ export function configPage(forwarder_id) {
   }
 
   function editors(config) {
-    const named = config !== null && typeof config === "object" && !Array.isArray(config) ? Object.entries(config) : [];
-    if (!named.length) return [empty("The forwarder names no section.", h("pre", {}, JSON.stringify(config, null, 2)))];
+    const named =
+      config !== null && typeof config === "object" && !Array.isArray(config) ? Object.entries(config) : [];
+    if (!named.length)
+      return [empty("The forwarder names no section.", h("pre", {}, JSON.stringify(config, null, 2)))];
     return named.map(([name, value]) => editor(forwarder_id, { name, value, said }));
   }
 
@@ -37,7 +52,12 @@ export function configPage(forwarder_id) {
 }
 
 function editor(forwarder_id, { name, value, said }) {
-  const text = h("textarea", { class: "mono", spellcheck: "false", autocomplete: "off", "aria-label": `Section ${name}` });
+  const text = h("textarea", {
+    class: "mono",
+    spellcheck: "false",
+    autocomplete: "off",
+    "aria-label": `Section ${name}`,
+  });
   text.value = JSON.stringify(value, null, 2);
   text.rows = Math.min(24, text.value.split("\n").length + 1);
   const problem = h("p", { class: "hint", id: `problem-${name}`, role: "status" });
@@ -58,7 +78,9 @@ function editor(forwarder_id, { name, value, said }) {
     save.disabled = true;
     try {
       const written = text.value;
-      const answer = await ask("POST", path(["forwarders", forwarder_id, "config", name]), { body: JSON.parse(written) });
+      const answer = await ask("POST", path(["forwarders", forwarder_id, "config", name]), {
+        body: JSON.parse(written),
+      });
       original = written;
       setText(problem, "The forwarder has taken it.");
       said.replaceChildren(...restartNote(answer.restart_needed));
@@ -88,7 +110,9 @@ const deviceWords = ({ details }) => (details ? [h("pre", {}, JSON.stringify(det
 
 async function restart(forwarder_id) {
   const answer = await askFirst(`Restart forwarder ${forwarder_id}`, {
-    body: [h("p", {}, "It is gone for a moment. Reads that its readers take meanwhile come when it is back.")],
+    body: [
+      h("p", {}, "It is gone for a moment. Reads that its readers take meanwhile come when it is back."),
+    ],
     verb: "Restart",
     kind: "danger",
     act: () => ask("POST", path(["forwarders", forwarder_id, "restart"])),

@@ -10,13 +10,30 @@ import { onEvent, serverNow, state } from "./state.js";
 /** Returns {title, node, close()}. */
 export function conflictsPage() {
   const list = h("ul", { class: "conflicts" });
-  const show = keyed(list, { key: (each) => `${each.conflict_id} ${each.acknowledged_at}`, make: (each) => ({ node: conflict(each, load) }) });
-  const none = empty("No conflicts.", h("p", {}, "Every number of every reader has one line, and always had."));
+  const show = keyed(list, {
+    key: (each) => `${each.conflict_id} ${each.acknowledged_at}`,
+    make: (each) => ({ node: conflict(each, load) }),
+  });
+  const none = empty(
+    "No conflicts.",
+    h("p", {}, "Every number of every reader has one line, and always had."),
+  );
   const said = h("div");
   const more = button("Older conflicts", () => load(cursor));
-  const node = h("div", {}, h("h1", {}, "Conflicts"),
-    h("p", { class: "lead" }, "A device sent another line under a number that was taken. The first line was kept, the other was set aside, here."),
-    said, list, none, h("div", { class: "buttons" }, more));
+  const node = h(
+    "div",
+    {},
+    h("h1", {}, "Conflicts"),
+    h(
+      "p",
+      { class: "lead" },
+      "A device sent another line under a number that was taken. The first line was kept, the other was set aside, here.",
+    ),
+    said,
+    list,
+    none,
+    h("div", { class: "buttons" }, more),
+  );
   none.hidden = more.hidden = true;
   let conflicts = [];
   let cursor = null;
@@ -46,23 +63,39 @@ function conflict(each, changed) {
   const card = state.streams.get(each.stream_id);
   const name = card ? streamName(card) : each.stream_id;
   const said = h("div");
-  const acknowledge = button("I have seen it", async () => {
-    try {
-      await ask("POST", path(["conflicts", each.conflict_id, "acknowledge"]));
-      say("The conflict is acknowledged.");
-      changed();
-    } catch (error) {
-      said.replaceChildren(failure(error));
-    }
-  }, { "aria-label": `I have seen the conflict at number ${each.seq} of ${name}` });
-  return h("li", { class: "conflict" },
-    h("header", {}, level.node, h("a", { href: `#/stream/${each.stream_id}` }, name),
+  const acknowledge = button(
+    "I have seen it",
+    async () => {
+      try {
+        await ask("POST", path(["conflicts", each.conflict_id, "acknowledge"]));
+        say("The conflict is acknowledged.");
+        changed();
+      } catch (error) {
+        said.replaceChildren(failure(error));
+      }
+    },
+    { "aria-label": `I have seen the conflict at number ${each.seq} of ${name}` },
+  );
+  return h(
+    "li",
+    { class: "conflict" },
+    h(
+      "header",
+      {},
+      level.node,
+      h("a", { href: `#/stream/${each.stream_id}` }, name),
       h("span", { class: "num" }, `epoch ${each.stream_epoch}, number ${each.seq}`),
       h("span", { class: "num" }, time(each.received_at, serverNow())),
-      each.acknowledged_at === null ? acknowledge : null),
+      each.acknowledged_at === null ? acknowledge : null,
+    ),
     said,
-    h("div", { class: "pair" },
-      line("Kept", each.kept_line, each.rejected_line), line("Set aside", each.rejected_line, each.kept_line)));
+    h(
+      "div",
+      { class: "pair" },
+      line("Kept", each.kept_line, each.rejected_line),
+      line("Set aside", each.rejected_line, each.kept_line),
+    ),
+  );
 }
 
 function line(label, text, other) {

@@ -9,8 +9,14 @@ import { tokenList } from "./tokens.js";
 /** Returns {title, node, update(), close()}. */
 export function devicesPage() {
   const [forwarders, receivers, tokens] = [forwarderList(), flowTable(), tokenList()];
-  const node = h("div", {}, h("h1", {}, "Devices"), section("Forwarders", {}, forwarders.node),
-    section("Receivers", {}, receivers.node), section("Tokens", {}, tokens.node));
+  const node = h(
+    "div",
+    {},
+    h("h1", {}, "Devices"),
+    section("Forwarders", {}, forwarders.node),
+    section("Receivers", {}, receivers.node),
+    section("Tokens", {}, tokens.node),
+  );
   const update = () => {
     forwarders.update();
     receivers.update();

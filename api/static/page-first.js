@@ -40,6 +40,12 @@ export function firstPage() {
 const noStreams = () =>
   empty(
     "No streams yet.",
-    h("p", {}, "A stream appears when a forwarder connects. ", h("a", { href: "#/devices" }, "Make a token for it"), ", or on the server:"),
+    h(
+      "p",
+      {},
+      "A stream appears when a forwarder connects. ",
+      h("a", { href: "#/devices" }, "Make a token for it"),
+      ", or on the server:",
+    ),
     h("pre", {}, "rt-server token create --type forwarder --id start-line"),
   );

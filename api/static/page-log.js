@@ -11,11 +11,25 @@ const KEPT = 500;
 
 /** Returns {title, node, close()}. */
 export function logPage() {
-  const text = h("input", { type: "search", "data-filter": true, autocomplete: "off", spellcheck: "false", on: { input: show } });
+  const text = h("input", {
+    type: "search",
+    "data-filter": true,
+    autocomplete: "off",
+    spellcheck: "false",
+    on: { input: show },
+  });
   const table = rows(COLUMNS, { label: "Log", kind: "log", key: (entry) => entry.activity_id });
   const none = empty("Nothing in the log.");
   const said = h("div");
-  const node = h("div", {}, h("h1", {}, "Log"), h("div", { class: "filters" }, field("Find", text)), said, table.node, none);
+  const node = h(
+    "div",
+    {},
+    h("h1", {}, "Log"),
+    h("div", { class: "filters" }, field("Find", text)),
+    said,
+    table.node,
+    none,
+  );
   none.hidden = true;
   let entries = [];
 
@@ -49,7 +63,9 @@ export function logPage() {
 const LEVELS = { warn: "watch", error: "act" };
 const words = (entry) => `${entry.level} ${entry.event} ${fields(entry)} ${source(entry)}`;
 const fields = (entry) =>
-  Object.entries(entry.fields).map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ");
+  Object.entries(entry.fields)
+    .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`)
+    .join(" · ");
 const source = ({ process_id }) => {
   const process = state.processes.get(process_id);
   return process ? `${process.role} ${process.host}` : "";

@@ -18,9 +18,18 @@ export function streamPage(stream_id) {
   const reads = readList(stream_id);
   const epochs = epochList(stream_id, { choose: reads.choose, loaded: reads.setEpochs });
   const head = streamHead(stream_id);
-  const body = h("div", {}, head.node, section("Numbers", {}, metrics.node),
-    section("Epochs", { aside: button("Reset epoch…", () => resetEpoch(stream_id), { kind: "danger" }) }, epochs.node),
-    section("Reads", {}, reads.node));
+  const body = h(
+    "div",
+    {},
+    head.node,
+    section("Numbers", {}, metrics.node),
+    section(
+      "Epochs",
+      { aside: button("Reset epoch…", () => resetEpoch(stream_id), { kind: "danger" }) },
+      epochs.node,
+    ),
+    section("Reads", {}, reads.node),
+  );
   const missing = empty("There is no such stream.", h("p", {}, h("a", { href: "#/" }, "All streams")));
   const node = h("div", {}, body, missing);
   let epoch = null;
@@ -55,10 +64,20 @@ function streamHead(stream_id) {
   const name = h("h1");
   const origin = h("p", { class: "origin" });
   const reasons = h("p", { class: "reasons" });
-  const node = h("header", { class: "stream-head card" },
+  const node = h(
+    "header",
+    { class: "stream-head card" },
     h("div", { class: "card-top" }, parts.level.node, parts.online.node),
-    h("div", { class: "name-line" }, name, button("Rename…", () => rename(stream_id))),
-    origin, reasons, h("div", { class: "card-middle" }, parts.age.node, parts.line.node));
+    h(
+      "div",
+      { class: "name-line" },
+      name,
+      button("Rename…", () => rename(stream_id)),
+    ),
+    origin,
+    reasons,
+    h("div", { class: "card-middle" }, parts.age.node, parts.line.node),
+  );
   const update = (card) => {
     setAttribute(node, "data-level", card.level);
     setText(name, streamName(card));
@@ -90,10 +109,21 @@ const FACTS = {
 function metricFacts() {
   const facts = Object.entries(FACTS).map(([label, read]) => ({ ...fact(label), read }));
   const gaps = h("p", { class: "gaps num" });
-  const node = h("div", {}, h("dl", { class: "facts many" }, facts.map((each) => each.node)), gaps);
+  const node = h(
+    "div",
+    {},
+    h(
+      "dl",
+      { class: "facts many" },
+      facts.map((each) => each.node),
+    ),
+    gaps,
+  );
   const update = (metrics) => {
     for (const each of facts) each.set(...each.read(metrics));
-    const ranges = metrics.missing_ranges.map(({ first, last }) => (first === last ? number(first) : `${number(first)} to ${number(last)}`));
+    const ranges = metrics.missing_ranges.map(({ first, last }) =>
+      first === last ? number(first) : `${number(first)} to ${number(last)}`,
+    );
     setText(gaps, ranges.length ? `Missing numbers: ${ranges.join(", ")}` : "");
   };
   return { node, update };
@@ -101,11 +131,17 @@ function metricFacts() {
 
 async function rename(stream_id) {
   const card = state.streams.get(stream_id);
-  const input = h("input", { name: "alias", maxlength: 200, autocomplete: "off", value: card.display_alias ?? "" });
+  const input = h("input", {
+    name: "alias",
+    maxlength: 200,
+    autocomplete: "off",
+    value: card.display_alias ?? "",
+  });
   const renamed = await askFirst("Rename stream", {
     controls: { alias: field("Name", input, { hint: `Leave it empty for ${streamOrigin(card)}` }) },
     verb: "Rename",
-    act: ({ alias }) => ask("PATCH", path(["streams", stream_id]), { body: { display_alias: alias.trim() || null } }),
+    act: ({ alias }) =>
+      ask("PATCH", path(["streams", stream_id]), { body: { display_alias: alias.trim() || null } }),
   });
   if (renamed) say(`It is ${streamName(renamed)} now.`);
 }
@@ -114,8 +150,14 @@ async function resetEpoch(stream_id) {
   const card = state.streams.get(stream_id);
   const answer = await askFirst(`Reset the epoch of ${streamName(card)}`, {
     body: [
-      h("p", {}, `The reader starts epoch ${card.stream_epoch + 1} at number 1. The ${number(card.epoch_reads)} reads of epoch ${card.stream_epoch} stay.`),
-      card.online ? null : h("p", { class: "failure" }, "Its forwarder is offline: the command cannot reach it now."),
+      h(
+        "p",
+        {},
+        `The reader starts epoch ${card.stream_epoch + 1} at number 1. The ${number(card.epoch_reads)} reads of epoch ${card.stream_epoch} stay.`,
+      ),
+      card.online
+        ? null
+        : h("p", { class: "failure" }, "Its forwarder is offline: the command cannot reach it now."),
     ],
     typed: streamName(card),
     verb: "Reset epoch",

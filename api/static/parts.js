@@ -13,8 +13,11 @@ const WORDS = { good: "good", watch: "watch", act: "act", lost: "lost" };
 
 /** Returns the shape of a level. */
 export const shape = (level) =>
-  svg("svg", { class: "shape", viewBox: "0 0 16 16", "aria-hidden": "true" },
-    svg("path", { d: SHAPES[level], "fill-rule": "evenodd" }));
+  svg(
+    "svg",
+    { class: "shape", viewBox: "0 0 16 16", "aria-hidden": "true" },
+    svg("path", { d: SHAPES[level], "fill-rule": "evenodd" }),
+  );
 
 /** Returns {node, update(level)}: the badge of a level. */
 export function badge(words = WORDS) {
@@ -37,10 +40,13 @@ export function section(title, { aside = null, id = null, level = "h2" } = {}, .
 }
 
 /** Returns {node, set(value)}: a number with its label, in a list of facts. */
-export function fact(label, { wide = false } = {}) {
+export function fact(label) {
   const value = h("dd", { class: "num" });
-  const node = h("div", { class: wide ? "fact wide" : "fact" }, h("dt", {}, label), value);
-  return { node, set: (text, level = null) => (setText(value, text), setAttribute(value, "data-level", level)) };
+  const node = h("div", { class: "fact" }, h("dt", {}, label), value);
+  return {
+    node,
+    set: (text, level = null) => (setText(value, text), setAttribute(value, "data-level", level)),
+  };
 }
 
 /** Returns a button. kind: plain, primary or danger. */
@@ -53,7 +59,13 @@ export const empty = (title, ...more) =>
 
 /** Returns a field: a label with its control. */
 export const field = (label, control, { hint = null } = {}) =>
-  h("label", { class: "field" }, h("span", { class: "label" }, label), control, hint && h("span", { class: "hint" }, hint));
+  h(
+    "label",
+    { class: "field" },
+    h("span", { class: "label" }, label),
+    control,
+    hint && h("span", { class: "hint" }, hint),
+  );
 
 /** Returns the page's word for something that failed. */
 export const failure = (error) => h("p", { class: "failure", role: "alert" }, shape("act"), error.message);

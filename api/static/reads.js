@@ -14,14 +14,33 @@ const AT_MOST_EVERY_MS = 1000;
 /** Returns {node, update(), stale(), choose(epoch), setEpochs(epochs)}. stale: there are new ones. */
 export function readList(stream_id) {
   const filter = readFilter(changed);
-  const table = rows(READ_COLUMNS, { label: "Reads", kind: "reads", key: (read) => readKey({ ...read, stream_id }) });
+  const table = rows(READ_COLUMNS, {
+    label: "Reads",
+    kind: "reads",
+    key: (read) => readKey({ ...read, stream_id }),
+  });
   const none = empty("No read passes this filter.");
   const said = h("div", { "aria-live": "polite" });
   const more = button("Older reads", older);
   const shown = h("p", { class: "aside num" });
-  const files = ["txt", "csv"].map((kind) => ({ kind, link: h("a", { class: "button plain", download: true }, `Download .${kind}`) }));
-  const node = h("div", {}, filter.node,
-    h("div", { class: "buttons" }, files.map((each) => each.link)), said, table.node, none, h("div", { class: "buttons" }, more, shown));
+  const files = ["txt", "csv"].map((kind) => ({
+    kind,
+    link: h("a", { class: "button plain", download: true }, `Download .${kind}`),
+  }));
+  const node = h(
+    "div",
+    {},
+    filter.node,
+    h(
+      "div",
+      { class: "buttons" },
+      files.map((each) => each.link),
+    ),
+    said,
+    table.node,
+    none,
+    h("div", { class: "buttons" }, more, shown),
+  );
   let reads = [];
   let cursor = null;
   let isStale = true;
@@ -30,7 +49,8 @@ export function readList(stream_id) {
   let askedAt = -Infinity;
 
   function changed() {
-    for (const { kind, link } of files) setAttribute(link, "href", path(["streams", stream_id, `export.${kind}`], filter.wanted()));
+    for (const { kind, link } of files)
+      setAttribute(link, "href", path(["streams", stream_id, `export.${kind}`], filter.wanted()));
     [isStale, paged, askedAt] = [true, false, -Infinity];
     refresh();
   }
@@ -53,7 +73,10 @@ export function readList(stream_id) {
     busy = true;
     const wanted = filter.wanted();
     try {
-      const page = await ask("GET", path(["streams", stream_id, "reads"], { ...wanted, limit: PAGE, cursor: from }));
+      const page = await ask(
+        "GET",
+        path(["streams", stream_id, "reads"], { ...wanted, limit: PAGE, cursor: from }),
+      );
       reads = from === null ? page.reads : [...reads, ...page.reads];
       cursor = page.next_cursor;
       said.replaceChildren();
@@ -75,5 +98,11 @@ export function readList(stream_id) {
 
   none.hidden = more.hidden = true;
   changed();
-  return { node, update: refresh, stale: () => (isStale = true), choose: filter.choose, setEpochs: filter.setEpochs };
+  return {
+    node,
+    update: refresh,
+    stale: () => (isStale = true),
+    choose: filter.choose,
+    setEpochs: filter.setEpochs,
+  };
 }

@@ -7,7 +7,9 @@ import { h, keyed, setText } from "./dom.js";
  * returns {node, update(item)}, update being optional; kind is a class of its cells.
  */
 export function rows(columns, { label, key, kind = "" }) {
-  const heads = columns.map(({ title, kind: of = "" }) => h("span", { class: `cell ${of}`, role: "columnheader" }, title));
+  const heads = columns.map(({ title, kind: of = "" }) =>
+    h("span", { class: `cell ${of}`, role: "columnheader" }, title),
+  );
   const body = h("div", { class: "body", role: "rowgroup" });
   const node = h(
     "div",
@@ -20,7 +22,11 @@ export function rows(columns, { label, key, kind = "" }) {
 
 function row(columns, item) {
   const cells = columns.map((column) => cell(column, item));
-  const node = h("div", { class: "row", role: "row" }, cells.map((each) => each.node));
+  const node = h(
+    "div",
+    { class: "row", role: "row" },
+    cells.map((each) => each.node),
+  );
   return { node, update: (next) => cells.forEach((each) => each.update(next)) };
 }
 

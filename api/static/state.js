@@ -6,7 +6,15 @@ const eventListeners = new Set();
 let scheduled = false;
 let skewMs = 0;
 
-export const state = { loaded: false, at: null, verdict: null, streams: new Map(), flow: new Map(), troubles: [], processes: new Map() };
+export const state = {
+  loaded: false,
+  at: null,
+  verdict: null,
+  streams: new Map(),
+  flow: new Map(),
+  troubles: [],
+  processes: new Map(),
+};
 
 /** The server's time in ms, as well as we know it. */
 export const serverNow = () => Date.now() + skewMs;
@@ -23,8 +31,8 @@ export function onEvent(listener) {
   return () => eventListeners.delete(listener);
 }
 
-/** Takes a whole overview. */
-export function takeOverview(overview) {
+/** Takes a whole overview, which may be older than the events that came after it was asked for. */
+export function takeOverview(overview, meanwhile) {
   skewMs = Date.parse(overview.at) - Date.now();
   state.loaded = true;
   state.at = overview.at;
@@ -37,6 +45,7 @@ export function takeOverview(overview) {
     if (!state.flow.has(row.receiver_id)) state.flow.set(row.receiver_id, []);
     state.flow.get(row.receiver_id).push(row);
   }
+  for (const event of meanwhile) APPLY[event.type]?.(event);
   schedule();
 }
 

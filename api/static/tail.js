@@ -12,15 +12,37 @@ const AT_MOST_EVERY_MS = 1000;
 
 /** Returns {node, update(), close()}. */
 export function liveTail() {
-  const tag = h("input", { type: "search", "data-filter": true, autocomplete: "off", spellcheck: "false", maxlength: 64, on: { input: changed } });
+  const tag = h("input", {
+    type: "search",
+    "data-filter": true,
+    autocomplete: "off",
+    spellcheck: "false",
+    maxlength: 64,
+    on: { input: changed },
+  });
   const stream = h("select", { on: { change: changed } });
   const showStreams = keyed(stream, { key: (each) => each.stream_id, make: option });
-  const pause = h("button", { type: "button", class: "button plain", "aria-pressed": "false", on: { click: toggle } }, "Pause");
+  const pause = h(
+    "button",
+    { type: "button", class: "button plain", "aria-pressed": "false", on: { click: toggle } },
+    "Pause",
+  );
   const table = rows(COLUMNS, { label: "Latest reads", kind: "latest", key: readKey });
   const none = empty("");
   const said = h("div", { "aria-live": "polite" });
-  const box = h("div", { class: "tail", tabindex: "0", role: "region", "aria-label": "Latest reads" }, table.node, none);
-  const node = h("div", {}, h("div", { class: "filters" }, field("Chip", tag), field("Stream", stream), pause), said, box);
+  const box = h(
+    "div",
+    { class: "tail", tabindex: "0", role: "region", "aria-label": "Latest reads" },
+    table.node,
+    none,
+  );
+  const node = h(
+    "div",
+    {},
+    h("div", { class: "filters" }, field("Chip", tag), field("Stream", stream), pause),
+    said,
+    box,
+  );
   let paused = false;
   let stale = true;
   let busy = false;
@@ -91,7 +113,11 @@ const of = (read) => {
 };
 
 const LINE = { title: "Line", kind: "mono line", text: (read) => read.raw_read_line };
-const NUMBER = { title: "Epoch, number", kind: "num plain", text: (read) => `${read.stream_epoch} · ${number(read.seq)}` };
+const NUMBER = {
+  title: "Epoch, number",
+  kind: "num plain",
+  text: (read) => `${read.stream_epoch} · ${number(read.seq)}`,
+};
 
 /** The columns of reads: of one stream, and of all. */
 export const READ_COLUMNS = [
@@ -101,4 +127,10 @@ export const READ_COLUMNS = [
   { title: "Reader's time", kind: "num", text: (read) => read.reader_timestamp || NONE },
   LINE,
 ];
-const COLUMNS = [READ_COLUMNS[0], READ_COLUMNS[1], { title: "Stream", kind: "plain", text: of }, NUMBER, LINE];
+const COLUMNS = [
+  READ_COLUMNS[0],
+  READ_COLUMNS[1],
+  { title: "Stream", kind: "plain", text: of },
+  NUMBER,
+  LINE,
+];

@@ -34,7 +34,9 @@ export function tokenList() {
 
   function acts(first) {
     const revoked = () => load();
-    const node = button("Revoke…", () => revoke(first).then(revoked), { "aria-label": `Revoke the token of ${first.device_id}` });
+    const node = button("Revoke…", () => revoke(first).then(revoked), {
+      "aria-label": `Revoke the token of ${first.device_id}`,
+    });
     return { node, update: (token) => (node.hidden = token.revoked_at !== null) };
   }
 
@@ -43,17 +45,35 @@ export function tokenList() {
 }
 
 function mintForm(minted) {
-  const type = h("select", { name: "device_type" }, ["forwarder", "receiver"].map((each) => h("option", { value: each }, each)));
-  const id = h("input", { name: "device_id", required: true, maxlength: 255, autocomplete: "off", spellcheck: "false" });
+  const type = h(
+    "select",
+    { name: "device_type" },
+    ["forwarder", "receiver"].map((each) => h("option", { value: each }, each)),
+  );
+  const id = h("input", {
+    name: "device_id",
+    required: true,
+    maxlength: 255,
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const said = h("div");
   const go = h("button", { type: "submit", class: "button primary" }, "Make a token");
-  const form = h("form", { class: "filters", on: { submit } }, field("For a", type), field("Device id, such as start-line", id), go);
+  const form = h(
+    "form",
+    { class: "filters", on: { submit } },
+    field("For a", type),
+    field("Device id, such as start-line", id),
+    go,
+  );
 
   async function submit(event) {
     event.preventDefault();
     go.disabled = true;
     try {
-      const answer = await ask("POST", "/api/v1/admin/tokens", { body: { device_type: type.value, device_id: id.value.trim() } });
+      const answer = await ask("POST", "/api/v1/admin/tokens", {
+        body: { device_type: type.value, device_id: id.value.trim() },
+      });
       said.replaceChildren();
       form.reset();
       minted();
@@ -71,13 +91,20 @@ function showOnce({ device_type, device_id, token }) {
   const copy = button("Copy", async () => {
     shown.select();
     // Without TLS a browser gives a page no clipboard but this one.
-    const copied = await (navigator.clipboard?.writeText(token).then(() => true, () => false) ?? document.execCommand("copy"));
+    const copied = await (navigator.clipboard?.writeText(token).then(
+      () => true,
+      () => false,
+    ) ?? document.execCommand("copy"));
     copy.textContent = copied ? "Copied" : "Press Ctrl-C";
   });
-  return tell(`Token of ${device_type} ${device_id}`, [
-    h("p", {}, "It is shown this once: only its hash is kept. Enter it in the device's settings."),
-    h("div", { class: "once" }, shown, copy),
-  ], { verb: "I have it" });
+  return tell(
+    `Token of ${device_type} ${device_id}`,
+    [
+      h("p", {}, "It is shown this once: only its hash is kept. Enter it in the device's settings."),
+      h("div", { class: "once" }, shown, copy),
+    ],
+    { verb: "I have it" },
+  );
 }
 
 async function revoke({ token_id, device_type, device_id }) {
@@ -93,7 +120,14 @@ async function revoke({ token_id, device_type, device_id }) {
 const COLUMNS = [
   { title: "Device", kind: "strong", text: (token) => token.device_id },
   { title: "Kind", text: (token) => token.device_type },
-  { title: "State", text: (token) => (token.revoked_at === null ? "valid" : `revoked ${time(token.revoked_at, serverNow())}`) },
+  {
+    title: "State",
+    text: (token) => (token.revoked_at === null ? "valid" : `revoked ${time(token.revoked_at, serverNow())}`),
+  },
   { title: "Made", kind: "num", text: (token) => time(token.created_at, serverNow()) },
-  { title: "Last used", kind: "num", text: (token) => (token.last_used_at === null ? NONE : time(token.last_used_at, serverNow())) },
+  {
+    title: "Last used",
+    kind: "num",
+    text: (token) => (token.last_used_at === null ? NONE : time(token.last_used_at, serverNow())),
+  },
 ];

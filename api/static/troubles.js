@@ -36,21 +36,31 @@ const PAGES = {
 
 function trouble(first) {
   const level = badge();
-  const title = h("a", { href: first.signal === "conflict" ? "#/conflicts" : PAGES[first.subject_kind](first) });
+  const title = h("a", {
+    href: first.signal === "conflict" ? "#/conflicts" : PAGES[first.subject_kind](first),
+  });
   const reason = h("span", { class: "reason" });
   const since = h("p", { class: "since num" });
   const advice = h("p", { class: "advice" });
-  const node = h("li", { class: "trouble" }, level.node,
-    h("div", {}, h("p", { class: "what" }, title, " ", reason), advice), since);
+  const node = h(
+    "li",
+    { class: "trouble" },
+    level.node,
+    h("div", {}, h("p", { class: "what" }, title, " ", reason), advice),
+    since,
+  );
   const update = (each) => {
     level.update(each.level);
     setText(title, each.title);
     setText(reason, each.reason);
     setText(advice, each.advice);
     const now = serverNow();
-    setText(since, each.ended_at === null
-      ? `for ${duration(secondsSince(each.since, now))}`
-      : `${time(each.since, now)}, took ${duration(each.duration_s)}`);
+    setText(
+      since,
+      each.ended_at === null
+        ? `for ${duration(secondsSince(each.since, now))}`
+        : `${time(each.since, now)}, took ${duration(each.duration_s)}`,
+    );
   };
   return { node, update };
 }

@@ -13,7 +13,12 @@ export function verdictBar() {
   const word = h("strong", { class: "word", role: "status" });
   const what = h("a", { class: "what", href: "#/troubles" });
   const age = h("span", { class: "age" });
-  const node = h("div", { class: "verdict", role: "region", "aria-label": "Verdict" }, h("div", { class: "verdict-in" }, mark, word, what, age));
+  const node = h(
+    "div",
+    { class: "verdict", role: "region", "aria-label": "Verdict" },
+    h("div", { class: "verdict-in" }, mark, word, what, age),
+  );
+  const title = document.querySelector("title");
   let level = null;
   const update = () => {
     const now = verdict();
@@ -26,7 +31,7 @@ export function verdictBar() {
     setText(word, now.word);
     setText(what, now.what);
     setText(age, now.age);
-    document.title = `${now.title} · rt-server`;
+    setText(title, `${now.title} · rt-server`);
   };
   return { node, update };
 }
@@ -34,18 +39,26 @@ export function verdictBar() {
 function verdict() {
   const { lost, ageMs } = linkState();
   const age = duration(ageMs / 1000);
-  if (lost && !state.loaded) return { level: "lost", word: "NO LINK", what: "The server does not answer.", age: "", title: "NO LINK" };
+  if (lost && !state.loaded)
+    return { level: "lost", word: "NO LINK", what: "The server does not answer.", age: "", title: "NO LINK" };
   if (!state.loaded) return { level: "wait", word: "CONNECTING", what: "", age: "", title: "connecting" };
   if (lost) {
     const what = "What you see is old. The page tries again by itself.";
     return { level: "lost", word: "LINK LOST", what, age, title: "LINK LOST" };
   }
   const { level, act, watch, headline, since } = state.verdict;
-  if (level === "good") return { level, word: "ALL GOOD", what: calm(), age: `data ${age} old`, title: "ALL GOOD" };
+  if (level === "good")
+    return { level, word: "ALL GOOD", what: calm(), age: `data ${age} old`, title: "ALL GOOD" };
   const word = level === "act" ? `${act} ACT` : `${watch} WATCH`;
   const rest = level === "act" && watch ? ` · ${watch} to watch` : "";
   const from = since ? `, since ${time(since, serverNow())}` : "";
-  return { level, word, what: `${headline ?? ""}${from}${rest}`, age: `data ${age} old`, title: `${word}: ${headline}` };
+  return {
+    level,
+    word,
+    what: `${headline ?? ""}${from}${rest}`,
+    age: `data ${age} old`,
+    title: `${word}: ${headline}`,
+  };
 }
 
 function calm() {

@@ -206,11 +206,12 @@ async def test_an_id_from_before_a_rest_is_not_known_any_more(
 async def test_an_idle_stream_shows_that_it_lives(
     live: Live, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "COMMENT_EVERY_S", 0.05)
+    monkeypatch.setattr(handlers, "TICK_EVERY_S", 0.05)
     async with following(client) as events:
-        reading = asyncio.create_task(events.next())
-        await wait_until(lambda: events.comments > 1, what="comments")
-        reading.cancel()
+        await events.named("tick")
+        await events.named("tick")
+        assert events.comments > 1
+        assert events.last_id == live.ring.last_id
 
 
 async def test_the_answer_begins_at_once_and_is_kept_by_no_proxy(live: Live, client: Client) -> None:

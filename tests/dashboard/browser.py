@@ -1,0 +1,114 @@
+"""A Chromium that is installed here, and pages of it that remember what went wrong in them."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Literal
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+
+__all__ = ["DRAWN", "NARROW", "WIDE", "Size", "Tab", "Theme", "chromium", "tab", "violations"]
+
+Theme = Literal["light", "dark"]
+Size = tuple[int, int]
+
+NARROW: Size = (360, 740)
+WIDE: Size = (1440, 900)
+# Debian's, and what others call it or have instead.
+_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+# Far beyond what anything takes; what is waited for comes when it comes.
+PATIENCE_MS = 45_000
+
+# Whatever the page has been told by now is on the screen when this is done.
+DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+
+# Everything that axe knows, with the contrast of 7:1 that dashboard.md asks for.
+_AXE = """async () => {
+    const found = await axe.run(document, { rules: { "color-contrast-enhanced": { enabled: true } } });
+    return found.violations.flatMap(({ id, nodes }) =>
+        nodes.map((node) => `${id}: ${node.target} ${node.failureSummary}`));
+}"""
+_AXE_SOURCE = files("axe_playwright_python") / "axe.min.js"
+
+
+@dataclass
+class Tab:
+    """A page of the dashboard. errors: what its console and its scripts complained of."""
+
+    page: Page
+    url: str
+    errors: list[str] = field(default_factory=list)
+
+    async def open(self, place: str = "") -> None:
+        """Go to a place, such as `stream/<id>`, and wait until the page has something to show."""
+        await self.page.goto(f"{self.url}/#/{place}")
+        await expect(self.page.locator("main > div")).to_be_visible()
+
+    async def live_only(self) -> None:
+        """Let no further overview come: what changes from now on was told by the event stream."""
+        await self.page.route("**/api/v1/overview", lambda _route: None)
+
+    async def verdict(self, words: str) -> None:
+        """Wait for the word of the verdict bar."""
+        await expect(self.page.locator(".verdict .word")).to_have_text(words)
+
+    def refused(self, status: int) -> None:
+        """Forgive the browser its word for the one refusal that a test has asked for."""
+        (error,) = self.errors
+        assert str(status) in error
+        self.errors.clear()
+
+    def card(self, name: str) -> Locator:
+        """Return the card of the stream of a name."""
+        return self.page.locator(".card", has=self.page.get_by_role("link", name=name, exact=True))
+
+    def fact(self, where: Locator, label: str) -> Locator:
+        """Return the number that stands beside a label."""
+        return where.locator(".fact", has=self.page.get_by_text(label, exact=True)).locator("dd")
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """Run Chromium; whoever has none is told how to get it."""
+    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    if program is None:
+        pytest.skip("there is no Chromium here, so the dashboard is not tested: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program)
+        yield browser
+        await browser.close()
+
+
+@asynccontextmanager
+async def tab(
+    browser: Browser, url: str, *, size: Size = WIDE, theme: Theme = "light", password: str | None = None
+) -> AsyncIterator[Tab]:
+    """Open a tab of a browser that knows nothing, and close it."""
+    context: BrowserContext = await browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=theme,
+        http_credentials=None if password is None else {"username": "operator", "password": password},
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
+    opened = Tab(await context.new_page(), url)
+    opened.page.on("console", lambda said: opened.errors.append(said.text) if said.type == "error" else None)
+    opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
+    try:
+        yield opened
+    finally:
+        await context.close()
+
+
+async def violations(page: Page) -> list[str]:
+    """Return what axe finds wrong with a page as it stands."""
+    if not await page.evaluate("'axe' in window"):
+        source = await asyncio.to_thread(_AXE_SOURCE.read_text, encoding="utf-8")
+        await page.evaluate(source)
+    found: list[str] = await page.evaluate(_AXE)
+    return found

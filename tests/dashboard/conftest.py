@@ -1,0 +1,145 @@
+"""One browser and one stack for each module; a tab of its own for each test, and devices."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest_asyncio
+from playwright.async_api import Browser
+from testing.postgresql import Postgresql
+
+from deploy.devices.forwarder import Forwarder
+from deploy.devices.receiver import Receiver
+from shared.ipico import compose
+from tests.conftest import fresh_database
+from tests.dashboard.browser import Tab, chromium, tab
+from tests.rooms import Rooms, make_token, rooms
+from tests.waiting import wait_until
+
+
+def line(chip: str) -> str:
+    """Return what a reader with a right clock says of a chip now."""
+    return compose(reader_id="00", tag_id=chip, read_at=datetime.now(UTC).replace(tzinfo=None), i=0, q=0)
+
+
+_AGE_TROUBLES = """
+UPDATE troubles
+SET since = since - $1::interval, noticed_at = noticed_at - $1::interval, eased_at = eased_at - $1::interval,
+    calm_at = calm_at - $1::interval
+WHERE ended_at IS NULL
+"""
+
+
+_ALL_CALM = "SELECT bool_and(calm_at IS NOT NULL) FROM troubles WHERE ended_at IS NULL"
+
+
+class Stack:
+    """All roles over a database of their own, and the devices that a test connects to them."""
+
+    def __init__(self, roles: Rooms, database: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.roles = roles
+        self.database = database
+        self.api = roles.apis[0]
+
+    @property
+    def url(self) -> str:
+        """Where the dashboard is."""
+        return self.api.url
+
+    @asynccontextmanager
+    async def forwarder(
+        self, device_id: str, *readers: str, token: str = "", **more: Any
+    ) -> AsyncIterator[Forwarder]:
+        """Connect a forwarder; at the end it vanishes."""
+        device = Forwarder(
+            url=self.roles.gateways[0].url,
+            token=token or await make_token(self.database, "forwarder", device_id),
+            device_id=device_id,
+            readers=readers,
+            backoff_s=(0.2, 1.0),
+            **more,
+        )
+        async with _alive(device):
+            await device.wait_connected()
+            yield device
+
+    @asynccontextmanager
+    async def receiver(
+        self, device_id: str, *streams: tuple[str, str], **more: Any
+    ) -> AsyncIterator[Receiver]:
+        """Connect a receiver; at the end it vanishes."""
+        token = await make_token(self.database, "receiver", device_id)
+        device = Receiver(url=self.roles.fanouts[0].url, token=token, streams=streams, **more)
+        async with _alive(device):
+            await device.wait_connected()
+            yield device
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let the states of what is so at the moment be so for longer: they know only what stands in the database."""
+        past = timedelta(seconds=seconds)
+        await self.database.execute("UPDATE forwarder_sessions SET ended_at = ended_at - $1::interval", past)
+        await self.database.execute(_AGE_TROUBLES, past)
+
+    async def calm(self) -> None:
+        """Let whatever is calm at the moment have been so for long enough."""
+        await wait_until(lambda: self.database.fetchval(_ALL_CALM), deadline_s=30, what="troubles to ease")
+        await self.pass_time(600)
+
+    async def retire(self) -> None:
+        """Let nobody miss the devices of a test that is over."""
+        await self.database.execute("UPDATE device_tokens SET revoked_at = now() WHERE revoked_at IS NULL")
+
+    async def stream_id(self, device_id: str) -> str:
+        """Return the id of the one stream of a forwarder."""
+        return str(
+            await self.database.fetchval("SELECT stream_id FROM streams WHERE forwarder_id = $1", device_id)
+        )
+
+
+@asynccontextmanager
+async def _alive(device: Forwarder | Receiver) -> AsyncIterator[None]:
+    running = asyncio.create_task(device.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+@asynccontextmanager
+async def stack_of(cluster: Postgresql, **environment: str) -> AsyncIterator[Stack]:
+    """Run all roles over a fresh database."""
+    async with AsyncExitStack() as both:
+        url = await both.enter_async_context(fresh_database(cluster))
+        roles = await both.enter_async_context(
+            rooms(url, gateway=1, writer=1, fanout=1, api=1, **environment)
+        )
+        database = await asyncpg.connect(url)
+        both.push_async_callback(database.close)
+        yield Stack(roles, database)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """The module's browser."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(browser: Browser, cluster: Postgresql) -> AsyncIterator[Stack]:
+    """The module's stack; it comes after the browser, so that nothing starts where there is none."""
+    async with stack_of(cluster) as stack:
+        yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser, stack: Stack) -> AsyncIterator[Tab]:
+    """A tab that must have nothing to complain of."""
+    async with tab(browser, stack.url) as opened:
+        yield opened
+        assert opened.errors == []
+    await stack.retire()

@@ -1,0 +1,122 @@
+"""Pictures of the dashboard's main states, to be looked at: `make screenshots`. Nothing is checked here, and pytest
+runs this file only when it is named; it is written as a test because it shows what the tests' browser and stack show.
+"""
+
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from deploy.devices.forwarder import Forwarder
+from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab
+from tests.dashboard.conftest import Stack, line
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+
+FOLDER = Path(__file__).parents[2] / ".screenshots"
+MATS = ("Start", "5 km split", "Transition 1", "Bike turn", "Run turn", "Finish line")
+LONG = "Zieleinlauf Marktplatz, Halbmarathon der Männer und Frauen, Nordseite, zweite Matte von links"
+LOOKS: tuple[tuple[Size, Theme], ...] = (
+    (WIDE, "light"),
+    (WIDE, "dark"),
+    (NARROW, "light"),
+    (NARROW, "dark"),
+)
+
+# Half an hour in a moment: the field comes by twice.
+_PAST = """
+UPDATE stream_samples SET counts = ARRAY(
+    SELECT (45 * exp(-power((n - 60) / 22.0, 2)) + 70 * exp(-power((n - 140) / 16.0, 2)) + random() * 6)::integer
+    FROM generate_series(1, 180) AS n
+)
+"""
+_ALIAS = "UPDATE streams SET display_alias = $2 WHERE forwarder_id = $1"
+
+
+class Camera:
+    """Takes pictures of a stack's pages."""
+
+    def __init__(self, browser: Browser, stack: Stack) -> None:
+        self._browser = browser
+        self._stack = stack
+
+    async def take(self, name: str, place: str = "", *, shown: str, press: str | None = None) -> None:
+        """Take a place when `shown` is there, in every size and theme; after a press on the button of a name."""
+        for size, theme in LOOKS:
+            async with tab(self._browser, self._stack.url, size=size, theme=theme) as page:
+                await page.open(place)
+                if press is not None:
+                    await page.page.get_by_role("button", name=press).click()
+                await expect(page.page.locator(shown).first).to_be_visible()
+                await save(page, name, size, theme, whole=press is None)
+
+    async def take_lost(self) -> None:
+        """Take the first page when the api process has been stopped for a while."""
+        for size, theme in (LOOKS[0], LOOKS[3]):
+            async with tab(self._browser, self._stack.url, size=size, theme=theme) as page:
+                await page.open()
+                self._stack.api.signal(signal.SIGSTOP)
+                await page.verdict("LINK LOST")
+                await save(page, "lost", size, theme)
+                self._stack.api.signal(signal.SIGCONT)
+
+
+async def save(page: Tab, name: str, size: Size, theme: Theme, *, whole: bool = True) -> None:
+    """Save what the window shows, or the whole page: the window becomes that high, or the rest is not drawn."""
+    if whole:
+        height = await page.page.evaluate("document.documentElement.scrollHeight")
+        await page.page.set_viewport_size({"width": size[0], "height": height})
+    await page.page.screenshot(path=FOLDER / f"{name}-{size[0]}-{theme}.png")
+
+
+async def race(forwarder: Forwarder, reads: int) -> None:
+    """Have a forwarder record the reads of a field, and bring them in."""
+    random = Random(forwarder.device_id)
+    for _ in range(reads):
+        forwarder.record(forwarder.readers[0], line(f"05800000{random.randrange(400):04x}"))
+    await forwarder.drained()
+
+
+async def test_pictures(browser: Browser, stack: Stack) -> None:
+    camera = Camera(browser, stack)
+    await camera.take("zero", shown=".empty")
+    await camera.take("zero-devices", "devices", shown=".empty")
+    async with AsyncExitStack() as devices:
+        forwarders = [
+            await devices.enter_async_context(
+                stack.forwarder(f"mat-{n}", f"10.0.{n}.1:10000", display_name=f"Box {n}")
+            )
+            for n in range(len(MATS))
+        ]
+        for forwarder, mat in zip(forwarders, MATS, strict=True):
+            await race(forwarder, 170)
+            await stack.database.execute(_ALIAS, forwarder.device_id, mat)
+        follows = [(each.device_id, each.readers[0]) for each in forwarders]
+        await devices.enter_async_context(stack.receiver("tent-1", *follows))
+        await stack.database.execute(_PAST)
+        finish = await stack.stream_id("mat-5")
+        await camera.take("race", shown=".tail .body .row")
+        await camera.take("stream", f"stream/{finish}", shown=".rows.reads .body .row")
+        await camera.take("reset", f"stream/{finish}", shown="dialog", press="Reset epoch…")
+        await camera.take("devices", "devices", shown=".rows.tokens .body .row")
+        await camera.take("config", "config/mat-5", shown="textarea")
+        await camera.take("log", "log", shown=".rows.log .body .row")
+        await trouble(stack, forwarders)
+        await camera.take("trouble", shown=".card[data-level=act]")
+        await camera.take("conflicts", "conflicts", shown=".conflict")
+        await camera.take_lost()
+
+
+async def trouble(stack: Stack, forwarders: list[Forwarder]) -> None:
+    """Let one forwarder die, one lose its journal, one read rubbish, and one have a long name."""
+    start, split, *_, finish = forwarders
+    await stack.database.execute(_ALIAS, split.device_id, LONG)
+    await start.stop()
+    split.record(split.readers[0], "no chip, but noise on the cable")
+    await split.drained()
+    await finish.loses_journal()
+    await race(finish, 2)
+    await stack.pass_time(100)

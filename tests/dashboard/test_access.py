@@ -1,0 +1,40 @@
+"""The dashboard where an API token is asked for: the browser's own prompt opens page, requests and event stream."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Error, expect
+from testing.postgresql import Postgresql
+
+from tests.dashboard.browser import tab
+from tests.dashboard.conftest import Stack, line, stack_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PASSWORD = "geheim-ü-7"
+READER = "10.0.0.1:10000"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def locked(browser: Browser, cluster: Postgresql) -> AsyncIterator[Stack]:
+    async with stack_of(cluster, API_TOKEN=PASSWORD) as stack:
+        yield stack
+
+
+async def test_with_the_token_as_password_the_page_is_live(browser: Browser, locked: Stack) -> None:
+    async with (
+        tab(browser, locked.url, password=PASSWORD) as page,
+        locked.forwarder("a", READER) as forwarder,
+    ):
+        await page.open()
+        forwarder.record(READER, line("0580000000A1"))
+        await expect(page.fact(page.card(f"a · {READER}"), "Reads")).to_have_text("1")
+        assert page.errors == []
+
+
+async def test_without_the_token_there_is_no_page(browser: Browser, locked: Stack) -> None:
+    async with tab(browser, locked.url) as page:
+        # What Chromium calls a prompt that nobody answers.
+        with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):
+            await page.page.goto(locked.url)

@@ -1,0 +1,105 @@
+"""A page that shows what is old says so: the link to the server, lost and found again."""
+
+import asyncio
+import signal
+
+import pytest
+from playwright.async_api import Browser, Route, expect
+
+from tests.dashboard.browser import DRAWN, Tab, tab
+from tests.dashboard.conftest import Stack, line
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+READER = "10.0.0.1:10000"
+TAKEN = "import('/static/state.js').then(({ state }) => state.at)"
+STRUCK = "getComputedStyle(document.querySelector('.fact .num')).textDecorationLine"
+
+
+async def icon(page: Tab) -> str:
+    return str(await page.page.locator("link[rel=icon]").get_attribute("href"))
+
+
+async def test_a_stopped_api_process_is_seen_as_a_lost_link_and_recovers(
+    browser: Browser, stack: Stack
+) -> None:
+    async with (
+        stack.forwarder("stays", READER) as forwarder,
+        tab(browser, stack.url) as page,
+    ):
+        await page.open()
+        forwarder.record(READER, line("0580000000A1"))
+        reads = page.fact(page.card(f"stays · {READER}"), "Reads")
+        await expect(reads).to_have_text("1")
+        await page.verdict("ALL GOOD")
+        assert await page.page.evaluate(STRUCK) == "none"
+        stack.api.signal(signal.SIGSTOP)
+        try:
+            await page.verdict("LINK LOST")
+            assert await page.page.evaluate(STRUCK) == "line-through"
+            assert await icon(page) == "/static/icon-lost.svg"
+            assert "LINK LOST" in await page.page.title()
+        finally:
+            stack.api.signal(signal.SIGCONT)
+        forwarder.record(READER, line("0580000000A1"))
+        await expect(reads).to_have_text("2")
+        await page.verdict("ALL GOOD")
+        assert await icon(page) == "/static/icon-good.svg"
+
+
+async def test_a_killed_api_process_is_seen_as_a_lost_link_and_its_successor_is_found(
+    browser: Browser, stack: Stack
+) -> None:
+    async with tab(browser, stack.url) as page:
+        await page.open()
+        await stack.api.kill()
+        await page.verdict("LINK LOST")
+        await stack.api.start()
+        await expect(page.page.locator(".verdict .word")).not_to_have_text("LINK LOST")
+
+
+async def test_an_overview_that_events_have_overtaken_does_not_undo_them(page: Tab, stack: Stack) -> None:
+    asked, told = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        answer = await route.fetch()
+        asked.set()
+        await told.wait()
+        await route.fulfill(response=answer)
+
+    await page.open()
+    async with stack.forwarder("late", READER) as forwarder:
+        reads = page.fact(page.card(f"late · {READER}"), "Reads")
+        await expect(reads).to_have_text("0")
+        before = await page.page.evaluate(TAKEN)
+        await page.page.route("**/api/v1/overview", late)
+        await page.page.evaluate("dispatchEvent(new Event('online'))")
+        await asked.wait()
+        forwarder.record(READER, line("0580000000A1"))
+        await expect(reads).to_have_text("1")
+        told.set()
+        await page.page.wait_for_function(f"{TAKEN}.then((taken) => taken !== '{before}')")
+        await page.page.evaluate(DRAWN)
+        assert await reads.text_content() == "1"
+
+
+async def test_a_page_that_nothing_happens_on_keeps_its_link(browser: Browser, stack: Stack) -> None:
+    async with tab(browser, stack.url) as page:
+        await page.open()
+        await page.page.evaluate(
+            """() => {
+                window.words = new Set();
+                const word = document.querySelector(".verdict .word");
+                const note = () => words.add(word.textContent);
+                new MutationObserver(note).observe(word, { childList: true, subtree: true });
+            }"""
+        )
+        await page.page.evaluate(
+            """async () => {
+                const source = new EventSource("/api/v1/events");
+                for (let ticks = 0; ticks < 3; ticks += 1)
+                    await new Promise((heard) => source.addEventListener("tick", heard, { once: true }));
+                source.close();
+            }"""
+        )
+        assert "LINK LOST" not in await page.page.evaluate("[...words]")

@@ -100,14 +100,16 @@ async def _race(options: DemoOptions, crew: Crew) -> None:
             seconds=seconds,
             started_at=datetime.now(),  # noqa: DTZ005 - readers keep the local wall clock
         )
-        await _pace(crew, await asyncio.to_thread(run_race, plan))
+        reads = await asyncio.to_thread(run_race, plan)
+        # Making them took a moment, which the readers' clocks must not be behind.
+        late_s = (datetime.now() - plan.started_at).total_seconds()  # noqa: DTZ005
+        await _pace(crew, reads, started_at=time.monotonic() - late_s)
         if options.seconds is not None:
             return
 
 
-async def _pace(crew: Crew, reads: list[RaceRead]) -> None:
-    """Let the forwarders record the reads as time goes by."""
-    started_at = time.monotonic()
+async def _pace(crew: Crew, reads: list[RaceRead], *, started_at: float) -> None:
+    """Let the forwarders record the reads as time goes by since `started_at` (time.monotonic)."""
     for at_s, place, reader, line in reads:
         await asyncio.sleep(max(0.0, started_at + at_s - time.monotonic()))
         forwarder = crew.forwarders[place]

@@ -341,6 +341,7 @@ WRITES = {
     "device_tokens": {"api": "INSERT UPDATE"},
     "epoch_chips": {"writer": "INSERT"},
     "epoch_names": {"api": "INSERT UPDATE DELETE"},
+    "evaluation": {"api": "UPDATE"},
     "events": {"writer": "INSERT"},
     "forwarder_sessions": {"gateway": "INSERT UPDATE"},
     "inbox": {"gateway": "INSERT", "writer": "INSERT UPDATE DELETE TRUNCATE"},
@@ -352,7 +353,10 @@ WRITES = {
     "receiver_cursors": {"fanout": "INSERT UPDATE DELETE", "api": "DELETE"},
     "receiver_sessions": {"fanout": "INSERT UPDATE DELETE"},
     "stream_metrics": {"writer": "INSERT UPDATE"},
+    "stream_samples": {"api": "INSERT UPDATE DELETE"},
     "streams": {"gateway": "INSERT UPDATE", "writer": "UPDATE", "api": "UPDATE"},
+    "subscriptions": {"api": "INSERT UPDATE DELETE"},
+    "troubles": {"api": "INSERT UPDATE DELETE"},
 }
 _GRANTED = """
 SELECT relname, substr(grantee, 4) AS room, string_agg(DISTINCT kind, ' ') AS kinds

@@ -13,8 +13,10 @@ help:  ## list what can be made
 demo: .venv/ready  ## run the whole pipeline here, with a simulated race
 	@$(BIN)/rt-server up --demo
 
+# One more than there are cores: tests wait for processes a third of the time.
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 test: .venv/ready  ## run all tests
-	@$(BIN)/pytest -n auto --dist worksteal
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: .venv/ready  ## what CI runs: format, lint, types, import walls, tests, a minute of chaos
 	@$(BIN)/ruff format --check $(SOURCES)

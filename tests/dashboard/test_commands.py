@@ -26,7 +26,8 @@ async def said(page: Tab, words: str) -> None:
 async def open_stream(page: Tab, stack: Stack, device_id: str) -> None:
     """Open a stream's page the way that an operator does: by its card."""
     await page.open()
-    await page.page.get_by_role("link", name=f"{device_id} · {READER}").click()
+    cards = page.page.locator(".cards")
+    await cards.get_by_role("link", name=f"{device_id} · {READER}", exact=True).click()
     await expect(page.page.get_by_role("heading", level=1)).to_have_text(f"{device_id} · {READER}")
 
 
@@ -110,7 +111,7 @@ async def test_an_export_holds_what_the_filter_on_the_screen_shows(
 
 async def download(page: Tab, name: str, directory: Path) -> str:
     async with page.page.expect_download() as started:
-        await page.page.get_by_role("link", name=name).click()
+        await page.page.get_by_role("link", name=name, exact=True).click()
     path = directory / "download"
     await (await started.value).save_as(path)
     return path.read_text()

@@ -7,13 +7,25 @@ from tests.failure.wire import Wire, batch, read
 from tests.rooms import Process
 from tests.waiting import wait_until
 
-__all__ = ["DEVICES", "MESSAGES", "MESSAGE_BYTES", "MIB", "all_acked", "memory", "send_on", "steady"]
+__all__ = [
+    "DEVICES",
+    "HELD_AT_MOST",
+    "MESSAGES",
+    "MESSAGE_BYTES",
+    "MIB",
+    "all_acked",
+    "memory",
+    "send_on",
+    "steady",
+]
 
 MIB = 1024 * 1024
 DEVICES = 8
 MESSAGES = 120
 # Small, so that several lie in each socket's queue when the limit is passed.
 MESSAGE_BYTES = 32 * 1024
+# The bound of a gateway that may hold 1 MiB: each session may have had one message in hand when that was passed.
+HELD_AT_MOST = MIB + DEVICES * (MESSAGE_BYTES + 1024)
 
 
 async def send_on(wire: Wire) -> None:

@@ -13,12 +13,10 @@ help:  ## list what can be made
 demo: .venv/ready  ## run the whole pipeline here, with a simulated race
 	@$(BIN)/rt-server up --demo
 
-# One more than there are cores: tests wait for processes a third of the time. Hundreds of them run real processes
-# against the clock of a machine that may be busy: what fails beside the others is run once more, alone, and must pass.
+# One more than there are cores: tests wait for processes a third of the time.
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 test: .venv/ready  ## run all tests
-	@$(BIN)/pytest -n $(WORKERS) --dist worksteal; status=$$?; test $$status = 1 || exit $$status; \
-		echo "again, alone: what failed beside the others"; $(BIN)/pytest --last-failed --last-failed-no-failures none
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: .venv/ready  ## what CI runs: format, lint, types, import walls, tests, a minute of chaos
 	@$(BIN)/ruff format --check $(SOURCES)

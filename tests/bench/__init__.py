@@ -1,1 +1,1 @@
-"""Measurements, each a program: `python -m tests.bench.delivery_fanout`. pytest collects none of them."""
+"""Measurements: `make bench`, or `python -m tests.bench` with the names of some. pytest collects none of them."""

@@ -12,7 +12,7 @@ from testing.postgresql import Postgresql
 
 from tests.api.seeds import Database, add_events, add_stream
 from tests.rooms import Process
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ async def test_an_orderly_stop_breaks_the_exports_under_way(
         await answer.content.readexactly(1)
         began = monotonic()
         api.signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert await api.ended() == 0
         assert monotonic() - began < 8
         with pytest.raises(aiohttp.ClientError):

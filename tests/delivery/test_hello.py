@@ -11,12 +11,12 @@ from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store_many
 from tests.delivery.wire import START, Message, Wire, connect
 from tests.rooms import make_token
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 HELLO = {"kind": "receiver_hello", "receiver_id": "receiver-main"}
 
 
-async def refused(wire: Wire, *, within_s: float = 10.0) -> tuple[str, bool, int | None]:
+async def refused(wire: Wire, *, within_s: float = PATIENCE_S) -> tuple[str, bool, int | None]:
     """Return code and retryable of the error message, and the code of the close frame after it."""
     message = await wire.next(within_s=within_s)
     assert message is not None
@@ -85,7 +85,7 @@ async def test_a_token_that_is_not_right_is_told_so_after_the_hello(standing: St
     elif kind == "revoked":
         await standing.database.execute("UPDATE device_tokens SET revoked_at = now()")
     headers = {"Authorization": f"Basic {standing.token}"} if kind == "not bearer" else {}
-    async with connect(standing.url, None if headers else header, **headers) as wire:
+    async with connect(standing.url, None if headers else header, headers) as wire:
         await wire.send(HELLO)
         assert await refused(wire) == ("INVALID_TOKEN", False, 1008)
 
@@ -126,7 +126,7 @@ async def test_binary_frames_are_ignored_at_any_time(standing: Standing) -> None
 
 async def test_compression_is_not_accepted_and_other_methods_are_no_sockets(standing: Standing) -> None:
     offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
-    async with connect(standing.url, standing.token, **offer) as wire:
+    async with connect(standing.url, standing.token, offer) as wire:
         assert "Sec-WebSocket-Extensions" not in wire.headers
     async with aiohttp.ClientSession() as http, http.get(f"{standing.url}/ws/v1/receivers") as answer:
         assert answer.status == 400

@@ -10,7 +10,7 @@ import pytest
 from tests.delivery.conftest import Standing
 from tests.delivery.stored import delete_stream, make_stream, retain_nothing, store, store_many
 from tests.delivery.wire import READER, START, Cursor, Wire, receiver
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 Identity = tuple[int, int]
 OTHER = ("finish", READER)
@@ -274,7 +274,7 @@ async def test_deleting_in_mid_replay_ends_the_replay_and_not_the_session(standi
         anew = await make_stream(standing.database, *START)
         await store(standing.database, anew, events(7, 1, 3))
         got: list[Identity] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while got[-3:] != run(7, 1, 2, 3):
                 got += await wire.identities(1)
 

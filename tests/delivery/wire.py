@@ -3,12 +3,15 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
+
+from tests.waiting import PATIENCE_S
 
 __all__ = ["READER", "START", "Cursor", "Message", "Wire", "connect", "cursors", "receiver", "stopped"]
 
@@ -34,9 +37,14 @@ class Wire:
     """An open WebSocket; made by `connect`. It answers pings, acks nothing unasked and never reconnects."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, socket: "aiohttp.ClientWebSocketResponse[bool]", headers: Any
+        self,
+        http: aiohttp.ClientSession,
+        socket: "aiohttp.ClientWebSocketResponse[bool]",
+        headers: Any,
+        patience_s: float,
     ) -> None:
         self.headers = headers
+        self.patience_s = patience_s  # the bound of every wait that names none of its own
         self.session_id = ""
         self.frames: list[str] = []  # kinds of frames and messages, in the order they came
         self.batches: list[list[Message]] = []
@@ -52,9 +60,9 @@ class Wire:
         """Send one binary frame."""
         await self._socket.send_frame(payload, aiohttp.WSMsgType.BINARY)
 
-    async def next(self, *, within_s: float = 10.0) -> Message | None:
+    async def next(self, *, within_s: float | None = None) -> Message | None:
         """Return the next message; None when the socket has ended."""
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(self.patience_s if within_s is None else within_s):
             while True:
                 frame = await self._socket.receive()
                 if frame.type is aiohttp.WSMsgType.PING:
@@ -62,7 +70,7 @@ class Wire:
                     with suppress(ConnectionError):
                         await self._socket.send_frame(frame.data, aiohttp.WSMsgType.PONG)
                 elif frame.type is aiohttp.WSMsgType.TEXT:
-                    message: Message = json.loads(frame.data)
+                    message: Message = orjson.loads(frame.data)
                     self.frames.append(message["kind"])
                     return message
                 else:
@@ -96,7 +104,7 @@ class Wire:
         """Ack."""
         await self.send({"kind": "receiver_ack", "session_id": self.session_id, "entries": cursors(*named)})
 
-    async def batch(self, *, within_s: float = 10.0) -> list[Message]:
+    async def batch(self, *, within_s: float | None = None) -> list[Message]:
         """Return the events of the next batch; heartbeats are passed over."""
         while (message := await self.next(within_s=within_s)) is not None:
             if message["kind"] == "receiver_event_batch":
@@ -106,7 +114,7 @@ class Wire:
             assert message["kind"] == "heartbeat", message
         raise AssertionError(f"the socket ended with {self._socket.close_code} before a batch")
 
-    async def take(self, count: int, *, acking: bool = True, within_s: float = 10.0) -> list[Message]:
+    async def take(self, count: int, *, acking: bool = True, within_s: float | None = None) -> list[Message]:
         """Return the next events, at least `count`, acking each batch or not."""
         events: list[Message] = []
         while len(events) < count:
@@ -123,7 +131,9 @@ class Wire:
             last[epoch] = max(each["seq"], last.get(epoch, 0))
         await self.ack(*(((fid, ip), epoch, seq) for (fid, ip, epoch), seq in last.items()))
 
-    async def identities(self, count: int, *, acking: bool = True, within_s: float = 10.0) -> list[Identity]:
+    async def identities(
+        self, count: int, *, acking: bool = True, within_s: float | None = None
+    ) -> list[Identity]:
         """The same as (stream_epoch, seq)s."""
         events = await self.take(count, acking=acking, within_s=within_s)
         return [(event["stream_epoch"], event["seq"]) for event in events]
@@ -136,7 +146,7 @@ class Wire:
             return True
         return False
 
-    async def closed(self, *, within_s: float = 10.0) -> int | None:
+    async def closed(self, *, within_s: float | None = None) -> int | None:
         """Wait for the end and return the code of the close frame; 1006 when there was none."""
         while await self.next(within_s=within_s) is not None:
             pass
@@ -153,11 +163,13 @@ class Wire:
 
 
 @asynccontextmanager
-async def connect(url: str, token: str | None, **headers: str) -> AsyncIterator[Wire]:
+async def connect(
+    url: str, token: str | None, headers: Mapping[str, str] = {}, *, patience_s: float = PATIENCE_S
+) -> AsyncIterator[Wire]:
     """Open a receiver's socket at the base `url`; aiohttp.WSServerHandshakeError when it is refused."""
     authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as http:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patience_s):
             socket = await http.ws_connect(
                 f"{url}/ws/v1/receivers",
                 headers={**authorization, **headers},
@@ -167,17 +179,21 @@ async def connect(url: str, token: str | None, **headers: str) -> AsyncIterator[
                 decode_text=False,
             )
         try:
-            yield Wire(http, socket, socket._response.headers)
+            yield Wire(http, socket, socket._response.headers, patience_s)
         finally:
             await socket.close()
 
 
 @asynccontextmanager
 async def receiver(
-    url: str, token: str, *streams: tuple[str, str], resume: Iterable[Cursor] = ()
+    url: str,
+    token: str,
+    *streams: tuple[str, str],
+    resume: Iterable[Cursor] = (),
+    patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Wire]:
     """Open a socket, say hello and subscribe."""
-    async with connect(url, token) as wire:
+    async with connect(url, token, patience_s=patience_s) as wire:
         await wire.greet(resume=resume)
         if streams:
             await wire.subscribe(*streams)

@@ -19,7 +19,7 @@ from deploy.devices.forwarder import Forwarder
 from deploy.devices.journal import Event, Journal
 from deploy.devices.receiver import Receiver
 from tests.deploy.standin import StandIn, running, standing_in
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 READER = "10.0.0.1:10000"
 OTHER_READER = "10.0.0.2:10000"
@@ -475,7 +475,7 @@ async def test_a_receiver_resumes_and_subscribes_with_what_it_was_given(server: 
 
 async def test_a_receiver_comes_back_only_when_told(server: StandIn) -> None:
     tent = receiver(server)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         for _ in range(2):
             async with running(tent.run()):
                 await tent.wait_connected()

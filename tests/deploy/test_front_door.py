@@ -16,7 +16,7 @@ from deploy.stack import StackError
 from deploy.stack.addresses import free_port
 from deploy.stack.child import until_answering
 from deploy.stack.front_door import CADDYFILE, FrontDoor, caddy
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 Open: TypeAlias = Callable[..., Awaitable[str]]
 
@@ -194,7 +194,7 @@ async def test_holds_a_new_connection_while_the_only_process_restarts(
     dying = await asyncio.start_server(die, *restarting.address.split(":"))
     url = await door(gateway=[restarting.address])
     connecting = asyncio.create_task(who_answers(http, f"{url}/ws/v1/forwarders"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await asked.wait()
     dying.close()
     await dying.wait_closed()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from deploy.devices.forwarder import Forwarder
 from tests.failure.facts import Database, whole
 from tests.rooms import make_token
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 __all__ = ["Fleet", "fleet"]
 
@@ -54,7 +54,7 @@ class Fleet:
         finally:
             task.cancel()
 
-    async def goes_on(self, acks: int = 100, *, within_s: float = 10.0) -> None:
+    async def goes_on(self, acks: int = 100, *, within_s: float = PATIENCE_S) -> None:
         """Wait until each device has got so many reads more acked."""
         goals = [device.acked + acks for device in self.devices]
         await wait_until(
@@ -92,7 +92,7 @@ async def fleet(
     ]
     running = [asyncio.create_task(device.run()) for device in devices]
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(device.wait_connected() for device in devices))
         yield Fleet(devices)
     finally:

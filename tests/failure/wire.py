@@ -9,6 +9,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.waiting import PATIENCE_S
+
 __all__ = [
     "READER",
     "Message",
@@ -59,7 +61,7 @@ class Wire:
         """Ping; the pong is swallowed unless `frames` is asked."""
         await self._socket.send_frame(b"anyone?", aiohttp.WSMsgType.PING)
 
-    async def frame(self, *, within_s: float = 10.0) -> Any:
+    async def frame(self, *, within_s: float = PATIENCE_S) -> Any:
         """Return the next frame of any kind but pings, which are answered."""
         async with asyncio.timeout(within_s):
             while True:
@@ -68,7 +70,7 @@ class Wire:
                     return frame
                 await self._socket.send_frame(frame.data, aiohttp.WSMsgType.PONG)
 
-    async def next(self, *, within_s: float = 10.0) -> Message | None:
+    async def next(self, *, within_s: float = PATIENCE_S) -> Message | None:
         """Return the next message; None when the socket has ended."""
         while True:
             frame = await self.frame(within_s=within_s)
@@ -79,7 +81,7 @@ class Wire:
             if frame.type is not aiohttp.WSMsgType.PONG:
                 return None
 
-    async def expect(self, kind: str, *, within_s: float = 10.0) -> Message:
+    async def expect(self, kind: str, *, within_s: float = PATIENCE_S) -> Message:
         """Return the next message but heartbeats, which must be of `kind`."""
         while (message := await self.next(within_s=within_s)) is not None:
             if message["kind"] == kind:
@@ -93,12 +95,12 @@ class Wire:
         self.session_id = (await self.expect("heartbeat"))["session_id"]
         return self.session_id
 
-    async def ack(self, *, within_s: float = 10.0) -> Ack:
+    async def ack(self, *, within_s: float = PATIENCE_S) -> Ack:
         """Return the next ack as (reader_ip, epoch, last_seq)s."""
         message = await self.expect("forwarder_ack", within_s=within_s)
         return [(each["reader_ip"], each["stream_epoch"], each["last_seq"]) for each in message["entries"]]
 
-    async def closed(self, *, within_s: float = 10.0) -> int | None:
+    async def closed(self, *, within_s: float = PATIENCE_S) -> int | None:
         """Wait for the end and return the code of the close frame; 1006 when there was none."""
         while await self.next(within_s=within_s) is not None:
             pass
@@ -119,7 +121,7 @@ async def connect(url: str, token: str | None, **headers: str) -> AsyncIterator[
     """Open a forwarder's socket at the base `url`; aiohttp.WSServerHandshakeError when it is refused."""
     authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as http:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             upgraded = await http.ws_connect(
                 f"{url}/ws/v1/forwarders",
                 headers={**authorization, **headers},

@@ -13,6 +13,7 @@ from fanout.store import CursorKey
 from shared.database import Connection
 from shared.process import Process
 from tests.delivery import stored
+from tests.waiting import PATIENCE_S
 
 
 def writes() -> float:
@@ -108,7 +109,7 @@ async def test_an_administrator_who_takes_his_time_over_one_stream_keeps_no_othe
         await administrator.execute("DELETE FROM receiver_cursors WHERE stream_id = $1", stream_id)
         for each in (stream_id, other):
             cursors.advance(CursorKey("tent", each, 1), 7)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await cursors.flush()
         assert await by_stream(database) == {stream_id: 3, other: 7}
     await administrator.close()

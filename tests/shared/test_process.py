@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.rooms import Process, free_port, rooms
+from tests.waiting import PATIENCE_S
 
 ROLES = ["gateway", "writer", "fanout", "api"]
 
@@ -75,5 +76,5 @@ async def test_a_signal_ends_every_role_in_order(database_url: str, number: sign
     async with rooms(database_url) as running:
         for process in running.all:
             process.signal(number)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert [await process.ended() for process in running.all] == [0, 0, 0]

@@ -1,4 +1,4 @@
-"""Who may ask: the operators' token, and no other site in a browser's name. And the headers of every answer.
+"""Who may ask: the operators' token, and no other site in a browser's name.
 
 Nothing here knows what routes do: it sees methods, paths and headers.
 """
@@ -15,23 +15,13 @@ from aiohttp.typedefs import Middleware
 from api.errors import ApiError, Handler
 from shared.tokens import token_hash
 
-__all__ = ["OPEN_PATHS", "SAFE_METHODS", "is_loopback", "refuse_other_sites", "require_token", "secure"]
+__all__ = ["OPEN_PATHS", "SAFE_METHODS", "is_loopback", "refuse_other_sites", "require_token"]
 
 # What monitors, and receivers in the field, ask without credentials (http-api.md).
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/streams"})
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="rt-server", charset="UTF-8"'}
-
-# Nobody frames, sniffs or caches what we answer; a page of ours says for itself what else it may load.
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
 
 
 def require_token(token: str, *, open_paths: Collection[str] = OPEN_PATHS) -> Middleware:
@@ -82,13 +72,6 @@ def _is_foreign(request: web.Request) -> bool:
     origin = request.headers.get("Origin")
     # The front door passes Host on as it was; whether it spoke TLS is not known here.
     return origin is not None and origin.partition("://")[2].lower() != request.host.lower()
-
-
-async def secure(_request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer the headers that it does not set itself, and keep our versions to ourselves."""
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers["Server"] = "rt-server"
 
 
 def is_loopback(host: str) -> bool:

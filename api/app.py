@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from aiohttp import web
 
-from api.access import is_loopback, refuse_other_sites, require_token, secure
+from api.access import is_loopback, refuse_other_sites, require_token
 from api.contract import serve
 from api.errors import answer_errors
 from api.evaluation import Evaluation
@@ -19,6 +19,7 @@ from api.routes import ROUTES
 from api.settings import ApiSettings
 from api.store.events import ALONG_THE_KEY
 from shared.activity import Activity
+from shared.http import secure
 from shared.log import get_logger
 from shared.process import Process
 

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from shared.errors import DatabaseUnavailable, RtServerError
+from shared.http import framework_error
 from shared.log import get_logger
 
 __all__ = ["STATUS", "ApiError", "Code", "Error", "Handler", "answer_errors", "no_stream"]
@@ -43,12 +44,6 @@ STATUS: Mapping[Code, int] = {
     "INTERNAL_ERROR": 500,
 }
 
-# What the framework refuses by itself; any other status of 4xx is a BAD_REQUEST.
-_FRAMEWORK: Mapping[int, tuple[Code, str]] = {
-    404: ("NOT_FOUND", "there is no such route"),
-    405: ("METHOD_NOT_ALLOWED", "the route does not take this method"),
-    413: ("PAYLOAD_TOO_LARGE", "the body is larger than 1 MiB"),
-}
 _RETRY_AFTER_S = "2"
 
 log = get_logger(__name__)
@@ -97,7 +92,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _response(_of_framework(error))
+        return framework_error(error)
     except DatabaseUnavailable as error:
         log.warning("database_away", path=request.path, error=str(error))
         return _response(ApiError("UNAVAILABLE", "the database is away; try again in a few seconds"))
@@ -106,12 +101,6 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception:
         log.exception("request_failed", method=request.method, path=request.path)
         return _response(ApiError("INTERNAL_ERROR", "the server failed to answer; its log says why"))
-
-
-def _of_framework(error: web.HTTPException) -> ApiError:
-    code, message = _FRAMEWORK.get(error.status, ("BAD_REQUEST", f"refused: {error.reason}"))
-    allowed = error.headers.get("Allow")
-    return ApiError(code, message, headers={"Allow": allowed} if allowed else None)
 
 
 def _response(error: ApiError) -> web.Response:

@@ -21,6 +21,7 @@ from shared.channels import ACTIVITY, Bell
 from shared.database import Pool, create_pool
 from shared.errors import RtServerError, translated
 from shared.health import Checks, health_routes, problems
+from shared.http import serving
 from shared.listener import Listener
 from shared.migrate import migrate
 from shared.presence import Presence, Vitals
@@ -144,21 +145,12 @@ class Process:
 
     async def _serve(self, app: web.Application, shut: Callable[[], Awaitable[None]] | None) -> None:
         app.add_routes(health_routes(self.checks))
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, *self.settings.bind, backlog=1024)
-            try:
-                await site.start()
-            except OSError as error:
-                raise RtServerError(f"cannot serve on {self.settings.bind}: {error.strerror}") from error
+        async with serving(app, self.settings.bind) as server:
             log.info("started", address="{}:{}".format(*self.settings.bind))
             await self.stop.wait()
-            await site.stop()
+            server.close()
             if shut is not None:
                 await shut()
-        finally:
-            await runner.cleanup()
 
     def _obey_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -34,6 +34,16 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+async def test_what_the_framework_refuses_unseen_has_the_one_shape(
+    api: Process, http: aiohttp.ClientSession
+) -> None:
+    for headers in ({"X": "y" * 9_000}, {"Expect": "miracles"}):
+        async with http.get(api.url + "/api/v1/streams", headers=headers) as answer:
+            assert (answer.status, answer.content_type) == (400, "application/json")
+            assert answer.headers["Server"] == "rt-server"
+            assert (await answer.json())["code"] == "BAD_REQUEST"
+
+
 async def test_an_orderly_stop_breaks_the_exports_under_way(
     api: Process, http: aiohttp.ClientSession, database: Database
 ) -> None:

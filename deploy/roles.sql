@@ -34,14 +34,16 @@ $$;
 REVOKE ALL ON SCHEMA public FROM PUBLIC, rt_gateway, rt_writer, rt_fanout, rt_api;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
-REVOKE ALL ON FUNCTION events_above, authenticate_device FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
+REVOKE ALL ON FUNCTION events_above, authenticate_device, lock_streams, drain_streams, ring_unless_jammed FROM PUBLIC;
+REVOKE ALL ON PROCEDURE drain FROM PUBLIC;
 
 
 -- Every room: looks whether the schema is right, keeps its own row, adds to the operators' log and keeps it short.
 
 GRANT USAGE ON SCHEMA public TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT SELECT ON schema_migrations, processes, live_processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
+GRANT EXECUTE ON FUNCTION ring_unless_jammed TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT INSERT (process_id, role, host, pid, address, version, holds_lock, lease_expires_at),
       UPDATE (lease_expires_at, last_seen_at, connections, events_per_second, ready),
       DELETE
@@ -83,6 +85,8 @@ GRANT INSERT (stream_id, stream_epoch, seq, kept_frame, rejected_frame, reader_t
 -- To lock a part's row takes the right to update one of its columns.
 GRANT INSERT, UPDATE (arrival), DELETE, TRUNCATE ON inbox TO rt_writer;
 GRANT INSERT, DELETE, TRUNCATE ON outcomes TO rt_writer;
+GRANT EXECUTE ON PROCEDURE drain TO rt_writer;
+GRANT EXECUTE ON FUNCTION lock_streams, drain_streams TO rt_writer;
 
 
 -- The fanout reads what it delivers and keeps the receivers' cursors.

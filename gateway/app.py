@@ -1,6 +1,6 @@
 """Puts the gateway together: one route, the sessions behind it, staging, ownership and commands.
 
-socket ─▶ Session ─▶ Batch ─▶ Staging ─COPY─▶ inbox ··· outcomes ─▶ Staging ─▶ Session ─▶ ack
+socket ─▶ Session ─▶ Batch ─▶ Staging ──────▶ inbox ··· outcomes ─▶ Staging ─▶ Session ─▶ ack
 commands ─▶ Commands ─▶ Session ─▶ socket ··· socket ─▶ Session ─▶ Commands ─▶ commands
 """
 

@@ -4,7 +4,7 @@ What holds, whatever dies:
 
 - A batch's outcome is set only from rows of `outcomes`, which the writer's commit of those very parts wrote;
   never from a part's absence in the inbox. So an ack always means durable.
-- A part is kept here until its outcome is known. When a connection was lost (the COPY may or may not have
+- A part is kept here until its outcome is known. When a connection was lost (the insert may or may not have
   happened, collected rows may have been lost on the way) or the inbox's generation changed (a crash emptied
   it), every part that neither lies in the inbox nor has an outcome is staged again, oldest first.
 - What is staged twice is a retransmit to the writer: nothing here needs to happen exactly once.
@@ -29,13 +29,13 @@ from shared.channels import INBOX, OUTCOMES
 from shared.database import Link
 from shared.errors import DatabaseRefused, DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
-from shared.metrics import POLLS_FOUND_WORK
+from shared.metrics import BELLS_RUNG, POLLS_FOUND_WORK
 from shared.process import Process
 
 __all__ = ["Staging"]
 
-# One COPY takes what has gathered while the last was under way, up to this much.
-COPY_BYTES = 8 * 1024 * 1024
+# One insert takes what has gathered while the last was under way, up to this much.
+STAGE_BYTES = 8 * 1024 * 1024
 # How soon outcomes are found whose bell was lost, and a changed generation is noticed; and how soon they are
 # found where no bell is ever heard.
 POLL_S = 1.0
@@ -133,12 +133,12 @@ class Staging:
             await store.stage(connection, self._gateway_id, parts)
         except DatabaseRefused as error:
             await self._stage_singly(parts, error)
-        self._process.bell.ring(INBOX)
+        BELLS_RUNG.labels(INBOX).inc()
 
     def _take(self) -> Iterator[Part]:
-        """Yield the next parts of one COPY; parts of batches that have failed since are left out."""
+        """Yield the next parts of one insert; parts of batches that have failed since are left out."""
         size = 0
-        while self._unstaged and size < COPY_BYTES:
+        while self._unstaged and size < STAGE_BYTES:
             part = self._unstaged.popleft()
             if part.part_id in self._waiting:
                 size += part.batch.size // len(part.batch.parts)

@@ -1,8 +1,9 @@
 """The bells: names of the NOTIFY channels, and the connection that rings them.
 
 NOTIFY is a doorbell, never the letter: it says "look", and everyone who is woken by one also polls. It rings
-after the commit, from a connection of its own: inside the writing transaction it would hold one cluster-wide
-lock across the flush and serialise all commits (architecture.md, measured facts).
+after the commit, never inside a transaction that is flushed: it would hold one cluster-wide lock across the flush and
+serialise all commits (architecture.md, measured facts). INBOX, and OUTCOMES and POSITIONS of a drain, ring in the
+database (migrations/0002_drain.sql); all others from a connection of their own.
 """
 
 from types import TracebackType
@@ -39,7 +40,9 @@ ANSWERS = "rt_answers"  # gateway → api: a command has ended; payload: the com
 ACTIVITY = "rt_activity"  # everyone → api: entries were added to the activity log
 STATES = "rt_states"  # api → api: troubles have begun, changed or ended
 
-_RING = "SELECT pg_notify(bell.channel, bell.payload) FROM unnest($1::text[], $2::text[]) AS bell(channel, payload)"
+_RING = """
+SELECT ring_unless_jammed(bell.channel, bell.payload) FROM unnest($1::text[], $2::text[]) AS bell(channel, payload)
+"""
 _RETRY_S = 0.5
 
 log = get_logger(__name__)

@@ -2,11 +2,11 @@
 
 What holds:
 
-- A drain is one transaction: locks, events, counts, outcomes, and the deletion of the parts. Killed at any moment,
-  it has happened or it has not; the parts are still there, or their outcomes are.
+- A drain is one call and one transaction (migrations/0002_drain.sql): locks, events, counts, outcomes, and the
+  deletion of the parts. Killed at any moment, it has happened or it has not; the parts are still there, or their
+  outcomes are. A writer that stands still in mid-drain holds up nobody: the database ends what it was asked.
 - Bells ring after the commit. A bell that is lost is covered by the poll of whoever waits for it.
 - Nothing is stranded: streams that another writer held are looked at again until the inbox is empty.
-- A writer that is stopped in mid-drain keeps its streams from the others for HANGS_AFTER at the most.
 - One stream, or one part, that cannot be written stops no other: a failed drain is repeated stream by stream, and
   the stream at fault part by part. A part that fails alone is put aside (`poisoned`). A stream of which an
   administrator holds rows rests for a second.
@@ -14,14 +14,14 @@ What holds:
 
 import logging
 from collections.abc import Callable
-from time import monotonic, perf_counter
+from time import monotonic
 from uuid import UUID
 
 from shared.channels import INBOX, OUTCOMES, POSITIONS
-from shared.database import STEADY_PLANS, Connection, Link, transaction
+from shared.database import STEADY_PLANS, Connection, Link
 from shared.errors import DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
-from shared.metrics import POLLS_FOUND_WORK
+from shared.metrics import BELLS_RUNG, POLLS_FOUND_WORK
 from shared.process import Process
 from shared.trace import batch_name
 from writer import metrics, store
@@ -43,7 +43,6 @@ MAX_STREAMS = 500
 MAX_PARTS = 100
 REST_S = 1.0
 RETRY_S = 0.2
-HANGS_AFTER = "3s"
 
 log = get_logger(__name__)
 
@@ -62,7 +61,6 @@ class Drain:
             process.settings.database_url,
             name="rt-server writer drain",
             lock_timeout=store.LOCK_TIMEOUT,
-            idle_in_transaction_session_timeout=HANGS_AFTER,
             **STEADY_PLANS,
         )
         process.listener.on(INBOX, lambda _: self._wake.set())
@@ -110,34 +108,22 @@ class Drain:
 
     async def _drain_once(self, connection: Connection) -> bool | None:
         """Drain whatever streams can be had and tell whether anything is left; None when there were none."""
-        began = perf_counter()
-        streams: list[UUID] = []
         try:
-            async with transaction(connection):
-                streams = await self._lock(connection, limit=MAX_STREAMS)
-                if not streams:
-                    return None
-                drained = await store.drain(
-                    connection, streams, max_events=MAX_EVENTS, name_batches=log.is_enabled_for(logging.DEBUG)
+            return self._report(
+                await store.drain(
+                    connection,
+                    but=self._rested(),
+                    max_streams=MAX_STREAMS,
+                    max_events=MAX_EVENTS,
+                    name_batches=log.is_enabled_for(logging.DEBUG),
                 )
-                written = perf_counter()
+            )
         except (store.RowLocked, DatabaseRefused) as error:
-            if not streams:
-                raise
-            log.warning("drain_refused", streams=len(streams), error=str(error))
-            await self._drain_singly(connection, streams)
+            # Whose streams cannot even be locked is not helped by looking at them one by one: that raises.
+            locked = await store.lock_streams(connection, but=self._rested(), limit=MAX_STREAMS)
+            log.warning("drain_refused", streams=len(locked.ours), error=str(error))
+            await self._drain_singly(connection, locked.ours)
             return True
-        committed = perf_counter()
-        metrics.COMMIT_SECONDS.observe(committed - written)
-        metrics.DRAIN_SECONDS.observe(committed - began)
-        self._report(drained)
-        return drained.left
-
-    async def _lock(self, connection: Connection, *, limit: int, only: UUID | None = None) -> list[UUID]:
-        locked = await store.lock_streams(connection, but=self._rested(), limit=limit, only=only)
-        for stream_id in locked.resting:
-            self._let_rest(stream_id)
-        return locked.ours
 
     async def _drain_singly(self, connection: Connection, streams: list[UUID]) -> None:
         for stream_id in streams:
@@ -164,12 +150,11 @@ class Drain:
     async def _drain_stream(
         self, connection: Connection, stream_id: UUID, part: store.PartKey | None = None
     ) -> None:
-        async with transaction(connection):
-            streams = await self._lock(connection, limit=1, only=stream_id)
-            if not streams:
-                return
-            drained = await store.drain(connection, streams, max_events=MAX_EVENTS, only=part)
-        self._report(drained)
+        self._report(
+            await store.drain(
+                connection, max_streams=1, max_events=MAX_EVENTS, only_stream=stream_id, only_part=part
+            )
+        )
 
     def _let_rest(self, stream_id: UUID) -> None:
         if stream_id not in self._resting:
@@ -182,8 +167,15 @@ class Drain:
         self._resting = {each: until for each, until in self._resting.items() if until + REST_S > now}
         return [each for each, until in self._resting.items() if until > now]
 
-    def _report(self, drained: store.Drained) -> None:
-        """Count, log and ring, after the commit."""
+    def _report(self, done: tuple[store.Drained | None, list[UUID]]) -> bool | None:
+        """Count and log, and tell whether anything is left; None where no stream could be had."""
+        drained, resting = done
+        for stream_id in resting:
+            self._let_rest(stream_id)
+        if drained is None:
+            return None
+        metrics.DRAIN_SECONDS.observe(drained.seconds)
+        metrics.COMMIT_SECONDS.observe(drained.commit_seconds)
         metrics.STORED.inc(drained.stored)
         metrics.RETRANSMITTED.inc(drained.retransmitted)
         metrics.CONFLICTING.inc(drained.conflicting)
@@ -191,9 +183,10 @@ class Drain:
             log.error("INTEGRITY_CONFLICT", **conflict._asdict())
         for batch in drained.batches:
             log.debug("batch_stored", batch=batch_name(*batch))
-        self._tell(drained.gateway_ids)
+        BELLS_RUNG.labels(OUTCOMES).inc(len(drained.gateway_ids))
         if drained.stored:
-            self._process.bell.ring(POSITIONS)
+            BELLS_RUNG.labels(POSITIONS).inc()
+        return drained.left
 
     def _tell(self, gateway_ids: list[UUID]) -> None:
         for gateway_id in gateway_ids:

@@ -4,6 +4,7 @@ Everything runs on this machine, over real sockets of the loopback, with a Postg
 commit. Each figure is the median of the rounds; what is compared is taken in turns. The rows go to results.json.
 """
 
+import gc
 from collections.abc import Awaitable, Callable, Sequence
 
 import click
@@ -29,6 +30,7 @@ FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
 
 async def measure(names: Sequence[str], rounds: int, server: str | None, *, plots: bool) -> None:
     """Measure one figure after the other; what stands so far is written after each."""
+    gc.freeze()  # or our own full collections would be part of what is measured
     rows: list[Row] = []
     async with ground(server) as at:
         for name in names:

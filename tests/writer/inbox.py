@@ -69,11 +69,8 @@ async def drain(
     database: Database, *, max_events: int = 5000, only: store.PartKey | None = None
 ) -> store.Drained | None:
     """Drain what can be had; None when there is nothing."""
-    async with database.transaction():
-        locked = await store.lock_streams(database, limit=500)
-        if not locked.ours:
-            return None
-        return await store.drain(database, locked.ours, max_events=max_events, only=only)
+    drained, _ = await store.drain(database, max_streams=500, max_events=max_events, only_part=only)
+    return drained
 
 
 async def outcomes(database: Database) -> dict[int, str]:

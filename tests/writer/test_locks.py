@@ -39,7 +39,7 @@ async def test_the_streams_that_wait_longest_come_first(database: Database) -> N
     await put(database, three, [event(2)])
     async with database.transaction():
         assert (await store.lock_streams(database, limit=2)).ours == [one, two]
-        await store.drain(database, [one], max_events=1)
+    await store.drain(database, max_streams=1, max_events=1)
     await put(database, one, [event(2)])
     async with database.transaction():
         assert (await store.lock_streams(database, limit=2)).ours == [two, three]
@@ -77,7 +77,7 @@ async def test_counts_that_a_drain_holds_cannot_be_deleted_meanwhile(
         await store.lock_streams(database, limit=1)
         with pytest.raises(asyncpg.LockNotAvailableError):
             await second.execute("DELETE FROM stream_metrics")
-        await store.drain(database, [stream_id], max_events=10)
+        await database.execute("SELECT drain_streams($1, 10, NULL, NULL, false)", [stream_id])
     await second.execute("DELETE FROM stream_metrics")
     await put(database, stream_id, [event(3)])
     await drain(database)

@@ -53,9 +53,19 @@ async def test_a_drain_looks_each_read_up_by_its_key(plans: dict[str, str]) -> N
         assert f"Seq Scan on {table}" not in found, found
 
 
+async def test_a_drain_finds_parts_by_their_stream_and_takes_them_by_their_place(
+    plans: dict[str, str],
+) -> None:
+    found = plans["WITH taken AS ("]
+    assert "using inbox_stream on inbox" in found
+    assert "Tid Scan on inbox" in found
+    assert "Seq Scan on inbox" not in found
+
+
 async def test_a_lock_looks_each_stream_up_by_its_key(plans: dict[str, str]) -> None:
     found = plans["WITH locked AS MATERIALIZED ("]
     assert "Index Scan using streams_pkey on streams" in found
     assert "using stream_metrics_pkey" in found
-    for table in ("streams", "stream_metrics"):
+    assert "using inbox_stream on inbox" in found
+    for table in ("streams", "stream_metrics", "inbox"):
         assert f"Seq Scan on {table}" not in found, found

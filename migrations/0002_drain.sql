@@ -4,8 +4,8 @@
 -- commit) and the two bells of the path are spared. The bells still ring when what they tell of is committed, and
 -- never in a transaction that waits for a flush: NOTIFY holds one lock of the whole server until its transaction ends.
 
--- Staging is such a transaction: the inbox is unlogged. Where a dead listener has jammed the notification queue a bell
--- would fail what it is to tell of; then everyone lives by the polls.
+-- Staging waits for no flush: the inbox is unlogged. Where a listener that never reads has jammed the notification
+-- queue a bell would fail the very transaction that it is to tell of: then none rings, and everyone lives by the polls.
 CREATE FUNCTION ring_unless_jammed(channel text, payload text DEFAULT '') RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

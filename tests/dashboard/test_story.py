@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Locator, expect
 
 from tests.dashboard.browser import Tab
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack, line, reading
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -85,7 +85,10 @@ async def test_a_stream_turns_red_when_its_forwarder_dies_and_green_when_it_is_b
     await page.verdict("1 ACT")
     await expect(page.page.locator(".trouble", has_text="not connected")).to_be_visible()
     assert "ACT" in await page.page.title()
-    async with stack.forwarder("dies", READER, journal=journal):
+    async with (
+        stack.forwarder("dies", READER, journal=journal) as forwarder,
+        reading(forwarder, READER, "0580000000E1"),
+    ):
         await expect(card.get_by_text("online", exact=True)).to_be_visible()
         await stack.calm()
         await page.verdict("ALL GOOD")

@@ -1,4 +1,4 @@
-"""All SQL of the writer: lock, drain, put aside, empty.
+"""All SQL of the writer but the drain itself (migrations/0002_drain.sql): drain, put aside, empty.
 
 Why writers cannot deadlock, with each other or with anyone: they take the locks of streams by SKIP LOCKED, never
 waiting, and before anything else; everything they write then belongs to a stream that they hold (events, metrics,
@@ -47,7 +47,6 @@ class RowLocked(RtServerError):
     """Somebody else holds a row that we need, and goes on holding it."""
 
 
-# The statements themselves: migrations/0002_drain.sql.
 _LOCK = "SELECT stream_id, resting FROM lock_streams($1, $2, $3)"
 _DRAIN = "CALL drain($1, $2, $3, $4, $5, $6, $7, NULL, NULL, NULL, NULL)"
 
@@ -146,7 +145,8 @@ class PartKey(NamedTuple):
 
 class Drained(NamedTuple):
     """What one drain did: parts taken and whether others were `left`, whom was told, and events by verdict; the first
-    20 conflicts; where they were asked for, the batches. `seconds` all of it took, of which the commit took `commit`.
+    20 conflicts; where they were asked for, the batches. All of it took `seconds`, the commit
+    alone `commit_seconds`.
     """
 
     parts: int

@@ -1,6 +1,5 @@
 """Decisions of delivery, without sockets or database: where a receiver starts, and what it still owes acks for."""
 
-from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -48,26 +47,35 @@ class InFlight:
 
     def __init__(self) -> None:
         self.events = 0
-        self._sent: deque[tuple[StreamRef, Sent]] = deque()
+        self._sent: dict[int, tuple[StreamRef, Sent]] = {}  # by number, in the order of sending
+        self._numbers: dict[tuple[StreamRef, int], list[int]] = {}  # of each stream and epoch
+        self._last = 0
 
     def add(self, ref: StreamRef, sent: Sent) -> None:
         """Note that something was sent."""
-        self._sent.append((ref, sent))
+        self._last += 1
+        self._sent[self._last] = ref, sent
+        self._numbers.setdefault((ref, sent.stream_epoch), []).append(self._last)
         self.events += sent.event_count
 
     def ack(self, ref: StreamRef, epoch: int, last_seq: int) -> int:
         """Take out what an ack covers and return how many events that is."""
         before = self.events
-        for _ in range(len(self._sent)):
-            to, sent = each = self._sent.popleft()
-            if sent.last_seq <= last_seq and sent.stream_epoch == epoch and to == ref:
-                self.events -= sent.event_count
-            else:
-                self._sent.append(each)
+        for number in self._numbers.get((ref, epoch), [])[:]:
+            if self._sent[number][1].last_seq <= last_seq:
+                self._take_out(number)
         return before - self.events
 
     def forget(self, events: int) -> None:
         """Wait no more for the oldest acks, of at least so many events."""
         until = self.events - events
         while self._sent and self.events > until:
-            self.events -= self._sent.popleft()[1].event_count
+            self._take_out(next(iter(self._sent)))
+
+    def _take_out(self, number: int) -> None:
+        ref, sent = self._sent.pop(number)
+        numbers = self._numbers[ref, sent.stream_epoch]
+        numbers.remove(number)
+        if not numbers:
+            del self._numbers[ref, sent.stream_epoch]
+        self.events -= sent.event_count

@@ -74,6 +74,7 @@ class Sender:
 
     def ack(self, entries: Iterable[AckEntry]) -> None:
         """Note what the receiver is done with, as far as it can have had it."""
+        covered = 0
         for entry in entries:
             ref = StreamRef(entry.forwarder_id, entry.reader_ip)
             subscription = self._subscriptions.get(ref)
@@ -85,10 +86,10 @@ class Sender:
                 continue
             key = CursorKey(self._receiver_id, subscription.stream_id, entry.stream_epoch)
             self._node.cursors.advance(key, entry.last_seq)
-            covered = self._in_flight.ack(ref, entry.stream_epoch, entry.last_seq)
-            if covered:
-                metrics.ACKED.inc(covered)
-                self._acks.set()
+            covered += self._in_flight.ack(ref, entry.stream_epoch, entry.last_seq)
+        if covered:
+            metrics.ACKED.inc(covered)
+            self._acks.set()
 
     def leave(self) -> None:
         """Follow nothing any more."""

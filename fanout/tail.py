@@ -9,8 +9,9 @@ A tail holds no receiver's state and never waits for one: who follows it is told
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from operator import attrgetter
+from time import monotonic
 from typing import Protocol
 from uuid import UUID
 
@@ -35,8 +36,8 @@ KEPT_SLICES = 8
 # comes meanwhile goes out in one message instead of several, and writing to sockets is what fan-out costs. A few
 # receivers are not made to wait; for thousands the wait is bounded.
 WRITE_S = 25e-6
-BREATH_AT_MOST_S = 0.01
-# How soon events are found whose bell was lost.
+BREATH_AT_LEAST_S, BREATH_AT_MOST_S = 0.001, 0.01
+# How soon events are found whose bell was lost, however often others ring.
 POLL_S = 0.5
 # How soon a stream is found that was made or deleted unheard.
 RESOLVE_S = 2.0
@@ -59,6 +60,7 @@ class Tail:
     def __init__(self, ref: StreamRef) -> None:
         self.ref = ref
         self.stream_id: UUID | None = None  # None until the stream exists; another one after it was made anew
+        self.rings_as = ""  # what its bell says
         self.start = 0
         self.head = 0
         self.followers: set[Follower] = set()
@@ -68,7 +70,7 @@ class Tail:
 
     def begin(self, stream_id: UUID, head: int) -> None:
         """Follow the stream from `head` on, with an empty window."""
-        self.stream_id = stream_id
+        self.stream_id, self.rings_as = stream_id, str(stream_id)
         self.start = self.head = head
         self._window, self._window_bytes = [], 0
         self._slices.clear()
@@ -125,9 +127,11 @@ class Tails:
         self._stop = process.stop
         self._tails: dict[StreamRef, Tail] = {}
         self._wake = process.stop.waker()
+        self._rung: set[str] = set()  # the streams whose bells rang since the last read, by their ids
+        self._read_all_at = 0.0
         self._resolve_wake = process.stop.waker()
         self._link = Link(process.settings.database_url, name="rt-server fanout tail", **STEADY_PLANS)
-        process.listener.on(POSITIONS, lambda _: self._wake.set())
+        process.listener.on(POSITIONS, self._heard)
         process.listener.on(STREAMS, lambda _: self._resolve_wake.set())
 
     def follow(self, ref: StreamRef, follower: Follower) -> Tail:
@@ -150,30 +154,47 @@ class Tails:
                     del self._tails[ref]
         metrics.TAILS.set(len(self._tails))
 
+    def _heard(self, payload: str) -> None:
+        """Note which streams to look at; all of them, where the bell does not say."""
+        if payload:
+            self._rung.update(payload.split(","))
+        else:
+            self._read_all_at = 0.0
+        self._wake.set()
+
     async def run_tailing(self) -> None:
-        """Read what is new of all streams, on every bell, until the process stops."""
+        """Read what is new of the streams whose bells rang, and of all now and then, until the process stops."""
         while not self._stop.asked:
             woken = await self._wake.wait(at_most_s=POLL_S)
+            rung, self._rung = self._rung, set()
             try:
-                found = await self._read()
+                if woken and monotonic() < self._read_all_at:
+                    found = await self._read(rung)
+                else:
+                    self._read_all_at = monotonic() + POLL_S
+                    found = await self._read()
             except DatabaseUnavailable as error:
                 log.warning("tail_interrupted", error=str(error))
                 self._link.drop()
                 await self._stop.sleep(RETRY_S)
-                self._wake.set()
+                self._heard("")
                 continue
             if found and not woken:
                 POLLS_FOUND_WORK.labels(POSITIONS).inc()
-            if found:
+            if len(found) * WRITE_S >= BREATH_AT_LEAST_S:
                 await self._stop.sleep(min(len(found) * WRITE_S, BREATH_AT_MOST_S))
         self._link.drop()
 
-    async def _read(self) -> set[Follower]:
-        """Read until nothing is new; return who follows what was."""
+    async def _read(self, rung: Container[str] | None = None) -> set[Follower]:
+        """Read until nothing is new of the streams that `rung` names, or of all; return who follows what was."""
         found: set[Follower] = set()
         more = True
         while more and not self._stop.asked:
-            tails = {tail.stream_id: tail for tail in self._tails.values() if tail.stream_id is not None}
+            tails = {
+                tail.stream_id: tail
+                for tail in self._tails.values()
+                if tail.stream_id is not None and (rung is None or tail.rings_as in rung)
+            }
             if not tails:
                 return found
             news, more = await store.read_tails(
@@ -182,13 +203,13 @@ class Tails:
             for stream_id, rows in news.items():
                 self._extend(tails[stream_id], stream_id, rows)
                 found |= tails[stream_id].followers
+            metrics.TAILED.inc(sum(len(rows) for rows in news.values()))
         return found
 
     def _extend(self, tail: Tail, stream_id: UUID, rows: list[store.EventRow]) -> None:
         """Pass on what was read, unless the stream was made anew meanwhile, and let others come first next time."""
         if tail.stream_id == stream_id and tail.head < rows[0].position:
             tail.extend(encode(tail.ref, rows))
-            metrics.TAILED.inc(len(rows))
         if self._tails.get(tail.ref) is tail:
             self._tails[tail.ref] = self._tails.pop(tail.ref)
 
@@ -210,4 +231,4 @@ class Tails:
         for ref, resolved in known.items():
             if tails[ref].stream_id != resolved.stream_id:
                 tails[ref].begin(resolved.stream_id, resolved.last_position)
-                self._wake.set()
+                self._heard(str(resolved.stream_id))

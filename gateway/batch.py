@@ -3,12 +3,12 @@
 Pure: no socket, no database, no clock.
 """
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from shared.errors import ProtocolError
 from shared.ipico import annotate
 from shared.messages import AckEntry, ReadEvent
 
@@ -35,25 +35,27 @@ class Part:
     read_ats: list[datetime | None] = field(default_factory=list)
     parse_errors: list[str | None] = field(default_factory=list)
 
-    def append(self, event: ReadEvent) -> None:
-        """Add an event, annotated with what its line says."""
-        tag_id, read_at, parse_error = annotate(event.raw_read_line)
-        self.seqs.append(event.seq)
-        self.raw_frames.append(event.raw_read_line.encode())
-        self.reader_timestamps.append(event.reader_timestamp)
-        self.read_types.append(event.read_type)
-        self.tag_ids.append(tag_id)
-        self.read_ats.append(read_at)
-        self.parse_errors.append(parse_error)
+    def extend(self, events: Sequence[ReadEvent]) -> None:
+        """Add events, annotated with what their lines say."""
+        tag_ids, read_ats, parse_errors = zip(
+            *[annotate(event.raw_read_line) for event in events], strict=True
+        )
+        self.seqs += [event.seq for event in events]
+        self.raw_frames += [event.raw_read_line.encode() for event in events]
+        self.reader_timestamps += [event.reader_timestamp for event in events]
+        self.read_types += [event.read_type for event in events]
+        self.tag_ids += tag_ids
+        self.read_ats += read_ats
+        self.parse_errors += parse_errors
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
     """One message of a forwarder, until it is acked.
 
-    streams: the session's stream ids by reader_ip. size: bytes as received. outcome ends when every part is
-    stored, with the readers that had conflicts; or with the ProtocolError that the session is owed instead of
-    an ack. parts: by reader and epoch, in the order in which these first appear.
+    streams: the session's stream ids by reader_ip. size: bytes as received. on_settled: called once when it is settled:
+    every part is stored, of which `conflicts` names the readers that had some, or `refusal` is what the device is owed
+    instead of an ack. parts: by reader and epoch, in the order in which these first appear.
     """
 
     forwarder_id: str
@@ -64,10 +66,18 @@ class Batch:
     batch_id: str | None
     received_at: datetime
     size: int
-    outcome: asyncio.Future[set[str]]
+    on_settled: Callable[[], None]
     parts: dict[tuple[str, int], Part] = field(default_factory=dict)
     open_parts: int = 0
     conflicts: set[str] = field(default_factory=set)
+    refusal: ProtocolError | None = None
+    settled: bool = False
+
+    def settle(self, refusal: ProtocolError | None = None) -> None:
+        """Note that all parts are stored, or that there is a refusal; what comes later changes nothing."""
+        if not self.settled:
+            self.settled, self.refusal = True, refusal
+            self.on_settled()
 
     @property
     def event_count(self) -> int:
@@ -96,9 +106,11 @@ def split(batch: Batch, events: Iterable[ReadEvent]) -> None:
 
     The batch must know the stream of every reader named.
     """
+    groups: dict[tuple[str, int], list[ReadEvent]] = {}
     for event in events:
-        key = (event.reader_ip, event.stream_epoch)
+        groups.setdefault((event.reader_ip, event.stream_epoch), []).append(event)
+    for key, group in groups.items():
         part = batch.parts.get(key)
         if part is None:
-            part = batch.parts[key] = Part(batch, *key, batch.streams[event.reader_ip])
-        part.append(event)
+            part = batch.parts[key] = Part(batch, *key, batch.streams[key[0]])
+        part.extend(group)

@@ -7,6 +7,7 @@ not read any further, and its own TCP connection holds it back. Operators' comma
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import perf_counter
@@ -25,7 +26,7 @@ from gateway.staging import Staging
 from gateway.store import streams as store
 from gateway.store.commands import Command
 from shared.channels import STREAMS
-from shared.errors import DatabaseUnavailable, ProtocolError
+from shared.errors import DatabaseUnavailable
 from shared.log import get_logger
 from shared.messages import (
     ForwarderEventBatch,
@@ -77,7 +78,10 @@ class Session:
         self._fence = 0
         self._display_name: str | None = None
         self._streams: dict[str, UUID] = {}
-        self._owed: asyncio.Queue[_Owed] = asyncio.Queue(MAX_OWED)
+        self._owed: deque[_Owed] = deque()
+        self._settled = asyncio.Event()  # some batch is
+        self._room = asyncio.Event()  # for one more that is owed
+        self._tracing = log.is_enabled_for(logging.DEBUG)
 
     async def run(self, identity: Identity | None) -> None:
         """Live until the socket ends. Raises what `attend` tells the device: ProtocolError and others."""
@@ -160,55 +164,57 @@ class Session:
             batch_id=message.batch_id,
             received_at=datetime.now(UTC),
             size=size,
-            outcome=asyncio.get_running_loop().create_future(),
+            on_settled=self._settled.set,
         )
         since = perf_counter()
-        for start in range(0, len(message.events), SPLIT_AT_ONCE):
-            split(batch, message.events[start : start + SPLIT_AT_ONCE])
+        split(batch, message.events[:SPLIT_AT_ONCE])
+        for start in range(SPLIT_AT_ONCE, len(message.events), SPLIT_AT_ONCE):
             await asyncio.sleep(0)
+            split(batch, message.events[start : start + SPLIT_AT_ONCE])
         for reader_ip, stream_epoch in batch.parts:
             self._epochs.saw(reader_ip, stream_epoch)
         metrics.EVENTS_IN.inc(len(message.events))
         self._trace("batch_received", batch)
+        self._owed.append(_Owed(batch, since))
         self._staging.submit(batch)
-        await self._owed.put(_Owed(batch, since))
+        while len(self._owed) >= MAX_OWED:
+            self._room.clear()
+            await self._room.wait()
 
     async def _acknowledge(self) -> None:
         """Ack batch after batch in the order in which they came, each once it is stored."""
         try:
             while True:
-                await self._ack_next()
+                await self._settled.wait()
+                self._settled.clear()
+                while self._owed and self._owed[0].batch.settled:
+                    await self._ack(*self._owed.popleft())
+                    self._room.set()
         except PeerGone:
             if not self._questions.waiting:
                 raise
             # An answer may lie in the dying socket: that is heard to its end, and must not wait for room here.
-            while True:
-                await self._owed.get()
+            self._owed = deque(maxlen=0)
+            self._room.set()
 
-    async def _ack_next(self) -> None:
-        batch, since = await self._owed.get()
-        conflicts = await self._outcome(batch)
+    async def _ack(self, batch: Batch, since: float) -> None:
+        if batch.refusal is not None:
+            if batch.refusal.code == "INTERNAL_ERROR":
+                await asyncio.sleep(REFUSE_AFTER_S)
+            raise batch.refusal
         await self._peer.send(encode_forwarder_ack(self._peer.session_id, batch.ack()))
         self._trace("batch_acked", batch)
         metrics.ACKED.inc(batch.event_count)
         metrics.ACK_SECONDS.observe(perf_counter() - since)
-        if conflicts:
+        if batch.conflicts:
             metrics.CONFLICTS.inc()
-        for reader_ip in conflicts:
+        for reader_ip in batch.conflicts:
             await self._after_conflict(reader_ip)
 
     def _trace(self, event: str, batch: Batch) -> None:
-        if log.is_enabled_for(logging.DEBUG):
+        if self._tracing:
             name = batch_name(batch.forwarder_id, batch.received_at)
             log.debug(event, batch=name, batch_id=batch.batch_id, events=batch.event_count)
-
-    async def _outcome(self, batch: Batch) -> set[str]:
-        try:
-            return await batch.outcome
-        except ProtocolError as refusal:
-            if refusal.code == "INTERNAL_ERROR":
-                await asyncio.sleep(REFUSE_AFTER_S)
-            raise
 
     async def _after_conflict(self, reader_ip: str) -> None:
         """Tell operators, and command a reader that numbers from 1 again to a fresh epoch, once in a session."""

@@ -2,7 +2,7 @@
 
 What holds, whatever dies:
 
-- A batch's outcome is set only from rows of `outcomes`, which the writer's commit of those very parts wrote;
+- A batch is settled only by rows of `outcomes`, which the writer's commit of those very parts wrote;
   never from a part's absence in the inbox. So an ack always means durable.
 - A part is kept here until its outcome is known. When a connection was lost (the insert may or may not have
   happened, collected rows may have been lost on the way) or the inbox's generation changed (a crash emptied
@@ -26,7 +26,7 @@ from gateway.batch import Batch, Part
 from gateway.store import inbox as store
 from gateway.store.streams import register_streams
 from shared.channels import INBOX, OUTCOMES
-from shared.database import Link
+from shared.database import STEADY_PLANS, Link
 from shared.errors import DatabaseRefused, DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
 from shared.metrics import BELLS_RUNG, POLLS_FOUND_WORK
@@ -73,16 +73,17 @@ class Staging:
         self._generation: UUID | None = None
         self._collecting = asyncio.Lock()
         url = process.settings.database_url
-        self._stage_link = Link(url, name="rt-server gateway staging")
+        self._stage_link = Link(url, name="rt-server gateway staging", **STEADY_PLANS)
         self._collect_link = Link(url, name="rt-server gateway outcomes")
         self._stage_wake = process.stop.waker()
         self._collect_wake = process.stop.waker()
         process.listener.on(OUTCOMES, self._heard)
+        metrics.UNACKED_BYTES.set_function(lambda: self._unacked_bytes)
 
     def submit(self, batch: Batch) -> None:
-        """Take a batch; its outcome will be set. Batches are staged in the order of the calls."""
+        """Take a batch; it will be settled. Batches are staged in the order of the calls."""
         if not batch.parts:
-            batch.outcome.set_result(set())
+            batch.settle()
             return
         batch.open_parts = len(batch.parts)
         for part in batch.parts.values():
@@ -253,8 +254,7 @@ class Staging:
         batch.open_parts -= 1
         if batch.open_parts == 0:
             self._hold(-batch.size)
-            if not batch.outcome.done():
-                batch.outcome.set_result(batch.conflicts)
+            batch.settle()
 
     def _fail(self, batch: Batch, outcome: str) -> None:
         if outcome == "poisoned":
@@ -264,16 +264,11 @@ class Staging:
         for part in batch.parts.values():
             self._waiting.pop(part.part_id, None)
         self._hold(-batch.size)
-        # A session that ended while it waited for the outcome has cancelled it.
-        if not batch.outcome.done():
-            code, text = _REFUSALS[outcome]
-            batch.outcome.set_exception(ProtocolError(text, code=code))
-            # Or it ended before it asked: then nobody wants to know.
-            batch.outcome.exception()
+        code, text = _REFUSALS[outcome]
+        batch.settle(ProtocolError(text, code=code))
 
     def _hold(self, size: int) -> None:
         self._unacked_bytes += size
-        metrics.UNACKED_BYTES.set(self._unacked_bytes)
         if not self.full and self._unacked_bytes > self._limit_bytes:
             self.full = True
             log.warning("back_pressure", unacked_bytes=self._unacked_bytes)

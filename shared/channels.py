@@ -31,7 +31,9 @@ __all__ = [
 
 INBOX = "rt_inbox"  # gateway → writer: parts were staged
 OUTCOMES = "rt_outcomes"  # writer → gateway: outcomes were committed; payload: that gateway's process id
-POSITIONS = "rt_positions"  # writer → fanout: streams have new positions
+POSITIONS = (
+    "rt_positions"  # writer → fanout, api: streams have new positions; payload: their ids, or "" for any
+)
 STREAMS = "rt_streams"  # gateway → fanout, api: a stream is new or has changed
 SESSIONS = "rt_sessions"  # gateway → gateway: a session was probed, answered or ended; payload: the forwarder
 TOKENS = "rt_tokens"  # api → gateway, fanout: a token was revoked

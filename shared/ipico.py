@@ -51,7 +51,11 @@ class Parsed(msgspec.Struct, frozen=True, gc=False):
 
 
 class _NoReadError(Exception):
-    """Carries the ParseError from the check that failed to `parse`."""
+    """Carries the ParseError from the check that failed."""
+
+    def __init__(self, reason: ParseError) -> None:
+        super().__init__(reason)
+        self.reason: ParseError = reason
 
 
 _FAILED: dict[str, Parsed] = {reason: Parsed(parse_error=reason) for reason in get_args(ParseError)}
@@ -69,14 +73,17 @@ def parse(raw: str) -> Parsed:
             _wall_clock(octets),
             _sighting(line, octets) if len(line) > 36 else None,
         )
-    except _NoReadError as reason:
-        return _FAILED[reason.args[0]]
+    except _NoReadError as failed:
+        return _FAILED[failed.reason]
 
 
 def annotate(raw: str) -> tuple[str | None, datetime | None, ParseError | None]:
     """Return (tag_id, read_at, parse_error) of `raw`: what is stored beside a line."""
-    read = parse(raw)
-    return read.tag_id, read.read_at, read.parse_error
+    try:
+        _, octets = _frame(raw)
+        return octets[1:7].hex(), _wall_clock(octets), None
+    except _NoReadError as failed:
+        return None, None, failed.reason
 
 
 def compose(

@@ -1,6 +1,7 @@
 """The inbox and back: parts are staged, outcomes collected."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -22,34 +23,27 @@ __all__ = [
 
 Outcome = Literal["stored", "conflict", "gone", "fenced", "poisoned"]
 
+BUNDLE_EVENTS = 500
+
 
 class AlreadyStaged(RtServerError):
     """A part lies in the inbox already: a staging that seemed lost was not."""
 
 
-_INBOX_COLUMNS = (
-    "gateway_id",
-    "part_id",
-    "forwarder_id",
-    "fence",
-    "session_id",
-    "stream_id",
-    "stream_epoch",
-    "received_at",
-    "event_count",
-    "seqs",
-    "raw_frames",
-    "reader_timestamps",
-    "read_types",
-    "tag_ids",
-    "read_ats",
-    "parse_errors",
-)
-# One round trip for all rows together, where a COPY takes two: 1 ms of a batch's way on a busy machine.
-_STAGE = f"""
-INSERT INTO inbox ({", ".join(_INBOX_COLUMNS)})
-VALUES ({", ".join(f"${number}" for number, _ in enumerate(_INBOX_COLUMNS, start=1))})
-"""  # noqa: S608 - the names are ours
+# Many parts a statement: their events stand behind one another in one array for each column, and a part says which
+# slice is its own. A statement for each part would cost small batches as much as all else that is done with them.
+_STAGE = """
+INSERT INTO inbox (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
+                   event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors)
+SELECT $1, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
+       last - first + 1, ($11::bigint[])[first:last], ($12::bytea[])[first:last], ($13::text[])[first:last],
+       ($14::text[])[first:last], ($15::text[])[first:last], ($16::timestamp[])[first:last], ($17::text[])[first:last]
+FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::uuid[], $6::uuid[], $7::bigint[], $8::timestamptz[],
+            $9::integer[], $10::integer[])
+    WITH ORDINALITY AS part(part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
+                            first, last, place)
+ORDER BY place
+"""
 _STAGED = """
 SELECT generation, ARRAY(SELECT part_id FROM inbox WHERE gateway_id = $1) AS part_ids FROM inbox_generation
 """
@@ -81,10 +75,9 @@ class Collected(NamedTuple):
 
 async def stage(connection: Connection, gateway_id: UUID, parts: Sequence[Part]) -> None:
     """Put parts into the inbox, all or none, which rings; AlreadyStaged when one lies there."""
-    records = [_record(gateway_id, part) for part in parts]
     try:
         with translated():
-            await connection.executemany(_STAGE, records)
+            await connection.executemany(_STAGE, [(gateway_id, *_arrays(each)) for each in _bundles(parts)])
     except RtServerError as error:
         if isinstance(error.__cause__, asyncpg.UniqueViolationError):
             raise AlreadyStaged(str(error)) from error
@@ -111,24 +104,40 @@ async def collect_outcomes(connection: Connection, gateway_id: UUID) -> Collecte
     )
 
 
-def _record(gateway_id: UUID, part: Part) -> tuple[object, ...]:
-    """Return a row in the order of _INBOX_COLUMNS."""
-    batch = part.batch
-    return (
-        gateway_id,
-        part.part_id,
-        batch.forwarder_id,
-        batch.fence,
-        batch.session_id,
-        part.stream_id,
-        part.stream_epoch,
-        batch.received_at,
-        len(part.seqs),
-        part.seqs,
-        part.raw_frames,
-        part.reader_timestamps,
-        part.read_types,
-        part.tag_ids,
-        part.read_ats,
-        part.parse_errors,
-    )
+def _bundles(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """Share parts out over statements: while Postgres works on the first, the next are still encoded."""
+    bundle: list[Part] = []
+    events = 0
+    for part in parts:
+        bundle.append(part)
+        events += len(part.seqs)
+        if events >= BUNDLE_EVENTS:
+            yield bundle
+            bundle, events = [], 0
+    if bundle:
+        yield bundle
+
+
+def _arrays(parts: Sequence[Part]) -> Iterator[Sequence[object]]:
+    """Yield the arrays of _STAGE: with a value for each part, then with a value for each event."""
+    last = list(accumulate(len(part.seqs) for part in parts))
+    yield [part.part_id for part in parts]
+    yield [part.batch.forwarder_id for part in parts]
+    yield [part.batch.fence for part in parts]
+    yield [part.batch.session_id for part in parts]
+    yield [part.stream_id for part in parts]
+    yield [part.stream_epoch for part in parts]
+    yield [part.batch.received_at for part in parts]
+    yield [1, *(place + 1 for place in last[:-1])]
+    yield last
+    yield _joined(part.seqs for part in parts)
+    yield _joined(part.raw_frames for part in parts)
+    yield _joined(part.reader_timestamps for part in parts)
+    yield _joined(part.read_types for part in parts)
+    yield _joined(part.tag_ids for part in parts)
+    yield _joined(part.read_ats for part in parts)
+    yield _joined(part.parse_errors for part in parts)
+
+
+def _joined(columns: Iterable[Sequence[object]]) -> list[object]:
+    return list(chain.from_iterable(columns))

@@ -1,6 +1,5 @@
 """Splitting a batch into parts, and what its ack says: pure."""
 
-import asyncio
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -33,7 +32,7 @@ async def made(*events: ReadEvent) -> Batch:
         batch_id=None,
         received_at=datetime.now(UTC),
         size=1,
-        outcome=asyncio.get_running_loop().create_future(),
+        on_settled=lambda: None,
     )
     split(batch, events)
     return batch

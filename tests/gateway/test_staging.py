@@ -231,7 +231,7 @@ async def not_staged(database: Database) -> bool:
 async def test_what_lies_in_a_sockets_queue_waits_as_well_while_nothing_may_be_read(
     inside: Inside, database: Database, database_url: str
 ) -> None:
-    taken = session.MAX_OWED + 2
+    taken = session.MAX_OWED
     async with forwarder(inside.url, inside.token) as wire:
         for number in range(1, 31):
             await wire.send(batch(read(number)))

@@ -1,6 +1,5 @@
 """Parts in the inbox, put there as a gateway does, and a drain as a writer does it."""
 
-import asyncio
 import itertools
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -55,7 +54,7 @@ async def put(
         batch_id=None,
         received_at=datetime.now(UTC),
         size=0,
-        outcome=asyncio.get_running_loop().create_future(),
+        on_settled=lambda: None,
     )
     split(batch, events)
     parts = list(batch.parts.values())

@@ -1,12 +1,15 @@
 """All tails of a node: one read for all of them, in turns, and none for streams that nobody follows."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
-from uuid import UUID
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
 
 import pytest
 
 from fanout import store
+from fanout import tail as tail_module
 from fanout.tail import Tails
 from shared.database import Connection
 from shared.messages import StreamRef
@@ -168,3 +171,52 @@ async def test_a_name_is_looked_up_again_and_again_and_begins_once(
     await stored.store(database, stream_id, events(4, 5))
     await tails._resolve()
     assert (tail.head, follower.stirred) == (3, set())
+
+
+@asynccontextmanager
+async def tailing(tails: Tails, process: Process) -> AsyncIterator[None]:
+    running = asyncio.ensure_future(tails.run_tailing())
+    try:
+        yield
+    finally:
+        process.stop.ask()
+        await running
+
+
+async def test_a_bell_has_those_streams_read_that_it_names(
+    tails: Tails,
+    database: Connection,
+    ids: dict[str, UUID],
+    process: Process,
+    reads: Reads,
+) -> None:
+    followed = {name: tails.follow(ref(name), Follower()) for name in ids}
+    await tails._resolve()
+    async with tailing(tails, process):
+        await wait_until(lambda: len(reads.asked) == 1, what="the first read, which is of all")
+        tails._read_all_at = math.inf  # the next one is not due within the test
+        for each in ids.values():
+            await stored.store(database, each, events(1, 1), bell=False)
+        tails._heard(f"{ids['c']},{ids['a']},{uuid4()}")
+        await wait_until(lambda: followed["a"].head and followed["c"].head, what="what was rung for")
+        assert reads.asked[1:] == [[ids["a"], ids["c"]]]
+        assert followed["b"].head == 0
+        tails._heard("")
+        await wait_until(lambda: followed["b"].head, what="the rest")
+
+
+async def test_a_stream_whose_bell_is_lost_is_found_soon_though_others_ring_all_the_time(
+    tails: Tails, database: Connection, ids: dict[str, UUID], process: Process
+) -> None:
+    tail = tails.follow(ref("a"), Follower())
+    tails.follow(ref("b"), Follower())
+    await tails._resolve()
+    async with tailing(tails, process):
+        await wait_until(lambda: tails._read_all_at, what="the first read")
+        await stored.store(database, ids["a"], events(1, 1), bell=False)
+
+        def found() -> int:
+            tails._heard(str(ids["b"]))
+            return tail.head
+
+        await wait_until(found, deadline_s=10 * tail_module.POLL_S, what="a read of all streams")

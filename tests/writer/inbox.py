@@ -11,7 +11,7 @@ from shared.messages import ReadEvent
 from tests.failure.facts import Database
 from writer import store
 
-__all__ = ["GATEWAY", "add_stream", "drain", "event", "outcomes", "put"]
+__all__ = ["GATEWAY", "add_stream", "drain", "event", "made", "outcomes", "put", "stage"]
 
 GATEWAY = uuid4()
 _part_ids = itertools.count(1)
@@ -35,17 +35,9 @@ async def add_stream(database: Database, forwarder_id: str = "f") -> UUID:
     return stream_id
 
 
-async def put(
-    database: Database,
-    stream_id: UUID,
-    events: Iterable[ReadEvent],
-    *,
-    forwarder_id: str = "f",
-    fence: int = 1,
-    gateway_id: UUID = GATEWAY,
-) -> list[int]:
-    """Stage one batch and return the numbers of its parts."""
-    batch = Batch(
+def made(stream_id: UUID, *, forwarder_id: str = "f", fence: int = 1) -> Batch:
+    """Return an empty batch of the stream's forwarder."""
+    return Batch(
         forwarder_id=forwarder_id,
         session_id=uuid4(),
         fence=fence,
@@ -56,12 +48,30 @@ async def put(
         size=0,
         on_settled=lambda: None,
     )
-    split(batch, events)
+
+
+async def stage(database: Database, batch: Batch, *, gateway_id: UUID = GATEWAY) -> list[int]:
+    """Stage a batch and return the numbers of its parts."""
     parts = list(batch.parts.values())
     for part in parts:
         part.part_id = next(_part_ids)
     await gateway_store.stage(database, gateway_id, parts)
     return [part.part_id for part in parts]
+
+
+async def put(
+    database: Database,
+    stream_id: UUID,
+    events: Iterable[ReadEvent],
+    *,
+    forwarder_id: str = "f",
+    fence: int = 1,
+    gateway_id: UUID = GATEWAY,
+) -> list[int]:
+    """Stage one batch of these events and return the numbers of its parts."""
+    batch = made(stream_id, forwarder_id=forwarder_id, fence=fence)
+    split(batch, events)
+    return await stage(database, batch, gateway_id=gateway_id)
 
 
 async def drain(

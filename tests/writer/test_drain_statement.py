@@ -1,17 +1,23 @@
 """The draining statement: each read exactly once, at the next position, counted, and its part's outcome told."""
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.batch import split
+from gateway.store import inbox as gateway_store
+from shared.channels import POSITIONS
 from shared.errors import DatabaseRefused
 from shared.ipico import compose
 from tests.failure.facts import Database, counts, lines
-from tests.writer.inbox import GATEWAY, add_stream, drain, event, outcomes, put
+from tests.waiting import wait_until
+from tests.writer.inbox import GATEWAY, add_stream, drain, event, made, outcomes, put, stage
 from writer import store
 
 HIGHEST = 2**63 - 1
@@ -33,6 +39,52 @@ async def test_new_reads_are_stored_at_the_next_positions_in_the_order_of_arriva
     assert [tuple(row) for row in rows] == [(1, 2), (1, 1), (3, 1), (1, 3), (1, 7)]
     assert await database.fetchval("SELECT last_position FROM streams") == 5
     assert await database.fetchval("SELECT count(*) FROM inbox") == 0
+
+
+async def test_parts_of_any_length_come_out_as_they_went_in(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_store, "BUNDLE_EVENTS", 5)
+    stream_id = await add_stream(database)
+    line = compose(reader_id="00", tag_id="058000123b32", read_at=datetime(2026, 3, 7, 13, 48, 50))  # noqa: DTZ001
+    lengths, seqs = [1, 3, 1, 7, 2, 1], itertools.count(1)
+    batch = made(stream_id)
+    for epoch, length in enumerate(lengths, start=1):
+        split(
+            batch,
+            [event(seq, line if seq % 2 else "", epoch=epoch) for seq in itertools.islice(seqs, length)],
+        )
+    await stage(database, batch)
+    rows = await database.fetch("SELECT * FROM inbox ORDER BY arrival")
+    assert [row["part_id"] for row in rows] == [part.part_id for part in batch.parts.values()]
+    for row, part in zip(rows, batch.parts.values(), strict=True):
+        assert row["event_count"] == len(part.seqs)
+        for column in (
+            "seqs",
+            "raw_frames",
+            "reader_timestamps",
+            "read_types",
+            "tag_ids",
+            "read_ats",
+            "parse_errors",
+        ):
+            assert row[column] == getattr(part, column)
+
+
+async def test_the_bell_of_new_positions_names_the_streams_up_to_what_it_can_say(database: Database) -> None:
+    heard: list[str] = []
+    await database.add_listener(POSITIONS, lambda *bell: heard.append(str(bell[3])))
+    few = [await add_stream(database, f"few {number}") for number in range(2)]
+    for stream_id in few:
+        await put(database, stream_id, [event(1)])
+    await drain(database)
+    await wait_until(lambda: heard, what="the bell")
+    assert {UUID(each) for each in heard[0].split(",")} == set(few)
+    for number in range(201):
+        await put(database, await add_stream(database, f"many {number}"), [event(1)])
+    await drain(database)
+    await wait_until(lambda: len(heard) == 2, what="another")
+    assert heard[1] == ""
 
 
 async def test_the_same_bytes_again_are_a_retransmit_within_a_part_and_across(database: Database) -> None:

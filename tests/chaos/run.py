@@ -201,7 +201,10 @@ class _Run:
         self._violated(self._told_right(tables))
         self._violated(await self._roll_call.ask_all())
         self._outcome.checkpoints += 1
-        self._say(f"{self._at_s:6.1f} s  checkpoint: {len(acked):,} acked, {len(tables.stored):,} stored")
+        self._say(
+            f"{self._at_s:6.1f} s  checkpoint: {len(acked):,} acked, {len(tables.stored):,} stored, "
+            f"{len(tables.conflicts):,} put aside as conflicts"
+        )
 
     def _told_right(self, tables: Tables) -> list[str]:
         poisoned = [f"{tables.poisoned} parts were put aside as poisoned"] if tables.poisoned else []

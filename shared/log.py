@@ -42,7 +42,7 @@ def configure(*, level: str, form: str, **always: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         # One write for a line: lines of processes that share a terminal do not run into each other.
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))

@@ -118,12 +118,11 @@ BEGIN
         ) AS fenced
     ),
     arrived AS (
-        SELECT gateway_id, part_id, arrival, session_id, stream_id, stream_epoch, received_at,
-               unnest(seqs) AS seq, unnest(raw_frames) AS raw_frame, unnest(reader_timestamps) AS reader_timestamp,
-               unnest(read_types) AS read_type, unnest(tag_ids) AS tag_id, unnest(read_ats) AS read_at,
-               unnest(parse_errors) AS parse_error, generate_subscripts(seqs, 1) AS place
-        FROM taken
-        WHERE NOT fenced
+        SELECT taken.gateway_id, taken.part_id, taken.arrival, taken.session_id, taken.stream_id,
+               taken.stream_epoch, taken.received_at, event.*
+        FROM taken, unnest(seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors)
+            WITH ORDINALITY AS event(seq, raw_frame, reader_timestamp, read_type, tag_id, read_at, parse_error, place)
+        WHERE NOT taken.fenced
     ),
     compared AS (
         SELECT arrived.*,
@@ -305,10 +304,7 @@ BEGIN
         PERFORM ring_unless_jammed('rt_outcomes', gateway_id::text)
         FROM unnest(result.gateway_ids) AS gateway_id;
         IF result.stored > 0 THEN
-            -- A payload has less than 8,000 bytes. Where these are more, the bell does not say which.
-            PERFORM ring_unless_jammed(
-                'rt_positions', CASE WHEN cardinality(ours) <= 200 THEN array_to_string(ours, ',') ELSE '' END
-            );
+            PERFORM ring_unless_jammed('rt_positions');
         END IF;
     END IF;
 END

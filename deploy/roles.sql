@@ -42,7 +42,7 @@ REVOKE ALL ON PROCEDURE drain FROM PUBLIC;
 -- Every room: looks whether the schema is right, keeps its own row, adds to the operators' log and keeps it short.
 
 GRANT USAGE ON SCHEMA public TO rt_gateway, rt_writer, rt_fanout, rt_api;
-GRANT SELECT ON schema_migrations, processes, live_processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
+GRANT SELECT ON schema_migrations, schema_routines, processes, live_processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT EXECUTE ON FUNCTION ring_unless_jammed TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT INSERT (process_id, role, host, pid, address, version, holds_lock, lease_expires_at),
       UPDATE (lease_expires_at, last_seen_at, connections, events_per_second, ready),

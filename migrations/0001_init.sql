@@ -2,6 +2,9 @@
 --
 -- Every table has one writing room (ARCHITECTURE.md has the matrix); invariants stand here, not in the code.
 -- UNLOGGED tables hold what may vanish in a crash: nothing in them is the only copy of anything acknowledged.
+-- Functions, triggers and views stand in routines/.
+--
+-- applied as well as: c462c900c7eba656bd1f7a695672470dbcc2d50980739d2cc3d00a050c0cea4d (the same, with its functions and views)
 
 
 -- Who may connect ---------------------------------------------------------------------------------------
@@ -15,19 +18,6 @@ CREATE TABLE device_tokens (
     last_used_at timestamptz,
     revoked_at   timestamptz
 );
-
--- Whom a token stands for. A function with its owner's rights, so that a room can look a token up and cannot list what
--- there is (deploy/roles.sql). last_used_at is for people: one write a minute for a device that reconnects all the time
--- is enough.
-CREATE FUNCTION authenticate_device(given_hash bytea, wanted_type text) RETURNS TABLE (token_id uuid, device_id text)
-LANGUAGE sql SECURITY DEFINER
-BEGIN ATOMIC
-    UPDATE device_tokens AS used SET last_used_at = now()
-    WHERE used.token_hash = given_hash AND used.revoked_at IS NULL AND used.device_type = wanted_type
-      AND (used.last_used_at IS NULL OR used.last_used_at < now() - interval '1 minute');
-    SELECT known.token_id, known.device_id FROM device_tokens AS known
-    WHERE known.token_hash = given_hash AND known.revoked_at IS NULL AND known.device_type = wanted_type;
-END;
 
 
 -- Streams and what is stored of them --------------------------------------------------------------------
@@ -147,16 +137,6 @@ CREATE TABLE processes (
     lease_expires_at  timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 
-CREATE VIEW live_processes AS
-SELECT p.*
-FROM processes p
-WHERE p.lease_expires_at > clock_timestamp()
-  AND (NOT p.holds_lock
-       OR EXISTS (SELECT FROM pg_locks l
-                  WHERE l.locktype = 'advisory'
-                    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                    AND l.classid = 1381258067 AND l.objid = p.lock_key::oid AND l.objsubid = 2));
-
 -- One row for each forwarder, of its latest session; ended_at is null while it lasts. fence rises with
 -- every session: what is staged under an older fence is not written any more.
 CREATE SEQUENCE session_fence;
@@ -174,12 +154,6 @@ CREATE TABLE forwarder_sessions (
 ) WITH (fillfactor = 50);
 CREATE INDEX forwarder_sessions_gateway ON forwarder_sessions (gateway_id);
 
-CREATE VIEW live_forwarder_sessions AS
-SELECT s.*
-FROM forwarder_sessions s
-WHERE s.ended_at IS NULL
-  AND s.gateway_id IN (SELECT p.process_id FROM live_processes p);
-
 CREATE TABLE receiver_sessions (
     session_id   uuid        PRIMARY KEY,
     receiver_id  text        NOT NULL,
@@ -189,11 +163,6 @@ CREATE TABLE receiver_sessions (
     connected_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX receiver_sessions_fanout ON receiver_sessions (fanout_id);
-
-CREATE VIEW live_receiver_sessions AS
-SELECT s.*
-FROM receiver_sessions s
-WHERE s.fanout_id IN (SELECT p.process_id FROM live_processes p);
 
 -- Everything of an epoch up to and including last_seq is done with, for this receiver.
 CREATE TABLE receiver_cursors (
@@ -353,83 +322,4 @@ CREATE TABLE subscriptions (
     stream_id   uuid        NOT NULL,
     gone_since  timestamptz,
     PRIMARY KEY (receiver_id, stream_id)
-);
-
-
-
--- What operators look at ----------------------------------------------------------------------------------
-
-CREATE FUNCTION numbers_in(ranges int8multirange) RETURNS bigint
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (SELECT coalesce(sum(upper(each) - lower(each)), 0)::bigint FROM unnest(ranges) AS each);
-
--- How many events of an epoch lie above a sequence number: the numbers above it, less those that are missing. With
--- more gaps than the 1,000 that are kept, what is missing beyond them counts as events. The simple cases come first:
--- a function with a subquery is never inlined, and nearly all receivers are up to date.
-CREATE FUNCTION events_above(epoch stream_metrics, above bigint) RETURNS bigint
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN above >= epoch.last_seq THEN 0
-    WHEN above <= 0 THEN epoch.dedup_count
-    WHEN coalesce(upper(epoch.missing), 0) <= above + 1 THEN epoch.last_seq - above
-    ELSE least(epoch.dedup_count, greatest(0, epoch.last_seq - above - numbers_in(
-        epoch.missing * int8multirange(int8range(above, NULL, '()'))
-    )))
-END;
-
--- Every receiver and stream that a live session subscribes to or a cursor is stored for: the newest epoch with a
--- cursor (null without any), and how many events of all epochs are not acked. No event is looked at.
-CREATE VIEW receiver_streams AS
-SELECT named.receiver_id, named.stream_id, named.subscribed, standing.stream_epoch, standing.last_seq,
-       coalesce(standing.behind, 0) AS behind, standing.updated_at
-FROM (
-    SELECT receiver_id, stream_id, bool_or(subscribed) AS subscribed
-    FROM (
-        SELECT receiver_id, unnest(stream_ids) AS stream_id, true AS subscribed FROM live_receiver_sessions
-        UNION ALL
-        SELECT receiver_id, stream_id, false FROM receiver_cursors
-    ) AS either
-    GROUP BY receiver_id, stream_id
-) AS named
-JOIN streams USING (stream_id)
-CROSS JOIN LATERAL (
-    SELECT max(cursors.stream_epoch) AS stream_epoch,
-           (array_agg(cursors.last_seq ORDER BY cursors.stream_epoch DESC NULLS LAST))[1] AS last_seq,
-           sum(events_above(epoch, coalesce(cursors.last_seq, 0)))::bigint AS behind,
-           max(cursors.updated_at) AS updated_at
-    FROM stream_metrics AS epoch
-    LEFT JOIN receiver_cursors AS cursors
-        ON cursors.receiver_id = named.receiver_id AND cursors.stream_id = epoch.stream_id
-       AND cursors.stream_epoch = epoch.stream_epoch
-    WHERE epoch.stream_id = named.stream_id
-) AS standing;
-
--- How people call a stream.
-CREATE FUNCTION stream_title(stream streams) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN coalesce(nullif(stream.display_alias, ''),
-                coalesce(nullif(stream.forwarder_display_name, ''), stream.forwarder_id) || ' · ' || stream.reader_ip);
-
--- Whether a device had tokens and all are revoked: nobody waits for it any more.
-CREATE FUNCTION retired(kind text, id text) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (SELECT bool_and(revoked_at IS NOT NULL) FROM device_tokens WHERE device_type = kind AND device_id = id)
-       IS TRUE;
-
--- Processes that live, and those that died within the hour and that nobody has replaced: each process that has started
--- since stands for one dead one of its role. A process that ends in order has no row.
-CREATE VIEW expected_processes AS
-WITH live AS MATERIALIZED (SELECT process_id FROM live_processes),
-known AS (
-    SELECT processes.*, live.process_id IS NOT NULL AS lives
-    FROM processes LEFT JOIN live USING (process_id)
-    WHERE live.process_id IS NOT NULL OR last_seen_at > now() - interval '1 hour'
-)
-SELECT * FROM known
-WHERE lives OR (
-    SELECT count(*) FROM known AS later
-    WHERE later.role = known.role AND later.lives AND later.started_at > known.last_seen_at
-) <= (
-    SELECT count(*) FROM known AS later
-    WHERE later.role = known.role AND NOT later.lives AND later.last_seen_at > known.last_seen_at
 );

@@ -2,7 +2,7 @@
 
 What holds:
 
-- A drain is one call and one transaction (migrations/0003_drain.sql): locks, events, counts, outcomes, and the
+- A drain is one call and one transaction (migrations/routines/drain.sql): locks, events, counts, outcomes, and the
   deletion of the parts. Killed at any moment, it has happened or it has not; the parts are still there, or their
   outcomes are. A writer that stands still in mid-drain holds up nobody: the database ends what it was asked.
 - Bells ring after the commit. A bell that is lost is covered by the poll of whoever waits for it.

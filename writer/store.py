@@ -1,4 +1,4 @@
-"""All SQL of the writer but the drain itself (migrations/0003_drain.sql): drain, put aside, empty.
+"""All SQL of the writer but the drain itself (migrations/routines/drain.sql): drain, put aside, empty.
 
 Why writers cannot deadlock, with each other or with anyone: they take the locks of streams by SKIP LOCKED, never
 waiting, and before anything else; everything they write then belongs to a stream that they hold (events, metrics,

@@ -34,7 +34,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 READER = "10.0.0.1:10000"
 HALLWAY = (shared.activity, shared.channels, shared.migrate, shared.presence)
 # Of the hallway's statements those that are the owner's.
-OWNERS = {"shared.migrate._RECORD"}
+OWNERS = {"shared.migrate._RECORD", "shared.migrate._RECORD_ROUTINE"}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from shared.errors import DatabaseUnavailable, SchemaError
-from shared.migrate import available, migrate
+from shared.migrate import available, available_routines, migrate
 from tests.rooms import free_port
 from tests.waiting import wait_until
 
@@ -16,9 +16,13 @@ _HANGS = (
 )
 
 
+def _everything() -> list[str]:
+    return [each.name for each in available()] + [f"routines/{each.name}" for each in available_routines()]
+
+
 async def test_twenty_processes_that_start_at_once_apply_each_migration_once(empty_database_url: str) -> None:
     applied = await asyncio.gather(*(migrate(empty_database_url) for _ in range(20)))
-    assert sorted(name for names in applied for name in names) == [each.name for each in available()]
+    assert sorted(name for names in applied for name in names) == _everything()
 
 
 async def test_a_second_run_applies_nothing(database_url: str) -> None:
@@ -74,8 +78,43 @@ async def test_a_migration_killed_in_the_middle_leaves_nothing_behind(empty_data
     await blocker.execute("ROLLBACK")
     await blocker.close()
     await watcher.close()
-    assert await migrate(empty_database_url) == [each.name for each in available()]
+    assert await migrate(empty_database_url) == _everything()
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
     assert [each.version for each in available()] == list(range(1, len(available()) + 1))
+
+
+async def test_a_database_made_while_migrations_held_routines_goes_on(
+    database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    for each in available()[:3]:
+        earlier = each.known_as - {each.checksum}
+        await database.execute(
+            "UPDATE schema_migrations SET checksum = $2 WHERE version = $1", each.version, *earlier
+        )
+    await database.execute("DROP TABLE schema_routines")
+    assert await migrate(database_url) == [f"routines/{each.name}" for each in available_routines()]
+
+
+async def test_a_routine_is_applied_again_when_it_has_changed_and_keeps_its_grants(
+    database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await database.execute(
+        "CREATE OR REPLACE FUNCTION numbers_in(ranges int8multirange) RETURNS bigint LANGUAGE sql RETURN -1"
+    )
+    await database.execute("REVOKE ALL ON FUNCTION numbers_in FROM PUBLIC")
+    await database.execute("UPDATE schema_routines SET checksum = 'other' WHERE name = 'operators.sql'")
+
+    assert await migrate(database_url) == ["routines/operators.sql"]
+
+    assert await database.fetchval("SELECT numbers_in('{[1,4)}')") == 3
+    granted = "SELECT has_function_privilege('pg_monitor', 'numbers_in(int8multirange)', 'EXECUTE')"
+    assert not await database.fetchval(granted)
+
+
+async def test_a_routine_of_a_newer_release_is_left_as_it_is(
+    database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await database.execute("UPDATE schema_routines SET checksum = 'newer', version = version + 1")
+    assert await migrate(database_url) == []

@@ -1,0 +1,1 @@
+"""SQL functions, procedures, triggers and views: each file whole, applied again when it has changed."""

@@ -1,0 +1,78 @@
+-- version: 1
+--
+-- What operators look at: how far receivers are, how streams are called, which processes should be there.
+
+CREATE OR REPLACE FUNCTION numbers_in(ranges int8multirange) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT coalesce(sum(upper(each) - lower(each)), 0)::bigint FROM unnest(ranges) AS each);
+
+-- How many events of an epoch lie above a sequence number: the numbers above it, less those that are missing. With
+-- more gaps than the 1,000 that are kept, what is missing beyond them counts as events. The simple cases come first:
+-- a function with a subquery is never inlined, and nearly all receivers are up to date.
+CREATE OR REPLACE FUNCTION events_above(epoch stream_metrics, above bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN above >= epoch.last_seq THEN 0
+    WHEN above <= 0 THEN epoch.dedup_count
+    WHEN coalesce(upper(epoch.missing), 0) <= above + 1 THEN epoch.last_seq - above
+    ELSE least(epoch.dedup_count, greatest(0, epoch.last_seq - above - numbers_in(
+        epoch.missing * int8multirange(int8range(above, NULL, '()'))
+    )))
+END;
+
+-- Every receiver and stream that a live session subscribes to or a cursor is stored for: the newest epoch with a
+-- cursor (null without any), and how many events of all epochs are not acked. No event is looked at.
+CREATE OR REPLACE VIEW receiver_streams AS
+SELECT named.receiver_id, named.stream_id, named.subscribed, standing.stream_epoch, standing.last_seq,
+       coalesce(standing.behind, 0) AS behind, standing.updated_at
+FROM (
+    SELECT receiver_id, stream_id, bool_or(subscribed) AS subscribed
+    FROM (
+        SELECT receiver_id, unnest(stream_ids) AS stream_id, true AS subscribed FROM live_receiver_sessions
+        UNION ALL
+        SELECT receiver_id, stream_id, false FROM receiver_cursors
+    ) AS either
+    GROUP BY receiver_id, stream_id
+) AS named
+JOIN streams USING (stream_id)
+CROSS JOIN LATERAL (
+    SELECT max(cursors.stream_epoch) AS stream_epoch,
+           (array_agg(cursors.last_seq ORDER BY cursors.stream_epoch DESC NULLS LAST))[1] AS last_seq,
+           sum(events_above(epoch, coalesce(cursors.last_seq, 0)))::bigint AS behind,
+           max(cursors.updated_at) AS updated_at
+    FROM stream_metrics AS epoch
+    LEFT JOIN receiver_cursors AS cursors
+        ON cursors.receiver_id = named.receiver_id AND cursors.stream_id = epoch.stream_id
+       AND cursors.stream_epoch = epoch.stream_epoch
+    WHERE epoch.stream_id = named.stream_id
+) AS standing;
+
+-- How people call a stream.
+CREATE OR REPLACE FUNCTION stream_title(stream streams) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(nullif(stream.display_alias, ''),
+                coalesce(nullif(stream.forwarder_display_name, ''), stream.forwarder_id) || ' · ' || stream.reader_ip);
+
+-- Whether a device had tokens and all are revoked: nobody waits for it any more.
+CREATE OR REPLACE FUNCTION retired(kind text, id text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT bool_and(revoked_at IS NOT NULL) FROM device_tokens WHERE device_type = kind AND device_id = id)
+       IS TRUE;
+
+-- Processes that live, and those that died within the hour and that nobody has replaced: each process that has started
+-- since stands for one dead one of its role. A process that ends in order has no row.
+CREATE OR REPLACE VIEW expected_processes AS
+WITH live AS MATERIALIZED (SELECT process_id FROM live_processes),
+known AS (
+    SELECT processes.*, live.process_id IS NOT NULL AS lives
+    FROM processes LEFT JOIN live USING (process_id)
+    WHERE live.process_id IS NOT NULL OR last_seen_at > now() - interval '1 hour'
+)
+SELECT * FROM known
+WHERE lives OR (
+    SELECT count(*) FROM known AS later
+    WHERE later.role = known.role AND later.lives AND later.started_at > known.last_seen_at
+) <= (
+    SELECT count(*) FROM known AS later
+    WHERE later.role = known.role AND NOT later.lives AND later.last_seen_at > known.last_seen_at
+);

@@ -1,13 +1,13 @@
 """Puts an api process together: the table of routes behind the checks that every request passes.
 
-request ─▶ errors in one shape ─▶ no other sites ─▶ token ─▶ Route ─▶ handler ─▶ store
+request ─▶ errors in one shape ─▶ no other sites ─▶ who is let in ─▶ Route ─▶ handler ─▶ store
 """
 
 from importlib.metadata import version
 
 from aiohttp import web
 
-from api.access import is_loopback, refuse_other_sites, require_token
+from api.access import CLOSED, admit, refuse_other_sites
 from api.contract import serve
 from api.errors import answer_errors
 from api.evaluation import Evaluation
@@ -36,7 +36,7 @@ log = get_logger(__name__)
 def build_app(process: Process, settings: ApiSettings, activity: Activity) -> web.Application:
     """Return the application with all routes but those of health, which the process adds."""
     app = web.Application(
-        middlewares=[answer_errors, refuse_other_sites, require_token(settings.api_token)],
+        middlewares=[answer_errors, refuse_other_sites, admit(settings.admission)],
         client_max_size=MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(secure)
@@ -48,9 +48,13 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
 
 
 def warn_if_open(settings: ApiSettings) -> None:
-    """Say that anyone can do anything, where more than this machine can reach us."""
-    if not settings.api_token and not is_loopback(settings.bind[0]):
-        log.warning("api_is_open", reason="API_TOKEN is not set, and we serve more than loopback")
+    """Say that anyone can do anything, or nobody, where more than this machine can reach us."""
+    if settings.is_closed:
+        log.warning("api_is_closed", reason=CLOSED)
+    elif not settings.api_token and settings.is_reached_from_beyond:
+        log.warning(
+            "api_is_open", reason="API_OPEN=yes, no API_TOKEN, and we are reached from beyond loopback"
+        )
 
 
 async def main(settings: ApiSettings) -> None:

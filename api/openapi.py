@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 from aiohttp import web
 
-from api.access import OPEN_PATHS, SAFE_METHODS
+from api.access import OPEN_PATHS
 from api.contract import Route
 from api.errors import STATUS, Code, Error
 from api.messages.health import Health
@@ -24,11 +24,11 @@ _ABOUT = """\
 The operators' interface of rt-server. Times are RFC 3339 with an offset, ids are UUIDs. A request may carry no field
 and no query parameter that its route does not know. Every error has the same shape, whoever raised it; besides what is
 listed at each route, an unknown path is a `NOT_FOUND` and a method that a path does not take a `METHOD_NOT_ALLOWED`.
-Without an API_TOKEN among the settings nobody is asked for one."""
+Without an API_TOKEN among the settings only requests of the server's own machine are answered, and nobody is asked."""
 _CODES: Mapping[Code, str] = {
     "BAD_REQUEST": "The request is not one that the route takes; the message says what is wrong with it.",
     "UNAUTHORIZED": "The API token is missing or wrong.",
-    "FORBIDDEN": "A browser says that another site sent the request.",
+    "FORBIDDEN": "A browser says that another site sent the request, or there is no API token and others could ask.",
     "NOT_FOUND": "There is none of this name.",
     "METHOD_NOT_ALLOWED": "The path does not take this method; Allow says which it takes.",
     "CONFLICT": "It cannot be done as things stand.",
@@ -101,7 +101,7 @@ def _answer(route: Route, schema_of: Mapping[str, object]) -> dict[str, object]:
 def _refusals(route: Route) -> list[Code]:
     """Return what a route may refuse, in the order of the checks."""
     codes: dict[Code, bool] = {
-        "FORBIDDEN": route.method not in SAFE_METHODS,
+        "FORBIDDEN": not _is_open(route.method, route.path),
         "UNAUTHORIZED": not _is_open(route.method, route.path),
         "BAD_REQUEST": bool(route.inputs),
         "PAYLOAD_TOO_LARGE": "body" in route.inputs,

@@ -3,9 +3,23 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from shared.settings import Settings, setting
+from api.access import Admission, is_loopback, names_of
+from shared.settings import Settings, choice, setting
 
-__all__ = ["ApiSettings"]
+__all__ = ["API_TOKEN_LENGTH", "ApiSettings", "api_token"]
+
+# Who may try a thousand tokens a second would need longer than the sun has.
+API_TOKEN_LENGTH = 16
+
+
+def api_token(text: str) -> str:
+    """Accept nothing, or a token that cannot be guessed."""
+    token = text.strip()
+    if token and len(token) < API_TOKEN_LENGTH:
+        raise ValueError(
+            f"must have {API_TOKEN_LENGTH} characters or more, as `openssl rand -hex 16` makes them"
+        )
+    return token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +30,40 @@ class ApiSettings(Settings):
 
     api_token: str = setting(
         "API_TOKEN",
-        str.strip,
+        api_token,
         default="",
-        text="what operators must show, as bearer or password; unset: open",
+        text="what operators must show, as bearer or password; unset: nobody is let in from beyond this machine",
     )
+    api_open: bool = setting(
+        "API_OPEN",
+        lambda text: choice("yes", "no")(text or "no") == "yes",
+        default="no",
+        text="yes: without API_TOKEN everybody who reaches us is an operator; no",
+    )
+    publish: str = setting(
+        "PUBLISH",
+        lambda text: text.strip().strip("[]"),
+        default="",
+        text="the address that the reverse proxy before us is reached at; unset: BIND_ADDR is",
+    )
+    site_address: str = setting(
+        "SITE_ADDRESS",
+        str,
+        default="",
+        text="the names that people call us by, as the reverse proxy has them",
+    )
+
+    @property
+    def is_reached_from_beyond(self) -> bool:
+        """Whether more than this machine can reach us."""
+        return not is_loopback(self.publish or self.bind[0])
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody is let in: no token, no word that it is to be open, and others could come."""
+        return not self.api_token and self.is_reached_from_beyond and not self.api_open
+
+    @property
+    def admission(self) -> Admission:
+        """Who is let in."""
+        return Admission(self.api_token, closed=self.is_closed, names=names_of(self.site_address))

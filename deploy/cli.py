@@ -15,10 +15,11 @@ import api.__main__
 import fanout.__main__
 import gateway.__main__
 import writer.__main__
+from api.settings import ApiSettings
 from shared import log as logs
-from shared.errors import RtServerError, SettingsError
+from shared.errors import RtServerError
 from shared.migrate import migrate as apply_migrations
-from shared.settings import Settings
+from shared.settings import Settings, Spec
 
 __all__ = ["main"]
 
@@ -107,6 +108,7 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
     from deploy.stack.supervisor import Stack
     from deploy.stack.up import UpOptions, run_up
 
+    _parsed("up", ApiSettings.specs()["api_token"], api_token or "")
     environment = {"API_TOKEN": api_token} if api_token else {}
     options = UpOptions(bind=bind, environment=environment, **counted)
     if data_dir is not None:
@@ -242,16 +244,16 @@ def demo(**given: Any) -> None:
 
 def _required(command: str, database_url: str | None) -> str:
     """Check the one setting that the small commands share, as the roles do."""
-    spec = Settings.specs()["database_url"]
+    return str(_parsed(command, Settings.specs()["database_url"], database_url))
+
+
+def _parsed(command: str, spec: Spec, text: str | None) -> object:
+    """Read one setting as a role does, and end with a line where it is missing or wrong."""
     try:
-        if database_url is None:
-            raise SettingsError([f"{spec.variable} is not set: {spec.help}"])
-        url: str = spec.parse(database_url)
-    except (SettingsError, ValueError) as error:
-        text = str(error) if isinstance(error, SettingsError) else f"{spec.variable} is wrong: it {error}"
-        click.echo(f"rt-server {command}: {text}", err=True)
+        return spec.read(text)
+    except ValueError as error:
+        click.echo(f"rt-server {command}: {error}", err=True)
         sys.exit(2)
-    return url
 
 
 def _run(command: str, act: Coroutine[Any, Any, T]) -> T:

@@ -30,6 +30,16 @@ class Spec(NamedTuple):
         """The command line's name of the setting, as `--bind-addr`."""
         return "--" + self.variable.lower().replace("_", "-")
 
+    def read(self, text: str | None) -> Any:
+        """Return what a text (None: not given) stands for; ValueError with a line for people when it is wrong."""
+        text = self.default if text is None else text
+        if text is None:
+            raise ValueError(f"{self.variable} is not set: {self.help}")
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{self.variable} is wrong: it {error}") from None
+
 
 def setting(variable: str, parse: Callable[[str], T], *, default: str | None, text: str) -> Any:
     """Declare a field of Settings: its variable, parser (raises ValueError), default and help text."""
@@ -116,15 +126,10 @@ class Settings:
         values: dict[str, Any] = {}
         problems: list[str] = []
         for name, spec in cls.specs().items():
-            text = given.get(name)
-            text = spec.default if text is None else text
-            if text is None:
-                problems.append(f"{spec.variable} is not set: {spec.help}")
-                continue
             try:
-                values[name] = spec.parse(text)
+                values[name] = spec.read(given.get(name))
             except ValueError as error:
-                problems.append(f"{spec.variable} is wrong: it {error}")
+                problems.append(str(error))
         if problems:
             raise SettingsError(problems)
         return cls(**values)

@@ -43,7 +43,7 @@ class FrontDoor:
     def __init__(
         self, bind: str, *, data_dir: Path, upstreams: Callable[[], Mapping[str, Sequence[str]]]
     ) -> None:
-        self._host, port = parse_bind(bind)
+        self.host, port = parse_bind(bind)
         self._port = port or free_port()
         self._directory = data_dir
         self._upstreams = upstreams
@@ -51,7 +51,7 @@ class FrontDoor:
     @property
     def address(self) -> str:
         """Where it listens, host:port."""
-        return join_host(self._host, self._port)
+        return join_host(self.host, self._port)
 
     @property
     def url(self) -> str:
@@ -60,11 +60,11 @@ class FrontDoor:
 
     @property
     def _reached_at(self) -> str:
-        return _EVERYWHERE.get(self._host, self._host)
+        return _EVERYWHERE.get(self.host, self.host)
 
     def check_port(self) -> None:
         """Raise StackError when somebody listens there: Caddy would share the port with another Caddy."""
-        if not is_free(self._host, self._port):
+        if not is_free(self.host, self._port):
             raise StackError(
                 f"{self.address} is in use by another program; choose another address with --bind"
             )
@@ -93,7 +93,7 @@ class FrontDoor:
         return {
             **os.environ,
             "SITE_ADDRESS": f"http://:{self._port}",
-            "BIND_HOST": self._host,
+            "BIND_HOST": self.host,
             "XDG_DATA_HOME": own_files,
             "XDG_CONFIG_HOME": own_files,
             **{name: " ".join(upstreams.get(role, ())) for role, name in VARIABLES.items()},

@@ -18,6 +18,7 @@ from typing import Literal
 import aiohttp
 import asyncpg
 
+from api.settings import ApiSettings
 from deploy.stack import StackError
 from deploy.stack.child import bound_log
 from deploy.stack.claim import Claim, ClaimedError
@@ -90,6 +91,19 @@ class Stack:
     def url(self) -> str:
         """The front door's URL."""
         return self._front_door.url
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the api processes let nobody in."""
+        return (
+            "api" in self._counts
+            and ApiSettings.read(
+                {
+                    name: self._role_environment().get(spec.variable)
+                    for name, spec in ApiSettings.specs().items()
+                }
+            ).is_closed
+        )
 
     @property
     def database_url(self) -> str:
@@ -209,7 +223,12 @@ class Stack:
                 yield self._add(f"{role} {index}", program, role=role, index=index)
 
     def _role_environment(self) -> dict[str, str]:
-        own = {"DATABASE_URL": self.database_url, "PYTHONUNBUFFERED": "1"}
+        # The roles serve on loopback, so where the front door is decides whether others than this machine reach them.
+        own = {
+            "DATABASE_URL": self.database_url,
+            "PUBLISH": self._front_door.host,
+            "PYTHONUNBUFFERED": "1",
+        }
         environment = {**os.environ, **self._environment, **own}
         if self._postgres is not None:
             environment.pop("LISTEN_DATABASE_URL", None)  # would name another database than ours

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from api.access import CLOSED
 from deploy.stack import StackError
 from deploy.stack.supervisor import Stack
 
@@ -104,6 +105,8 @@ async def _run(stack: Stack, show: Show | None, console: Console) -> None:
         await stack.start()
     console.print(_table(stack))
     console.print(f"front door [bold]{stack.url}[/]   logs {stack.logs}", highlight=False)
+    if stack.is_closed:
+        _plain(console)(f"operators are not let in: {CLOSED}")
     console.print("Ctrl-C stops everything; the data stays", style="dim")
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -67,7 +67,7 @@ def serve(
     """Serve the application with settings of one's own and return a client of it."""
 
     async def serve(**given: str) -> Client:
-        settings = ApiSettings.read({"database_url": database_url, **given})
+        settings = ApiSettings.read({"database_url": database_url, "bind": "127.0.0.1:1", **given})
         app = build_app(process, settings, activity)
         app.add_routes(health_routes(process.checks))
         return await aiohttp_client(app)

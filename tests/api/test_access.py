@@ -8,15 +8,16 @@ from typing import TypeAlias
 import pytest
 from structlog.testing import capture_logs
 
-from api.access import is_loopback
+from api.access import CLOSED, Admission, is_loopback, names_of
 from api.app import warn_if_open
 from api.routes import ROUTES
 from api.settings import ApiSettings
+from shared.errors import SettingsError
 from tests.api.conftest import Client
 
 Serve: TypeAlias = Callable[..., Awaitable[Client]]
 
-TOKEN = "geheim-ü-7"
+TOKEN = "geheim-ü-7-und-lang"
 MINT = "/api/v1/admin/tokens"
 
 
@@ -86,9 +87,103 @@ async def test_anything_else_does_not_open(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("unset", ["", "  "])
-async def test_without_a_token_everything_is_open(serve: Serve, unset: str) -> None:
+async def test_without_a_token_this_machine_is_let_in(serve: Serve, unset: str) -> None:
     client = await serve(api_token=unset)
     assert await status(client, "GET", MINT) == 200
+
+
+BEYOND = [
+    {"bind": "0.0.0.0:8080"},
+    {"bind": "[::]:8080"},
+    {"publish": "0.0.0.0"},
+    {"publish": "[::]"},
+    {"bind": "0.0.0.0:8080", "publish": "10.0.0.7"},
+]
+
+
+@pytest.mark.parametrize("beyond", BEYOND)
+async def test_without_a_token_nobody_is_let_in_where_others_reach_us(
+    serve: Serve, beyond: dict[str, str]
+) -> None:
+    client = await serve(**beyond)
+    for path in ("/healthz", "/api/v1/streams"):
+        assert await status(client, "GET", path) == 200
+    for method, path in (*((each.method, each.path) for each in ROUTES), ("GET", "/"), ("GET", "/nothing")):
+        expected = 200 if (method, path) == ("GET", "/api/v1/streams") else 403
+        assert await status(client, method, path) == expected, (method, path)
+    async with client.get(MINT) as answer:
+        assert (await answer.json())["message"] == CLOSED
+
+
+async def test_who_says_so_has_it_open_all_the_same(serve: Serve) -> None:
+    client = await serve(bind="0.0.0.0:8080", api_open="yes")
+    assert await status(client, "GET", MINT) == 200
+
+
+async def test_what_is_published_on_loopback_only_needs_no_token(serve: Serve) -> None:
+    client = await serve(bind="0.0.0.0:8080", publish="127.0.0.1")
+    assert await status(client, "GET", MINT) == 200
+
+
+OUR_NAMES = ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "10.0.0.7", "[::1]:8080", "[fe80::1]"]
+OUR_NAMES += ["timing.example", "TIMING.example.:8443", "second.example:80"]
+OTHER_NAMES = [
+    "evil.example",
+    "evil.example:8080",
+    "timing.example.evil.example",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+]
+
+
+async def test_without_a_token_a_name_that_is_not_ours_is_refused(serve: Serve) -> None:
+    """A page of evil.example whose DNS now says 127.0.0.1: Host and Origin agree, and the browser lets it read."""
+    sites = "https://timing.example:8443, second.example"
+    client = await serve(site_address=sites)
+    for name, method in product(OTHER_NAMES, ("GET", "POST")):
+        headers = {"Host": name, "Origin": f"http://{name}", "Sec-Fetch-Site": "same-origin"}
+        assert await status(client, method, MINT, **headers) == 403, name
+    for name in OUR_NAMES:
+        assert await status(client, "GET", MINT, Host=name) == 200, name
+    with_token = await serve(site_address=sites, api_token=TOKEN)
+    for name in OTHER_NAMES:
+        assert await status(with_token, "GET", MINT, Host=name, Authorization=f"Bearer {TOKEN}") == 200, name
+
+
+def test_the_names_of_a_site_are_told_from_what_stands_beside_them() -> None:
+    assert names_of("http://:8080") == names_of("") == frozenset()
+    assert names_of("https://a.example:8443/x b.example,C.example") == {"a.example", "b.example", "c.example"}
+
+
+def test_numbers_are_for_who_reaches_the_process_itself() -> None:
+    def refused(admission: Admission, path: str, **headers: str) -> str | None:
+        found = admission.refusal("GET", path, {"Host": "evil.example", **headers})
+        return found.code if found else None
+
+    passed_on = {"X-Forwarded-For": "192.0.2.1"}
+    for admission, code in (
+        (Admission(TOKEN), "UNAUTHORIZED"),
+        (Admission("", closed=True), "FORBIDDEN"),
+        (Admission(""), "FORBIDDEN"),
+    ):
+        assert refused(admission, "/metrics") is None
+        assert refused(admission, "/metrics", **passed_on) == code
+        assert refused(admission, "/readyz", **passed_on) is None
+    assert refused(Admission(TOKEN), "/metrics", **passed_on, Authorization=f"Bearer {TOKEN}") is None
+
+
+async def test_a_head_is_let_in_where_a_get_is(serve: Serve) -> None:
+    client = await serve(api_token=TOKEN)
+    for path in ("/healthz", "/readyz", "/metrics"):
+        async with client.head(path) as head, client.get(path) as got:
+            assert head.status == got.status != 401, path
+
+
+@pytest.mark.parametrize("short", ["guess", "fifteen letters", " fifteen letters "])
+def test_a_token_that_can_be_guessed_ends_the_start(short: str) -> None:
+    with pytest.raises(SettingsError, match="API_TOKEN is wrong: it must have 16 characters") as raised:
+        ApiSettings.read({"database_url": "postgresql://here/rt", "api_token": short})
+    assert short.strip() not in str(raised.value).removeprefix("API_TOKEN is wrong")
 
 
 FOREIGN = [
@@ -111,7 +206,7 @@ OWN = [
 
 @pytest.mark.parametrize("token", ["", TOKEN])
 async def test_what_another_site_sends_changes_nothing(serve: Serve, token: str) -> None:
-    client = await serve(api_token=token)
+    client = await serve(api_token=token, site_address="here.example")
     for headers, route in product(FOREIGN, ROUTES):
         more = {"Host": "here.example", "Authorization": f"Bearer {token}", **headers}
         refused = route.method != "GET"
@@ -119,7 +214,7 @@ async def test_what_another_site_sends_changes_nothing(serve: Serve, token: str)
 
 
 async def test_what_our_own_pages_and_tools_send_is_taken(serve: Serve) -> None:
-    client = await serve()
+    client = await serve(site_address="here.example")
     for headers in OWN:  # 400, for the empty body
         assert await status(client, "POST", MINT, Host="here.example", **headers) == 400, headers
 
@@ -146,14 +241,17 @@ def test_loopback_is_told_from_the_rest() -> None:
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.org")))
 
 
-def test_an_open_api_warns_once_where_others_can_reach_it() -> None:
+def test_an_open_or_closed_api_warns_once_where_others_can_reach_it() -> None:
     def warned(**given: str) -> list[str]:
         settings = ApiSettings.read({"database_url": "postgresql://here/rt", **given})
         with capture_logs() as said:
             warn_if_open(settings)
         return [each["event"] for each in said]
 
-    assert warned(bind="0.0.0.0:8080") == ["api_is_open"]
+    assert warned(bind="0.0.0.0:8080") == ["api_is_closed"]
+    assert warned(bind="0.0.0.0:8080", publish="127.0.0.1") == []
+    assert warned(bind="127.0.0.1:8080", publish="0.0.0.0") == ["api_is_closed"]
+    assert warned(bind="0.0.0.0:8080", api_open="yes") == ["api_is_open"]
     assert warned(bind="127.0.0.1:8080") == []
     assert warned(bind="0.0.0.0:8080", api_token=TOKEN) == []
 

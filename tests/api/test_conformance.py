@@ -27,7 +27,7 @@ from tests.api.test_export import ODD_LINES
 from tests.rooms import Process
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
-TOKEN = "geheim-7"
+TOKEN = "geheim-7-und-lang"
 # To whatever it is asked.
 DEVICE_SAYS = {"ok": True, "config": {"any": ["thing"]}, "new_stream_epoch": 3}
 OPENAPI = "/api/v1/openapi.json"

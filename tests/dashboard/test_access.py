@@ -12,7 +12,7 @@ from tests.dashboard.conftest import Stack, line, stack_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PASSWORD = "geheim-ü-7"
+PASSWORD = "geheim-ü-7-und-lang"
 READER = "10.0.0.1:10000"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from api.settings import ApiSettings
 from deploy.cli import main
 from deploy.stack.front_door import CADDYFILE, VARIABLES
 from shared.process import STOP_DEADLINE_S
@@ -40,7 +41,25 @@ def test_needs_nothing_but_a_password_for_the_database() -> None:
     with pytest.raises(MissingVariable, match="POSTGRES_PASSWORD"):
         load_compose({})
     assert SERVICES["gateway"]["image"] == "rt-server:latest"
-    assert SERVICES["front-door"]["ports"] == ["80:8080", "443:8443"]
+
+
+def test_is_reached_from_this_machine_only_unless_told_otherwise() -> None:
+    assert SERVICES["front-door"]["ports"] == ["127.0.0.1:8080:8080", "127.0.0.1:8443:8443"]
+    assert not api_settings({}).is_closed
+    for published in ("0.0.0.0", "[::]", "10.0.0.7"):
+        told = {"PUBLISH": published}
+        ports = load_compose({"POSTGRES_PASSWORD": "p", **told})["services"]["front-door"]["ports"]
+        assert ports == [f"{published}:8080:8080", f"{published}:8443:8443"]
+        assert api_settings(told).is_closed
+        assert not api_settings({**told, "API_OPEN": "yes"}).is_closed
+        assert not api_settings({**told, "API_TOKEN": "sixteen letters."}).is_closed
+
+
+def api_settings(told: dict[str, str]) -> ApiSettings:
+    """Return the api's settings as the file gives them, with these variables."""
+    given = load_compose({"POSTGRES_PASSWORD": "p", **told})["services"]["api"]["environment"]
+    specs = ApiSettings.specs().items()
+    return ApiSettings.read({name: given.get(spec.variable) or None for name, spec in specs})
 
 
 def test_the_example_names_every_variable_and_no_other() -> None:

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 PASSWORD = secrets.token_urlsafe(9) + "/@:?# %"  # of any characters
-API_TOKEN = "operators only"
+API_TOKEN = "for operators only"
 SCALE = {"writer": 1, "api": 1, "gateway": 2, "fanout": 2, "front-door": 1}
 
 

@@ -25,7 +25,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         "LANG": "C.UTF-8",
         "DATA_DIR": str(tmp_path / "data"),
         "SAVE_DIR": str(tmp_path / "saved"),
-        "API_TOKEN": "of operators",
+        "API_TOKEN": "of operators only",
         "FRONT_DOOR_ADDR": f"127.0.0.1:{free_port()}",
     }
     scene = Scene(environment, Terminal(tmp_path / "typed", environment))

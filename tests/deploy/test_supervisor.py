@@ -312,3 +312,15 @@ async def test_bounds_a_log_while_its_process_writes_on(
             assert written.read(2) == b"y\n"  # and no gap before it
     finally:
         await writer.stop([signal.SIGKILL], within_s=5)
+
+
+def test_operators_are_let_in_by_others_than_this_machine_with_a_token_only(tmp_path: Path) -> None:
+    def closed(bind: str, **environment: str) -> bool:
+        told = {"API_TOKEN": "", "API_OPEN": "", **environment}
+        return Stack(data_dir=tmp_path, bind=bind, counts={"api": 1}, environment=told).is_closed
+
+    assert not closed("127.0.0.1:0")
+    assert closed("0.0.0.0:0")
+    assert closed("[::]:0")
+    assert not closed("0.0.0.0:0", API_TOKEN="sixteen letters.")
+    assert not closed("0.0.0.0:0", API_OPEN="yes")

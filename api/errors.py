@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from aiohttp import web
 
-from shared.errors import DatabaseUnavailable, RtServerError
+from shared.errors import DatabaseFault, DatabaseUnavailable, RtServerError
 from shared.http import framework_error
 from shared.log import get_logger
 
@@ -93,6 +93,10 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if error.status < 400:
             raise
         return framework_error(error)
+    except DatabaseFault:
+        # Nothing that passes within seconds.
+        log.exception("request_failed", method=request.method, path=request.path)
+        return _response(ApiError("INTERNAL_ERROR", "the database is at fault; the server's log says why"))
     except DatabaseUnavailable as error:
         log.warning("database_away", path=request.path, error=str(error))
         return _response(ApiError("UNAVAILABLE", "the database is away; try again in a few seconds"))

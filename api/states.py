@@ -199,13 +199,16 @@ class ReceiverFacts(NamedTuple):
 
 
 class ProcessFacts(NamedTuple):
-    """A process that nobody has replaced. lives: it holds its lease and its lock."""
+    """A process that nobody has replaced. lives: it holds its lease and its lock. problem: what is wrong, by its own
+    word; a process that is ready may have one, too.
+    """
 
     process_id: UUID
     title: str
     last_seen_at: datetime
     lives: bool
     ready: bool
+    problem: str | None = None
 
 
 class Facts(NamedTuple):
@@ -376,13 +379,20 @@ def _process(facts: ProcessFacts) -> Finding:
         Claim(level, after, f"no heartbeat for {_seconds(after)}", facts.last_seen_at)
         for level, after in _levels(bound.watch_s, bound.act_s)
     ]
+    # While it starts or stops it is not ready for a moment, and says so.
+    if facts.lives and facts.ready and facts.problem is not None:
+        claims.append(Claim("watch", 0, facts.problem))
     if facts.lives and not facts.ready:
-        claims.append(Claim("act", NOT_READY_S, "runs but is not ready"))
+        why = f": {facts.problem}" if facts.problem else ""
+        claims.append(Claim("act", NOT_READY_S, f"runs but is not ready{why}"))
     return Finding(
         Key("process", "process", str(facts.process_id)),
         facts.title,
         claims,
-        "The others have taken over. If it is not started again by itself, start it; its /readyz and its log say why.",
+        "Mend what it says; its log says more. What waits is stored then, nothing is lost."
+        if facts.lives and facts.problem
+        else "The others have taken over. If it is not started again by itself, start it; its /readyz and its log say "
+        "why.",
         "runs",
     )
 

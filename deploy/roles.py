@@ -26,7 +26,7 @@ _ITERATIONS = 4096
 async def apply_roles(url: str, *, passfiles: Path | None) -> None:
     """Make the users and grant what each may do; with `passfiles`, set the passwords of `<passfiles>/<room>/pgpass`.
 
-    Files that exist keep their passwords. Raises DatabaseRefused when `url` is not the owner's, DatabaseUnavailable,
+    Files that exist keep their passwords. Raises DatabaseFault when `url` is not the owner's, DatabaseUnavailable, and
     RtServerError when a file cannot be read or written.
     """
     connection = await connect(url, name="rt-server roles", lock_timeout="10s")

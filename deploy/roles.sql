@@ -45,7 +45,7 @@ GRANT USAGE ON SCHEMA public TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT SELECT ON schema_migrations, schema_routines, processes, live_processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT EXECUTE ON FUNCTION ring_unless_jammed TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT INSERT (process_id, role, host, pid, address, version, holds_lock, lease_expires_at),
-      UPDATE (lease_expires_at, last_seen_at, connections, events_per_second, ready),
+      UPDATE (lease_expires_at, last_seen_at, connections, events_per_second, ready, problem),
       DELETE
     ON processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT SELECT (activity_id, at), INSERT (level, process_id, event, fields), DELETE
@@ -78,6 +78,7 @@ GRANT SELECT ON streams, events, stream_metrics, epoch_chips, integrity_conflict
     TO rt_writer;
 GRANT UPDATE (last_position, stream_epoch) ON streams TO rt_writer;
 GRANT INSERT ON events, epoch_chips, poisoned_parts TO rt_writer;
+GRANT DELETE ON poisoned_parts TO rt_writer;
 GRANT INSERT, UPDATE ON stream_metrics TO rt_writer;
 GRANT INSERT (stream_id, stream_epoch, seq, kept_frame, rejected_frame, reader_timestamp, read_type, received_at,
               session_id)

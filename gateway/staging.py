@@ -70,6 +70,7 @@ class Staging:
         self._unstaged: deque[Part] = deque()
         self._gone: list[Part] = []
         self._uncertain = False  # whether parts may have been lost on the way
+        self._recovery: dict[str, int] = {}  # what was found out, until parts are staged again
         self._generation: UUID | None = None
         self._collecting = asyncio.Lock()
         url = process.settings.database_url
@@ -116,6 +117,7 @@ class Staging:
                 continue
             try:
                 await self._stage_next()
+                self._recovered()
             except (DatabaseUnavailable, store.AlreadyStaged) as error:
                 self._stage_link.drop()
                 self.doubt("staging_interrupted", error=str(error))
@@ -135,6 +137,12 @@ class Staging:
         except DatabaseRefused as error:
             await self._stage_singly(parts, error)
         BELLS_RUNG.labels(INBOX).inc()
+
+    def _recovered(self) -> None:
+        """An interruption is over when parts could be staged, not when the database could be asked about them."""
+        if self._recovery:
+            log.info("staging_recovered", **self._recovery)
+            self._recovery = {}
 
     def _take(self) -> Iterator[Part]:
         """Yield the next parts of one insert; parts of batches that have failed since are left out."""
@@ -175,7 +183,7 @@ class Staging:
             lost = [part for part_id, part in self._waiting.items() if part_id not in found]
         self._unstaged = deque(lost)
         metrics.STAGED_AGAIN.inc(len(lost))
-        log.info("staging_recovered", staged=len(staged.part_ids), again=len(lost))
+        self._recovery = {"staged": len(staged.part_ids), "again": len(lost)}
 
     async def _revive_gone(self) -> None:
         """Make the streams anew that were deleted under their parts, and stage those again."""
@@ -225,8 +233,8 @@ class Staging:
         return bool(collected.outcomes)
 
     def doubt(self, reason: str, **fields: str) -> None:
-        """Parts or outcomes may be lost: have the staging task find out. Logged once until it has."""
-        if not self._uncertain:
+        """Parts or outcomes may be lost: have the staging task find out. Logged once until parts are staged again."""
+        if not (self._uncertain or self._recovery):
             log.warning(reason, parts=len(self._waiting), **fields)
         self._uncertain = True
         self._stage_wake.set()

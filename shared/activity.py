@@ -124,6 +124,7 @@ class Activity:
 
     async def run(self, pool: Pool) -> None:
         """Write what is noted until the process stops and nothing waits. What is noted later is lost."""
+        delayed = False
         while True:
             self._unfold()
             if not self._waiting:
@@ -133,8 +134,11 @@ class Activity:
                 continue
             try:
                 await self._write_block(pool)
+                delayed = False
             except DatabaseUnavailable as error:
-                log.warning("activity_delayed", error=str(error))
+                if not delayed:
+                    log.warning("activity_delayed", error=str(error))
+                delayed = True
                 if self._stop.asked:
                     return
                 await self._stop.sleep(_RETRY_S)

@@ -1,6 +1,6 @@
 """/healthz, /readyz and /metrics, which every role serves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import orjson
 from aiohttp import web
@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 __all__ = ["Checks", "health_routes", "problems"]
 
 # A name, and what is wrong with it at the moment, or None.
-Checks = Mapping[str, Callable[[], str | None]]
+Checks = dict[str, Callable[[], str | None]]
 
 
 def problems(checks: Checks) -> dict[str, str]:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import asyncpg
 
 from shared.database import Connection, connect
-from shared.errors import DatabaseRefused, SchemaError, translated
+from shared.errors import DatabaseFault, SchemaError, translated
 
 __all__ = ["Migration", "Routine", "available", "available_routines", "migrate"]
 
@@ -133,7 +133,7 @@ async def migrate(url: str) -> list[str]:
             if _pending(migrations, applied) or _changed(routines, applied):
                 return await _apply_locked(connection, migrations, routines)
             return []
-    except DatabaseRefused as error:
+    except DatabaseFault as error:
         if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
             raise SchemaError(
                 "the schema is older than this rt-server and this database user may not change it: run "

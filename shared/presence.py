@@ -37,7 +37,7 @@ _LOCK = "SELECT pg_advisory_lock($1, $2)"
 _RENEW = """
 UPDATE processes
 SET lease_expires_at = clock_timestamp() + make_interval(secs => $2), last_seen_at = clock_timestamp(),
-    connections = $3, events_per_second = $4, ready = $5
+    connections = $3, events_per_second = $4, ready = $5, problem = left($6, 300)
 WHERE process_id = $1
 RETURNING process_id
 """
@@ -49,11 +49,12 @@ log = get_logger(__name__)
 
 
 class Vitals(NamedTuple):
-    """What a process tells of itself with each renewal."""
+    """What a process tells of itself with each renewal. problem: what is wrong with it, for operators."""
 
     connections: int = 0
     events_per_second: float = 0.0
     ready: bool = False
+    problem: str | None = None
 
 
 class Presence:

@@ -71,7 +71,7 @@ class Process:
             address="{}:{}".format(*settings.bind),
             holds_lock=settings.listen,
             stop=self._last_stop,
-            vitals=lambda: vitals()._replace(ready=not problems(self.checks)),
+            vitals=lambda: vitals()._replace(ready=not problems(self.checks), problem=self._problem()),
             on_return=self._returned,
         )
         self.activity = Activity(
@@ -84,6 +84,8 @@ class Process:
             "listener": lambda: self.listener.problem,
             "stop": lambda: "stopping" if self.stop.asked else None,
         }
+        # What keeps nobody from using the process, and operators should know of.
+        self.concerns: Checks = {}
 
     @property
     def pool(self) -> Pool:
@@ -91,6 +93,11 @@ class Process:
         if self._pool is None:
             raise RuntimeError("the process has not started")
         return self._pool
+
+    def _problem(self) -> str | None:
+        """Return what is wrong, for operators; what keeps the process from being ready comes first."""
+        found = [*problems(self.checks).values(), *problems(self.concerns).values()]
+        return found[0] if found else None
 
     def _returned(self) -> None:
         self.activity.note("database_back", level="warn", of=self.role, role=self.role)

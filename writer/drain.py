@@ -8,8 +8,10 @@ What holds:
 - Bells ring after the commit. A bell that is lost is covered by the poll of whoever waits for it.
 - Nothing is stranded: streams that another writer held are looked at again until the inbox is empty.
 - One stream, or one part, that cannot be written stops no other: a failed drain is repeated stream by stream, and
-  the stream at fault part by part. A part that fails alone is put aside (`poisoned`). A stream of which an
+  the stream at fault part by part. A part whose data are refused is put aside, a dead letter. A stream of which an
   administrator holds rows rests for a second.
+- An error of the system puts nothing aside (shared/errors.py): the streams that it meets wait (writer/faults.py), and
+  where nothing at all can be stored so does everything; the process is not ready then, and says why.
 """
 
 import logging
@@ -19,12 +21,13 @@ from uuid import UUID
 
 from shared.channels import INBOX, OUTCOMES, POSITIONS
 from shared.database import STEADY_PLANS, Connection, Link
-from shared.errors import DatabaseRefused, DatabaseUnavailable
+from shared.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
 from shared.metrics import BELLS_RUNG, POLLS_FOUND_WORK
 from shared.process import Process
 from shared.trace import batch_name
 from writer import metrics, store
+from writer.faults import Faults
 
 __all__ = ["Drain"]
 
@@ -56,6 +59,8 @@ class Drain:
         self._clock = clock
         self._wake = process.stop.waker()
         self._resting: dict[UUID, float] = {}
+        self._faults = Faults(clock)
+        self._interrupted: str | None = None  # what keeps us from draining at all
         self._look_at = 0.0
         self._link = Link(
             process.settings.database_url,
@@ -64,28 +69,37 @@ class Drain:
             **STEADY_PLANS,
         )
         process.listener.on(INBOX, lambda _: self._wake.set())
+        process.checks["drain"] = lambda: (
+            self._interrupted or (self._faults.problem if self._faults.total else None)
+        )
+        process.concerns["drain"] = lambda: self._faults.problem
 
     async def run(self) -> None:
         """Drain until the process stops."""
         poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
-        woken, interrupted = True, False
+        woken = True
         while not self._stop.asked:
             try:
                 found = await self._drain_until_empty()
             except DatabaseUnavailable as error:
-                if not interrupted:
-                    log.warning("drain_interrupted", error=str(error))
-                interrupted = True
-                self._link.drop()
+                self._interrupt(error)
                 await self._stop.sleep(RETRY_S)
                 continue
-            if interrupted:
-                log.info("drain_resumed")
             if found and not woken:
                 POLLS_FOUND_WORK.labels(INBOX).inc()
-            interrupted = False
             woken = await self._wake.wait(at_most_s=poll_s)
         self._link.drop()
+
+    def _interrupt(self, error: DatabaseUnavailable) -> None:
+        if self._interrupted is None:
+            log.warning("drain_interrupted", error=str(error))
+        self._interrupted = str(error)
+        self._link.drop()
+
+    def _resume(self) -> None:
+        if self._interrupted is not None:
+            log.info("drain_resumed")
+        self._interrupted = None
 
     async def _drain_until_empty(self) -> bool:
         """Drain until the inbox holds nothing that we could take; true when there was anything.
@@ -95,7 +109,9 @@ class Drain:
         found, left, pause_s = False, True, SKIPPED_S
         while left and not self._stop.asked:
             connection = await self._link.get()
+            await self._try_faults_again(connection)
             more = await self._drain_once(connection)
+            self._resume()
             if more is None or self._clock() >= self._look_at:
                 self._look_at = self._clock() + LOOK_EVERY_S
                 self._tell(await store.reject_gone(connection))
@@ -108,49 +124,69 @@ class Drain:
 
     async def _drain_once(self, connection: Connection) -> bool | None:
         """Drain whatever streams can be had and tell whether anything is left; None when there were none."""
+        but = [*self._rested(), *self._faults.streams]
         try:
             return self._report(
                 await store.drain(
                     connection,
-                    but=self._rested(),
+                    but=but,
                     max_streams=MAX_STREAMS,
                     max_events=MAX_EVENTS,
                     name_batches=log.is_enabled_for(logging.DEBUG),
                 )
             )
-        except (store.RowLocked, DatabaseRefused) as error:
+        except (store.RowLocked, DatabaseRefused, DatabaseFault) as error:
             # Whose streams cannot even be locked is not helped by looking at them one by one: that raises.
-            locked = await store.lock_streams(connection, but=self._rested(), limit=MAX_STREAMS)
-            log.warning("drain_refused", streams=len(locked.ours), error=str(error))
-            await self._drain_singly(connection, locked.ours)
+            locked = await store.lock_streams(connection, but=but, limit=MAX_STREAMS)
+            log.debug("drain_repeated", streams=len(locked.ours), error=str(error))
+            for stream_id in locked.ours:
+                await self._drain_alone(connection, stream_id)
             return True
 
-    async def _drain_singly(self, connection: Connection, streams: list[UUID]) -> None:
-        for stream_id in streams:
+    async def _drain_alone(self, connection: Connection, stream_id: UUID) -> bool:
+        """Drain one stream as far as it goes, and tell whether there was anything; what it meets keeps up no other."""
+        try:
             try:
-                await self._drain_stream(connection, stream_id)
-            except store.RowLocked:
-                self._let_rest(stream_id)
+                return await self._drain_stream(connection, stream_id) is not None
             except DatabaseRefused:
                 await self._drain_parts(connection, stream_id)
+        except store.RowLocked:
+            self._let_rest(stream_id)
+        except (DatabaseFault, DatabaseRefused) as error:
+            # Refused: not even putting it aside went well, and that is not the part's fault.
+            self._faults.add(stream_id, error)
+        return True
 
-    async def _drain_parts(self, connection: Connection, stream_id: UUID) -> None:
-        """Drain a stream part by part, and put aside what cannot be written."""
+    async def _try_faults_again(self, connection: Connection) -> None:
+        """Try streams that were at fault, up to the first that still is."""
+        while (stream_id := self._faults.next_due()) is not None:
+            self._faults.postpone(stream_id)
+            tried = self._faults.failures
+            drained = await self._drain_alone(connection, stream_id)
+            if self._faults.failures > tried:
+                return
+            # Nothing to be had where parts lie: another writer tries the same at this moment.
+            if drained or not await store.queued_parts(connection, stream_id, 1):
+                self._faults.over(stream_id)
+
+    async def _drain_parts(self, connection: Connection, stream_id: UUID) -> bool:
+        """Drain a stream part by part, and put aside what is refused. An error of the system ends it: order stays."""
         for part in await store.queued_parts(connection, stream_id, MAX_PARTS):
             try:
                 await self._drain_stream(connection, stream_id, part)
-            except store.RowLocked:
-                return
             except DatabaseRefused as error:
                 if await store.poison(connection, part, str(error)):
-                    log.exception("part_poisoned", stream_id=str(stream_id), part_id=part.part_id)
+                    log.error(
+                        "part_poisoned", stream_id=str(stream_id), part_id=part.part_id, error=str(error)
+                    )
                     metrics.POISONED.inc()
                     self._tell([part.gateway_id])
+        return True
 
     async def _drain_stream(
         self, connection: Connection, stream_id: UUID, part: store.PartKey | None = None
-    ) -> None:
-        self._report(
+    ) -> bool | None:
+        return self._report(
             await store.drain(
                 connection, max_streams=1, max_events=MAX_EVENTS, only_stream=stream_id, only_part=part
             )
@@ -174,6 +210,7 @@ class Drain:
             self._let_rest(stream_id)
         if drained is None:
             return None
+        self._faults.stored()
         metrics.DRAIN_SECONDS.observe(drained.seconds)
         metrics.COMMIT_SECONDS.observe(drained.commit_seconds)
         metrics.STORED.inc(drained.stored)

@@ -22,6 +22,7 @@ __all__ = [
     "LOCK_TIMEOUT",
     "BatchKey",
     "Conflict",
+    "DeadLetter",
     "Drained",
     "InboxState",
     "Locked",
@@ -36,6 +37,7 @@ __all__ = [
     "poison",
     "queued_parts",
     "reject_gone",
+    "resolve_dead_letters",
     "vacuum_inbox",
 ]
 
@@ -93,6 +95,24 @@ SELECT gateway_id, 'poisoned', ARRAY[part_id] FROM poisoned
 RETURNING gateway_id
 """
 
+# Whose every line is there by now, as an event or beside one: its device has sent it again, and it was stored. Some at
+# a time, whichever: what stays there for good must not keep the others from being looked at.
+_RESOLVE = """
+DELETE FROM poisoned_parts AS letter
+WHERE letter.ctid IN (SELECT ctid FROM poisoned_parts ORDER BY random() LIMIT $1)
+  AND NOT EXISTS (
+    SELECT FROM unnest(letter.seqs, letter.raw_frames) AS line(seq, raw_frame)
+    WHERE NOT EXISTS (
+        SELECT FROM events
+        WHERE events.stream_id = letter.stream_id AND events.stream_epoch = letter.stream_epoch
+          AND events.seq = line.seq AND events.raw_frame = line.raw_frame)
+      AND NOT EXISTS (
+        SELECT FROM integrity_conflicts AS conflict
+        WHERE conflict.stream_id = letter.stream_id AND conflict.stream_epoch = letter.stream_epoch
+          AND conflict.seq = line.seq AND sha256(conflict.rejected_frame) = sha256(line.raw_frame)))
+RETURNING letter.forwarder_id, letter.stream_id, letter.stream_epoch
+"""
+
 _STATE = """
 SELECT count(*) AS parts,
        coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::float AS age_s,
@@ -141,6 +161,14 @@ class PartKey(NamedTuple):
 
     gateway_id: UUID
     part_id: int
+
+
+class DeadLetter(NamedTuple):
+    """Whose part was put aside."""
+
+    forwarder_id: str
+    stream_id: UUID
+    stream_epoch: int
 
 
 class Drained(NamedTuple):
@@ -243,6 +271,13 @@ async def poison(connection: Connection, part: PartKey, error: str) -> bool:
     """Put a part that cannot be written aside, whole, with the reason; false when it is there no more."""
     with translated():
         return await connection.fetchval(_POISON, *part, error) is not None
+
+
+async def resolve_dead_letters(connection: Connection, *, at_most: int = 20) -> list[DeadLetter]:
+    """Take off the list what was put aside and has been stored since, looking at so many; return what that was."""
+    with translated():
+        rows = await connection.fetch(_RESOLVE, at_most)
+    return [DeadLetter(*row) for row in rows]
 
 
 async def forget_outcomes(connection: Connection) -> None:

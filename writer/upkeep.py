@@ -1,4 +1,5 @@
-"""Keeps the inbox small: looks at it every few seconds, shows its numbers, and rids it of dead rows.
+"""Keeps the inbox small: looks at it every few seconds, shows its numbers, and rids it of dead rows. Beside that it
+takes dead letters off their list that have been stored since.
 
 Two ways, because either alone fails: a vacuum makes the room of dead rows free again without holding up anyone, but
 takes nothing away while a snapshot lasts that is older than they; a truncate takes everything, but needs the tables
@@ -37,6 +38,7 @@ class Upkeep:
         self._dead_bytes = dead_bytes
         self._look_every_s = look_every_s
         self._pause_s = look_every_s
+        self._process = process
         self._stop = process.stop
         self._link = Link(
             process.settings.database_url, name="rt-server writer upkeep", lock_timeout=LOCK_TIMEOUT
@@ -56,6 +58,13 @@ class Upkeep:
     async def _look(self) -> None:
         connection = await self._link.get()
         await store.forget_outcomes(connection)
+        for letter in await store.resolve_dead_letters(connection):
+            log.info(
+                "dead_letter_resolved", stream_id=str(letter.stream_id), stream_epoch=letter.stream_epoch
+            )
+            self._process.activity.note(
+                "dead_letter_resolved", of=letter.forwarder_id, forwarder_id=letter.forwarder_id
+            )
         state = await store.inbox_state(connection)
         metrics.INBOX_PARTS.set(state.parts)
         metrics.INBOX_AGE.set(state.age_s)

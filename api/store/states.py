@@ -172,7 +172,7 @@ FROM subscriptions WHERE gone_since IS NOT NULL
 GROUP BY receiver_id
 """
 _PROCESSES = """
-SELECT process_id, role || ' on ' || host AS title, last_seen_at, lives, ready FROM expected_processes
+SELECT process_id, role || ' on ' || host AS title, last_seen_at, lives, ready, problem FROM expected_processes
 """
 
 _STANDINGS = """

@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- What operators look at: how far receivers are, how streams are called, which processes should be there.
 
@@ -68,7 +68,10 @@ known AS (
     FROM processes LEFT JOIN live USING (process_id)
     WHERE live.process_id IS NOT NULL OR last_seen_at > now() - interval '1 hour'
 )
-SELECT * FROM known
+-- By name: what is added to the table later comes after `lives`, or the view could not be replaced.
+SELECT process_id, lock_key, role, host, pid, address, version, holds_lock, ready, connections, events_per_second,
+       started_at, last_seen_at, lease_expires_at, lives, problem
+FROM known
 WHERE lives OR (
     SELECT count(*) FROM known AS later
     WHERE later.role = known.role AND later.lives AND later.started_at > known.last_seen_at

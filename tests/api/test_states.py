@@ -69,8 +69,11 @@ def receiver(gone_s: float) -> Facts:
     return Facts([], [], [], [ReceiverFacts("tent", at(-gone_s), 2)], [])
 
 
-def process(seen_s: float = 0.0, *, lives: bool = True, ready: bool = True) -> Facts:
-    return Facts([], [], [], [], [ProcessFacts(PROCESS, "writer on here", at(-seen_s), lives, ready)])
+def process(
+    seen_s: float = 0.0, *, lives: bool = True, ready: bool = True, problem: str | None = None
+) -> Facts:
+    facts = ProcessFacts(PROCESS, "writer on here", at(-seen_s), lives, ready, problem)
+    return Facts([], [], [], [], [facts])
 
 
 def level_of(facts: Facts) -> Level:
@@ -188,6 +191,16 @@ def test_a_process_that_is_not_ready_has_a_moment_to_become_so() -> None:
     assert all(each.level == "good" for each in watch.ended)
     assert watch.look(process(-100, ready=False), seconds=5) == "good"
     assert watch.look(process(-100, ready=False)) == "act"
+
+
+def test_a_process_says_itself_what_is_wrong() -> None:
+    watch = Watch()
+    assert watch.look(process(-100, problem="1 stream cannot be written")) == "watch"
+    assert watch.standings[0].reason == "1 stream cannot be written"
+    assert watch.look(process(-100, ready=False, problem="the disk is full"), seconds=6) == "act"
+    assert watch.standings[0].reason == "runs but is not ready: the disk is full"
+    assert "Mend what it says" in watch.standings[0].advice
+    assert watch.look(process(-100), seconds=60) == "good"
 
 
 def lapse(watch: Watch, facts: Facts, level: Level) -> int:

@@ -24,7 +24,7 @@ import shared.tokens
 from deploy.devices.forwarder import Forwarder
 from deploy.devices.receiver import Receiver
 from deploy.roles import ROOMS, apply_roles, scram_verifier
-from shared.errors import DatabaseRefused
+from shared.errors import DatabaseFault
 from tests.rooms import Process, make_token
 from tests.waiting import wait_until
 from writer.store import empty_inbox
@@ -348,7 +348,7 @@ WRITES = {
     "inbox_generation": {"gateway": "INSERT"},
     "integrity_conflicts": {"writer": "INSERT", "api": "UPDATE"},
     "outcomes": {"gateway": "DELETE", "writer": "INSERT DELETE TRUNCATE"},
-    "poisoned_parts": {"writer": "INSERT"},
+    "poisoned_parts": {"writer": "INSERT DELETE"},
     "processes": dict.fromkeys(ROOMS, "INSERT UPDATE DELETE"),
     "receiver_cursors": {"fanout": "INSERT UPDATE DELETE", "api": "DELETE"},
     "receiver_sessions": {"fanout": "INSERT UPDATE DELETE"},
@@ -435,5 +435,5 @@ async def test_an_owner_who_is_no_superuser_gives_the_rights(url: str, database:
 
 
 async def test_says_in_one_line_that_a_room_s_user_cannot_give_rights(url: str) -> None:
-    with pytest.raises(DatabaseRefused, match=r"^InsufficientPrivilegeError: [^\n]*$"):
+    with pytest.raises(DatabaseFault, match=r"^InsufficientPrivilegeError: [^\n]*$"):
         await apply_roles(url_of("gateway", url), passfiles=None)

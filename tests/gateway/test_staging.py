@@ -5,8 +5,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
-from gateway import session
+from gateway import metrics, session
 from gateway.staging import Staging
 from gateway.store import inbox as store
 from gateway.store import streams
@@ -248,3 +249,26 @@ async def test_what_lies_in_a_sockets_queue_waits_as_well_while_nothing_may_be_r
 
 async def all_staged(database: Database, count: int) -> bool:
     return await staged(database) == count
+
+
+async def test_an_error_of_the_system_refuses_no_batch_and_is_told_once(
+    inside: Inside, database: Database, writer: object
+) -> None:
+    await database.execute("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE 'as the test asks' USING ERRCODE = 'XX001'; END $$;
+        CREATE TRIGGER refuses BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION refuse();
+    """)
+    tried = metrics.STAGED_AGAIN._value.get()
+    with capture_logs() as logs:
+        async with forwarder(inside.url, inside.token) as wire:
+            await wire.send(batch(*reads(1, 3)))
+            await wait_until(lambda: metrics.STAGED_AGAIN._value.get() >= tried + 3, what="some attempts")
+            await database.execute("DROP TRIGGER refuses ON inbox")
+            assert await wire.ack() == [(READER, 1, 3)]
+            await wait_until(
+                lambda: "staging_recovered" in [each["event"] for each in logs], what="the end of it"
+            )
+            assert not any(each["kind"] == "error" for each in wire.seen)
+    told = [each["event"] for each in logs if each["event"].startswith(("staging", "part"))]
+    assert told == ["staging_interrupted", "staging_recovered"]

@@ -72,7 +72,7 @@ async def main(settings: ApiSettings) -> None:
     await process.run(
         app=app,
         tasks={
-            "evaluation": Evaluation(process).run,
+            "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
             "live": live.run,
             "numbers": Numbers(process, live).run,
         },

@@ -7,6 +7,7 @@ outlives any of them. Times are the database's.
 """
 
 from api import states
+from api.store import samples
 from api.store import states as store
 from api.store.events import ALONG_THE_KEY
 from shared.channels import STATES
@@ -38,8 +39,9 @@ log = get_logger(__name__)
 class Evaluation:
     """One api process's share in it."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, *, time_zone: str = "") -> None:
         self._process = process
+        self._time_zone = time_zone or None
         self._link = Link(process.settings.database_url, name="rt-server api evaluation", **_CONNECTION)
 
     async def run(self) -> None:
@@ -64,7 +66,7 @@ class Evaluation:
             now = await store.take_turn(connection, every_s=turn_s)
             if now is None:
                 return False
-            await store.sample(connection)
+            await samples.sample(connection, time_zone=self._time_zone)
             await store.note_subscriptions(connection)
             facts = await store.facts(connection)
             changed = states.advance(await store.standings(connection), states.find(facts), now)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import ClassVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from api.access import Admission, is_loopback, names_of
 from shared.settings import Settings, choice, setting
@@ -20,6 +21,15 @@ def api_token(text: str) -> str:
             f"must have {API_TOKEN_LENGTH} characters or more, as `openssl rand -hex 16` makes them"
         )
     return token
+
+
+def time_zone(text: str) -> str:
+    """Accept the name of a zone, as in the tz database; empty: not known."""
+    name = text.strip()
+    try:
+        return ZoneInfo(name).key if name else ""
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("must be a name of the tz database, like Europe/Berlin") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +61,13 @@ class ApiSettings(Settings):
         str,
         default="",
         text="the names that people call us by, as the reverse proxy has them",
+    )
+
+    time_zone: str = setting(
+        "TIME_ZONE",
+        time_zone,
+        default="",
+        text="the zone that readers' clocks are set to, like Europe/Berlin; unset: what most of them agree on",
     )
 
     @property

@@ -15,11 +15,11 @@ from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
+from api import clocks
+from api.clocks import ClockFacts
+
 __all__ = [
     "BOUNDS",
-    "CLOCK_ACT_MS",
-    "CLOCK_STEP_MS",
-    "CLOCK_WATCH_MS",
     "UNPARSED_ACT_RATIO",
     "Bound",
     "Claim",
@@ -88,7 +88,6 @@ BOUNDS: Mapping[Signal, Bound] = {
 }
 GAPS_WATCH, GAPS_ACT = 3, 8
 BEHIND_WATCH = 100
-CLOCK_WATCH_MS, CLOCK_ACT_MS, CLOCK_STEP_MS = 100, 500, 200
 UNPARSED_ACT_RATIO = 0.01
 # A process that starts or stops is not ready for a moment.
 NOT_READY_S = 5.0
@@ -176,8 +175,7 @@ class StreamFacts(NamedTuple):
     missing_count: int
     unparsed_count: int
     open_conflicts: int
-    clock_offset_ms: int | None
-    clock_step_ms: int
+    clock: ClockFacts
 
 
 class FlowFacts(NamedTuple):
@@ -304,22 +302,15 @@ def _conflict(facts: StreamFacts) -> Finding:
 
 
 def _clock(facts: StreamFacts) -> Finding:
-    claims = []
-    offset, step = facts.clock_offset_ms or 0, facts.clock_step_ms
-    ahead = f"the reader's clock is {abs(offset) / 1000:.1f} s {'ahead' if offset > 0 else 'behind'}"
-    if abs(offset) >= CLOCK_WATCH_MS:
-        claims.append(Claim("watch", 0, ahead))
-    if abs(offset) >= CLOCK_ACT_MS:
-        claims.append(Claim("act", 0, ahead))
-    if abs(step) > CLOCK_STEP_MS:
-        claims.append(Claim("act", 0, f"the reader's clock has jumped by {step / 1000:+.1f} s"))
+    # Without its forwarder nothing is heard of it: what was so stays on the card, and nobody can mend it from here.
+    claims = [Claim(level, 0, reason) for level, reason in clocks.judged(facts.clock)] if facts.online else []
     return _of_stream(
         facts,
         "clock",
         claims,
-        "Set the reader's clock, and note when: times read until then are off by as much. Reads that were held back "
-        "on their way look like a clock that is behind.",
-        "the reader's clock is right",
+        "Set the reader's clock, and note when: times read until then are off by as much. Where the zone is not known, "
+        "set TIME_ZONE.",
+        clocks.calm(facts.clock) if facts.online else "its forwarder is gone",
     )
 
 

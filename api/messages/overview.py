@@ -47,7 +47,9 @@ class Verdict(Answer):
 
 class Card(Answer):
     """A stream. Counts, chips and last_received_at are of its current epoch, open_conflicts are of all its epochs
-    (1,000 at the most). rate: events in 180 bins of 10 s, the newest complete one last; empty but in the overview.
+    (1,000 at the most). clock_offset: reader clock minus server clock; null where no live read has told, or where
+    nobody knows the reader's zone. rate: events in 180 bins of 10 s, the newest complete one last; empty but in the
+    overview.
     """
 
     stream_id: UUID
@@ -72,6 +74,7 @@ class Card(Answer):
     open_conflicts: int
     unparsed_count: int
     clock_offset_ms: int | None
+    zone_unknown: bool
     last_tag_id: str | None
     rate: list[int]
 

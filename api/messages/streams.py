@@ -67,8 +67,8 @@ class StreamMetrics(Answer):
 
     raw_count is dedup_count + retransmit_count + conflict_count. lag: since the last canonical event. backlog:
     canonical events not yet acked by the slowest connected receiver that is subscribed. clock_offset: estimate of
-    reader clock minus server clock, up to whole quarters of an hour, which are a time zone; reads that were long on
-    their way look like a clock that is behind.
+    reader clock minus server clock, by live reads; null where none has told, and where nobody knows the reader's zone
+    (zone_unknown: neither TIME_ZONE nor other readers say it).
     """
 
     raw_count: int
@@ -89,6 +89,7 @@ class StreamMetrics(Answer):
     last_tag_id: str | None
     last_reader_timestamp: str | None
     clock_offset_ms: int | None
+    zone_unknown: bool
 
 
 class Epoch(Answer):

@@ -65,7 +65,7 @@ const FACTS = {
   Conflicts: (card) =>
     card.open_conflicts ? [`${number(card.open_conflicts)} open`, "act"] : [number(card.conflict_count)],
   Unparsed: (card) => [number(card.unparsed_count), card.unparsed_count ? "watch" : null],
-  Clock: (card) => [offset(card.clock_offset_ms)],
+  Clock: (card) => [offset(card)],
 };
 
 /** Returns {node, update(card)}: the numbers of a stream's current epoch. */

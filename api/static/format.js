@@ -44,8 +44,9 @@ export function time(text, now) {
   return `${date.endsWith(year) ? date.slice(0, -5) : date}, ${minutes.format(at)}`;
 }
 
-/** A clock's offset: +12 ms, −1.2 s. */
-export function offset(ms) {
+/** A clock's offset: +12 ms, −1.2 s, −8 min 00 s; or why there is none. */
+export function offset({ clock_offset_ms: ms, zone_unknown }) {
+  if (zone_unknown) return "zone unknown";
   if (ms === null) return NONE;
   const size = Math.abs(ms);
   const sign = ms > 0 ? "+" : ms < 0 ? "−" : "±";

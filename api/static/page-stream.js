@@ -102,7 +102,7 @@ const FACTS = {
   "Retransmits, all epochs": (m) => [number(m.retransmit_count)],
   "Conflicts, all epochs": (m) => [number(m.conflict_count), m.conflict_count ? "act" : null],
   "Unparsed, all epochs": (m) => [number(m.unparsed_count), m.unparsed_count ? "watch" : null],
-  "Reader's clock": (m) => [offset(m.clock_offset_ms)],
+  "Reader's clock": (m) => [offset(m)],
   "Last chip": (m) => [m.last_tag_id ?? "–"],
 };
 

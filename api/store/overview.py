@@ -33,7 +33,8 @@ SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwar
        coalesce(epoch.conflict_count, 0) AS conflict_count,
        conflicts.count AS open_conflicts,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
-       sample.clock_offset_ms, epoch.last_tag_id
+       sample.clock_offset_ms, sample.clock_ahead_ms IS NOT NULL AND sample.clock_offset_ms IS NULL AS zone_unknown,
+       epoch.last_tag_id
 FROM streams
 LEFT JOIN live USING (forwarder_id)
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)

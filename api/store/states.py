@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from api.clocks import ClockFacts
 from api.states import (
     Facts,
     FlowFacts,
@@ -24,9 +25,7 @@ from api.states import (
 from shared.database import Connection
 from shared.errors import translated
 
-__all__ = ["BIN_S", "facts", "note_subscriptions", "sample", "standings", "take_turn", "write"]
-
-BIN_S = 10
+__all__ = ["facts", "note_subscriptions", "standings", "take_turn", "write"]
 
 # Whose turn it is: at most one process in $1 seconds. The others do not wait for its lock.
 _TAKE_TURN = """
@@ -35,54 +34,6 @@ WHERE only_row IN (
     SELECT only_row FROM evaluation WHERE evaluated_at < now() - make_interval(secs => $1) FOR UPDATE SKIP LOCKED
 )
 RETURNING evaluated_at
-"""
-
-# A stream's events are counted by its last position. Bins that nobody was there to see share what came meanwhile. The
-# clock is as in GET /streams/{id}/metrics (api/store/streams.py); the gap is the median between the newest reads, of
-# which those that came together are one. Both are looked up once in a bin and only where something came: whatever is
-# old enough to be late has been sampled since.
-_SAMPLE = """
-INSERT INTO stream_samples AS sample (stream_id, bin, bin_position, counts, gap_s, clock_offset_ms, clock_was_ms)
-SELECT streams.stream_id, current.bin,
-       CASE WHEN known.bin IS NULL AND created_at > now() - interval '10 seconds' THEN 0 ELSE last_position END,
-       CASE WHEN known.bin IS NULL THEN array_fill(0, ARRAY[180])
-            ELSE (known.counts || array_fill((grown.by / grown.bins)::integer, ARRAY[grown.bins - 1])
-                  || (grown.by - grown.by / grown.bins * (grown.bins - 1))::integer)[grown.bins + 1:] END,
-       CASE WHEN known.bin_position = last_position THEN known.gap_s ELSE usual.gap_s END,
-       CASE WHEN known.bin_position = last_position THEN known.clock_offset_ms
-            ELSE (clock.ahead_ms - round(clock.ahead_ms / 900000) * 900000)::bigint END,
-       known.clock_offset_ms
-FROM (SELECT floor(extract(epoch FROM now()) / 10)::bigint AS bin) AS current
-CROSS JOIN streams
-LEFT JOIN stream_samples AS known USING (stream_id)
-CROSS JOIN LATERAL (
-    SELECT greatest(0, least(last_position - known.bin_position, 2000000000)) AS by,
-           greatest(1, least(current.bin - known.bin, 180))::integer AS bins
-) AS grown
-LEFT JOIN LATERAL (
-    SELECT max(extract(epoch FROM read_at - received_at AT TIME ZONE 'UTC') * 1000) AS ahead_ms
-    FROM events
-    WHERE known.bin_position IS DISTINCT FROM streams.last_position
-      AND events.stream_id = streams.stream_id AND position > streams.last_position - 100
-) AS clock ON true
-LEFT JOIN LATERAL (
-    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY gap) AS gap_s
-    FROM (
-        SELECT extract(epoch FROM received_at - lag(received_at) OVER (ORDER BY received_at)) AS gap
-        FROM (
-            SELECT DISTINCT received_at FROM events
-            WHERE known.bin_position IS DISTINCT FROM streams.last_position
-              AND events.stream_id = streams.stream_id AND position > streams.last_position - 48
-        ) AS arrivals
-    ) AS gaps
-) AS usual ON true
-WHERE known.bin IS NULL OR known.bin < current.bin
-ON CONFLICT (stream_id) DO UPDATE
-SET bin = excluded.bin, bin_position = excluded.bin_position, counts = excluded.counts, gap_s = excluded.gap_s,
-    clock_offset_ms = excluded.clock_offset_ms, clock_was_ms = excluded.clock_was_ms
-"""
-_FORGET_SAMPLES = """
-DELETE FROM stream_samples WHERE NOT EXISTS (SELECT FROM streams WHERE streams.stream_id = stream_samples.stream_id)
 """
 
 # Live sessions say who follows what. A receiver that is connected and follows a stream no more has chosen so; one that
@@ -136,8 +87,9 @@ SELECT stream_id, stream_title(streams) AS title, stream_epoch,
        coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
        conflicts.count AS open_conflicts,
-       sample.clock_offset_ms,
-       coalesce(sample.clock_offset_ms - sample.clock_was_ms, 0) AS clock_step_ms
+       sample.clock_offset_ms, sample.clock_ahead_ms, coalesce(sample.clock_step_ms, 0) AS clock_step_ms,
+       sample.clock_last_at AT TIME ZONE coalesce(sample.clock_zone, 'UTC')
+           + sample.clock_ahead_ms * interval '1 millisecond' AS clock_shows
 FROM streams
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN stream_samples AS sample USING (stream_id)
@@ -226,13 +178,6 @@ async def take_turn(connection: Connection, *, every_s: float) -> datetime | Non
     return now
 
 
-async def sample(connection: Connection) -> None:
-    """Close the bins of which the time is over."""
-    with translated():
-        await connection.execute(_SAMPLE)
-        await connection.execute(_FORGET_SAMPLES)
-
-
 async def note_subscriptions(connection: Connection) -> None:
     """Remember who follows what, and since when a follower is gone."""
     with translated():
@@ -244,7 +189,7 @@ async def facts(connection: Connection) -> Facts:
     with translated():
         return Facts(
             forwarders=[ForwarderFacts(**row) for row in await connection.fetch(_FORWARDERS)],
-            streams=[StreamFacts(**row) for row in await connection.fetch(_STREAMS)],
+            streams=[_stream(row) for row in await connection.fetch(_STREAMS)],
             flows=[FlowFacts(**row) for row in await connection.fetch(_FLOWS)],
             receivers=[ReceiverFacts(**row) for row in await connection.fetch(_RECEIVERS)],
             processes=[ProcessFacts(**row) for row in await connection.fetch(_PROCESSES)],
@@ -265,6 +210,12 @@ async def write(connection: Connection, changed: Sequence[Standing], *, kept: in
         await connection.execute(_CHANGE, given)
         await connection.execute(_OPEN, given)
         await connection.execute(_FORGET_TROUBLES, kept)
+
+
+def _stream(row: asyncpg.Record) -> StreamFacts:
+    fields = dict(row)
+    clock = ClockFacts(**{name: fields.pop(f"clock_{name}") for name in ClockFacts._fields})
+    return StreamFacts(**fields, clock=clock)
 
 
 def _standing(row: asyncpg.Record) -> Standing:

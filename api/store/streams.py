@@ -39,8 +39,7 @@ RETURNING stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_n
 """
 
 # total: over the stream's epochs. epoch: the current one, which may have nothing yet. flow: backlog, from cursors
-# and metrics. clock: reader clock minus server clock is at least (read_at - received_at) of any event, and nearest
-# for the one that was shortest on its way: the best of the last 100. Whole quarters of an hour are a time zone.
+# and metrics. The clock is what the last look made of it (api/store/samples.py).
 _METRICS = """
 SELECT streams.stream_id, total.*, flow.backlog,
        coalesce(epoch.raw_count, 0) AS epoch_raw_count,
@@ -53,8 +52,9 @@ SELECT streams.stream_id, total.*, flow.backlog,
        coalesce(epoch.chip_count, 0) AS unique_chips,
        coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
        coalesce(epoch.missing, '{}') AS missing,
-       (clock.ahead_ms - round(clock.ahead_ms / 900000) * 900000)::bigint AS clock_offset_ms
+       sample.clock_offset_ms, sample.clock_ahead_ms IS NOT NULL AND sample.clock_offset_ms IS NULL AS zone_unknown
 FROM streams
+LEFT JOIN stream_samples AS sample USING (stream_id)
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(raw_count), 0)::bigint AS raw_count,
            coalesce(sum(dedup_count), 0)::bigint AS dedup_count,
@@ -74,11 +74,6 @@ CROSS JOIN LATERAL (
     FROM receiver_streams
     WHERE receiver_streams.stream_id = streams.stream_id AND subscribed
 ) AS flow
-CROSS JOIN LATERAL (
-    SELECT max(extract(epoch FROM read_at - received_at AT TIME ZONE 'UTC') * 1000) AS ahead_ms
-    FROM events
-    WHERE events.stream_id = streams.stream_id AND position > streams.last_position - 100
-) AS clock
 WHERE streams.stream_id = ANY($1::uuid[])
 """
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.clocks import ClockFacts
 from api.states import (
     BOUNDS,
     Claim,
@@ -50,8 +51,7 @@ def stream(**facts: Any) -> Facts:
         missing_count=0,
         unparsed_count=0,
         open_conflicts=0,
-        clock_offset_ms=None,
-        clock_step_ms=0,
+        clock=ClockFacts(),
     )
     return Facts([], [well._replace(**facts)], [], [], [])
 
@@ -124,16 +124,20 @@ def level_of(facts: Facts) -> Level:
         # integrity conflict: any
         (stream(open_conflicts=1), "act"),
         # reader clock offset: 0.1 s | 0.5 s, or a step above 0.2 s
-        (stream(clock_offset_ms=99), "good"),
-        (stream(clock_offset_ms=-99), "good"),
-        (stream(clock_offset_ms=100), "watch"),
-        (stream(clock_offset_ms=-100), "watch"),
-        (stream(clock_offset_ms=499), "watch"),
-        (stream(clock_offset_ms=500), "act"),
-        (stream(clock_offset_ms=-500), "act"),
-        (stream(clock_offset_ms=0, clock_step_ms=200), "good"),
-        (stream(clock_offset_ms=0, clock_step_ms=201), "act"),
-        (stream(clock_offset_ms=0, clock_step_ms=-201), "act"),
+        (stream(clock=ClockFacts(offset_ms=99)), "good"),
+        (stream(clock=ClockFacts(offset_ms=-99)), "good"),
+        (stream(clock=ClockFacts(offset_ms=100)), "watch"),
+        (stream(clock=ClockFacts(offset_ms=-100)), "watch"),
+        (stream(clock=ClockFacts(offset_ms=499)), "watch"),
+        (stream(clock=ClockFacts(offset_ms=500)), "act"),
+        (stream(clock=ClockFacts(offset_ms=-500)), "act"),
+        (stream(clock=ClockFacts(offset_ms=0, step_ms=200)), "good"),
+        (stream(clock=ClockFacts(offset_ms=0, step_ms=201)), "act"),
+        (stream(clock=ClockFacts(offset_ms=0, step_ms=-201)), "act"),
+        # what no live read has told, and what comes from nowhere
+        (stream(clock=ClockFacts()), "good"),
+        (stream(clock=ClockFacts(offset_ms=-19_000), online=False), "good"),
+        (stream(clock=ClockFacts(offset_ms=-19_000)), "act"),
         # unparsed lines: any | above 1 %
         (stream(unparsed_count=1), "watch"),
         (stream(unparsed_count=10), "watch"),
@@ -223,8 +227,8 @@ def lapse(watch: Watch, facts: Facts, level: Level) -> int:
         (flow(100, 0), flow(99, -1000), "watch", 10),
         (stream(missing_count=1), stream(), "watch", 10),
         (stream(open_conflicts=1), stream(), "act", 0),
-        (stream(clock_offset_ms=100), stream(clock_offset_ms=99), "watch", 10),
-        (stream(clock_offset_ms=500), stream(), "act", 10),
+        (stream(clock=ClockFacts(offset_ms=100)), stream(clock=ClockFacts(offset_ms=99)), "watch", 10),
+        (stream(clock=ClockFacts(offset_ms=500)), stream(), "act", 10),
         (stream(unparsed_count=1), stream(), "watch", 10),
         (process(10), process(-1000), "watch", 10),
         (process(60), process(-1000), "act", 30),
@@ -241,16 +245,16 @@ def test_a_state_is_left_after_twice_its_time_below_the_bound(
 
 def test_red_becomes_amber_while_it_is_amber() -> None:
     watch = Watch()
-    assert watch.look(stream(clock_offset_ms=600)) == "act"
-    assert lapse(watch, stream(clock_offset_ms=300), "act") == 10
-    assert watch.look(stream(clock_offset_ms=300)) == "watch"
-    assert lapse(watch, stream(clock_offset_ms=0), "watch") == 10
+    assert watch.look(stream(clock=ClockFacts(offset_ms=600))) == "act"
+    assert lapse(watch, stream(clock=ClockFacts(offset_ms=300)), "act") == 10
+    assert watch.look(stream(clock=ClockFacts(offset_ms=300))) == "watch"
+    assert lapse(watch, stream(clock=ClockFacts(offset_ms=0)), "watch") == 10
 
 
 def test_what_comes_and_goes_stays_one_trouble() -> None:
     watch = Watch()
     for _ in range(20):
-        assert watch.look(stream(clock_offset_ms=500)) == "act"
+        assert watch.look(stream(clock=ClockFacts(offset_ms=500))) == "act"
         assert watch.look(stream(), seconds=9) == "act"
     assert watch.ended == []
     assert watch.standings[0].since == NOW
@@ -300,7 +304,11 @@ def test_every_finding_says_who_what_and_what_to_do() -> None:
     every = Facts(
         [ForwarderFacts("f", "Finish", at(-60), True)],
         stream(
-            missing_count=1, open_conflicts=1, unparsed_count=1, clock_offset_ms=900, last_received_at=at(-60)
+            missing_count=1,
+            open_conflicts=1,
+            unparsed_count=1,
+            clock=ClockFacts(900),
+            last_received_at=at(-60),
         ).streams,
         flow(500, 60).flows,
         receiver(60).receivers,

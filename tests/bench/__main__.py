@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable, Sequence
 import click
 import uvloop
 
-from tests.bench import cores, export, fan_out, growth, idle, inbox, ingest, latency, replay, slow
+from tests.bench import cores, export, fan_out, growth, idle, inbox, ingest, latency, processor, replay, slow
 from tests.bench.ground import RESULTS, Ground, ground
 from tests.bench.report import Row, say, show, write_results
 
 FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
     "machine": cores.measure,
+    "processor": processor.measure,
     "ingest": ingest.measure,
     "latency": latency.measure,
     "catch-up": latency.measure_catch_up,

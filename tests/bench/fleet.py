@@ -67,13 +67,14 @@ class Forwarder(BareSocket):
         super().__init__(token)
         self.greeted = asyncio.Event()
         self.acks_s: list[float] = []  # from due to acked, of each event
-        self.events = 0  # acked
+        self.events = self.batches = 0  # acked
 
     def opened(self) -> None:
         self.write(_HELLO)
 
     def message(self, payload: bytes) -> None:
         if payload.startswith(_ACK):
+            self.batches += 1
             self.acked()
         elif payload.startswith(_HEARTBEAT):
             self.greeted.set()
@@ -90,6 +91,7 @@ class Drainer(Forwarder):
     def __init__(self, token: str, *, events: int, size: int, first_seq: int = 1) -> None:
         super().__init__(token)
         self.drained = asyncio.Event()
+        self.backlog = events
         end = first_seq + events
         self._seqs = [range(start, min(start + size, end)) for start in range(first_seq, end, size)]
         self._frames: Iterator[bytes] = map(_undated, self._seqs)

@@ -28,9 +28,10 @@ class Site(NamedTuple):
 
 
 class Ground:
-    """A Postgres server, by the address of one of its databases."""
+    """A Postgres server, by the address of one of its databases; `postgres_pid` where it is ours to look into."""
 
-    def __init__(self, server_url: str) -> None:
+    def __init__(self, server_url: str, postgres_pid: int | None = None) -> None:
+        self.postgres_pid = postgres_pid
         self._server_url = server_url
         self._numbers = itertools.count(1)
 
@@ -64,7 +65,7 @@ async def ground(server_url: str | None = None) -> AsyncIterator[Ground]:
         server = EmbeddedPostgres(Path(directory))
         await server.start()
         try:
-            yield Ground(server.url)
+            yield Ground(server.url, server.pid)
         finally:
             await server.stop()
 

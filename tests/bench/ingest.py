@@ -12,10 +12,19 @@ from tests.bench.ground import Ground, Site
 from tests.bench.report import Row, Target, row, say
 from tests.bench.sockets import connect
 from tests.delivery.stored import make_stream
-from tests.rooms import make_token, rooms
+from tests.rooms import Rooms, make_token, rooms
 from tests.waiting import wait_until
 
-__all__ = ["by_batch_size", "measure"]
+__all__ = [
+    "EVENTS",
+    "FORWARDERS",
+    "by_batch_size",
+    "drain",
+    "join_drainers",
+    "join_fleet",
+    "join_witness",
+    "measure",
+]
 
 FORWARDERS = 20
 EVENTS = 10_000  # of each
@@ -110,26 +119,37 @@ async def ingest(
         running = await stack.enter_async_context(
             rooms(site.url, gateway=gateways, writer=writers, LOG_LEVEL="warn")
         )
-        names = [f"f{n}" for n in range(FORWARDERS)]
-        witness = await join_witness(site, running.fanouts[0].url, names)
-        forwarders = await join_drainers(
-            site, [each.url for each in running.gateways], names, events=events, size=size
-        )
-        began = time.perf_counter()
-        for each in forwarders:
-            each.start()
-        total = FORWARDERS * events
-        await wait_until(
-            lambda: witness.events >= total and all(each.drained.is_set() for each in forwarders),
-            deadline_s=120,
-            what="everything to be acked and delivered",
-        )
-        passed = time.perf_counter() - began
-        if witness.wrong:
-            raise AssertionError(f"{witness.wrong} events were missing, doubled or out of order")
-        for peer in (witness, *forwarders):
-            peer.close()
-    return total / passed
+        fleet = await join_fleet(site, running, events=events, size=size)
+        return FORWARDERS * events / await drain(*fleet)
+
+
+async def join_fleet(
+    site: Site, running: Rooms, *, events: int = EVENTS, size: int = BATCH
+) -> tuple[Witness, list[Drainer]]:
+    """Connect a receiver of all streams and all forwarders, each with so many events in its backlog."""
+    names = [f"f{n}" for n in range(FORWARDERS)]
+    witness = await join_witness(site, running.fanouts[0].url, names)
+    urls = [each.url for each in running.gateways]
+    return witness, await join_drainers(site, urls, names, events=events, size=size)
+
+
+async def drain(witness: Witness, forwarders: Sequence[Drainer]) -> float:
+    """Drain all at once and let all go; return the seconds until everything was acked and delivered, in order."""
+    total = sum(each.backlog for each in forwarders)
+    began = time.perf_counter()
+    for each in forwarders:
+        each.start()
+    await wait_until(
+        lambda: witness.events >= total and all(each.drained.is_set() for each in forwarders),
+        deadline_s=120,
+        what="everything to be acked and delivered",
+    )
+    passed = time.perf_counter() - began
+    if witness.wrong:
+        raise AssertionError(f"{witness.wrong} events were missing, doubled or out of order")
+    for peer in (witness, *forwarders):
+        peer.close()
+    return passed
 
 
 async def join_drainers(

@@ -114,14 +114,18 @@ def _receiver(options: DemoOptions, roll: _Roll, forwarders: list[Forwarder]) ->
         journal = journals.get(forwarder_id)
         return None if journal is None else journal.find(reader_ip, stream_epoch, seq)
 
+    arrivals = Arrivals(_kept_file(options, device_id))
     return Receiver(
         url=options.url,
         token=roll.tokens[device_id],
         receiver_id=device_id,
         streams=[(forwarder.device_id, ip) for forwarder in forwarders for ip in forwarder.readers],
+        # What it was acked and never got, because that demo was killed, it would miss for ever.
+        resume={epoch: each.through for epoch, each in arrivals.epochs.items()},
         keep=False,
         lookup=sent,
-        arrivals=Arrivals(_kept_file(options, device_id)),
+        arrivals=arrivals,
+        manners=options.manners,
     )
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.devices.receiver import FIRST_GENERATION, Manners
+
 __all__ = ["DemoOptions"]
 
 
@@ -12,7 +14,7 @@ class DemoOptions:
 
     Without `seconds` race follows race until cancelled. With a `state_dir` the devices, their tokens and
     journals are kept there, and the next demo goes on with them; without one each run has fresh devices.
-    `settle_s` bounds the wait for the last acks and deliveries.
+    `settle_s` bounds the wait for the last acks and deliveries. The receiver's manners are those of the field.
     """
 
     url: str
@@ -24,3 +26,4 @@ class DemoOptions:
     seed: int = 1
     state_dir: Path | None = None
     settle_s: float = 10.0
+    manners: Manners = FIRST_GENERATION

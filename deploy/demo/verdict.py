@@ -63,7 +63,8 @@ class StreamVerdict:
 class Verdict:
     """The verdict on the whole race; printed, it is a table and one closing line, or every problem.
 
-    `altered` counts what was delivered and is not what was sent, `said` is what the server told the devices.
+    `altered` counts what was delivered and is not what was sent, `said` is what may explain a problem: what the server
+    told the devices, and what came too fast for the receiver.
     """
 
     streams: list[StreamVerdict]
@@ -115,8 +116,12 @@ async def judge(crew: Crew, server: Server, standing: Standing) -> Verdict:
             streams.append(await _judge_stream(crew, server, forwarder, stream, stream_id))
     devices = [(forwarder.device_id, forwarder.last_error) for forwarder in crew.forwarders]
     devices.append((crew.receiver.receiver_id, crew.receiver.last_error))
-    said = tuple(f"the server told {device_id}: {error}" for device_id, error in devices if error)
-    return Verdict(streams, crew.receiver.altered, said)
+    said = [f"the server told {device_id}: {error}" for device_id, error in devices if error]
+    if dropped := crew.receiver.dropped:
+        said.append(
+            f"the receiver acked and then dropped {dropped}: they came faster than the race software takes them"
+        )
+    return Verdict(streams, crew.receiver.altered, tuple(said))
 
 
 async def _judge_stream(

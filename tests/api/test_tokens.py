@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from deploy.devices.forwarder import Forwarder
 from deploy.devices.journal import Journal
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from shared.channels import TOKENS
 from shared.tokens import authenticate
 from tests.api.conftest import Ask
@@ -146,7 +146,7 @@ async def ten_reads(running: Rooms, start: str, tent: str, journal: Journal) -> 
     forwarder = Forwarder(
         url=running.gateways[0].url, token=start, device_id="start", readers=[reader], journal=journal
     )
-    receiver = Receiver(url=running.fanouts[0].url, token=tent, streams=[("start", reader)])
+    receiver = Receiver(url=running.fanouts[0].url, token=tent, streams=[("start", reader)], manners=AT_ONCE)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(forwarder.run())
         tasks.create_task(receiver.run())

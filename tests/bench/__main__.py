@@ -10,7 +10,20 @@ from collections.abc import Awaitable, Callable, Sequence
 import click
 import uvloop
 
-from tests.bench import cores, export, fan_out, growth, idle, inbox, ingest, latency, processor, replay, slow
+from tests.bench import (
+    cores,
+    export,
+    fan_out,
+    field,
+    growth,
+    idle,
+    inbox,
+    ingest,
+    latency,
+    processor,
+    replay,
+    slow,
+)
 from tests.bench.ground import RESULTS, Ground, ground
 from tests.bench.report import Row, say, show, write_results
 
@@ -23,6 +36,7 @@ FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
     "fan-out": fan_out.measure,
     "slow": slow.measure,
     "replay": replay.measure,
+    "field": field.measure,
     "export": export.measure,
     "inbox": inbox.measure,
     "growth": growth.measure,

@@ -19,7 +19,7 @@ from deploy.devices.forwarder import Forwarder
 from deploy.devices.journal import Event as JournalEvent
 from deploy.devices.journal import Journal
 from deploy.devices.messages import Message, StreamEpoch
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from shared.ipico import compose
 from tests.chaos.ledger import Event, Ledger
 
@@ -153,7 +153,15 @@ class WatchedReceiver(Receiver):
         streams: list[tuple[str, str]],
         resumes: bool,
     ) -> None:
-        super().__init__(url=url, token=token, receiver_id=receiver_id, streams=streams, keep=False)
+        super().__init__(
+            url=url,
+            token=token,
+            receiver_id=receiver_id,
+            streams=streams,
+            keep=False,
+            manners=AT_ONCE,
+            resumes=False,
+        )
         self.token_id = token_id
         self.sessions_revoked = 0
         self.connections: list[list[Event]] = []

@@ -12,7 +12,7 @@ from playwright.async_api import Browser
 from testing.postgresql import Postgresql
 
 from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from shared.ipico import compose
 from tests.conftest import fresh_database
 from tests.dashboard.browser import Tab, chromium, tab
@@ -72,7 +72,9 @@ class Stack:
     ) -> AsyncIterator[Receiver]:
         """Connect a receiver; at the end it vanishes."""
         token = await make_token(self.database, "receiver", device_id)
-        device = Receiver(url=self.roles.fanouts[0].url, token=token, streams=streams, **more)
+        device = Receiver(
+            url=self.roles.fanouts[0].url, token=token, streams=streams, manners=AT_ONCE, **more
+        )
         async with _alive(device):
             await device.wait_connected()
             yield device

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.devices.arrivals import Arrivals
 from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from shared.database import Connection
 from tests.delivery.conftest import running_fanout
 from tests.delivery.stored import make_stream, store, store_many
@@ -65,7 +65,9 @@ async def test_restarts_of_all_others_are_not_seen_by_receivers(
             flush_s=0.0,
         )
         device = asyncio.ensure_future(forwarder.run())
-        async with running(Receiver(url=house.fanouts[0].url, token=token, streams=[START])) as tent:
+        async with running(
+            Receiver(url=house.fanouts[0].url, token=token, streams=[START], manners=AT_ONCE)
+        ) as tent:
             for process in (house.writers[0], house.gateways[0], house.apis[0]):
                 for number in range(300):
                     forwarder.record(READER, f"line {number}")
@@ -134,7 +136,13 @@ async def test_a_fanout_killed_in_mid_stream_costs_a_reconnect_and_no_event(
     sessions = 0
     for until in (300, 800, 1_300):
         tent = Receiver(
-            url=fanout.url, token=token, streams=[START], arrivals=arrivals, keep=False, ack_after_s=0.03
+            url=fanout.url,
+            token=token,
+            streams=[START],
+            manners=AT_ONCE,
+            arrivals=arrivals,
+            keep=False,
+            ack_after_s=0.03,
         )
         task = asyncio.ensure_future(tent.run())
         await tent.wait_connected()
@@ -145,7 +153,9 @@ async def test_a_fanout_killed_in_mid_stream_costs_a_reconnect_and_no_event(
         sessions += tent.sessions
         await fanout.start()
         await fanout.ready()
-    async with running(Receiver(url=fanout.url, token=token, streams=[START], arrivals=arrivals, keep=False)):
+    async with running(
+        Receiver(url=fanout.url, token=token, streams=[START], manners=AT_ONCE, arrivals=arrivals, keep=False)
+    ):
         await store(database, stream, [(1, 2_001, b"new")])
         await wait_until(lambda: arrived(arrivals) == 2_001, what="everything")
         assert sessions == 3
@@ -167,7 +177,13 @@ async def test_lost_connections_to_the_database_are_not_seen_by_receivers(
     seq = 5_000
     arrivals = Arrivals()
     tent = Receiver(
-        url=fanout.url, token=token, streams=[START], arrivals=arrivals, keep=False, ack_after_s=0.002
+        url=fanout.url,
+        token=token,
+        streams=[START],
+        manners=AT_ONCE,
+        arrivals=arrivals,
+        keep=False,
+        ack_after_s=0.002,
     )
     async with running(tent):
         for _ in range(12):

@@ -11,7 +11,7 @@ import pytest
 from deploy.devices.arrivals import Arrivals
 from deploy.devices.forwarder import Forwarder
 from deploy.devices.messages import StreamEpoch
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from shared.database import Connection
 from tests.rooms import Rooms, make_token, rooms
 from tests.waiting import wait_until
@@ -65,6 +65,7 @@ class Wanderer:
             url=self._random.choice(self._urls),
             token=self._token,
             streams=STREAMS,
+            manners=AT_ONCE,
             resume=known if self._random.random() < 0.4 else None,
             ack_after_s=0.0 if final else self._random.choice([0.0, 0.0, 0.002, None]),
             keep=False,

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
 Message = dict[str, Any]
@@ -36,6 +36,8 @@ class StandIn:
         self.subscriptions: list[Message] = []
         self.receiver_acks: list[Message] = []
         self.knocks: list[float] = []
+        self.subscribed_at = 0.0
+        self.pongs: list[float] = []  # of receivers
         self.close_codes: list[int | None] = []
         self.sockets: dict[str, web.WebSocketResponse] = {}
         # The switches.
@@ -68,7 +70,9 @@ class StandIn:
         self.knocks.append(time.monotonic())
         if self.refusing:
             raise web.HTTPServiceUnavailable
-        socket = web.WebSocketResponse(compress=False)
+        socket = web.WebSocketResponse(
+            compress=False, autoping=False
+        )  # pongs are looked at; devices send no pings
         await socket.prepare(request)
         token = request.headers["Authorization"].removeprefix("Bearer ")
         device_id = self.tokens.get(token, token)
@@ -118,7 +122,10 @@ class StandIn:
         await socket.send_json(heartbeat)
         try:
             async for frame in socket:
-                await self._hear(device_id, socket, frame.json())
+                if frame.type is WSMsgType.PONG:
+                    self.pongs.append(time.monotonic())
+                else:
+                    await self._hear(device_id, socket, frame.json())
         finally:
             self._receivers = [other for other in self._receivers if other is not socket]
         return socket
@@ -131,6 +138,7 @@ class StandIn:
                 self._cursors[acked] = e["last_seq"]
             return
         self.subscriptions.append(message)
+        self.subscribed_at = time.monotonic()
         for stream in message["streams"]:
             at = (stream["forwarder_id"], stream["reader_ip"])
             kept = sorted(self.events.get(at, {}).items())

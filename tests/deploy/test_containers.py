@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from deploy.stack.postgres_programs import give_to_server, write_launchers
 from tests.deploy.compose import load_compose
 from tests.deploy.containers import Container, Engine, in_namespace, why_not
@@ -210,7 +210,12 @@ async def crew(url: str) -> tuple[list[Forwarder], list[Receiver]]:
         for device_id, reader in readers.items()
     ]
     receivers = [
-        Receiver(url=url, token=await mint(url, "receiver", f"tent-{number}"), streams=list(readers.items()))
+        Receiver(
+            url=url,
+            token=await mint(url, "receiver", f"tent-{number}"),
+            streams=list(readers.items()),
+            manners=AT_ONCE,
+        )
         for number in range(4)
     ]
     return forwarders, receivers

@@ -17,7 +17,8 @@ from deploy.devices.arrivals import Arrivals, EpochArrivals
 from deploy.devices.connection import open_connection
 from deploy.devices.forwarder import Forwarder
 from deploy.devices.journal import Event, Journal
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Manners, Receiver
+from deploy.devices.relay import Relay
 from tests.deploy.standin import StandIn, running, standing_in
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -38,7 +39,7 @@ def forwarder(server: StandIn, **settings: Any) -> Forwarder:
 
 
 def receiver(server: StandIn, **settings: Any) -> Receiver:
-    settings = {"streams": [(TOKEN, READER)], **settings}
+    settings = {"streams": [(TOKEN, READER)], "manners": AT_ONCE, **settings}
     return Receiver(url=server.url, token="tent", **settings)
 
 
@@ -511,3 +512,112 @@ async def test_a_receiver_keeps_the_servers_refusal(server: StandIn) -> None:
         await wait_until(lambda: tent.last_error, what="the error")
     assert tent.last_error is not None
     assert tent.last_error["code"] == "INVALID_TOKEN"
+
+
+# The manners of the ones in the field.
+
+
+async def relayed(places: int, takes_per_s: float, *rounds: int) -> tuple[list[int], int]:
+    """Put so many numbers in one go, round after round, each when the hops have had their turn; what arrived."""
+    came: list[int] = []
+    relay: Relay[int] = Relay(places=places, takes_per_s=takes_per_s, consume=came.extend)
+    put = 0
+    async with relay.passing():
+        for count in rounds:
+            for number in range(put + 1, put + count + 1):
+                relay.put(number)
+            put += count
+            for _ in range(5):
+                await asyncio.sleep(0)
+    return came, relay.dropped
+
+
+@pytest.mark.parametrize(
+    ("rounds", "came", "dropped"),
+    [
+        # The consumer takes the first at once, and the next in an hour; the rest arrives at the end.
+        ([4], [1, 2, 3, 4], 0),
+        ([6], [3, 4, 5, 6], 2),  # the first hop was full before anybody had a turn
+        ([4, 4], [1, 5, 6, 7, 8], 3),  # the second was full
+        ([4, 1, 1], [1, 3, 4, 5, 6], 1),
+    ],
+)
+async def test_a_relay_forgets_the_oldest_when_it_is_full(
+    rounds: list[int], came: list[int], dropped: int
+) -> None:
+    assert await relayed(4, 1 / 3600, *rounds) == (came, dropped)
+
+
+async def test_a_relay_that_is_never_full_loses_nothing_and_keeps_the_order() -> None:
+    assert await relayed(256, 1e9, *[100] * 50) == (list(range(1, 5_001)), 0)
+
+
+async def test_the_race_software_takes_at_its_pace() -> None:
+    came: list[float] = []
+    clock = asyncio.get_running_loop().time
+    relay: Relay[int] = Relay(
+        places=256, takes_per_s=1_000, consume=lambda taken: came.extend(clock() for _ in taken)
+    )
+    async with relay.passing():
+        for number in range(100):
+            relay.put(number)
+        await wait_until(lambda: len(came) == 100, what="all hundred")
+    assert came[-1] - came[0] >= 0.099
+
+
+async def test_a_receiver_acks_what_its_relay_then_forgets_and_goes_on_from_there(server: StandIn) -> None:
+    tent = receiver(server, manners=Manners(deaf_s=0.0))
+    event = {
+        "forwarder_id": TOKEN,
+        "reader_ip": READER,
+        "stream_epoch": 1,
+        "raw_read_line": "",
+        "read_type": "raw",
+    }
+    async with running(tent.run()):
+        await tent.wait_connected()
+        events = [{**event, "seq": seq, "reader_timestamp": ""} for seq in range(1, 601)]
+        await server.send("tent", {"kind": "receiver_event_batch", "session_id": "s-1", "events": events})
+        await wait_until(lambda: server.receiver_acks, what="the ack")
+        assert server.receiver_acks[0]["entries"][0]["last_seq"] == 600
+        await tent.wait_for(256)
+    assert ([seq for seq, _ in tent.events[TOKEN, READER, 1]], tent.dropped) == (list(range(345, 601)), 344)
+    async with running(tent.run()):
+        await tent.wait_connected()
+    assert [(c["stream_epoch"], c["last_seq"]) for c in server.hellos[1]["resume"]] == [(1, 600)]
+
+
+async def test_a_receiver_resumes_from_the_newest_it_has_acked_of_each_stream(server: StandIn) -> None:
+    device, tent = forwarder(server), receiver(server)
+    async with running(device.run(), tent.run()):
+        await tent.wait_connected()
+        for epoch in (1, 3):
+            device.journal.turn_epoch(READER, epoch)
+            device.record(READER, "a")
+            device.record(READER, "b")
+            await device.drained()
+        await tent.wait_for(4)
+        await wait_until(lambda: len(server.receiver_acks) == tent.batches, what="the acks")
+    async with running(tent.run()):
+        await wait_until(lambda: len(server.hellos) == 3, what="the next hello")
+    assert [(c["stream_epoch"], c["last_seq"]) for c in server.hellos[2]["resume"]] == [(3, 2)]
+
+
+async def test_a_receiver_is_deaf_after_its_hello(server: StandIn) -> None:
+    deaf_s = 0.3
+    tent = receiver(server, manners=Manners(deaf_s=deaf_s))
+    async with running(tent.run()):
+        await wait_until(lambda: "tent" in server.sockets, what="the hello")
+        await server.sockets["tent"].ping()
+        await wait_until(lambda: server.subscriptions and server.pongs, what="the subscription and the pong")
+    # The upgrade came before the hello from which on it is deaf.
+    assert min(server.subscribed_at, *server.pongs) - server.knocks[0] >= deaf_s
+
+
+async def test_a_deaf_receiver_can_be_dropped(server: StandIn) -> None:
+    tent = receiver(server, manners=Manners(deaf_s=3600.0))
+    connection = asyncio.ensure_future(tent.run())
+    await wait_until(lambda: "tent" in server.sockets, what="the hello")
+    await tent.drop()
+    await asyncio.wait_for(connection, PATIENCE_S)
+    assert server.subscriptions == []

@@ -18,6 +18,7 @@ from deploy.demo.standing import ReceiverStanding, Standing, StreamStanding
 from deploy.demo.verdict import StreamVerdict, Verdict, compare_export
 from deploy.demo.view import draw, follow
 from deploy.devices.journal import Event
+from deploy.devices.receiver import AT_ONCE
 from shared.ipico import parse
 from tests.deploy.standin import Message, StandIn, standing_in
 from tests.waiting import wait_until
@@ -44,7 +45,7 @@ async def server() -> AsyncIterator[StandIn]:
 
 
 def quick(server: StandIn, **changed: Any) -> DemoOptions:
-    return replace(DemoOptions(server.url, rate=400.0, seconds=0.5, settle_s=5.0), **changed)
+    return replace(DemoOptions(server.url, rate=400.0, seconds=0.5, settle_s=5.0, manners=AT_ONCE), **changed)
 
 
 def quiet() -> Console:

@@ -22,7 +22,7 @@ import shared.migrate
 import shared.presence
 import shared.tokens
 from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from deploy.roles import ROOMS, apply_roles, scram_verifier
 from shared.errors import DatabaseFault
 from tests.rooms import Process, make_token
@@ -135,6 +135,7 @@ async def test_rooms_as_their_own_users_carry_reads_resets_cursors_and_names(
         url=running["fanout"].url,
         token=await make_token(database, "receiver", "tent"),
         streams=[("start-line", READER)],
+        manners=AT_ONCE,
     )
 
     async def cursors() -> bool:

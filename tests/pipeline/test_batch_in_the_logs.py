@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from tests.rooms import make_token, rooms
 
 READER = "10.0.0.1:10000"
@@ -30,7 +30,9 @@ async def test_a_batch_has_one_name_in_the_logs_from_its_gateway_to_its_receiver
         forwarder = Forwarder(
             url=running.gateways[0].url, token=token, device_id="finish", readers=[READER], batch_size=10
         )
-        receiver = Receiver(url=running.fanouts[0].url, token=receiver_token, streams=[("finish", READER)])
+        receiver = Receiver(
+            url=running.fanouts[0].url, token=receiver_token, streams=[("finish", READER)], manners=AT_ONCE
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(receiver.run())
             for number in range(30):

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from deploy.devices.connection import UNREACHABLE
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from deploy.stack.addresses import free_port
 from deploy.stack.child import until_answering
 from deploy.stack.front_door import FrontDoor
@@ -135,6 +135,7 @@ async def tent(cluster: Cluster, database: Database, forwarders: Fleet) -> Async
             token=await make_token(database, "receiver", f"tent-{number}"),  # a cursor belongs to an id
             streams=streams,
             keep=False,
+            manners=AT_ONCE,
         )
         for number in range(4)
     ]

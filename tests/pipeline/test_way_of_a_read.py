@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 
 from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from tests.rooms import make_token, rooms
 
 READER = "10.0.0.1:10000"
@@ -25,7 +25,10 @@ async def test_reads_reach_the_receiver_in_order_and_the_table_once(
             backoff_s=(0.05, 0.5),
         )
         receiver = Receiver(
-            url=running.fanouts[0].url, token=receiver_token, streams=[("start-line", READER)]
+            url=running.fanouts[0].url,
+            token=receiver_token,
+            streams=[("start-line", READER)],
+            manners=AT_ONCE,
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(forwarder.run())

@@ -13,7 +13,7 @@ import asyncpg
 
 from deploy.devices.forwarder import Forwarder
 from deploy.devices.journal import Journal
-from deploy.devices.receiver import Receiver
+from deploy.devices.receiver import AT_ONCE, Receiver
 from shared.ipico import compose
 from tests.deploy.runbook.document import BLOCKS
 from tests.deploy.runbook.terminal import Foreground, Terminal
@@ -65,6 +65,7 @@ class Race:
             token=token,
             streams=[(self.forwarder_id, reader) for reader in (self.reader, OTHER)],
             resume=resume,
+            manners=AT_ONCE,
         )
         self._running["receiver"] = asyncio.create_task(self.receiver.run(), name="receiver")
         await self.receiver.wait_connected()

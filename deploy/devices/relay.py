@@ -1,0 +1,98 @@
+"""What lies between a receiver's socket and the race software: two hops, each of which forgets the oldest when full.
+
+The receivers in the field hand each read from the task that reads the socket to one that passes it on, and from
+there to whoever writes to the race software. Each hand-over is a broadcast of 256 places: who puts never waits, and
+who takes too late finds the oldest gone, without a word. The race software takes at a pace of its own. So reads are
+lost here when they come faster than they are taken for more than the places last, and when more of them are put in
+one go than there are places: the next task has no turn in between.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+__all__ = ["Relay"]
+
+T = TypeVar("T")
+
+
+class _Hop(Generic[T]):
+    """A broadcast with one listener: `put` never waits and never fails."""
+
+    def __init__(self, places: int) -> None:
+        self.dropped = 0
+        self._kept: deque[T] = deque(maxlen=places)
+        self._filled = asyncio.Event()
+
+    def put(self, each: T) -> None:
+        """Keep one more; the oldest makes room for it."""
+        self.dropped += len(self._kept) == self._kept.maxlen
+        self._kept.append(each)
+        self._filled.set()
+
+    def take(self, at_most: int | None = None) -> list[T]:
+        """Take the oldest out."""
+        count = len(self._kept) if at_most is None else min(at_most, len(self._kept))
+        if count == len(self._kept):
+            self._filled.clear()
+        return [self._kept.popleft() for _ in range(count)]
+
+    async def filled(self) -> None:
+        """Return when there is something to take."""
+        await self._filled.wait()
+
+
+class Relay(Generic[T]):
+    """Two hops of so many `places`, and a consumer that is given what has passed, `takes_per_s` at the most."""
+
+    def __init__(self, *, places: int, takes_per_s: float, consume: Callable[[Sequence[T]], None]) -> None:
+        self._first: _Hop[T] = _Hop(places)
+        self._second: _Hop[T] = _Hop(places)
+        self._each_s, self._consume = 1 / takes_per_s, consume
+
+    @property
+    def dropped(self) -> int:
+        """How many were forgotten."""
+        return self._first.dropped + self._second.dropped
+
+    def put(self, each: T) -> None:
+        """Hand one in; never waits."""
+        self._first.put(each)
+
+    @asynccontextmanager
+    async def passing(self) -> AsyncIterator[None]:
+        """Pass on inside; what is under way at the end still arrives, because only the connection has ended."""
+        hops = [asyncio.create_task(self._pass_on()), asyncio.create_task(self._feed())]
+        try:
+            yield
+        finally:
+            for hop in hops:
+                hop.cancel()
+            await asyncio.wait(hops)
+            self._consume([*self._second.take(), *self._first.take()])
+        for hop in hops:
+            if not hop.cancelled():
+                hop.result()  # it broke: the consumer did
+
+    async def _pass_on(self) -> None:
+        while True:
+            await self._first.filled()
+            for each in self._first.take():
+                self._second.put(each)
+            # What comes meanwhile is put while we have no turn.
+            await asyncio.sleep(0)
+
+    async def _feed(self) -> None:
+        clock = asyncio.get_running_loop().time
+        free_at = 0.0  # when the consumer is done with what it was given
+        while True:
+            await self._second.filled()
+            # Idle until now, or busy until `free_at`: who wakes late has not worked less, so what was due meanwhile
+            # is taken at once.
+            free_at = max(free_at, clock())
+            while taken := self._second.take(1 + int((clock() - free_at) / self._each_s)):
+                self._consume(taken)
+                free_at += len(taken) * self._each_s
+                await asyncio.sleep(max(0.0, free_at - clock()))

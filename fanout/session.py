@@ -9,9 +9,10 @@ from uuid import UUID
 from fanout import store
 from fanout.node import Node
 from fanout.sender import Sender
+from shared.decoding import decode_receiver
 from shared.errors import DatabaseUnavailable
 from shared.log import get_logger
-from shared.messages import ReceiverAck, ReceiverHello, ReceiverSubscribe, decode_receiver, encode_heartbeat
+from shared.messages import ReceiverAck, ReceiverHello, ReceiverSubscribe, encode_heartbeat
 from shared.peer import Peer, check_id, count_unknown, greet
 from shared.tokens import Identity
 

@@ -3,30 +3,40 @@
 Pure: no socket, no database, no clock.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from shared.errors import ProtocolError
 from shared.ipico import annotate
-from shared.messages import AckEntry, ReadEvent
+from shared.messages import HIGHEST_EPOCH, AckEntry, ReadEvent
 
 __all__ = ["Batch", "Part", "split"]
+
+# What is written to the database in one go, by us and by a writer's drain; real batches have one part a reader.
+PART_EVENTS = 2_000
+PART_BYTES = 1024 * 1024
+# Readers and epochs of a batch, which a device makes up: each costs several times what its reads do.
+MAX_GROUPS = 2_000
+
+_NOWHERE = UUID(int=0)
 
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """What a batch holds of one reader and epoch: columns of equal length, in the order of the batch.
+    """What a batch holds of one reader and epoch, or some of it: columns of equal length, in the order of the batch.
 
-    part_id is 0 until it is staged for the first time; it stays the same when it is staged again.
+    part_id is 0 until it is staged for the first time; it stays the same when it is staged again. stream_id: of
+    nothing until the batch knows its streams. size: bytes of its lines.
     """
 
     batch: "Batch"
     reader_ip: str
     stream_epoch: int
-    stream_id: UUID
+    stream_id: UUID = _NOWHERE
     part_id: int = 0
+    size: int = 0
     seqs: list[int] = field(default_factory=list)
     raw_frames: list[bytes] = field(default_factory=list)
     reader_timestamps: list[str] = field(default_factory=list)
@@ -40,13 +50,20 @@ class Part:
         tag_ids, read_ats, parse_errors = zip(
             *[annotate(event.raw_read_line) for event in events], strict=True
         )
+        raw_frames = [event.raw_read_line.encode() for event in events]
+        self.size += sum(map(len, raw_frames))
         self.seqs += [event.seq for event in events]
-        self.raw_frames += [event.raw_read_line.encode() for event in events]
+        self.raw_frames += raw_frames
         self.reader_timestamps += [event.reader_timestamp for event in events]
         self.read_types += [event.read_type for event in events]
         self.tag_ids += tag_ids
         self.read_ats += read_ats
         self.parse_errors += parse_errors
+
+    @property
+    def full(self) -> bool:
+        """Whether what comes next belongs into another part."""
+        return len(self.seqs) >= PART_EVENTS or self.size >= PART_BYTES
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +72,9 @@ class Batch:
 
     streams: the session's stream ids by reader_ip. size: bytes as received. on_settled: called once when it is settled:
     every part is stored, of which `conflicts` names the readers that had some, or `refusal` is what the device is owed
-    instead of an ack. parts: by reader and epoch, in the order in which these first appear.
+    instead of an ack. parts: in the order of their first events; of one reader and epoch there are several when it has
+    much. groups: by reader and epoch, the part that takes what comes next. left_out: the lowest epoch of each reader of
+    which nothing is stored, so that nothing from there on may be acked either: the device sends it again.
     """
 
     forwarder_id: str
@@ -67,7 +86,9 @@ class Batch:
     received_at: datetime
     size: int
     on_settled: Callable[[], None]
-    parts: dict[tuple[str, int], Part] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+    groups: dict[tuple[str, int], Part] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     open_parts: int = 0
     conflicts: set[str] = field(default_factory=set)
     refusal: ProtocolError | None = None
@@ -82,7 +103,7 @@ class Batch:
     @property
     def event_count(self) -> int:
         """How many events it holds, retransmits included."""
-        return sum(len(part.seqs) for part in self.parts.values())
+        return sum(len(part.seqs) for part in self.parts)
 
     def ack(self) -> list[AckEntry]:
         """Return the entries of the ack, one for each reader: its lowest epoch only.
@@ -90,27 +111,50 @@ class Batch:
         A forwarder keeps one cursor per reader and moves it only forward: to ack the higher epoch would
         abandon what is unacked of the lower. The rest comes again as retransmits (protocol.md, section 4).
         """
-        lowest: dict[str, Part] = {}
-        for part in self.parts.values():
-            known = lowest.get(part.reader_ip)
-            if known is None or part.stream_epoch < known.stream_epoch:
-                lowest[part.reader_ip] = part
+        last: dict[str, tuple[int, int]] = {}
+        for part in self.parts:
+            here = (-part.stream_epoch, max(part.seqs))
+            last[part.reader_ip] = max(here, last.get(part.reader_ip, here))
         return [
-            AckEntry(self.forwarder_id, part.reader_ip, part.stream_epoch, max(part.seqs))
-            for part in lowest.values()
+            AckEntry(self.forwarder_id, reader_ip, -lowest, last_seq)
+            for reader_ip, (lowest, last_seq) in last.items()
+            if -lowest < self.left_out.get(reader_ip, HIGHEST_EPOCH + 1)
         ]
+
+    def place(self) -> None:
+        """Tell the parts their streams, which must be known by now; no event is added any more."""
+        self.groups.clear()
+        for part in self.parts:
+            part.stream_id = self.streams[part.reader_ip]
+
+    def part_for(self, reader_ip: str, stream_epoch: int) -> Part | None:
+        """Return the part that takes the next events of a reader and epoch; None when they are left out."""
+        part = self.groups.get((reader_ip, stream_epoch))
+        if part is None and len(self.groups) >= MAX_GROUPS:
+            self.left_out[reader_ip] = min(stream_epoch, self.left_out.get(reader_ip, stream_epoch))
+            return None
+        if part is None or part.full:
+            stream_id = self.streams.get(reader_ip, _NOWHERE)
+            part = self.groups[reader_ip, stream_epoch] = Part(self, reader_ip, stream_epoch, stream_id)
+            self.parts.append(part)
+        return part
 
 
 def split(batch: Batch, events: Iterable[ReadEvent]) -> None:
-    """Add events to the batch's parts, in their order; may be called again with more.
-
-    The batch must know the stream of every reader named.
-    """
+    """Add events to the batch's parts, in their order; may be called again with more."""
     groups: dict[tuple[str, int], list[ReadEvent]] = {}
     for event in events:
         groups.setdefault((event.reader_ip, event.stream_epoch), []).append(event)
     for key, group in groups.items():
-        part = batch.parts.get(key)
-        if part is None:
-            part = batch.parts[key] = Part(batch, *key, batch.streams[key[0]])
-        part.extend(group)
+        for portion in _portions(group):
+            if part := batch.part_for(*key):
+                part.extend(portion)
+
+
+def _portions(events: list[ReadEvent]) -> Iterator[list[ReadEvent]]:
+    """Share events out so that none of what comes out is larger than a part by itself, unless it is one line."""
+    if sum(len(event.raw_read_line) for event in events) <= PART_BYTES // 4:
+        yield events
+    else:
+        for event in events:
+            yield [event]

@@ -16,7 +16,9 @@ import msgspec
 
 from gateway.commands import Carried
 from gateway.store.commands import Command
+from shared.decoding import LARGE_BYTES
 from shared.messages import (
+    ANSWER_TOO_LARGE,
     ConfigGetResponse,
     ConfigSetResponse,
     RestartResponse,
@@ -31,9 +33,8 @@ __all__ = ["Questions", "Response"]
 Response: TypeAlias = ConfigGetResponse | ConfigSetResponse | RestartResponse
 
 
-# A device may answer with 16 MiB; a configuration has some kilobytes.
-MAX_ANSWER_BYTES = 1024 * 1024
-_TOO_LARGE = "the device's answer is larger than 1 MiB"
+# A configuration has some kilobytes. A larger message is not even decoded; what we make of it may still be longer.
+MAX_ANSWER_BYTES = LARGE_BYTES
 
 
 class _Question(NamedTuple):
@@ -61,7 +62,9 @@ class Questions:
         response = await self.ask(command.command_id, request, wanted, until=until)
         answer = msgspec.json.encode(response)
         if len(answer) > MAX_ANSWER_BYTES:
-            answer = msgspec.json.encode(ConfigGetResponse(response.request_id, ok=False, error=_TOO_LARGE))
+            answer = msgspec.json.encode(
+                ConfigGetResponse(response.request_id, ok=False, error=ANSWER_TOO_LARGE)
+            )
         return Carried("done", answer)
 
     async def ask(

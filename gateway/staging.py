@@ -76,6 +76,9 @@ class Staging:
         url = process.settings.database_url
         self._stage_link = Link(url, name="rt-server gateway staging", **STEADY_PLANS)
         self._collect_link = Link(url, name="rt-server gateway outcomes")
+        self.one_large = (
+            asyncio.Lock()
+        )  # who takes a large batch apart: one at a time, whatever comes at once
         self._stage_wake = process.stop.waker()
         self._collect_wake = process.stop.waker()
         process.listener.on(OUTCOMES, self._heard)
@@ -87,7 +90,7 @@ class Staging:
             batch.settle()
             return
         batch.open_parts = len(batch.parts)
-        for part in batch.parts.values():
+        for part in batch.parts:
             part.part_id = next(self._part_ids)
             self._waiting[part.part_id] = part
             self._unstaged.append(part)
@@ -269,7 +272,7 @@ class Staging:
             self._process.activity.note(
                 "part_poisoned", level="error", of=batch.forwarder_id, forwarder_id=batch.forwarder_id
             )
-        for part in batch.parts.values():
+        for part in batch.parts:
             self._waiting.pop(part.part_id, None)
         self._hold(-batch.size)
         code, text = _REFUSALS[outcome]

@@ -18,12 +18,12 @@ from api.messages.commands import (
 from api.messages.streams import StreamPath
 from api.room import Api
 from api.store import commands as store
+from shared.messages import HIGHEST_EPOCH
 
 __all__ = ["read_config", "reset_epoch", "restart_forwarder", "write_config"]
 
 # Devices read JSON of 128 levels, of which some are around it.
 DEEPEST = 100
-HIGHEST_EPOCH = 2**63 - 1
 
 A = TypeVar("A", ConfigAnswer, ConfigWritten, Restarted)
 
@@ -33,7 +33,7 @@ async def reset_epoch(api: Api, *, path: StreamPath) -> NewEpoch:
     stream = await store.find_stream(api.pool, path.stream_id)
     if stream is None:
         raise no_stream()
-    if stream.stream_epoch == HIGHEST_EPOCH:
+    if stream.stream_epoch >= HIGHEST_EPOCH:
         raise ApiError("CONFLICT", "the stream has the highest epoch that there is")
     request = {"stream_id": str(stream.stream_id), "reader_ip": stream.reader_ip}
     reply = await api.commands.ask(stream.forwarder_id, "epoch_reset", request)

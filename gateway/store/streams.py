@@ -36,7 +36,7 @@ UPDATE streams SET stream_epoch = greatest(streams.stream_epoch, seen.epoch) + 1
 FROM (
     SELECT greatest($2::bigint, (SELECT max(inbox.stream_epoch) FROM inbox WHERE inbox.stream_id = $1)) AS epoch
 ) AS seen
-WHERE streams.stream_id = $1 AND greatest(streams.stream_epoch, seen.epoch) < 9223372036854775807
+WHERE streams.stream_id = $1 AND greatest(streams.stream_epoch, seen.epoch) < 2147483647
   AND EXISTS (SELECT FROM forwarder_sessions AS held
               WHERE held.forwarder_id = streams.forwarder_id AND held.session_id = $3 AND held.ended_at IS NULL)
 RETURNING streams.stream_epoch

@@ -59,6 +59,8 @@ def mutated(random: Random) -> bytes:
         True,
         -1,
         0,
+        2**31,
+        2**53,
         2**63,
         2**64,
         1.5,
@@ -99,7 +101,7 @@ async def acks_everything_there_is(wire: Wire) -> None:
     await wire.greet()
     await wire.subscribe(START)
     for start in range(1, 50_001, 5_000):
-        await wire.ack(*((START, epoch, 2**63 - 1) for epoch in range(start, start + 5_000)))
+        await wire.ack(*((START, epoch, 2**53 - 1) for epoch in range(start, start + 5_000)))
     await wire.heard()
 
 

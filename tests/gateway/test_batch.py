@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import pytest
+
 from gateway.batch import Batch, split
 from shared.ipico import compose
 from shared.messages import ReadEvent
@@ -46,7 +48,7 @@ async def test_a_batch_is_split_by_reader_and_epoch_in_the_order_of_appearance()
     batch = await made(
         event("b", 1, 1), event("a", 2, 7), event("b", 1, 2), event("a", 1, 9), event("a", 2, 6)
     )
-    parts = [(part.reader_ip, part.stream_epoch, part.seqs, part.stream_id) for part in batch.parts.values()]
+    parts = [(part.reader_ip, part.stream_epoch, part.seqs, part.stream_id) for part in batch.parts]
     assert parts == [
         ("b", 1, [1, 2], STREAMS["b"]),
         ("a", 2, [7, 6], STREAMS["a"]),
@@ -59,13 +61,13 @@ async def test_a_batch_that_is_split_in_two_steps_is_the_same_as_in_one() -> Non
     events = [event("a", 1, 1), event("b", 1, 1), event("a", 1, 2)]
     batch = await made(events[0])
     split(batch, events[1:])
-    assert [part.seqs for part in batch.parts.values()] == [[1, 2], [1]]
+    assert [part.seqs for part in batch.parts] == [[1, 2], [1]]
 
 
 async def test_the_columns_of_a_part_say_what_the_lines_say() -> None:
     line = compose(reader_id="00", tag_id="058000123b32", read_at=READ_AT)
     batch = await made(event("a", 1, 1, line), event("a", 1, 2, "nothing\0🏁"))
-    (part,) = batch.parts.values()
+    (part,) = batch.parts
     assert part.raw_frames == [line.encode(), "nothing\0🏁".encode()]
     assert part.tag_ids == ["058000123b32", None]
     assert part.read_ats == [READ_AT, None]
@@ -83,3 +85,36 @@ async def test_the_ack_of_several_epochs_of_a_reader_names_only_the_lowest() -> 
         event("a", 2, 1), event("a", 1, 98), event("a", 3, 5), event("a", 1, 99), event("b", 2, 1)
     )
     assert entries(batch) == [("f", "a", 1, 99), ("f", "b", 2, 1)]
+
+
+async def test_of_much_there_are_several_parts_and_one_entry_in_the_ack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.batch.PART_EVENTS", 2)
+    events = [event("a", 1, seq) for seq in (3, 1, 9, 2, 4)] + [event("b", 1, 1)]
+    split_at_once = await made(*events[:2])
+    for each in events[2:]:
+        split(split_at_once, [each])
+    assert [part.seqs for part in split_at_once.parts] == [[3, 1], [9, 2], [4], [1]]
+    assert entries(split_at_once) == [("f", "a", 1, 9), ("f", "b", 1, 1)]
+
+
+async def test_a_part_has_a_bound_in_bytes_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.batch.PART_BYTES", 40)
+    batch = await made(*(event("a", 1, seq, "é" * 10) for seq in range(1, 6)))
+    assert [part.seqs for part in batch.parts] == [[1, 2], [3, 4], [5]]
+    assert [part.size for part in batch.parts] == [40, 40, 20]
+
+
+async def test_what_is_beyond_the_readers_and_epochs_of_a_batch_is_neither_stored_nor_acked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.batch.MAX_GROUPS", 2)
+    beyond = [event("b", 1, 1), event("a", 1, 7), event("a", 4, 7)]
+    batch = await made(event("a", 3, 5), event("c", 1, 1), *beyond, event("a", 3, 6))
+    assert [(part.reader_ip, part.stream_epoch, part.seqs) for part in batch.parts] == [
+        ("a", 3, [5, 6]),
+        ("c", 1, [1]),
+    ]
+    # Nor is epoch 3 of a: that would say that everything before it is done.
+    assert entries(batch) == [("f", "c", 1, 1)]

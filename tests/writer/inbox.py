@@ -52,7 +52,7 @@ def made(stream_id: UUID, *, forwarder_id: str = "f", fence: int = 1) -> Batch:
 
 async def stage(database: Database, batch: Batch, *, gateway_id: UUID = GATEWAY) -> list[int]:
     """Stage a batch and return the numbers of its parts."""
-    parts = list(batch.parts.values())
+    parts = batch.parts
     for part in parts:
         part.part_id = next(_part_ids)
     await gateway_store.stage(database, gateway_id, parts)

@@ -56,8 +56,8 @@ async def test_parts_of_any_length_come_out_as_they_went_in(
         )
     await stage(database, batch)
     rows = await database.fetch("SELECT * FROM inbox ORDER BY arrival")
-    assert [row["part_id"] for row in rows] == [part.part_id for part in batch.parts.values()]
-    for row, part in zip(rows, batch.parts.values(), strict=True):
+    assert [row["part_id"] for row in rows] == [part.part_id for part in batch.parts]
+    for row, part in zip(rows, batch.parts, strict=True):
         assert row["event_count"] == len(part.seqs)
         for column in (
             "seqs",

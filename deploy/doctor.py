@@ -26,6 +26,8 @@ OLDEST_POSTGRES = 18
 # The dashboard's red for a reader's clock; times of arrival are the gateways' clocks'.
 CLOCK_SKEW_S = 0.5
 BELL_WITHIN_S = 3.0
+# What one process takes at the most: of an api process with all exports under way (tests/deploy/test_roles.py).
+CONNECTIONS = {"gateway": 9, "writer": 6, "fanout": 8, "api": 20}
 ANSWER_WITHIN_S = 10.0
 
 # What the promises rest on (ARCHITECTURE.md), and which settings keep them.
@@ -103,7 +105,7 @@ async def _inside(deployment: Deployment) -> AsyncIterator[Finding]:
         yield Finding("database", str(error), advice)
         return
     try:
-        for look in (_server, _settings, _schema, _clock, _processes):
+        for look in (_server, _settings, _schema, _clock, _connections, _processes):
             for finding in await _carefully(look.__name__.strip("_"), lambda look=look: look(connection)):  # type: ignore[misc]
                 yield finding
         if not deployment.listen:
@@ -178,6 +180,32 @@ async def _clock(connection: Connection) -> list[Finding]:
     return [
         Finding(
             "clock", f"the database's is {skew:+.3f} s from ours", advice if abs(skew) > CLOCK_SKEW_S else ""
+        )
+    ]
+
+
+async def _connections(connection: Connection) -> list[Finding]:
+    """Say how many processes of each role there is room for; a role without a user of its own may take everything."""
+    usable = await connection.fetchval("""
+        SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+             - current_setting('reserved_connections')::integer
+    """)
+    rows = await connection.fetch(
+        "SELECT substr(rolname, 4), rolconnlimit FROM pg_roles WHERE rolname = ANY($1)",
+        [f"rt_{role}" for role in ROLES],
+    )
+    limits = {role: usable if limit < 0 else limit for role, limit in rows}
+    unbounded = [f"rt_{role}" for role, limit in rows if limit < 0]
+    room = ", ".join(f"{limits.get(role, usable) // CONNECTIONS[role]} {role}" for role in ROLES)
+    return [
+        Finding(
+            "connections",
+            f"{usable}: room for {room} processes",
+            f"{', '.join(unbounded)} may take all of them: run `rt-server roles` as a superuser or who made the users"
+            if unbounded
+            else "raise max_connections of Postgres, then run `rt-server roles`"
+            if any(limits.get(role, usable) < CONNECTIONS[role] for role in ROLES)
+            else "",
         )
     ]
 

@@ -6,7 +6,10 @@
 -- (`rt-server roles --passfiles`, or `\password rt_gateway` and so on in psql).
 --
 -- Reading is granted by the table where it is the room's job, by the column where a secret is near; changing always
--- by the column. What is not granted here is not granted: everything is taken back first, in the same transaction.
+-- by the column: the right to update or delete in a table is also the right to lock it whole, one to update a column is
+-- not. What a room must delete from a table that others need, a function of its owner's deletes for it.
+--
+-- What is not granted here is not granted: everything is taken back first, in the same transaction.
 
 BEGIN;
 
@@ -35,20 +38,73 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC, rt_gateway, rt_writer, rt_fanout, rt_ap
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
-REVOKE ALL ON FUNCTION events_above, authenticate_device, lock_streams, drain_streams, ring_unless_jammed FROM PUBLIC;
+REVOKE ALL ON FUNCTION events_above, lock_streams, drain_streams, ring_unless_jammed FROM PUBLIC;
 REVOKE ALL ON PROCEDURE drain FROM PUBLIC;
+-- Functions are everybody's until that is taken back: of all that have their owner's rights, those to come too.
+DO $$
+DECLARE
+    routine regprocedure;
+BEGIN
+    FOR routine IN SELECT oid FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef LOOP
+        EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
+    END LOOP;
+END
+$$;
+
+
+-- What one room can take from all others, as far as a user can be bounded. Some of it only a superuser may set, or who
+-- made the users: the doctor says what is missing (`connections`). What nothing here bounds is in
+-- deploy/docs/security.md: advisory locks, and row locks of tables that a room may update.
+
+DO $$
+DECLARE
+    room         text;
+    connections  integer := current_setting('max_connections')::integer
+                          - current_setting('superuser_reserved_connections')::integer
+                          - current_setting('reserved_connections')::integer;
+    large_object regprocedure;
+BEGIN
+    FOREACH room IN ARRAY ARRAY['rt_gateway', 'rt_writer', 'rt_fanout', 'rt_api'] LOOP
+        -- Two fifths: one that takes all it can leaves the others theirs, and none is short of what it needs.
+        BEGIN
+            EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', room, connections * 2 / 5);
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE NOTICE 'the connections of % stay unbounded: %', room, SQLERRM;
+        END;
+        -- Sorting what is endless fills the disk; none of our statements sorts more than fits into memory.
+        BEGIN
+            EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', room, '1GB');
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE NOTICE 'the temporary files of % stay unbounded: %', room, SQLERRM;
+        END;
+    END LOOP;
+    -- Large objects belong to no table, so no grant keeps a room from filling the disk with them. Nothing here uses any.
+    FOR large_object IN
+        SELECT oid FROM pg_proc
+        WHERE pronamespace = 'pg_catalog'::regnamespace
+          AND proname IN ('lo_create', 'lo_creat', 'lo_from_bytea', 'lo_open', 'lo_put', 'lowrite', 'lo_import',
+                          'lo_truncate', 'lo_truncate64')
+    LOOP
+        BEGIN
+            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', large_object);
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE NOTICE 'large objects stay everybody''s: %', SQLERRM;
+        END;
+    END LOOP;
+END
+$$;
 
 
 -- Every room: looks whether the schema is right, keeps its own row, adds to the operators' log and keeps it short.
 
 GRANT USAGE ON SCHEMA public TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT SELECT ON schema_migrations, schema_routines, processes, live_processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
-GRANT EXECUTE ON FUNCTION ring_unless_jammed TO rt_gateway, rt_writer, rt_fanout, rt_api;
+GRANT EXECUTE ON FUNCTION ring_unless_jammed, leave_processes, bury_processes, trim_activity
+    TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT INSERT (process_id, role, host, pid, address, version, holds_lock, lease_expires_at),
-      UPDATE (lease_expires_at, last_seen_at, connections, events_per_second, ready, problem),
-      DELETE
+      UPDATE (lease_expires_at, last_seen_at, connections, events_per_second, ready, problem)
     ON processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
-GRANT SELECT (activity_id, at), INSERT (level, process_id, event, fields), DELETE
+GRANT INSERT (level, process_id, event, fields)
     ON activity TO rt_gateway, rt_writer, rt_fanout, rt_api;
 
 
@@ -60,15 +116,17 @@ GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_gateway;
 GRANT SELECT, INSERT (forwarder_id, reader_ip, forwarder_display_name),
       UPDATE (forwarder_display_name, stream_epoch)
     ON streams TO rt_gateway;
-GRANT SELECT, INSERT, UPDATE ON forwarder_sessions TO rt_gateway;
+GRANT SELECT, INSERT,
+      UPDATE (session_id, fence, gateway_id, token_id, display_name, connected_at, ended_at, probe_asked_at,
+              probe_answered_at)
+    ON forwarder_sessions TO rt_gateway;
 GRANT USAGE ON SEQUENCE session_fence TO rt_gateway;
 GRANT SELECT (gateway_id, part_id, stream_id, stream_epoch),
       INSERT (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at, event_count,
               seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors)
     ON inbox TO rt_gateway;
-GRANT SELECT, DELETE ON outcomes TO rt_gateway;
 GRANT SELECT, INSERT ON inbox_generation TO rt_gateway;
-GRANT SELECT, UPDATE (state, answer) ON commands TO rt_gateway;
+GRANT EXECUTE ON FUNCTION collect_outcomes, take_commands, end_command TO rt_gateway;
 
 
 -- The writer speaks to nobody. It alone writes what is stored, and it never changes or deletes an event.
@@ -79,7 +137,10 @@ GRANT SELECT ON streams, events, stream_metrics, epoch_chips, integrity_conflict
 GRANT UPDATE (last_position, stream_epoch) ON streams TO rt_writer;
 GRANT INSERT ON events, epoch_chips, poisoned_parts TO rt_writer;
 GRANT DELETE ON poisoned_parts TO rt_writer;
-GRANT INSERT, UPDATE ON stream_metrics TO rt_writer;
+GRANT INSERT,
+      UPDATE (raw_count, dedup_count, retransmit_count, conflict_count, unparsed_count, chip_count, first_seq, last_seq,
+              first_received_at, last_received_at, last_tag_id, last_reader_timestamp, missing)
+    ON stream_metrics TO rt_writer;
 GRANT INSERT (stream_id, stream_epoch, seq, kept_frame, rejected_frame, reader_timestamp, read_type, received_at,
               session_id)
     ON integrity_conflicts TO rt_writer;
@@ -105,8 +166,8 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       poisoned_parts, forwarder_sessions, live_forwarder_sessions, receiver_sessions, live_receiver_sessions,
       receiver_cursors, receiver_streams, expected_processes, commands, activity
     TO rt_api;
-GRANT EXECUTE ON FUNCTION events_above TO rt_api;
-GRANT INSERT (token_hash, device_type, device_id), UPDATE (revoked_at) ON device_tokens TO rt_api;
+GRANT EXECUTE ON FUNCTION events_above, revoke_token TO rt_api;
+GRANT INSERT (token_hash, device_type, device_id) ON device_tokens TO rt_api;
 GRANT UPDATE (display_alias) ON streams TO rt_api;
 GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;
 GRANT UPDATE (acknowledged_at) ON integrity_conflicts TO rt_api;

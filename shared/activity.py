@@ -4,8 +4,8 @@ Noting never waits and never fails: entries gather here, and `run` writes what h
 block at a time. What one subject repeats is folded: its first entry is written at once, what follows within ten
 seconds becomes one entry with a count, so that a device which comes and goes a hundred times a second cannot flood
 the log. While the database is away they stay here, up to a bound; what comes beyond it is counted, not kept. With
-every block the table is trimmed to the newest entries, so that nobody else needs to. An entry's time is when it
-was written. What is worth an entry, its name and its fields are for those who note; a secret never is.
+every block the table is trimmed to the newest entries, so that nobody else needs to. An entry's time is when it was
+written. What is worth an entry, its name and its fields are for those who note; a secret never is.
 """
 
 from collections import deque
@@ -23,12 +23,10 @@ from shared.errors import DatabaseRefused, DatabaseUnavailable, translated
 from shared.log import get_logger
 from shared.wake import Stop
 
-__all__ = ["KEPT", "Activity", "Entry", "Level", "append", "entry"]
+__all__ = ["Activity", "Entry", "Level", "append", "entry"]
 
 Level: TypeAlias = Literal["info", "warn", "error"]
 
-# Entries of the table that are kept: many times what /api/v1/logs shows, and a few megabytes.
-KEPT = 10_000
 WAITING_AT_MOST = 1_000
 _BLOCK = 200
 _LONGEST_TEXT = 200
@@ -37,17 +35,14 @@ FOLD_S = 10.0
 # Subjects whose entries are folded at the moment; what others repeat meanwhile is dropped and counted.
 FOLDED_AT_MOST = 10_000
 
-# The subquery's maximum comes from the rows just written, not from the table; gaps in the numbers only trim earlier.
 _APPEND = """
-WITH added AS (
-    INSERT INTO activity (level, process_id, event, fields)
-    SELECT entry.level, $1::uuid, entry.event, entry.fields::jsonb
-    FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS entry(level, event, fields, place)
-    ORDER BY entry.place
-    RETURNING activity_id
-)
-DELETE FROM activity WHERE activity_id <= (SELECT max(activity_id) FROM added) - $5::bigint
+INSERT INTO activity (level, process_id, event, fields)
+SELECT entry.level, $1::uuid, entry.event, entry.fields::jsonb
+FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS entry(level, event, fields, place)
+ORDER BY entry.place
 """
+# Before the entries, not after them: if it fails, none of them has been written, and all are written again.
+_TRIM = "SELECT trim_activity()"
 
 log = get_logger(__name__)
 
@@ -173,7 +168,8 @@ async def append(pool: Pool, process_id: UUID, block: Sequence[Entry]) -> None:
     """Write entries, in their order, and trim the table."""
     columns = [list(column) for column in zip(*block, strict=True)]
     with translated():
-        await pool.execute(_APPEND, process_id, *columns, KEPT)
+        await pool.execute(_TRIM)
+        await pool.execute(_APPEND, process_id, *columns)
 
 
 def _plain(value: object) -> int | float | str | None:

@@ -41,9 +41,9 @@ SET lease_expires_at = clock_timestamp() + make_interval(secs => $2), last_seen_
 WHERE process_id = $1
 RETURNING process_id
 """
-_LEAVE = "DELETE FROM processes WHERE process_id = $1"
+_LEAVE = "SELECT leave_processes($1)"
 # Rows of processes that died without leaving; their sessions are derived as dead already.
-_BURY = "DELETE FROM processes WHERE lease_expires_at < clock_timestamp() - interval '1 day'"
+_BURY = "SELECT bury_processes()"
 
 log = get_logger(__name__)
 

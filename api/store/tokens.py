@@ -19,7 +19,7 @@ SELECT token_id, device_type, device_id, created_at, last_used_at, revoked_at
 FROM device_tokens
 ORDER BY created_at, token_id
 """
-_REVOKE = "UPDATE device_tokens SET revoked_at = now() WHERE token_id = $1 AND revoked_at IS NULL RETURNING token_id"
+_REVOKE = "SELECT revoke_token($1)"
 
 
 async def add_token(pool: Pool, *, token_hash: bytes, device_type: DeviceType, device_id: str) -> UUID | None:
@@ -38,4 +38,4 @@ async def list_tokens(pool: Pool) -> list[Token]:
 async def revoke_token(pool: Pool, token_id: UUID) -> bool:
     """End a token; false when there is none, or none any more."""
     with translated():
-        return await pool.fetchval(_REVOKE, token_id) is not None
+        return bool(await pool.fetchval(_REVOKE, token_id))

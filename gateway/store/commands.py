@@ -13,22 +13,9 @@ __all__ = ["Command", "Ending", "Kind", "end_command", "take_commands"]
 Kind = Literal["epoch_reset", "config_get", "config_set", "restart"]
 Ending = Literal["done", "absent", "busy", "lost"]
 
-# What is taken is never taken again: whoever dies with it in hand leaves it without an answer. The clock that set the
-# deadline decides whether it is too late.
-_TAKE = """
-UPDATE commands SET state = 'taken'
-WHERE gateway_id = $1 AND state = 'asked' AND expires_at > clock_timestamp()
-RETURNING command_id, session_id, forwarder_id, kind, request, asked_at,
-          extract(epoch FROM expires_at - clock_timestamp())::float8 AS left_s,
-          EXISTS (SELECT FROM forwarder_sessions AS session
-                  WHERE session.forwarder_id = commands.forwarder_id AND session.session_id = commands.session_id
-                    AND session.ended_at IS NULL) AS held
-"""
-# Who asked may have given up, and taken the row away.
-_END = """
-UPDATE commands SET state = $2, answer = $3
-WHERE command_id = $1 AND state = 'taken'
-"""
+# The gateways' user reads no command but by these (migrations/routines/commands.sql).
+_TAKE = "SELECT * FROM take_commands($1)"
+_END = "SELECT end_command($1, $2, $3)"
 
 
 class Command(NamedTuple):

@@ -52,11 +52,7 @@ SELECT generation, ARRAY(SELECT part_id FROM inbox WHERE gateway_id = $1) AS par
 _GENERATION = """
 INSERT INTO inbox_generation (generation) VALUES (gen_random_uuid()) ON CONFLICT (only_row) DO NOTHING
 """
-_COLLECT = """
-WITH taken AS (DELETE FROM outcomes WHERE gateway_id = $1 RETURNING outcome, part_ids)
-SELECT generation, taken.outcome, taken.part_ids
-FROM inbox_generation LEFT JOIN taken ON true
-"""
+_COLLECT = "SELECT generation, outcome, part_ids FROM collect_outcomes($1)"
 
 
 class Staged(NamedTuple):

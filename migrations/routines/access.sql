@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- Who may connect.
 
@@ -13,4 +13,15 @@ BEGIN ATOMIC
       AND (used.last_used_at IS NULL OR used.last_used_at < now() - interval '1 minute');
     SELECT known.token_id, known.device_id FROM device_tokens AS known
     WHERE known.token_hash = given_hash AND known.revoked_at IS NULL AND known.device_type = wanted_type;
+END;
+
+
+-- What is revoked stays revoked: the api may do this, and has no right to change the table. True when it was live.
+CREATE OR REPLACE FUNCTION revoke_token(given_id uuid) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    WITH revoked AS (
+        UPDATE device_tokens SET revoked_at = now() WHERE token_id = given_id AND revoked_at IS NULL RETURNING 1
+    )
+    SELECT EXISTS (SELECT FROM revoked);
 END;

@@ -26,7 +26,17 @@ from tests.rooms import Process
 from tests.waiting import wait_until
 
 LISTENING = {"listening", "bells", "bell queue"}
-INSIDE = {"database", "version", "fsync", "full_page_writes", "synchronous_commit", "schema", "clock", *ROOMS}
+INSIDE = {
+    "connections",
+    "database",
+    "version",
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "schema",
+    "clock",
+    *ROOMS,
+}
 # The tests' Postgres runs without fsync, which is one thing that the doctor is there to find.
 TESTS_OWN = {"fsync"}
 
@@ -117,6 +127,23 @@ async def test_says_that_a_database_cannot_be_reached_and_nothing_else() -> None
 async def test_finds_a_setting_that_breaks_a_promise(database_url: str, statement: str, what: str) -> None:
     await altered(database_url, statement)
     assert what in wrong(await examine(Deployment(database_url)))
+
+
+async def test_says_how_many_processes_of_each_role_there_is_room_for(
+    database: "asyncpg.Connection[asyncpg.Record]", database_url: str
+) -> None:
+    async def connections() -> Finding:
+        found = await examine(Deployment(database_url, listen=False))
+        return next(each for each in found if each.what == "connections")
+
+    await apply_roles(database_url, passfiles=None)
+    found = await connections()  # 118 for each role's user
+    assert found.says == "297: room for 13 gateway, 19 writer, 14 fanout, 5 api processes"
+    assert found.well
+    await database.execute("ALTER ROLE rt_api CONNECTION LIMIT -1")
+    assert "rt_api may take all of them" in (await connections()).advice
+    await database.execute("ALTER ROLE rt_api CONNECTION LIMIT 17")
+    assert "raise max_connections" in (await connections()).advice
 
 
 async def test_finds_that_the_schema_is_missing(empty_database_url: str) -> None:

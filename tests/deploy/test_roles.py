@@ -23,6 +23,7 @@ import shared.presence
 import shared.tokens
 from deploy.devices.forwarder import Forwarder
 from deploy.devices.receiver import AT_ONCE, Receiver
+from deploy.doctor import CONNECTIONS
 from deploy.roles import ROOMS, apply_roles, scram_verifier
 from shared.errors import DatabaseFault
 from tests.rooms import Process, make_token
@@ -154,9 +155,19 @@ async def test_rooms_as_their_own_users_carry_reads_resets_cursors_and_names(
         await receiver.wait_for(51)
         await wait_until(cursors, what="the receiver's cursors")
         await operate(running["api"].url)
+        taken = await connections(database)
+        assert all(4 <= taken[room] <= CONNECTIONS[room] for room in ROOMS), taken
         await forwarder.stop()
         await receiver.stop()
     assert "permission denied" not in capfd.readouterr().err
+
+
+async def connections(database: Connection) -> dict[str, int]:
+    """Return how many connections each room's user has."""
+    rows = await database.fetch("""
+        SELECT substr(usename, 4), count(*) FROM pg_stat_activity WHERE usename ^@ 'rt_' GROUP BY usename
+    """)
+    return dict(map(tuple, rows))
 
 
 async def operate(url: str) -> None:
@@ -227,7 +238,10 @@ FORBIDDEN = {
         "INSERT INTO commands SELECT * FROM commands",
         "UPDATE commands SET expires_at = 'infinity'",
         "DELETE FROM commands",
-        "SELECT fields FROM activity",
+        "SELECT * FROM commands",
+        "UPDATE commands SET state = 'done'",
+        "SELECT * FROM outcomes",
+        "DELETE FROM outcomes",
     ],
     "writer": [
         "UPDATE events SET raw_frame = ''",
@@ -271,6 +285,10 @@ FORBIDDEN = {
         "UPDATE receiver_cursors SET last_seq = 0",
         "UPDATE forwarder_sessions SET ended_at = now()",
         "UPDATE commands SET state = 'done'",
+        # What is revoked stays revoked, and no hash becomes that of a token that somebody has.
+        "UPDATE device_tokens SET revoked_at = NULL",
+        "UPDATE device_tokens SET revoked_at = now()",
+        "UPDATE device_tokens SET token_hash = sha256('x')",
     ],
 }
 FORBIDDEN_TO_ALL = [
@@ -285,7 +303,104 @@ FORBIDDEN_TO_ALL = [
     "CREATE ROLE mine",
     "COPY streams TO PROGRAM 'true'",
     "SELECT pg_read_file('postgresql.conf')",
+    # The log of what happened is added to; nobody empties it.
+    "DELETE FROM activity",
+    "TRUNCATE activity",
+    "UPDATE activity SET event = 'x'",
+    "DELETE FROM processes",
+    # What is in no table is bounded by no grant on one.
+    "SELECT lo_create(0)",
+    "SELECT lo_from_bytea(0, 'x')",
+    "SELECT lo_put(1, 0, 'x')",
+    "SET temp_file_limit = -1",
+    "ALTER ROLE CURRENT_USER CONNECTION LIMIT -1",
+    "ALTER ROLE CURRENT_USER SET temp_file_limit = -1",
 ]
+# Which tables a room can lock whole, in the weakest mode that who writes rows waits for: those that it deletes from by
+# itself (deploy/docs/security.md).
+LOCKABLE = {
+    "gateway": set[str](),
+    "writer": {"inbox", "outcomes", "poisoned_parts"},
+    "fanout": {"receiver_cursors", "receiver_sessions"},
+    "api": {
+        "commands",
+        "epoch_names",
+        "receiver_cursors",
+        "stream_samples",
+        "subscriptions",
+        "troubles",
+    },
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+async def test_a_room_locks_no_table_that_others_write(room: str, connected: dict[str, Connection]) -> None:
+    tables = await connected[room].fetch("""
+        SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')
+    """)
+    locked = set()
+    for (table,) in tables:
+        try:
+            async with connected[room].transaction():
+                await connected[room].execute(f"LOCK TABLE {table} IN SHARE MODE")
+        except asyncpg.InsufficientPrivilegeError:
+            continue
+        locked.add(table)
+    assert locked == LOCKABLE[room]
+
+
+async def test_one_room_takes_no_more_than_its_share_of_the_connections(
+    url: str, database: Connection
+) -> None:
+    limits = await database.fetch("SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname ^@ 'rt_'")
+    usable = 300 - 3  # tests/conftest.py, and what Postgres keeps for superusers
+    assert {each["rolname"] for each in limits} == {f"rt_{room}" for room in ROOMS}
+    assert {each["rolconnlimit"] for each in limits} == {usable * 2 // 5}
+    await database.execute("ALTER ROLE rt_api CONNECTION LIMIT 2")
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            connection = await asyncpg.connect(url_of("api", url))
+            stack.push_async_callback(connection.close)
+        with pytest.raises(asyncpg.TooManyConnectionsError, match="rt_api"):
+            await asyncpg.connect(url_of("api", url))
+
+
+async def test_what_runs_with_its_owner_s_rights_cannot_be_led_elsewhere(
+    url: str, database: Connection
+) -> None:
+    """A body that is text looks its names up when it runs, on the path of whoever calls it."""
+    functions = await database.fetch("""
+        SELECT oid::regprocedure::text AS name,
+               prosqlbody IS NOT NULL OR coalesce(proconfig, '{}')::text LIKE '%search_path%' AS fixed,
+               has_function_privilege('public', oid, 'EXECUTE') AS open
+        FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef
+    """)
+    assert len(functions) >= 7
+    assert not [each["name"] for each in functions if not each["fixed"] or each["open"]]
+
+
+async def test_a_function_with_its_owner_s_rights_is_nobody_s_until_it_is_given(
+    url: str, database: Connection
+) -> None:
+    await database.execute("CREATE FUNCTION added() RETURNS integer LANGUAGE sql SECURITY DEFINER RETURN 1")
+    await apply_roles(url, passfiles=None)
+    assert not await database.fetchval("SELECT has_function_privilege('public', 'added()', 'EXECUTE')")
+
+
+async def test_a_gateway_takes_what_is_asked_and_reads_no_more_of_commands(
+    database: Connection, connected: dict[str, Connection]
+) -> None:
+    await database.execute("""
+        INSERT INTO commands (forwarder_id, session_id, gateway_id, kind, request, expires_at, state)
+        SELECT 'f', gen_random_uuid(), gateway_id, 'config_get', 'secret', now() + interval '1 min', state
+        FROM (VALUES (gen_random_uuid(), 'asked'), (gen_random_uuid(), 'done')) AS given(gateway_id, state)
+    """)
+    for row in await database.fetch("SELECT gateway_id, state FROM commands"):
+        taken = await connected["gateway"].fetch("SELECT * FROM take_commands($1)", row["gateway_id"])
+        assert len(taken) == (row["state"] == "asked")
+    for other in ("writer", "fanout", "api"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connected[other].fetch("SELECT * FROM take_commands(gen_random_uuid())")
 
 
 @pytest.mark.parametrize("room", ["writer", "api"])
@@ -325,7 +440,8 @@ async def test_a_room_changes_only_the_rows_of_its_own_processes(
     assert await gateway.fetchval("SELECT count(*) FROM live_processes") == 4
     assert await gateway.fetchval("SELECT count(*) FROM processes") == 4
     assert await gateway.execute("UPDATE processes SET ready = true") == "UPDATE 1"
-    assert await gateway.execute("DELETE FROM processes") == "DELETE 1"
+    for process_id in await gateway.fetch("SELECT process_id FROM processes"):
+        await gateway.execute("SELECT leave_processes($1)", process_id[0])
     roles = await database.fetchval("SELECT array_agg(role ORDER BY role) FROM processes")
     assert roles == ["api", "fanout", "writer"]
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -337,9 +453,9 @@ async def test_a_room_changes_only_the_rows_of_its_own_processes(
 
 # The matrix of ARCHITECTURE.md: whose user may write what, and how. A table that is not here is nobody's.
 WRITES = {
-    "activity": dict.fromkeys(ROOMS, "INSERT DELETE"),
-    "commands": {"api": "INSERT DELETE", "gateway": "UPDATE"},
-    "device_tokens": {"api": "INSERT UPDATE"},
+    "activity": dict.fromkeys(ROOMS, "INSERT"),
+    "commands": {"api": "INSERT DELETE"},
+    "device_tokens": {"api": "INSERT"},
     "epoch_chips": {"writer": "INSERT"},
     "epoch_names": {"api": "INSERT UPDATE DELETE"},
     "evaluation": {"api": "UPDATE"},
@@ -348,9 +464,9 @@ WRITES = {
     "inbox": {"gateway": "INSERT", "writer": "INSERT UPDATE DELETE TRUNCATE"},
     "inbox_generation": {"gateway": "INSERT"},
     "integrity_conflicts": {"writer": "INSERT", "api": "UPDATE"},
-    "outcomes": {"gateway": "DELETE", "writer": "INSERT DELETE TRUNCATE"},
+    "outcomes": {"writer": "INSERT DELETE TRUNCATE"},
     "poisoned_parts": {"writer": "INSERT DELETE"},
-    "processes": dict.fromkeys(ROOMS, "INSERT UPDATE DELETE"),
+    "processes": dict.fromkeys(ROOMS, "INSERT UPDATE"),
     "receiver_cursors": {"fanout": "INSERT UPDATE DELETE", "api": "DELETE"},
     "receiver_sessions": {"fanout": "INSERT UPDATE DELETE"},
     "stream_metrics": {"writer": "INSERT UPDATE"},

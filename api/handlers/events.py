@@ -35,26 +35,24 @@ __all__ = [
 async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPage:
     """Show a page of reads, newest first by default."""
     after = None if query.cursor is None else store.Key(*decode_cursor(query.cursor))
-    # One more than asked for tells whether there is a next page.
-    reads = await store.reads(
-        api.pool, path.stream_id, query, order=query.order, after=after, limit=query.limit + 1
+    page = await store.reads(
+        api.pool, path.stream_id, query, order=query.order, after=after, limit=query.limit
     )
-    if not reads and await store.stream_name(api.pool, path.stream_id) is None:
+    if not page.rows and await store.stream_name(api.pool, path.stream_id) is None:
         raise no_stream()
-    page = reads[: query.limit]
-    more = len(reads) > query.limit
+    last = page.rows[-1] if page.more else None
     return ReadPage(
-        reads=page, next_cursor=encode_cursor(page[-1].stream_epoch, page[-1].seq) if more else None
+        reads=page.rows, next_cursor=None if last is None else encode_cursor(last.stream_epoch, last.seq)
     )
 
 
 async def list_conflicts(api: Api, *, query: ConflictQuery) -> ConflictPage:
     """Show a page of lines that were set aside, newest first."""
     below = 2**63 - 1 if query.cursor is None else decode_cursor(query.cursor)[0]
-    conflicts = await store.conflicts(api.pool, query.stream_id, below=below, limit=query.limit + 1)
-    page = conflicts[: query.limit]
-    more = len(conflicts) > query.limit
-    return ConflictPage(conflicts=page, next_cursor=encode_cursor(page[-1].conflict_id) if more else None)
+    page = await store.conflicts(api.pool, query.stream_id, below=below, limit=query.limit)
+    return ConflictPage(
+        conflicts=page.rows, next_cursor=encode_cursor(page.rows[-1].conflict_id) if page.more else None
+    )
 
 
 async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:

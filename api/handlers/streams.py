@@ -7,6 +7,7 @@ from api.messages.streams import (
     Epoch,
     EpochName,
     EpochPath,
+    EpochQuery,
     Stream,
     StreamMetrics,
     StreamPatch,
@@ -15,6 +16,7 @@ from api.messages.streams import (
 )
 from api.room import Api
 from api.store import streams as store
+from api.store.events import stream_name
 from shared.channels import STREAMS
 
 __all__ = ["list_epochs", "list_streams", "name_epoch", "patch_stream", "stream_metrics"]
@@ -42,20 +44,21 @@ async def stream_metrics(api: Api, *, path: StreamPath) -> StreamMetrics:
     return metrics
 
 
-async def list_epochs(api: Api, *, path: StreamPath) -> list[Epoch]:
-    """List the epochs of a stream, ascending."""
-    epochs = await store.epochs(api.pool, path.stream_id)
-    if not epochs:
+async def list_epochs(api: Api, *, path: StreamPath, query: EpochQuery) -> list[Epoch]:
+    """List the epochs of a stream, ascending: the newest 1,000, or those below an epoch."""
+    below = {} if query.below is None else {"below": query.below}
+    epochs = await store.epochs(api.pool, path.stream_id, **below)
+    if not epochs and await stream_name(api.pool, path.stream_id) is None:
         raise no_stream()
     return epochs
 
 
 async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> Epoch:
     """Give an epoch a name."""
-    epochs = await store.epochs(api.pool, path.stream_id)
-    known = next((each for each in epochs if each.epoch == path.epoch), None)
+    known = await store.epoch(api.pool, path.stream_id, path.epoch)
     if known is None:
-        raise ApiError("NOT_FOUND", "the stream has no such epoch") if epochs else no_stream()
+        exists = await stream_name(api.pool, path.stream_id) is not None
+        raise ApiError("NOT_FOUND", "the stream has no such epoch") if exists else no_stream()
     name = _named(body.name)
     if name is None:
         await store.clear_epoch_name(api.pool, path.stream_id, path.epoch)

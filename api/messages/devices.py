@@ -96,7 +96,7 @@ class Cursor(Answer):
 
 
 class Cursors(Answer):
-    """The stored cursors of a receiver."""
+    """The stored cursors of a receiver, the first 10,000."""
 
     receiver_id: str
     cursors: list[Cursor]

@@ -48,7 +48,7 @@ class EventFilter(Request):
 
 
 class ReadQuery(EventFilter):
-    """A page of reads, by (epoch, seq): the newest first, unless asked otherwise."""
+    """A page of reads, by (epoch, seq): the newest first, unless asked otherwise. It also ends at 1 MiB of lines."""
 
     order: Literal["asc", "desc"] = "desc"
     limit: Limit = 100
@@ -70,7 +70,7 @@ class Read(Answer):
 
 
 class ReadPage(Answer):
-    """A page of reads; next_cursor is null on the last one."""
+    """A page of reads; next_cursor is null on the last one, and it alone says so."""
 
     reads: list[Read]
     next_cursor: str | None
@@ -91,7 +91,7 @@ class StreamRead(Read):
 
 
 class LatestReads(Answer):
-    """The newest reads over all streams, the newest first."""
+    """The newest reads over all streams, the newest first; no more once their lines make 1 MiB."""
 
     reads: list[StreamRead]
 
@@ -109,7 +109,7 @@ class Acknowledged(Answer):
 
 
 class ConflictQuery(Request):
-    """A page of conflicts, the newest first; of one stream, or of all."""
+    """A page of conflicts, the newest first; of one stream, or of all. It also ends at 1 MiB of lines."""
 
     stream_id: UUID | None = None
     limit: Limit = 100
@@ -131,7 +131,7 @@ class Conflict(Answer):
 
 
 class ConflictPage(Answer):
-    """A page of conflicts; next_cursor is null on the last one."""
+    """A page of conflicts; next_cursor is null on the last one, and it alone says so."""
 
     conflicts: list[Conflict]
     next_cursor: str | None

@@ -8,6 +8,7 @@ __all__ = [
     "Epoch",
     "EpochName",
     "EpochPath",
+    "EpochQuery",
     "MissingRange",
     "Stream",
     "StreamMetrics",
@@ -28,6 +29,12 @@ class EpochPath(Request):
 
     stream_id: UUID
     epoch: Number
+
+
+class EpochQuery(Request):
+    """Which epochs: those below one."""
+
+    below: Number | None = None
 
 
 class Stream(Answer):

@@ -8,6 +8,9 @@ from shared.errors import translated
 
 __all__ = ["delete_cursors", "list_cursors", "list_forwarders", "list_processes", "list_receivers"]
 
+# Streams times epochs, which devices decide on.
+CURSORS = 10_000
+
 # A forwarder is known by its streams, or by its session before it has any. Its name is on its streams, where a
 # hello in mid-session renames it. Seen: by its gateway now, at the end of its session, or by an event of its.
 _FORWARDERS = """
@@ -51,6 +54,7 @@ SELECT stream_id, receiver_cursors.stream_epoch, last_seq, updated_at
 FROM receiver_cursors JOIN streams USING (stream_id)
 WHERE receiver_id = $1
 ORDER BY created_at, stream_id, receiver_cursors.stream_epoch
+LIMIT $2
 """
 # $2: a stream, or null for all. A receiver that is gone is missed no more.
 _DELETE_CURSORS = """
@@ -97,9 +101,9 @@ async def list_receivers(pool: Pool) -> list[Receiver]:
 
 
 async def list_cursors(pool: Pool, receiver_id: str) -> list[Cursor]:
-    """Return the stored cursors of a receiver, by stream and epoch."""
+    """Return the stored cursors of a receiver, by stream and epoch: the first CURSORS of them."""
     with translated():
-        return [Cursor(**row) for row in await pool.fetch(_CURSORS, receiver_id)]
+        return [Cursor(**row) for row in await pool.fetch(_CURSORS, receiver_id, CURSORS)]
 
 
 async def delete_cursors(pool: Pool, receiver_id: str, stream_id: UUID | None = None) -> int:

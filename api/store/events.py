@@ -5,7 +5,7 @@ index, which would slow down every insert: they are filters on the way.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -21,8 +21,10 @@ __all__ = [
     "COPIES",
     "LATEST",
     "LATEST_LOOKED_AT",
+    "PAGE_BYTES",
     "READS",
     "Key",
+    "Page",
     "StreamName",
     "acknowledge",
     "acknowledge_all",
@@ -55,10 +57,38 @@ _READ = """
 SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at,
        received_at, parse_error
 """
+
+
+def _page(rows: str, *, lines: Sequence[str], order: str, most: str, most_bytes: str) -> str:
+    """Return the statement of a page: the first rows of `rows`, and no more once their lines are so long together, but
+    at least one. `more` of the last one says whether another would follow. What is cut is never fetched, nor taken out
+    of where long lines are kept: their lengths are known without.
+    """
+    size = " + ".join(f"octet_length({line})" for line in lines)
+    return f"""
+SELECT * FROM (
+    SELECT next.*, {size} AS size, lead(true, 1, false) OVER key AS more, row_number() OVER key AS place,
+           sum({size}) OVER (key ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM ({rows} ORDER BY {order} LIMIT {most}::bigint + 1) AS next
+    WINDOW key AS (ORDER BY {order})
+) AS summed
+WHERE place <= {most} AND bytes - size < {most_bytes}
+ORDER BY {order}
+"""  # noqa: S608 - of constants only
+
+
+# $9 at most so many, $10 of so many bytes.
 READS = {
-    "asc": f"{_READ}{_WANTED}ORDER BY stream_epoch ASC, seq ASC LIMIT $9",
-    "desc": f"{_READ}{_WANTED}ORDER BY stream_epoch DESC, seq DESC LIMIT $9",
+    way.lower(): _page(
+        _READ + _WANTED,
+        lines=["raw_read_line"],
+        order=f"stream_epoch {way}, seq {way}",
+        most="$9",
+        most_bytes="$10",
+    )
+    for way in ("ASC", "DESC")
 }
+PAGE_BYTES = 1024 * 1024
 
 # A line is bytes, and text cannot hold NUL: lines leave as encode() escapes them, NUL and bytes from 0x80 on as \ooo,
 # the backslash doubled, everything else as it is. So the texts beside them have their backslashes doubled, too.
@@ -77,37 +107,58 @@ _STREAM_NAMES = "SELECT stream_id, forwarder_id, reader_ip FROM streams ORDER BY
 # It ends with its connection.
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
-# $1 a stream or null; $2 below this id.
-CONFLICTS = """
+# $1 a stream or null; $2 below this id; $3, $4 at most.
+CONFLICTS = _page(
+    """
 SELECT conflict_id, stream_id, stream_epoch, seq, kept_frame AS kept_line, rejected_frame AS rejected_line,
        received_at, session_id, acknowledged_at
 FROM integrity_conflicts
 WHERE conflict_id < $2 AND ($1::uuid IS NULL OR stream_id = $1)
-ORDER BY conflict_id DESC
-LIMIT $3
-"""
+""",
+    lines=["kept_line", "rejected_line"],
+    order="conflict_id DESC",
+    most="$3",
+    most_bytes="$4",
+)
 
 
-# $1 a stream or null; $2 a tag or null; $3 how many. Streams have no order among each other but by the clock. A tag is
-# looked for in as many of the newest positions of each stream as make LATEST_LOOKED_AT of all ($4).
-LATEST = """
+# $1 a stream or null; $2 a tag or null; $3, $5 at most. Streams have no order among each other but by the clock. A tag
+# is looked for in as many of the newest positions of each stream as make LATEST_LOOKED_AT of all ($4). Without one the
+# newest reads are among those of as many streams as are asked for, of which something came last.
+_LATEST_READS = """
 SELECT streams.stream_id, newest.*
-FROM streams
+FROM (
+    SELECT stream_id, last_position,
+           CASE WHEN $2::text IS NULL THEN $3::bigint
+                WHEN $1::uuid IS NULL THEN $4::bigint / greatest(count(*) OVER (), 1)
+                ELSE $4::bigint END AS looked_at
+    FROM streams
+    CROSS JOIN LATERAL (
+        SELECT max(last_received_at) AS at FROM stream_metrics AS epoch
+        WHERE epoch.stream_id = streams.stream_id
+    ) AS last
+    WHERE $1::uuid IS NULL OR stream_id = $1
+    ORDER BY last.at DESC NULLS LAST
+    LIMIT CASE WHEN $2::text IS NULL THEN $3::bigint END
+) AS streams
 CROSS JOIN LATERAL (
     SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
            parse_error
     FROM events
     WHERE events.stream_id = streams.stream_id
-      AND position > last_position - CASE WHEN $2::text IS NULL THEN $3::bigint ELSE greatest($3::bigint, $4::bigint
-          / CASE WHEN $1::uuid IS NULL THEN (SELECT count(*) FROM streams AS each) ELSE 1 END) END
+      AND position > last_position - greatest(looked_at, 1)
       AND ($2::text IS NULL OR tag_id = lower($2::text))
     ORDER BY position DESC
     LIMIT $3
 ) AS newest
-WHERE $1::uuid IS NULL OR streams.stream_id = $1
-ORDER BY received_at DESC, stream_id, stream_epoch DESC, seq DESC
-LIMIT $3
 """
+LATEST = _page(
+    _LATEST_READS,
+    lines=["raw_read_line"],
+    order="received_at DESC, stream_id, stream_epoch DESC, seq DESC",
+    most="$3",
+    most_bytes="$5",
+)
 LATEST_LOOKED_AT = 20_000
 
 _ACKNOWLEDGE = """
@@ -122,11 +173,21 @@ SELECT count(*) FROM acknowledged
 """
 
 
+Row = TypeVar("Row", Read, Conflict, StreamRead)
+
+
 class Key(NamedTuple):
     """Where an event stands within its stream."""
 
     stream_epoch: int
     seq: int
+
+
+class Page(NamedTuple, Generic[Row]):
+    """Rows, and whether there are more behind them."""
+
+    rows: list[Row]
+    more: bool
 
 
 class StreamName(NamedTuple):
@@ -144,12 +205,12 @@ async def reads(
     order: Literal["asc", "desc"],
     after: Key | None,
     limit: int,
-) -> list[Read]:
-    """Return the first `limit` reads behind `after` in that order, or from the start."""
+) -> Page[Read]:
+    """Return the first reads behind `after` in that order, or from the start: `limit` or PAGE_BYTES of them."""
     arguments = _arguments(stream_id, wanted, order=order, after=after)
     with translated():
-        rows = await pool.fetch(READS[order], *arguments, limit)
-    return [Read(**_with_text(row, "raw_read_line")) for row in rows]
+        rows = await pool.fetch(READS[order], *arguments, limit, PAGE_BYTES)
+    return _paged(Read, rows, "raw_read_line")
 
 
 async def copy_events(
@@ -194,18 +255,18 @@ async def stream_names(connection: Connection) -> dict[UUID, StreamName]:
     return {row["stream_id"]: StreamName(row["forwarder_id"], row["reader_ip"]) for row in rows}
 
 
-async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: int) -> list[Conflict]:
+async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: int) -> Page[Conflict]:
     """Return the newest conflicts with an id below `below`, of one stream or of all."""
     with translated():
-        rows = await pool.fetch(CONFLICTS, stream_id, below, limit)
-    return [Conflict(**_with_text(row, "kept_line", "rejected_line")) for row in rows]
+        rows = await pool.fetch(CONFLICTS, stream_id, below, limit, PAGE_BYTES)
+    return _paged(Conflict, rows, "kept_line", "rejected_line")
 
 
 async def latest(pool: Pool, stream_id: UUID | None, tag_id: str | None, *, limit: int) -> list[StreamRead]:
     """Return the newest reads of one stream or of all, the newest first."""
     with translated():
-        rows = await pool.fetch(LATEST, stream_id, tag_id, limit, LATEST_LOOKED_AT)
-    return [StreamRead(**_with_text(row, "raw_read_line")) for row in rows]
+        rows = await pool.fetch(LATEST, stream_id, tag_id, limit, LATEST_LOOKED_AT, PAGE_BYTES)
+    return _paged(StreamRead, rows, "raw_read_line").rows
 
 
 async def acknowledge(pool: Pool, conflict_id: int) -> bool:
@@ -234,6 +295,14 @@ def _arguments(
     return stream_id, *low, *high, wanted.tag_id, wanted.since, wanted.until
 
 
-def _with_text(row: asyncpg.Record, *lines: str) -> dict[str, Any]:
-    """Return a row with its lines as text. All are UTF-8: they came in messages of text."""
-    return {**row, **{name: row[name].decode(errors="replace") for name in lines}}
+def _paged(kind: type[Row], rows: Sequence[asyncpg.Record], *lines: str) -> Page[Row]:
+    """Return the rows of a page, with their lines as text. All are UTF-8: they came in messages of text."""
+    names = [name for name in kind.__struct_fields__ if name not in lines]
+    shown = [
+        kind(
+            **{name: row[name] for name in names},
+            **{name: row[name].decode(errors="replace") for name in lines},
+        )
+        for row in rows
+    ]
+    return Page(shown, bool(rows) and rows[-1]["more"])

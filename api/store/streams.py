@@ -9,8 +9,10 @@ from shared.database import Pool
 from shared.errors import translated
 
 __all__ = [
+    "EPOCHS",
     "MISSING_RANGES",
     "clear_epoch_name",
+    "epoch",
     "epochs",
     "list_streams",
     "metrics",
@@ -20,6 +22,8 @@ __all__ = [
 ]
 
 MISSING_RANGES = 100
+EPOCHS = 1000
+_BEYOND = 2**63 - 1
 
 # Who is live is looked up once, not for every stream.
 _LIST = """
@@ -77,7 +81,8 @@ CROSS JOIN LATERAL (
 WHERE streams.stream_id = ANY($1::uuid[])
 """
 
-# Epochs that have numbers, and the current one, which may have been commanded only.
+# Epochs that have numbers, and the current one, which may have been commanded only: the newest $3 below $2. A device
+# decides how many there are.
 _EPOCHS = """
 SELECT known.epoch, epoch_names.name, coalesce(dedup_count, 0) AS event_count,
        CASE WHEN dedup_count > 0 THEN first_received_at END AS first_event_at,
@@ -86,9 +91,14 @@ SELECT known.epoch, epoch_names.name, coalesce(dedup_count, 0) AS event_count,
        coalesce(last_seq - dedup_count, 0) AS missing_count
 FROM streams
 CROSS JOIN LATERAL (
-    SELECT stream_epoch FROM stream_metrics WHERE stream_metrics.stream_id = streams.stream_id
-    UNION
-    SELECT streams.stream_epoch
+    SELECT stream_epoch
+    FROM ((SELECT stream_epoch FROM stream_metrics
+           WHERE stream_metrics.stream_id = streams.stream_id AND stream_metrics.stream_epoch < $2
+           ORDER BY stream_epoch DESC LIMIT $3)
+          UNION
+          SELECT streams.stream_epoch WHERE streams.stream_epoch < $2) AS newest
+    ORDER BY stream_epoch DESC
+    LIMIT $3
 ) AS known(epoch)
 LEFT JOIN stream_metrics
     ON stream_metrics.stream_id = streams.stream_id AND stream_metrics.stream_epoch = known.epoch
@@ -131,10 +141,16 @@ async def metrics_of(pool: Pool, stream_ids: Sequence[UUID]) -> dict[UUID, Strea
     return {row["stream_id"]: _metrics(dict(row)) for row in rows}
 
 
-async def epochs(pool: Pool, stream_id: UUID) -> list[Epoch]:
-    """Return the epochs of a stream, ascending; none at all when there is no such stream."""
+async def epochs(pool: Pool, stream_id: UUID, *, below: int = _BEYOND, limit: int = EPOCHS) -> list[Epoch]:
+    """Return the newest epochs of a stream below one, ascending; none at all when there is no such stream."""
     with translated():
-        return [Epoch(**row) for row in await pool.fetch(_EPOCHS, stream_id)]
+        return [Epoch(**row) for row in await pool.fetch(_EPOCHS, stream_id, below, limit)]
+
+
+async def epoch(pool: Pool, stream_id: UUID, number: int) -> Epoch | None:
+    """Return one epoch of a stream; None when there is none of this number."""
+    found = await epochs(pool, stream_id, below=min(number, _BEYOND - 1) + 1, limit=1)
+    return found[0] if found and found[0].epoch == number else None
 
 
 async def name_epoch(pool: Pool, stream_id: UUID, epoch: int, name: str) -> None:

@@ -404,6 +404,8 @@ async def test_the_latest_reads_come_from_all_streams(ask: Ask, database: Databa
     start = datetime(2026, 5, 3, tzinfo=UTC)
     await add_events(database, one, ["a", "b", READ], received_at=start, step=timedelta(seconds=2))
     await add_events(database, other, ["c", "d"], received_at=start + timedelta(seconds=1))
+    await add_metrics(database, one, dedup=3, received_at=start + timedelta(seconds=4))
+    await add_metrics(database, other, dedup=2, received_at=start + timedelta(seconds=2))
 
     async def lines(query: str) -> list[str]:
         return [each["raw_read_line"] for each in (await ask("GET", f"{LATEST}{query}"))["reads"]]

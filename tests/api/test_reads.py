@@ -174,3 +174,84 @@ async def test_an_unknown_stream_has_no_reads_and_one_without_events_has_none(
 ) -> None:
     assert (await ask("GET", f"/api/v1/streams/{uuid4()}/reads", status=404))["code"] == "NOT_FOUND"
     assert await reads(ask, await add_stream(database)) == {"reads": [], "next_cursor": None}
+
+
+# --- bytes bound a page, not counts ------------------------------------------------------------------------------
+
+LONG = 300 * 1024
+
+
+async def pages(ask: Ask, path: str, of: str) -> list[list[Any]]:
+    """Return what each page holds, from the first to the one without a cursor."""
+    page = await ask("GET", path)
+    found = [page[of]]
+    while page["next_cursor"] is not None:
+        page = await ask("GET", f"{path}&cursor={page['next_cursor']}")
+        found.append(page[of])
+    return found
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_a_page_of_long_lines_ends_at_a_mebibyte_and_says_that_there_is_more(
+    ask: Ask, database: Database, order: str
+) -> None:
+    stream_id = await add_stream(database)
+    await add_events(database, stream_id, ["x" * LONG] * 9)
+    found = await pages(ask, f"/api/v1/streams/{stream_id}/reads?limit=1000&order={order}", "reads")
+    assert [len(page) for page in found] == [4, 4, 1]
+    seqs = [read["seq"] for page in found for read in page]
+    assert seqs == sorted(range(1, 10), reverse=order == "desc")
+
+
+async def test_a_line_longer_than_a_page_is_a_page(ask: Ask, database: Database) -> None:
+    stream_id = await add_stream(database)
+    await add_events(database, stream_id, ["x" * 2_000_000, "y" * 2_000_000, "z"])
+    found = await pages(ask, f"/api/v1/streams/{stream_id}/reads?order=asc", "reads")
+    assert [[read["seq"] for read in page] for page in found] == [[1], [2], [3]]
+
+
+async def test_pages_of_conflicts_and_the_newest_reads_end_at_a_mebibyte(
+    ask: Ask, database: Database
+) -> None:
+    stream_id = await add_stream(database)
+    await add_events(database, stream_id, ["x" * LONG] * 9)
+    await database.execute(
+        """
+        INSERT INTO integrity_conflicts (stream_id, stream_epoch, seq, kept_frame, rejected_frame, reader_timestamp,
+                                         read_type, received_at, session_id)
+        SELECT $1, 1, n, convert_to(repeat('x', $2), 'UTF8'), convert_to(n || repeat('y', $2), 'UTF8'), '', 'raw',
+               now(), gen_random_uuid()
+        FROM generate_series(1, 5) AS n
+        """,
+        stream_id,
+        LONG,
+    )
+    found = await pages(ask, "/api/v1/conflicts?limit=1000", "conflicts")
+    assert [[each["seq"] for each in page] for page in found] == [[5, 4], [3, 2], [1]]
+    assert len((await ask("GET", "/api/v1/reads/latest?limit=200"))["reads"]) == 4
+
+
+async def test_epochs_and_cursors_that_devices_make_are_listed_up_to_a_bound(
+    ask: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.store.devices.CURSORS", 5)
+    stream_id = await add_stream(database, epoch=5000)
+    await database.execute(
+        """
+        INSERT INTO stream_metrics
+        SELECT $1, n, 1, 1, 0, 0, 0, 0, 1, 1, now(), now(), NULL, '' FROM generate_series(1, 1500) AS n
+        """,
+        stream_id,
+    )
+    path = f"/api/v1/streams/{stream_id}/epochs"
+    newest = [each["epoch"] for each in await ask("GET", path)]
+    older = [each["epoch"] for each in await ask("GET", f"{path}?below={newest[0]}")]
+    assert older + newest == [*range(1, 1501), 5000]
+    assert len(newest) == 1000
+    assert await ask("GET", f"{path}?below=1") == []
+    assert (await ask("PUT", f"{path}/7/name", json={"name": "Heat"}))["name"] == "Heat"
+    await ask("PUT", f"{path}/1501/name", json={"name": "Heat"}, status=404)
+    await database.execute(
+        "INSERT INTO receiver_cursors SELECT 'tent', $1, n, 1 FROM generate_series(1, 9) AS n", stream_id
+    )
+    assert len((await ask("GET", "/api/v1/receivers/tent/cursors"))["cursors"]) == 5

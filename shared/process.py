@@ -27,6 +27,7 @@ from shared.listener import Listener
 from shared.migrate import migrate
 from shared.presence import Presence, Vitals
 from shared.settings import Settings
+from shared.stall import measuring_stalls
 from shared.wake import Stop
 
 __all__ = ["Process", "Task", "run_role"]
@@ -159,7 +160,8 @@ class Process:
             gc.collect()
             gc.freeze()
             log.info("started", address="{}:{}".format(*self.settings.bind))
-            await self.stop.wait()
+            with measuring_stalls():
+                await self.stop.wait()
             server.close()
             if shut is not None:
                 await shut()

@@ -3,7 +3,8 @@
 Time on the clock grows with whatever else the machine does; the time that the kernel has charged to a process does
 not. It falls where more reads come together, and they gather while an ack is outstanding: so how many reads a batch
 and a drain held stands beside it, and figures compare where these agree. Postgres is one sum over its server and all
-backends, those included that have ended meanwhile. What the load itself costs is left out.
+backends, those included that have ended meanwhile. What the load itself costs is left out. Beside it, how long a
+process of the stack held its event loop at the most.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,9 +20,9 @@ from tests.rooms import Rooms, rooms
 __all__ = ["measure"]
 
 LOADS = (200, 1_000, 5_000)
-SECONDS = (
-    10.0  # the kernel counts in hundredths of a second: 5 us of each of the 2,000 reads at the least load
-)
+UNITS = {"reads a batch": "reads", "reads a drain": "reads", "longest stall of its own work": "ms"}
+# The kernel counts in hundredths of a second: 5 us of each of the 2,000 reads at the least load.
+SECONDS = 10.0
 
 
 class Look(NamedTuple):
@@ -51,7 +52,7 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
             spoken = ", ".join(f"{figure} {value:.3g}" for figure, value in figures.items())
             say(f"processor at {name}, round {number + 1}: {spoken}")
     return [
-        row(f"processor at {name}: {figure}", values, "reads" if figure.startswith("reads") else "ms/read")
+        row(f"processor at {name}: {figure}", values, UNITS.get(figure, "ms/read"))
         for (name, figure), values in found.items()
     ]
 
@@ -71,7 +72,13 @@ async def one_run(ground: Ground, load: Load) -> dict[str, float]:
                 await running.writers[0].metric("rtserver_drain_seconds_count"),
             )
 
-        return figures_between(*await load(site, running, look))
+        figures = figures_between(*await load(site, running, look))
+        return figures | {"longest stall of its own work": 1000 * await longest_stall_s(running)}
+
+
+async def longest_stall_s(running: Rooms) -> float:
+    """Return how long any process of a stack has held its event loop in the last minute, by work of its own."""
+    return max([await each.metric("rtserver_loop_longest_own_stall_seconds") for each in running.all])
 
 
 def figures_between(before: Look, after: Look) -> dict[str, float]:

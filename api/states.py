@@ -15,8 +15,9 @@ from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
-from api import clocks
+from api import clocks, faults
 from api.clocks import ClockFacts
+from api.faults import FaultFacts
 
 __all__ = [
     "BOUNDS",
@@ -44,6 +45,7 @@ __all__ = [
 Level: TypeAlias = Literal["good", "watch", "act"]
 Signal: TypeAlias = Literal[
     "forwarder_gone",
+    "forwarder_fault",
     "last_read",
     "receiver_behind",
     "receiver_gone",
@@ -77,6 +79,7 @@ def _lasting(watch_s: float, act_s: float) -> Bound:
 # acknowledged it, and not some time later.
 BOUNDS: Mapping[Signal, Bound] = {
     "forwarder_gone": _lasting(15, 45),
+    "forwarder_fault": Bound(0, 0, 0, 0),
     "last_read": _lasting(20, 45),
     "receiver_behind": _lasting(5, 30),
     "receiver_gone": _lasting(5, 30),
@@ -217,11 +220,13 @@ class Facts(NamedTuple):
     flows: Sequence[FlowFacts]
     receivers: Sequence[ReceiverFacts]
     processes: Sequence[ProcessFacts]
+    faults: Sequence[FaultFacts] = ()
 
 
 def find(facts: Facts) -> Iterator[Finding]:
     """Yield what the facts say, one finding for each key that there is."""
     yield from map(_forwarder, facts.forwarders)
+    yield from _faults(facts.faults)
     for stream in facts.streams:
         yield from (
             _last_read(stream),
@@ -250,6 +255,19 @@ def _forwarder(facts: ForwarderFacts) -> Finding:
         "If it is not used any more, revoke its token.",
         "connected again",
     )
+
+
+def _faults(facts: Sequence[FaultFacts]) -> Iterator[Finding]:
+    """Of several faults of a forwarder the worst is told; it ends when its gateway says so, or says no more of it."""
+    found: dict[str, Finding] = {}
+    for fault in facts:
+        level, reason, advice = faults.judged(fault)
+        known = found.get(fault.forwarder_id)
+        if known is None or _RANK[level] > _RANK[known.claims[0].level]:
+            key = Key("forwarder_fault", "forwarder", fault.forwarder_id)
+            claims = [Claim(level, 0, reason, fault.since)]
+            found[fault.forwarder_id] = Finding(key, fault.title, claims, advice, "sends what is right")
+    yield from found.values()
 
 
 def _last_read(facts: StreamFacts) -> Finding:

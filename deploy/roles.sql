@@ -114,12 +114,14 @@ GRANT INSERT (level, process_id, event, fields)
 GRANT EXECUTE ON FUNCTION authenticate_device TO rt_gateway;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_gateway;
 GRANT SELECT, INSERT (forwarder_id, reader_ip, forwarder_display_name),
-      UPDATE (forwarder_display_name, stream_epoch)
+      UPDATE (forwarder_display_name, stream_epoch, commanded_epoch)
     ON streams TO rt_gateway;
 GRANT SELECT, INSERT,
       UPDATE (session_id, fence, gateway_id, token_id, display_name, connected_at, ended_at, probe_asked_at,
               probe_answered_at)
     ON forwarder_sessions TO rt_gateway;
+GRANT SELECT, INSERT (forwarder_id, fault, complaint), UPDATE (complaint, since, last_at), DELETE
+    ON forwarder_faults TO rt_gateway;
 GRANT USAGE ON SEQUENCE session_fence TO rt_gateway;
 GRANT SELECT (gateway_id, part_id, stream_id, stream_epoch),
       INSERT (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at, event_count,
@@ -163,8 +165,8 @@ GRANT SELECT, INSERT, UPDATE (last_seq, updated_at), DELETE ON receiver_cursors 
 -- The api reads everything that operators look at, and writes tokens, names and commands.
 
 GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epoch_names, integrity_conflicts,
-      poisoned_parts, forwarder_sessions, live_forwarder_sessions, receiver_sessions, live_receiver_sessions,
-      receiver_cursors, receiver_streams, expected_processes, commands, activity
+      poisoned_parts, forwarder_sessions, forwarder_faults, live_forwarder_sessions, receiver_sessions,
+      live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity
     TO rt_api;
 GRANT EXECUTE ON FUNCTION events_above, revoke_token TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id) ON device_tokens TO rt_api;

@@ -91,7 +91,7 @@ class Fanout:
         _limit_send_buffer(request)
         return await self._door.connect(request)
 
-    async def _attend(self, peer: Peer, identity: Identity | None) -> None:
+    async def _attend(self, peer: Peer, identity: Identity) -> None:
         await Session(peer, self._node).run(identity)
 
 

@@ -28,9 +28,9 @@ class Session:
         self._peer = peer
         self._node = node
 
-    async def run(self, identity: Identity | None) -> None:
+    async def run(self, identity: Identity) -> None:
         """Live until the socket ends. Raises what `attend` tells the device: ProtocolError and others."""
-        identity, hello = await greet(self._peer, identity, decode_receiver, ReceiverHello)
+        hello = await greet(self._peer, decode_receiver, ReceiverHello)
         check_id(hello.receiver_id, identity)
         session_id, receiver_id = self._peer.session_id, identity.device_id
         await store.begin_session(

@@ -4,8 +4,11 @@ socket ─▶ Session ─▶ Batch ─▶ Staging ──────▶ inbox ·
 commands ─▶ Commands ─▶ Session ─▶ socket ··· socket ─▶ Session ─▶ Commands ─▶ commands
 """
 
+from time import monotonic
+
 from aiohttp import web
 
+from gateway.brake import Brake
 from gateway.commands import Commands
 from gateway.ownership import Ownership
 from gateway.session import Session
@@ -36,7 +39,13 @@ class Gateway:
         )
         self._ownership = Ownership(self._process)
         self._commands = Commands(self._process)
-        self._door = Door(self._process, "forwarder", self._attend)
+        self._brake = Brake()
+        self._door = Door(
+            self._process,
+            "forwarder",
+            self._attend,
+            braked_s=lambda token_id: self._brake.left_s(token_id, now=monotonic()),
+        )
         self._staging = Staging(
             self._process,
             limit_bytes=settings.max_unacked_mib * 1024 * 1024,
@@ -66,15 +75,17 @@ class Gateway:
         self._ownership.doubt()
         self._staging.doubt("gateway_returned")
 
-    async def _attend(self, peer: Peer, identity: Identity | None) -> None:
+    async def _attend(self, peer: Peer, identity: Identity) -> None:
         session = Session(
             peer,
+            identity,
             process=self._process,
             ownership=self._ownership,
             staging=self._staging,
             commands=self._commands,
+            brake=self._brake,
         )
-        await session.run(identity)
+        await session.run()
 
 
 async def main(settings: GatewaySettings) -> None:

@@ -71,10 +71,11 @@ class Batch:
     """One message of a forwarder, until it is acked.
 
     streams: the session's stream ids by reader_ip. size: bytes as received. on_settled: called once when it is settled:
-    every part is stored, of which `conflicts` names the readers that had some, or `refusal` is what the device is owed
-    instead of an ack. parts: in the order of their first events; of one reader and epoch there are several when it has
-    much. groups: by reader and epoch, the part that takes what comes next. left_out: the lowest epoch of each reader of
-    which nothing is stored, so that nothing from there on may be acked either: the device sends it again.
+    every part is stored, of which `conflicts` has the readers that had some, and in which epoch, or `refusal` is what
+    the device is owed instead of an ack. parts: in the order of their first events; of one reader and epoch there are
+    several when it has much. groups: by reader and epoch, the part that takes what comes next. left_out: the lowest
+    epoch of each reader of which nothing is stored, so that nothing from there on may be acked either: the device sends
+    it again.
     """
 
     forwarder_id: str
@@ -90,7 +91,7 @@ class Batch:
     groups: dict[tuple[str, int], Part] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     open_parts: int = 0
-    conflicts: set[str] = field(default_factory=set)
+    conflicts: dict[str, int] = field(default_factory=dict)
     refusal: ProtocolError | None = None
     settled: bool = False
 

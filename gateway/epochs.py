@@ -29,7 +29,8 @@ class Epochs:
         self._process = process
         self._one_at_a_time = asyncio.Lock()
         self._seen: dict[str, int] = {}  # the highest of each reader, stored or still on its way
-        self.reset_after_conflict: set[str] = set()
+        self._reset: set[str] = set()  # readers that were commanded after a conflict
+        self._spared: set[str] = set()  # readers that had a conflict and were not
 
     def saw(self, reader_ip: str, epoch: int) -> None:
         """Remember an epoch that the device has used."""
@@ -43,11 +44,12 @@ class Epochs:
         *,
         asked_by: str,
         until: float = math.inf,
+        unless_beyond: int | None = None,
     ) -> int | None:
         """Command a reader to the next epoch and return that; None when there is none for this session to command.
 
-        until: by the loop's clock; TimeoutError when it could not be written before. Raises PeerGone,
-        DatabaseUnavailable.
+        unless_beyond: nothing is commanded to a reader that was commanded beyond this. until: by the loop's clock;
+        TimeoutError when it could not be written before. Raises PeerGone, DatabaseUnavailable.
         """
         async with self._one_at_a_time:
             _still(until)
@@ -58,6 +60,7 @@ class Epochs:
                 stream_id,
                 seen=self._seen.get(reader_ip, 0),
                 session_id=self._peer.session_id,
+                unless_beyond=unless_beyond,
             )
             if epoch is None:
                 return None
@@ -72,6 +75,24 @@ class Epochs:
         log.warning("epoch_reset", **facts)
         self._process.activity.note("epoch_reset", level="warn", **facts)
         return epoch
+
+    async def after_conflict(self, forwarder_id: str, reader_ip: str, stream_id: UUID, *, epoch: int) -> None:
+        """Command a reader that numbers from 1 again to a fresh epoch, once in a session.
+
+        One that was commanded beyond the conflict's epoch before has been told: what conflicts is the last of what
+        lay in its journal then, and another reset would be one too many. When more of it comes, and nothing of a
+        higher epoch, the command was lost, or the journal was lost again.
+        """
+        if reader_ip in self._reset:
+            return
+        spared = reader_ip in self._spared
+        if spared and self._seen.get(reader_ip, 0) > epoch:
+            return
+        unless_beyond = None if spared else epoch
+        commanded = await self.command(
+            forwarder_id, reader_ip, stream_id, asked_by="conflict", unless_beyond=unless_beyond
+        )
+        (self._spared if commanded is None else self._reset).add(reader_ip)
 
 
 def _still(until: float) -> None:

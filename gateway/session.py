@@ -18,8 +18,10 @@ import msgspec
 
 from gateway import metrics
 from gateway.batch import Batch, split
+from gateway.brake import Brake
 from gateway.commands import Carried, Commands
 from gateway.epochs import Epochs
+from gateway.faults import Faults
 from gateway.ownership import Ownership
 from gateway.questions import Questions
 from gateway.staging import Staging
@@ -32,6 +34,7 @@ from shared.log import get_logger
 from shared.messages import (
     ForwarderEventBatch,
     ForwarderHello,
+    Malformed,
     ReadEvent,
     UnknownMessage,
     encode_forwarder_ack,
@@ -66,16 +69,26 @@ class Session:
     """What the gateway knows of one forwarder while it is connected."""
 
     def __init__(
-        self, peer: Peer, *, process: Process, ownership: Ownership, staging: Staging, commands: Commands
+        self,
+        peer: Peer,
+        identity: Identity,
+        *,
+        process: Process,
+        ownership: Ownership,
+        staging: Staging,
+        commands: Commands,
+        brake: Brake,
     ) -> None:
         self._peer = peer
+        self._identity = identity
         self._process = process
         self._ownership = ownership
         self._staging = staging
         self._commands = commands
         self._questions = Questions(peer)
         self._epochs = Epochs(peer, process)
-        self._forwarder_id = ""
+        self._faults = Faults(process, brake, identity)
+        self._forwarder_id = identity.device_id
         self._fence = 0
         self._display_name: str | None = None
         self._streams: dict[str, UUID] = {}
@@ -84,16 +97,15 @@ class Session:
         self._room = asyncio.Event()  # for one more that is owed
         self._tracing = log.is_enabled_for(logging.DEBUG)
 
-    async def run(self, identity: Identity | None) -> None:
+    async def run(self) -> None:
         """Live until the socket ends. Raises what `attend` tells the device: ProtocolError and others."""
-        identity, hello = await greet(self._peer, identity, decode_forwarder, ForwarderHello)
-        check_id(hello.forwarder_id, identity)
-        self._fence = await self._ownership.claim(self._peer, identity, hello.display_name)
-        self._forwarder_id = identity.device_id
+        hello = await greet(self._peer, decode_forwarder, ForwarderHello)
+        check_id(hello.forwarder_id, self._identity)
+        self._fence = await self._ownership.claim(self._peer, self._identity, hello.display_name)
         self._note("forwarder_connected")
         try:
             await self._welcome(hello)
-            await self._live(identity)
+            await self._live()
         finally:
             self._note("forwarder_gone")
             await self._ownership.release(self._peer, self._forwarder_id)
@@ -103,14 +115,14 @@ class Session:
         log.info(event, forwarder_id=self._forwarder_id, session_id=str(self._peer.session_id))
         self._process.activity.note(event, of=self._forwarder_id, forwarder_id=self._forwarder_id)
 
-    async def _live(self, identity: Identity) -> None:
+    async def _live(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             side = [
                 tasks.create_task(self._acknowledge(), name="acks"),
                 tasks.create_task(self._stay_alive(), name="alive"),
             ]
             with self._commands.reach(self._peer.session_id, self._carry_out), self._questions.hearing():
-                await self._hear(identity)
+                await self._hear()
             for task in side:
                 task.cancel()
 
@@ -121,22 +133,27 @@ class Session:
             if not self._questions.waiting:
                 raise
 
-    async def _hear(self, identity: Identity) -> None:
-        while await self._hear_next(identity):
+    async def _hear(self) -> None:
+        while await self._hear_next():
             while len(self._owed) >= MAX_OWED:
                 self._room.clear()
                 await self._room.wait()
 
-    async def _hear_next(self, identity: Identity) -> bool:
+    async def _hear_next(self) -> bool:
         """Hear one message; false when there is none any more. Nothing of it is kept but what is owed for it."""
         message = await self._peer.receive()
         if message is None:
             return False
-        decoded = decode_forwarder(message)
-        if isinstance(decoded, ForwarderEventBatch | LargeEventBatch):
-            await self._take(decoded, len(message))
-        elif isinstance(decoded, ForwarderHello):
-            check_id(decoded.forwarder_id, identity)
+        try:
+            decoded = decode_forwarder(message)
+            if isinstance(decoded, ForwarderEventBatch | LargeEventBatch):
+                await self._take(decoded, len(message))
+                return True
+        except Malformed as error:
+            await self._faults.found(error.fault, str(error))
+            raise
+        if isinstance(decoded, ForwarderHello):
+            check_id(decoded.forwarder_id, self._identity)
             await self._patiently(lambda: self._welcome(decoded))
         elif isinstance(decoded, UnknownMessage):
             count_unknown(decoded)
@@ -222,24 +239,26 @@ class Session:
     async def _ack(self, batch: Batch, since: float) -> None:
         if batch.refusal is not None:
             if batch.refusal.code == "INTERNAL_ERROR":
+                await self._faults.found("dead_letter", str(batch.refusal))
                 await asyncio.sleep(REFUSE_AFTER_S)
             raise batch.refusal
         await self._peer.send(encode_forwarder_ack(self._peer.session_id, batch.ack()))
+        await self._faults.acked()
         self._trace("batch_acked", batch)
         metrics.ACKED.inc(batch.event_count)
         metrics.ACK_SECONDS.observe(perf_counter() - since)
         if batch.conflicts:
             metrics.CONFLICTS.inc()
-        for reader_ip in batch.conflicts:
-            await self._after_conflict(reader_ip)
+        for reader_ip, epoch in batch.conflicts.items():
+            await self._after_conflict(reader_ip, epoch)
 
     def _trace(self, event: str, batch: Batch) -> None:
         if self._tracing:
             name = batch_name(batch.forwarder_id, batch.received_at)
             log.debug(event, batch=name, batch_id=batch.batch_id, events=batch.event_count)
 
-    async def _after_conflict(self, reader_ip: str) -> None:
-        """Tell operators, and command a reader that numbers from 1 again to a fresh epoch, once in a session."""
+    async def _after_conflict(self, reader_ip: str, epoch: int) -> None:
+        """Tell operators, and command a reader that numbers from 1 again to a fresh epoch."""
         self._process.activity.note(
             "integrity_conflict",
             level="warn",
@@ -247,13 +266,9 @@ class Session:
             forwarder_id=self._forwarder_id,
             reader_ip=reader_ip,
         )
-        if reader_ip in self._epochs.reset_after_conflict:
-            return
-        self._epochs.reset_after_conflict.add(reader_ip)
+        stream_id = self._streams[reader_ip]
         await self._patiently(
-            lambda: self._epochs.command(
-                self._forwarder_id, reader_ip, self._streams[reader_ip], asked_by="conflict"
-            )
+            lambda: self._epochs.after_conflict(self._forwarder_id, reader_ip, stream_id, epoch=epoch)
         )
 
     async def _carry_out(self, command: Command, until: float) -> Carried:

@@ -261,7 +261,7 @@ class Staging:
             self._fail(batch, outcome)
             return
         if outcome == "conflict":
-            batch.conflicts.add(part.reader_ip)
+            batch.conflicts[part.reader_ip] = part.stream_epoch
         batch.open_parts -= 1
         if batch.open_parts == 0:
             self._hold(-batch.size)

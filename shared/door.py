@@ -1,12 +1,14 @@
 """Where devices of one type come in: the upgrade, the token, and everything that concerns all their sockets at once.
 
-A device that cannot be served now is answered 503 before the upgrade, the one refusal after which devices in the
-field wait a while (protocol.md, section 1). A token that is not right is told to the device after its hello. Tokens
-that are revoked while their device is connected end its sessions, on whichever process they are.
+A device that cannot be served now is answered before the upgrade, the one refusal after which devices in the field
+wait a while (protocol.md, section 1): 503 when nobody can be, of which the reverse proxy takes note and asks another
+process; 429 when it is this device alone that has to wait. A token that is not right is told to the device at once.
+Tokens that are revoked while their device is connected end its sessions, on whichever process they are.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import TypeAlias
 from uuid import UUID
 
@@ -15,14 +17,14 @@ from aiohttp import WSCloseCode, web
 from shared.channels import TOKENS
 from shared.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
-from shared.metrics import REFUSED_UPGRADES
+from shared.metrics import BRAKED_UPGRADES, REFUSED_UPGRADES
 from shared.peer import Peer, attend, close_all
 from shared.process import Process
 from shared.tokens import DeviceType, Identity, authenticate, revoked_among
 
 __all__ = ["Door"]
 
-Serve: TypeAlias = Callable[[Peer, Identity | None], Awaitable[None]]
+Serve: TypeAlias = Callable[[Peer, Identity], Awaitable[None]]
 
 # How soon a revocation is noticed whose bell was lost.
 POLL_S = 2.0
@@ -31,12 +33,23 @@ log = get_logger(__name__)
 
 
 class Door:
-    """The open sockets of a process, and the way to become one. `serve` lives as long as the device's session."""
+    """The open sockets of a process, and the way to become one.
 
-    def __init__(self, process: Process, device_type: DeviceType, serve: Serve) -> None:
+    serve: lives as long as the device's session. braked_s: for how many seconds a token is not let in yet.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        device_type: DeviceType,
+        serve: Serve,
+        *,
+        braked_s: Callable[[UUID], float] = lambda _: 0.0,
+    ) -> None:
         self._process = process
         self._device_type = device_type
         self._serve = serve
+        self._braked_s = braked_s
         self._wake = process.stop.waker()
         self._tokens: dict[Peer, UUID | None] = {}
         self._paused = False
@@ -59,18 +72,25 @@ class Door:
             return _come_back()
         if self._refuses():  # since we asked: on a stop the peers that there are get closed, and no others
             return _come_back()
+        if identity is not None and (seconds := self._braked_s(identity.token_id)):
+            return _too_soon(seconds)
         peer = Peer(request)
         await peer.accept()
         self._let_in(peer, identity)
         try:
             await attend(
                 peer,
-                lambda: self._serve(peer, identity),
+                lambda: self._attend(peer, identity),
                 on_refusal=lambda refusal: self._note_refusal(refusal, peer, identity),
             )
         finally:
             del self._tokens[peer]
         return peer.response
+
+    async def _attend(self, peer: Peer, identity: Identity | None) -> None:
+        if identity is None:
+            raise ProtocolError("the token is missing, unknown or revoked", code="INVALID_TOKEN")
+        await self._serve(peer, identity)
 
     def _note_refusal(self, refusal: ProtocolError, peer: Peer, identity: Identity | None) -> None:
         """Tell operators. Who shows no good token is known by the address alone."""
@@ -137,4 +157,18 @@ def _come_back() -> web.Response:
         {"code": "UNAVAILABLE", "message": "come back in a few seconds"},
         status=503,
         headers={"Retry-After": "2"},
+    )
+
+
+def _too_soon(seconds: float) -> web.Response:
+    """Refuse one device: a 503 would rest the whole process at the reverse proxy, for all others as well."""
+    BRAKED_UPGRADES.inc()
+    wait = ceil(seconds)
+    return web.json_response(
+        {
+            "code": "TOO_MANY_REQUESTS",
+            "message": f"what it sent last was not right; let in again in {wait} s",
+        },
+        status=429,
+        headers={"Retry-After": str(wait)},
     )

@@ -5,7 +5,7 @@ No sockets, no database. A field that we ignore is not declared, so that it is s
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -69,9 +69,9 @@ class Malformed(ProtocolError):
     fault: "long_line" where one line is longer than LINE_BYTES, else "malformed".
     """
 
-    def __init__(self, message: str, *, fault: str = "malformed") -> None:
+    def __init__(self, message: str, *, fault: Literal["malformed", "long_line"] = "malformed") -> None:
         super().__init__(message)
-        self.fault = fault
+        self.fault: Literal["malformed", "long_line"] = fault
 
 
 class _Message(msgspec.Struct, tag_field="kind"):

@@ -9,6 +9,7 @@ __all__ = [
     "BELLS_FOLDED",
     "BELLS_HEARD",
     "BELLS_RUNG",
+    "BRAKED_UPGRADES",
     "CONNECTIONS",
     "LATENCY_BUCKETS_S",
     "NOTIFY_QUEUE",
@@ -49,6 +50,7 @@ RECONNECTS = counter(
 )
 CONNECTIONS = gauge("connections", "device sockets open")
 REFUSED_UPGRADES = counter("refused_upgrades", "connections of devices answered 503")
+BRAKED_UPGRADES = counter("braked_upgrades", "connections of single devices answered 429")
 UNKNOWN_MESSAGES = counter("unknown_messages", "messages of a kind that we do not know, ignored")
 POLLS_FOUND_WORK = counter(
     "polls_found_work", "polls that found what a bell should have announced; near zero is right", "channel"

@@ -24,7 +24,6 @@ __all__ = ["Peer", "PeerGone", "attend", "check_id", "close_all", "count_unknown
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 HELLO_WITHIN_S = 90.0
-REFUSED_HELLO_WITHIN_S = 2.0
 HEARTBEAT_EVERY_S = 30.0
 PING_EVERY_S = 20.0
 ANSWER_WITHIN_S = 30.0
@@ -245,28 +244,22 @@ H = TypeVar("H")
 E = TypeVar("E", bound=Exception)
 
 
-async def greet(
-    peer: Peer, identity: Identity | None, decode: Callable[[bytes], object], hello_type: type[H]
-) -> tuple[Identity, H]:
-    """Hear the hello and check it against whom the token stands for (None: a token that is not right).
+async def greet(peer: Peer, decode: Callable[[bytes], object], hello_type: type[H]) -> H:
+    """Hear the hello.
 
     Raises ProtocolError with the refusal that the device is owed, PeerGone when the socket ends first.
     """
     try:
-        async with asyncio.timeout(REFUSED_HELLO_WITHIN_S if identity is None else HELLO_WITHIN_S):
+        async with asyncio.timeout(HELLO_WITHIN_S):
             message = await peer.receive()
     except TimeoutError:
-        message = b""
-    if identity is None:
-        raise ProtocolError("the token is missing, unknown or revoked", code="INVALID_TOKEN")
+        raise ProtocolError(f"no hello within {HELLO_WITHIN_S:.0f} s") from None
     if message is None:
         raise PeerGone("no hello")
-    if not message:
-        raise ProtocolError(f"no hello within {HELLO_WITHIN_S:.0f} s")
     hello = decode(message)
     if not isinstance(hello, hello_type):
         raise ProtocolError("the first message must be a hello")
-    return identity, hello
+    return hello
 
 
 def check_id(claimed: str, identity: Identity) -> None:

@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 
 from api.clocks import ClockFacts
+from api.faults import FaultFacts
 from api.states import (
     Facts,
     FlowFacts,
@@ -74,6 +75,18 @@ LEFT JOIN (
     GROUP BY forwarder_id
 ) AS owned USING (forwarder_id)
 WHERE NOT retired('forwarder', session.forwarder_id)
+"""
+
+# Of the last five minutes: a device that is stuck comes again and again, and one that is gone is another signal.
+_FAULTS = """
+SELECT known.forwarder_id, known.fault, known.complaint, known.since,
+       coalesce(
+           (SELECT nullif(max(forwarder_display_name), '') FROM streams
+            WHERE streams.forwarder_id = known.forwarder_id),
+           known.forwarder_id) AS title
+FROM forwarder_faults AS known
+WHERE known.last_at > now() - interval '5 minutes' AND NOT retired('forwarder', known.forwarder_id)
+ORDER BY known.since
 """
 
 # Of conflicts no more than 1,000 are counted.
@@ -193,6 +206,7 @@ async def facts(connection: Connection) -> Facts:
             flows=[FlowFacts(**row) for row in await connection.fetch(_FLOWS)],
             receivers=[ReceiverFacts(**row) for row in await connection.fetch(_RECEIVERS)],
             processes=[ProcessFacts(**row) for row in await connection.fetch(_PROCESSES)],
+            faults=[FaultFacts(**row) for row in await connection.fetch(_FAULTS)],
         )
 
 

@@ -30,13 +30,16 @@ UPDATE streams SET forwarder_display_name = $2 FROM changed WHERE streams.stream
 """
 
 # Above what is stored, what was ever commanded, what lies in the inbox and what the session has seen ($2). The row lock
-# is what makes two at once rise. Only for the session that has the device.
+# is what makes two at once rise. Only for the session that has the device; and, where $4 says an epoch, only for a
+# reader that was never commanded beyond it.
 _NEXT_EPOCH = """
-UPDATE streams SET stream_epoch = greatest(streams.stream_epoch, seen.epoch) + 1
+UPDATE streams SET stream_epoch = greatest(streams.stream_epoch, seen.epoch) + 1,
+                   commanded_epoch = greatest(streams.stream_epoch, seen.epoch) + 1
 FROM (
     SELECT greatest($2::bigint, (SELECT max(inbox.stream_epoch) FROM inbox WHERE inbox.stream_id = $1)) AS epoch
 ) AS seen
 WHERE streams.stream_id = $1 AND greatest(streams.stream_epoch, seen.epoch) < 2147483647
+  AND ($4::bigint IS NULL OR coalesce(streams.commanded_epoch, 0) <= $4)
   AND EXISTS (SELECT FROM forwarder_sessions AS held
               WHERE held.forwarder_id = streams.forwarder_id AND held.session_id = $3 AND held.ended_at IS NULL)
 RETURNING streams.stream_epoch
@@ -68,13 +71,16 @@ async def rename_forwarder(pool: Pool, forwarder_id: str, display_name: str | No
         await pool.execute(_RENAME, forwarder_id, display_name)
 
 
-async def next_epoch(pool: Pool, stream_id: UUID, *, seen: int, session_id: UUID) -> int | None:
+async def next_epoch(
+    pool: Pool, stream_id: UUID, *, seen: int, session_id: UUID, unless_beyond: int | None = None
+) -> int | None:
     """Reserve the epoch above everything seen or ever commanded of a stream.
 
     seen: the highest epoch that the session has had of it, stored or not. None when there is no higher one, no such
-    stream, or when the session has lost the device. It is committed before the device hears of it: an epoch that is
-    reserved in vain costs nothing, one that is commanded twice costs reads (protocol.md, section 6).
+    stream, when the session has lost the device, or when the reader was commanded beyond `unless_beyond` before. It is
+    committed before the device hears of it: an epoch that is reserved in vain costs nothing, one that is commanded
+    twice costs reads (protocol.md, section 6).
     """
     with translated():
-        epoch: int | None = await pool.fetchval(_NEXT_EPOCH, stream_id, seen, session_id)
+        epoch: int | None = await pool.fetchval(_NEXT_EPOCH, stream_id, seen, session_id, unless_beyond)
     return epoch

@@ -451,3 +451,31 @@ def shown() -> set[str]:
 
 def test_bins_are_what_the_schema_says() -> None:
     assert BIN_S * 180 == 30 * 60
+
+
+@pytest.mark.parametrize(
+    ("faults", "level"),
+    [
+        (["malformed"], "watch"),
+        (["dead_letter"], "watch"),
+        (["long_line"], "act"),
+        (["malformed", "too_many_readers"], "act"),
+        (["of_tomorrow"], "watch"),
+    ],
+)
+async def test_a_forwarder_that_sends_what_is_not_right_is_told_with_the_complaint(
+    ask: Ask, database: Database, evaluation: Evaluation, faults: list[str], level: str
+) -> None:
+    await database.execute("ALTER TABLE forwarder_faults DROP CONSTRAINT forwarder_faults_fault_check")
+    for fault in faults:
+        await database.execute(
+            "INSERT INTO forwarder_faults (forwarder_id, fault, complaint) VALUES ('start', $1, $2)",
+            fault,
+            f"complaint of {fault}",
+        )
+    overview = await looked(ask, evaluation)
+    (trouble,) = overview["troubles"]
+    assert (trouble["signal"], trouble["subject_id"], trouble["level"]) == ("forwarder_fault", "start", level)
+    assert trouble["reason"].endswith(f"complaint of {faults[-1]}")
+    await database.execute("UPDATE forwarder_faults SET last_at = now() - interval '6 minutes'")
+    assert "forwarder_fault" not in signals(await looked(ask, evaluation))

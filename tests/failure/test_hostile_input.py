@@ -1,8 +1,9 @@
 """One device sends whatever it likes, another sends its reads beside it and must not notice."""
 
 import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -38,16 +39,21 @@ class Neighbour:
 
 
 @asynccontextmanager
-async def neighbourhood(database_url: str, database: Database) -> AsyncIterator[tuple[Process, str]]:
-    """A gateway, and the token of the hostile device; at the end the neighbour must not have noticed."""
-    tokens = [await make_token(database, "forwarder", name) for name in ("good", "bad")]
+async def neighbourhood(
+    database_url: str, database: Database
+) -> AsyncIterator[tuple[Process, Iterator[str]]]:
+    """A gateway, and tokens of hostile devices, which are braked one by one; at the end the neighbour must not have
+    noticed.
+    """
+    good = await make_token(database, "forwarder", "good")
+    bad = itertools.cycle([await make_token(database, "forwarder", f"bad-{n}") for n in range(300)])
     async with (
         rooms(database_url, fanout=0) as running,
-        forwarder(running.gateways[0].url, tokens[0]) as wire,
+        forwarder(running.gateways[0].url, good) as wire,
     ):
         neighbour = Neighbour()
         sending = asyncio.create_task(neighbour.send(wire))
-        yield running.gateways[0], tokens[1]
+        yield running.gateways[0], bad
         assert not sending.done()
         sending.cancel()
         await asyncio.wait([sending])
@@ -84,27 +90,27 @@ async def attack(gateway: Process, token: str, messages: list[bytes]) -> None:
 async def test_the_largest_deepest_and_falsest_messages_hurt_only_their_sender(
     database_url: str, database: Database
 ) -> None:
-    async with neighbourhood(database_url, database) as (gateway, token):
+    async with neighbourhood(database_url, database) as (gateway, tokens):
         for message in EXTREMES.values():
-            await attack(gateway, token, [message])
-            async with connect(gateway.url, token) as wire:
+            await attack(gateway, next(tokens), [message])
+            async with connect(gateway.url, next(tokens)) as wire:
                 await wire.send(message)  # instead of a hello
                 assert (await wire.next() or {})["code"] == "PROTOCOL_ERROR"
 
 
 async def test_any_message_hurts_only_its_sender(database_url: str, database: Database) -> None:
-    async with neighbourhood(database_url, database) as (gateway, token):
+    async with neighbourhood(database_url, database) as (gateway, tokens):
 
         @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
         @given(messages=st.lists(hostile_messages, min_size=1, max_size=4))
         def attack_with(messages: list[bytes]) -> None:
-            asyncio.run(attack(gateway, token, messages))
+            asyncio.run(attack(gateway, next(tokens), messages))
 
         await asyncio.to_thread(attack_with)
 
 
 async def test_a_device_that_never_reads_hurts_only_itself(database_url: str, database: Database) -> None:
-    async with neighbourhood(database_url, database) as (gateway, token), deaf(gateway.url, token):
+    async with neighbourhood(database_url, database) as (gateway, tokens), deaf(gateway.url, next(tokens)):
         stored = (await counts(database)).events
         await wait_until(lambda: more_than(database, stored + 50), what="the neighbour's reads")
 

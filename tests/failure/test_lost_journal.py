@@ -36,20 +36,47 @@ async def test_the_other_lines_are_kept_and_the_reader_is_commanded_to_a_fresh_e
             assert await wire.ack() == [("b", 1, 1), ("a", 2, 1)]
             assert await command(wire) == ("b", 4)
         async with forwarder(url, token, ["a", "b"]) as wire:
-            await wire.send(batch(read(3, "other 3", reader="a")))
-            await wire.ack()
+            # Once more, though it was commanded before: its journal is lost again.
+            for seq in (3, 4):
+                await wire.send(batch(read(seq, f"other {seq}", reader="a")))
+                await wire.ack()
             assert await command(wire) == ("a", 3)
     rows = await database.fetch(
         "SELECT reader_ip, seq, kept_frame, rejected_frame FROM integrity_conflicts JOIN streams USING (stream_id)"
         " ORDER BY reader_ip, seq"
     )
     assert [tuple(row) for row in rows] == [
-        *[("a", seq, f"line {seq}".encode(), f"other {seq}".encode()) for seq in (1, 2, 3)],
+        *[("a", seq, f"line {seq}".encode(), f"other {seq}".encode()) for seq in (1, 2, 3, 4)],
         ("b", 1, b"line 1", b"other 1"),
     ]
     assert await lines(database, "f", "a") == [(1, n, f"line {n}") for n in range(1, 6)] + [(2, 1, "new 1")]
-    assert await counts(database) == (17, 12, 0, 5, 12, 4, 12)
-    assert capfd.readouterr().err.count("INTEGRITY_CONFLICT") == 5
+    assert await counts(database) == (18, 12, 0, 6, 12, 5, 12)
+    assert capfd.readouterr().err.count("INTEGRITY_CONFLICT") == 6
+
+
+async def test_what_is_left_over_of_the_old_epoch_does_not_reset_the_reader_again(
+    database_url: str, database: Database
+) -> None:
+    token = await make_token(database, "forwarder", "f")
+    async with rooms(database_url, fanout=0) as running:
+        url = running.gateways[0].url
+        async with forwarder(url, token) as wire:
+            await wire.send(batch(*reads(1, 3)))
+            await wire.ack()
+            await wire.send(batch(read(1, "other 1")))
+            await wire.ack()
+            assert await command(wire) == (READER, 2)
+        async with forwarder(url, token) as wire:  # with one row of before in its new journal
+            await wire.send(batch(read(2, "other 2")))
+            assert await wire.ack() == [(READER, 1, 2)]
+            await wire.send(batch(*reads(1, 2, epoch=2)))
+            assert await wire.ack() == [(READER, 2, 2)]
+            await wire.send(batch(read(3, "other 3")))  # even so: it has obeyed
+            assert await wire.ack() == [(READER, 1, 3)]
+            await wire.send(batch(read(3, epoch=2)))
+            assert await wire.ack() == [(READER, 2, 3)]
+    assert await database.fetchval("SELECT stream_epoch FROM streams") == 2
+    assert (await counts(database)).quarantined == 3
 
 
 async def test_epochs_that_were_ever_commanded_are_never_commanded_again(

@@ -1,0 +1,78 @@
+"""What is wrong with one device by what it sends: told to operators, and braked where it would come again at once.
+
+A fault stands in the database, where every api process sees it, until a batch of the device was acked.
+"""
+
+from collections.abc import Iterable
+from time import monotonic
+
+from gateway.brake import Brake
+from gateway.store.faults import Fault, clear_faults, note_fault
+from shared.errors import DatabaseUnavailable
+from shared.log import get_logger
+from shared.process import Process
+from shared.tokens import Identity
+
+__all__ = ["Faults"]
+
+# A device sends again what was left out, with every batch.
+REPEAT_AFTER_S = 30.0
+# So many names of readers are told, and how many more there are.
+NAMES_TOLD = 10
+_OVER_WITH_AN_ACK: tuple[Fault, ...] = ("malformed", "long_line", "dead_letter")
+
+log = get_logger(__name__)
+
+
+class Faults:
+    """The faults of one session's device."""
+
+    def __init__(self, process: Process, brake: Brake, identity: Identity) -> None:
+        self._process = process
+        self._brake = brake
+        self._identity = identity
+        self._acked = False
+        self._told_at: float | None = None
+
+    async def found(self, fault: Fault, complaint: str) -> None:
+        """Brake the device and say why."""
+        delay_s = self._brake.pull(self._identity.token_id, now=monotonic())
+        self._note("forwarder_braked", fault=fault, complaint=complaint, seconds=delay_s)
+        await self._store(fault, complaint)
+
+    async def left_out(self, readers: Iterable[str], *, at_most: int) -> None:
+        """Say that reads of these readers are not taken, because a device may have so many."""
+        now = monotonic()
+        if self._told_at is not None and now - self._told_at < REPEAT_AFTER_S:
+            return
+        self._told_at = now
+        names = sorted(readers)
+        more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
+        complaint = f"more than {at_most} readers; not taken: {', '.join(names[:NAMES_TOLD])}{more}"
+        self._note("readers_left_out", complaint=complaint)
+        await self._store("too_many_readers", complaint)
+
+    async def acked(self) -> None:
+        """Let the device in as ever, after a batch of its was acked."""
+        self._brake.release(self._identity.token_id)
+        if self._acked:
+            return
+        try:
+            # Another gateway may have noted them. Once is enough: what comes in this session ends it.
+            await clear_faults(self._process.pool, self._identity.device_id, _OVER_WITH_AN_ACK)
+            self._acked = True
+        except DatabaseUnavailable as error:
+            log.debug("faults_not_cleared", error=str(error))
+
+    def _note(self, event: str, **fields: object) -> None:
+        forwarder_id = self._identity.device_id
+        log.warning(event, forwarder_id=forwarder_id, **fields)
+        self._process.activity.note(
+            event, level="error", of=forwarder_id, forwarder_id=forwarder_id, **fields
+        )
+
+    async def _store(self, fault: Fault, complaint: str) -> None:
+        try:
+            await note_fault(self._process.pool, self._identity.device_id, fault, complaint)
+        except DatabaseUnavailable as error:
+            log.debug("fault_not_stored", error=str(error))

@@ -120,7 +120,7 @@ GRANT SELECT, INSERT,
       UPDATE (session_id, fence, gateway_id, token_id, display_name, connected_at, ended_at, probe_asked_at,
               probe_answered_at)
     ON forwarder_sessions TO rt_gateway;
-GRANT SELECT, INSERT (forwarder_id, fault, complaint), UPDATE (complaint, since, last_at), DELETE
+GRANT SELECT, INSERT (forwarder_id, fault, complaint), UPDATE (complaint, since, last_at, ended_at)
     ON forwarder_faults TO rt_gateway;
 GRANT USAGE ON SEQUENCE session_fence TO rt_gateway;
 GRANT SELECT (gateway_id, part_id, stream_id, stream_epoch),

@@ -13,5 +13,6 @@ CREATE TABLE forwarder_faults (
     complaint    text        NOT NULL,
     since        timestamptz NOT NULL DEFAULT now(),
     last_at      timestamptz NOT NULL DEFAULT now(),
+    ended_at     timestamptz,
     PRIMARY KEY (forwarder_id, fault)
 ) WITH (fillfactor = 50);

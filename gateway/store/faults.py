@@ -14,10 +14,14 @@ Fault: TypeAlias = Literal["malformed", "long_line", "dead_letter", "too_many_re
 _NOTE = """
 INSERT INTO forwarder_faults AS known (forwarder_id, fault, complaint) VALUES ($1, $2, $3)
 ON CONFLICT (forwarder_id, fault) DO UPDATE
-SET complaint = excluded.complaint, last_at = now(),
-    since = CASE WHEN known.last_at < now() - interval '5 minutes' THEN now() ELSE known.since END
+SET complaint = excluded.complaint, last_at = now(), ended_at = NULL,
+    since = CASE WHEN known.ended_at IS NULL AND known.last_at > now() - interval '5 minutes'
+                 THEN known.since ELSE now() END
 """
-_CLEAR = "DELETE FROM forwarder_faults WHERE forwarder_id = $1 AND fault = ANY($2::text[])"
+_CLEAR = """
+UPDATE forwarder_faults SET ended_at = now()
+WHERE forwarder_id = $1 AND fault = ANY($2::text[]) AND ended_at IS NULL
+"""
 
 
 async def note_fault(pool: Pool, forwarder_id: str, fault: Fault, complaint: str) -> None:

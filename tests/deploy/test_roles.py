@@ -460,7 +460,7 @@ WRITES = {
     "epoch_names": {"api": "INSERT UPDATE DELETE"},
     "evaluation": {"api": "UPDATE"},
     "events": {"writer": "INSERT"},
-    "forwarder_faults": {"gateway": "INSERT UPDATE DELETE"},
+    "forwarder_faults": {"gateway": "INSERT UPDATE"},
     "forwarder_sessions": {"gateway": "INSERT UPDATE"},
     "inbox": {"gateway": "INSERT", "writer": "INSERT UPDATE DELETE TRUNCATE"},
     "inbox_generation": {"gateway": "INSERT"},

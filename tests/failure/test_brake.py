@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 WRONG = batch({**read(1), "seq": 0})
 COMPLAINT = "Expected `int` >= 1 - at `$.events[0].seq`"
-FAULTS = "SELECT fault, complaint FROM forwarder_faults WHERE forwarder_id = $1"
+FAULTS = "SELECT fault, complaint FROM forwarder_faults WHERE forwarder_id = $1 AND ended_at IS NULL"
 
 
 async def refusal(url: str, token: str) -> tuple[int, str | None, str] | None:

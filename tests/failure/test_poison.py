@@ -51,17 +51,18 @@ async def poisoned(writer: Process, times: int) -> bool:
 
 async def test_what_comes_again_and_again_is_kept_aside_once(database_url: str, database: Database) -> None:
     await database.execute(_REFUSE)
-    token = await make_token(database, "forwarder", "f")
     async with rooms(database_url, fanout=0) as running:
+        # With a token each time: the brake is another test's.
+        tokens = [await make_token(database, "forwarder", "f") for _ in range(4)]
         for times in range(1, 4):
-            async with forwarder(running.gateways[0].url, token) as wire:
+            async with forwarder(running.gateways[0].url, tokens[times]) as wire:
                 await wire.send(batch(read(1, "poison")))
                 await wait_until(
                     partial(poisoned, running.writers[0], times), what="the part to be put aside"
                 )
         assert await database.fetchval("SELECT count(*) FROM poisoned_parts") == 1
         await database.execute("ALTER TABLE events DROP CONSTRAINT events_raw_frame_check")
-        async with forwarder(running.gateways[0].url, token) as wire:
+        async with forwarder(running.gateways[0].url, tokens[0]) as wire:
             await wire.send(batch(read(1, "poison")))
             assert await wire.ack() == [(READER, 1, 1)]
 

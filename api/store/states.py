@@ -85,7 +85,8 @@ SELECT known.forwarder_id, known.fault, known.complaint, known.since,
             WHERE streams.forwarder_id = known.forwarder_id),
            known.forwarder_id) AS title
 FROM forwarder_faults AS known
-WHERE known.ended_at IS NULL AND known.last_at > now() - interval '5 minutes' AND NOT retired('forwarder', known.forwarder_id)
+WHERE known.ended_at IS NULL AND known.last_at > now() - interval '5 minutes'
+  AND NOT retired('forwarder', known.forwarder_id)
 ORDER BY known.since
 """
 

@@ -18,28 +18,17 @@ import orjson
 from shared.database import Connection, connect
 from shared.errors import RtServerError, translated
 from shared.migrate import available
+from shared.requirements import Finding, judge, look
 
 __all__ = ["Deployment", "Finding", "examine", "render"]
 
 ROLES = ("gateway", "writer", "fanout", "api")
-OLDEST_POSTGRES = 18
 # The dashboard's red for a reader's clock; times of arrival are the gateways' clocks'.
 CLOCK_SKEW_S = 0.5
 BELL_WITHIN_S = 3.0
 # What one process takes at the most: of an api process with all exports under way (tests/deploy/test_roles.py).
 CONNECTIONS = {"gateway": 9, "writer": 6, "fanout": 8, "api": 20}
 ANSWER_WITHIN_S = 10.0
-
-# What the promises rest on (ARCHITECTURE.md), and which settings keep them.
-SETTINGS = {
-    "fsync": ({"on"}, "a crash loses what was acked. Turn it on and restart Postgres"),
-    "full_page_writes": ({"on"}, "a power loss can tear stored pages. Turn it on"),
-    "synchronous_commit": (
-        {"on", "remote_apply"},
-        "an ack goes out before its reads are safe (off), or before they are on the standby (local, remote_write). "
-        "Set it to on, also for the database and the rooms' users",
-    ),
-}
 
 POOLER = (
     "a pooler in transaction mode is between: set LISTEN_DATABASE_URL to a direct address (or a pool in session mode), "
@@ -49,19 +38,6 @@ PREPARED = (
     "a pooler in transaction mode is between that loses prepared statements: PgBouncer from 1.21 keeps them "
     "(max_prepared_statements); or use a pool in session mode, or none"
 )
-
-
-class Finding(NamedTuple):
-    """One thing looked at: what it is, how it stands, and what to do if it is not well."""
-
-    what: str
-    says: str
-    advice: str = ""
-
-    @property
-    def well(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.advice
 
 
 class Deployment(NamedTuple):
@@ -87,10 +63,10 @@ def render(findings: list[Finding]) -> str:
     """Return the findings as aligned lines; below each that is not well, what to do."""
     width = max((len(finding.what) for finding in findings), default=0)
     lines = []
-    for what, says, advice in findings:
-        lines.append(f"{'BAD' if advice else 'ok':<4} {what:<{width}}  {says}")
-        if advice:
-            lines.append(f"{'':<4} {'':<{width}}  → {advice}")
+    for each in findings:
+        lines.append(f"{'ok' if each.well else 'BAD':<4} {each.what:<{width}}  {each.says}")
+        if each.advice:
+            lines.append(f"{'':<4} {'':<{width}}  → {each.advice}")
     return "\n".join(lines)
 
 
@@ -105,8 +81,8 @@ async def _inside(deployment: Deployment) -> AsyncIterator[Finding]:
         yield Finding("database", str(error), advice)
         return
     try:
-        for look in (_server, _settings, _schema, _clock, _connections, _processes):
-            for finding in await _carefully(look.__name__.strip("_"), lambda look=look: look(connection)):  # type: ignore[misc]
+        for ask in (_requirements, _schema, _clock, _connections, _processes):
+            for finding in await _carefully(ask.__name__.strip("_"), lambda ask=ask: ask(connection)):  # type: ignore[misc]
                 yield finding
         if not deployment.listen:
             yield Finding("bells", "off: every room polls")
@@ -118,43 +94,19 @@ async def _inside(deployment: Deployment) -> AsyncIterator[Finding]:
         connection.terminate()
 
 
-async def _carefully(what: str, look: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+async def _carefully(what: str, ask: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
     """Look, and make a finding of what the database says instead of an answer."""
     try:
         with translated():
-            return await look()
+            return await ask()
     except RtServerError as error:
         says, _, _ = str(error).partition("\n")
         pooled = "prepared statement" in says
         return [Finding(what, says, PREPARED if pooled else "see what the database's own log says of it")]
 
 
-async def _server(connection: Connection) -> list[Finding]:
-    standby = await connection.fetchval("SELECT pg_is_in_recovery()")
-    read_only = await connection.fetchval("SHOW default_transaction_read_only") == "on"
-    major = connection.get_server_version().major
-    primary = "DATABASE_URL must lead to the primary: use the address that follows it when it changes"
-    writable = "set default_transaction_read_only to off for the database and the rooms' users"
-    return [
-        Finding("database", "a standby", primary)
-        if standby
-        else Finding("database", "read-only", writable)
-        if read_only
-        else Finding("database", "reachable, the primary"),
-        Finding(
-            "version",
-            f"Postgres {major}",
-            "" if major >= OLDEST_POSTGRES else f"upgrade to {OLDEST_POSTGRES} or newer",
-        ),
-    ]
-
-
-async def _settings(connection: Connection) -> list[Finding]:
-    found = []
-    for name, (right, advice) in SETTINGS.items():
-        setting = await connection.fetchval("SELECT current_setting($1)", name)
-        found.append(Finding(name, setting, "" if setting in right else advice))
-    return found
+async def _requirements(connection: Connection) -> list[Finding]:
+    return judge(await look(connection))
 
 
 async def _schema(connection: Connection) -> list[Finding]:

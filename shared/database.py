@@ -5,31 +5,51 @@ Every connection has timeouts and TCP keepalive, so that a dead network shows wi
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TypeAlias
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeAlias
 
 import asyncpg
 
+from shared.database_url import DatabaseUrl, parse_database_url
 from shared.errors import DatabaseUnavailable, translated
 
-__all__ = ["STEADY_PLANS", "Connection", "Link", "Pool", "connect", "create_pool", "ping", "transaction"]
+__all__ = [
+    "SERVER_SETTINGS",
+    "STEADY_PLANS",
+    "Connection",
+    "Link",
+    "Pool",
+    "connect",
+    "create_pool",
+    "ping",
+    "transaction",
+]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
-CONNECT_TIMEOUT_S = 5.0
 # Far above any statement of ours, far below an operator's patience.
 COMMAND_TIMEOUT_S = 60.0
 
-# Our statements are short: compiling them costs more than it saves. The keepalive finds a dead peer after
-# about 20 s also where nothing is under way.
-_SERVER_SETTINGS = {
+# Whatever an administrator or a provider has set for the database or the user, each connection has these. Our
+# statements are short: compiling them costs more than it saves. The keepalive finds a dead peer after about 20 s also
+# where nothing is under way. Names are looked up where our tables are, whatever else is on the path. Isolation is the
+# one that our statements are written for. No limit in time ends an export, or a connection that listens: what must not
+# last has a limit of its own.
+SERVER_SETTINGS = {
     "jit": "off",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "2",
     "timezone": "UTC",
+    "search_path": "public",
+    "default_transaction_isolation": "read committed",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
 }
 
 
@@ -44,35 +64,56 @@ STEADY_PLANS = {
 
 
 async def connect(url: str, *, name: str, **server_settings: str) -> Connection:
-    """Open one connection; DatabaseUnavailable when that fails within CONNECT_TIMEOUT_S.
+    """Open one connection; DatabaseUnavailable when that fails within the time that a connection may take.
 
     name: what pg_stat_activity shows. server_settings: further settings of this connection.
     """
-    try:
-        with translated():
-            connection: Connection = await asyncpg.connect(
-                url,
-                timeout=CONNECT_TIMEOUT_S,
-                command_timeout=COMMAND_TIMEOUT_S,
-                server_settings={**_SERVER_SETTINGS, "application_name": name, **server_settings},
-            )
-    except (DatabaseUnavailable, ValueError, OverflowError, asyncpg.PostgresError) as error:
-        raise DatabaseUnavailable(f"cannot connect to {_place(url)}: {error}") from error
+    with _naming(url) as parsed:
+        connection: Connection = await asyncpg.connect(**_arguments(parsed, name, server_settings))
     return connection
 
 
 async def create_pool(url: str, *, name: str, size: int, **server_settings: str) -> Pool:
     """Open a pool of up to `size` connections; DatabaseUnavailable when not even one can be had."""
-    with translated():
+    with _naming(url) as parsed:
         pool: Pool = await asyncpg.create_pool(
-            url,
-            min_size=1,
-            max_size=size,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            server_settings={**_SERVER_SETTINGS, "application_name": name, **server_settings},
+            min_size=1, max_size=size, **_arguments(parsed, name, server_settings)
         )
     return pool
+
+
+@contextmanager
+def _naming(url: str) -> Iterator[DatabaseUrl]:
+    """Parse a URL, and have what goes wrong inside say which database it was, without a password."""
+    place = "the database"
+    try:
+        parsed = parse_database_url(url)
+        place = parsed.place
+        with translated():
+            yield parsed
+    except (DatabaseUnavailable, ValueError, OverflowError, asyncpg.PostgresError) as error:
+        raise DatabaseUnavailable(f"cannot connect to {place}: {error}") from error
+
+
+def _arguments(parsed: DatabaseUrl, name: str, server_settings: dict[str, str]) -> dict[str, Any]:
+    _leave_closed_home()
+    return {
+        "dsn": parsed.url,
+        "timeout": parsed.timeout_s,
+        "ssl": parsed.tls,
+        "command_timeout": COMMAND_TIMEOUT_S,
+        "server_settings": {**SERVER_SETTINGS, "application_name": name, **server_settings},
+    }
+
+
+def _leave_closed_home() -> None:
+    """Have no home rather than another user's, as in a container that runs as any uid with HOME=/root.
+
+    asyncpg looks for certificates in ~/.postgresql, and a directory that it may not enter ends every connection.
+    """
+    home = os.environ.get("HOME")
+    if home and os.path.exists(home) and not os.access(home, os.X_OK):
+        os.environ["HOME"] = os.devnull
 
 
 @asynccontextmanager
@@ -118,8 +159,3 @@ async def ping(connection: Connection, *, timeout_s: float = 3.0) -> float:
         async with asyncio.timeout(timeout_s):
             usage = await connection.fetchval("SELECT pg_notification_queue_usage()")
     return float(usage)
-
-
-def _place(url: str) -> str:
-    """Name the database without the password. There may be several hosts, whose ports `urlsplit` cannot read."""
-    return url.rpartition("@")[2].rpartition("://")[2].partition("?")[0]

@@ -6,6 +6,7 @@ and no signal of the application; `RequestHandler.handle_error` is where they be
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from shared.errors import RtServerError
 from shared.log import get_logger
+from shared.settings import host_port
 
 __all__ = ["framework_error", "secure", "serving"]
 
@@ -88,21 +90,29 @@ async def serving(app: web.Application, bind: tuple[str, int]) -> AsyncIterator[
         if manager is None:
             raise RuntimeError("a runner that is set up has a server")
         manager.request_handler = _answering(manager.request_handler)
-        loop = asyncio.get_running_loop()
-        try:
-            listening = await loop.create_server(
-                lambda: _Protocol(manager, loop=loop, access_log=None),  # type: ignore[arg-type]
-                *bind,
-                backlog=BACKLOG,
-            )
-        except OSError as error:
-            raise RtServerError(f"cannot serve on {bind}: {error.strerror}") from error
+        listening = await _listen(manager, bind)
         try:
             yield listening
         finally:
             listening.close()
     finally:
         await runner.cleanup()
+
+
+async def _listen(manager: web.Server, bind: tuple[str, int]) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+
+    def protocol() -> _Protocol:
+        return _Protocol(manager, loop=loop, access_log=None)  # type: ignore[arg-type]
+
+    try:
+        if bind[0] == "::" and socket.has_dualstack_ipv6():
+            # Every address: asyncio's own would leave IPv4 out, and with it whoever asks 127.0.0.1 for our health.
+            both = socket.create_server(bind, family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+            return await loop.create_server(protocol, sock=both, backlog=BACKLOG)
+        return await loop.create_server(protocol, *bind, backlog=BACKLOG)
+    except OSError as error:
+        raise RtServerError(f"cannot serve on {host_port(bind)}: {error.strerror}") from error
 
 
 def _answering(handle: _Handle) -> _Handle:

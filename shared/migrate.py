@@ -22,6 +22,7 @@ import asyncpg
 
 from shared.database import Connection, connect
 from shared.errors import DatabaseFault, SchemaError, translated
+from shared.requirements import require, require_creation
 
 __all__ = ["Migration", "Routine", "available", "available_routines", "migrate"]
 
@@ -122,21 +123,23 @@ def _sql_files(package: str) -> dict[str, str]:
 async def migrate(url: str) -> list[str]:
     """Apply what is missing or has changed, and return the names applied.
 
-    Raises SchemaError for a database that is newer than the code or differs from it, or that this user may not change,
-    DatabaseUnavailable when it cannot be reached.
+    Raises SchemaError, before anything is changed, for a database that lacks what every start needs, is newer than the
+    code or differs from it, or that this user may not change; DatabaseUnavailable when it cannot be reached.
     """
     migrations, routines = available(), available_routines()
     connection = await connect(url, name="rt-server migrate", lock_timeout="60s")
     try:
+        facts = await require(connection)
         with translated():
             applied = await _applied(connection)
             if _pending(migrations, applied) or _changed(routines, applied):
+                require_creation(facts)
                 return await _apply_locked(connection, migrations, routines)
             return []
     except DatabaseFault as error:
         if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
             raise SchemaError(
-                "the schema is older than this rt-server and this database user may not change it: run "
+                "the schema is older than this rt-server, and this database user does not own it: run "
                 "`rt-server migrate` and `rt-server roles` as the schema's owner"
             ) from error
         raise

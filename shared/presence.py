@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 from uuid import UUID, uuid4
 
 from shared.database import Connection, connect
-from shared.errors import DatabaseUnavailable, translated
+from shared.errors import DatabaseUnavailable, SchemaError, translated
 from shared.log import get_logger
 from shared.metrics import RECONNECTS
 from shared.wake import Stop
@@ -27,23 +27,12 @@ LEASE_S = 8.0
 RENEW_EVERY_S = 1.5
 PROCESS_LOCK_CLASS = 1381258067  # stands in the view live_processes too
 
-_ENTER = """
-INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, lease_expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + make_interval(secs => $8))
-ON CONFLICT (process_id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at
-RETURNING lock_key
-"""
-_LOCK = "SELECT pg_advisory_lock($1, $2)"
-_RENEW = """
-UPDATE processes
-SET lease_expires_at = clock_timestamp() + make_interval(secs => $2), last_seen_at = clock_timestamp(),
-    connections = $3, events_per_second = $4, ready = $5, problem = left($6, 300)
-WHERE process_id = $1
-RETURNING process_id
-"""
-_LEAVE = "SELECT leave_processes($1)"
-# Rows of processes that died without leaving; their sessions are derived as dead already.
+# No room has a right to change `processes`; these do it for a room's own role (migrations/routines/liveness.sql).
+_ENTER = "SELECT enter_process($1, $2, $3, $4, $5, $6, $7, $8)"
+_RENEW = "SELECT renew_process($1, $2, $3, $4, $5, $6)"
+_LEAVE = "SELECT leave_process($1)"
 _BURY = "SELECT bury_processes()"
+_LOCK = "SELECT pg_advisory_lock($1, $2)"
 
 log = get_logger(__name__)
 
@@ -149,6 +138,10 @@ class Presence:
                     self._holds_lock,
                     LEASE_S,
                 )
+                if lock_key is None:
+                    raise SchemaError(
+                        f"this database user is another role's: a {self._role} is rt_{self._role}"
+                    )
                 if self._holds_lock:
                     await connection.execute(_LOCK, PROCESS_LOCK_CLASS, lock_key, timeout=3)
         except BaseException:

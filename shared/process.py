@@ -11,7 +11,7 @@ import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 from aiohttp import web
@@ -19,14 +19,15 @@ from aiohttp import web
 from shared import log as logs
 from shared.activity import Activity
 from shared.channels import ACTIVITY, Bell
-from shared.database import Pool, create_pool
+from shared.database import Connection, Pool, create_pool
 from shared.errors import RtServerError, translated
 from shared.health import Checks, health_routes, problems
 from shared.http import serving
 from shared.listener import Listener
 from shared.migrate import migrate
 from shared.presence import Presence, Vitals
-from shared.settings import Settings
+from shared.requirements import require
+from shared.settings import Settings, host_port
 from shared.stall import measuring_stalls
 from shared.wake import Stop
 
@@ -69,7 +70,7 @@ class Process:
         self.presence = Presence(
             settings.direct_url,
             role=role,
-            address="{}:{}".format(*settings.bind),
+            address=host_port(settings.bind),
             holds_lock=settings.listen,
             stop=self._last_stop,
             vitals=lambda: vitals()._replace(ready=not problems(self.checks), problem=self._problem()),
@@ -121,19 +122,25 @@ class Process:
         self._obey_signals()
         await migrate(self.settings.direct_url)
         async with AsyncExitStack() as stack:
-            with translated():
-                self._pool = await create_pool(
-                    self.settings.database_url,
-                    name=f"rt-server {self.role}",
-                    size=self._pool_size,
-                    **self._pool_settings,
-                )
+            self._pool = await create_pool(
+                self.settings.database_url,
+                name=f"rt-server {self.role}",
+                size=self._pool_size,
+                **self._pool_settings,
+            )
             stack.callback(self._pool.terminate)
+            # `migrate` has looked at the direct address; a pooler may leave out what we set.
+            await self._look_through_the_pool(self._pool)
             for part in (self.bell, self.presence, self.listener):
                 await stack.enter_async_context(part)
             if before is not None:
                 await before()
             await self._live(app or web.Application(), tasks, shut)
+
+    async def _look_through_the_pool(self, pool: Pool) -> None:
+        with translated():
+            async with pool.acquire() as connection:
+                await require(cast("Connection", connection))
 
     async def _live(
         self, app: web.Application, tasks: Mapping[str, Task], shut: Callable[[], Awaitable[None]] | None
@@ -159,7 +166,7 @@ class Process:
             # process for 20 to 50 ms each time, every few seconds.
             gc.collect()
             gc.freeze()
-            log.info("started", address="{}:{}".format(*self.settings.bind))
+            log.info("started", address=host_port(self.settings.bind))
             with measuring_stalls():
                 await self.stop.wait()
             server.close()

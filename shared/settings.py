@@ -7,12 +7,12 @@ All problems are found before any is reported. Values are never printed: some ar
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
-from urllib.parse import urlsplit
 
+from shared.database_url import parse_database_url
 from shared.errors import SettingsError
 from shared.log import LEVELS
 
-__all__ = ["Settings", "Spec", "bind_address", "choice", "number", "setting"]
+__all__ = ["Settings", "Spec", "bind_address", "choice", "host_port", "number", "setting"]
 
 T = TypeVar("T")
 
@@ -69,10 +69,8 @@ def number(*, low: int, high: int) -> Callable[[str], int]:
 
 
 def database_url(text: str) -> str:
-    """Accept a URL that asyncpg understands."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("postgres", "postgresql"):
-        raise ValueError("must look like postgresql://user:password@host:5432/database")
+    """Accept a URL of a database (shared/database_url.py)."""
+    parse_database_url(text)
     return text
 
 
@@ -82,6 +80,12 @@ def bind_address(text: str) -> tuple[str, int]:
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError("must look like 0.0.0.0:8080 or [::]:8080")
     return host.strip("[]"), int(port)
+
+
+def host_port(bind: tuple[str, int]) -> str:
+    """Return an address as people write it: host:port, with brackets around an IPv6 address."""
+    host, port = bind
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def switch(text: str) -> bool:

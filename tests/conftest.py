@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 from testing.postgresql import Postgresql
 
 from deploy.stack.postgres_programs import write_launchers
@@ -35,6 +36,13 @@ def start_cluster(directory: Path) -> Postgresql:
         postgres_args=POSTGRES_ARGS,
         initdb_args="-U postgres -A trust --no-locale -E UTF8 -N",
     )
+
+
+@pytest.fixture(autouse=True)
+def logging_as_at_first() -> Iterator[None]:
+    """Forget what a command that ran in this process has set: the next test looks for lines of any level."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -49,8 +49,3 @@ def parse_bind(bind: str) -> tuple[str, int]:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > _HIGHEST_PORT:
         raise StackError(f"the address to bind must be HOST:PORT, not {bind!r}")
     return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 (as ":8080" says)
-
-
-def join_host(host: str, port: int) -> str:
-    """Return "host:port", with brackets where IPv6 needs them."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

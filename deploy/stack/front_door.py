@@ -12,8 +12,9 @@ from pathlib import Path
 from signal import Signals
 
 from deploy.stack import StackError
-from deploy.stack.addresses import free_port, is_free, join_host, parse_bind
+from deploy.stack.addresses import free_port, is_free, parse_bind
 from deploy.stack.child import Child, ends_with_parent, start_child
+from shared.settings import host_port
 
 CADDYFILE = Path(__file__).parent.parent / "Caddyfile"
 # Which role serves which of the Caddyfile's lists.
@@ -51,12 +52,12 @@ class FrontDoor:
     @property
     def address(self) -> str:
         """Where it listens, host:port."""
-        return join_host(self.host, self._port)
+        return host_port((self.host, self._port))
 
     @property
     def url(self) -> str:
         """The URL that reaches it from this machine."""
-        return f"http://{join_host(self._reached_at, self._port)}"
+        return f"http://{host_port((self._reached_at, self._port))}"
 
     @property
     def _reached_at(self) -> str:

@@ -24,19 +24,57 @@ FROM receiver_sessions s
 WHERE s.fanout_id IN (SELECT p.process_id FROM live_processes p);
 
 
--- The right to delete rows of a table is the right to lock it whole, and `processes` is what everybody looks at. So no
--- room has it; these have their owner's rights, and take away what a room may: its own role's row, and what is dead for
--- a day, which is derived as dead already. Whoever may act as the owner is every role.
-CREATE OR REPLACE FUNCTION leave_processes(given_id uuid) RETURNS void
+-- `processes` is what everybody looks at, so no room may change it: who may update or delete rows can lock them, or the
+-- whole table, and everybody else is taken for dead. These have their owner's rights and change a row of the caller's own
+-- role, which is the user that he logged in as; whoever may act as the owner is every role.
+
+-- Whether the caller is a process of this role. Asked from inside of a function, where current_user is its owner.
+CREATE OR REPLACE FUNCTION acts_for(given_role text) RETURNS boolean
+LANGUAGE sql STABLE
+RETURN session_user = 'rt_' || given_role OR pg_has_role(session_user, current_user, 'MEMBER');
+
+-- A process appears, or is back after its connection was lost. Null for another role's user.
+CREATE OR REPLACE FUNCTION enter_process(
+    given_id uuid, given_role text, given_host text, given_pid integer, given_address text, given_version text,
+    given_holds_lock boolean, lease_s double precision
+) RETURNS integer
 LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
-    DELETE FROM processes
-    WHERE process_id = given_id
-      AND (session_user = 'rt_' || role OR pg_has_role(session_user, current_user, 'MEMBER'));
+    INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, lease_expires_at)
+    SELECT given_id, given_role, given_host, given_pid, given_address, given_version, given_holds_lock,
+           clock_timestamp() + make_interval(secs => lease_s)
+    WHERE acts_for(given_role)
+    ON CONFLICT (process_id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at
+    WHERE processes.role = excluded.role
+    RETURNING lock_key;
 END;
 
+-- Null when its row is gone.
+CREATE OR REPLACE FUNCTION renew_process(
+    given_id uuid, lease_s double precision, given_connections integer, given_events_per_second real,
+    given_ready boolean, given_problem text
+) RETURNS uuid
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    UPDATE processes
+    SET lease_expires_at = clock_timestamp() + make_interval(secs => lease_s), last_seen_at = clock_timestamp(),
+        connections = given_connections, events_per_second = given_events_per_second, ready = given_ready,
+        problem = left(given_problem, 300)
+    WHERE process_id = given_id AND acts_for(role)
+    RETURNING process_id;
+END;
+
+CREATE OR REPLACE FUNCTION leave_process(given_id uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    DELETE FROM processes WHERE process_id = given_id AND acts_for(role);
+END;
+
+-- Rows of processes that died without leaving. Their sessions are derived as dead already.
 CREATE OR REPLACE FUNCTION bury_processes() RETURNS void
 LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
     DELETE FROM processes WHERE lease_expires_at < clock_timestamp() - interval '1 day';
 END;
+
+DROP FUNCTION IF EXISTS leave_processes(uuid);

@@ -58,6 +58,7 @@ def test_is_reached_from_this_machine_only_unless_told_otherwise() -> None:
 def api_settings(told: dict[str, str]) -> ApiSettings:
     """Return the api's settings as the file gives them, with these variables."""
     given = load_compose({"POSTGRES_PASSWORD": "p", **told})["services"]["api"]["environment"]
+    given["DATABASE_URL"] = "postgresql://rt_api@postgres/rtserver"  # whose passfile is in a volume
     specs = ApiSettings.specs().items()
     return ApiSettings.read({name: given.get(spec.variable) or None for name, spec in specs})
 

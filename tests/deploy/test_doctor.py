@@ -28,6 +28,11 @@ from tests.waiting import wait_until
 LISTENING = {"listening", "bells", "bell queue"}
 INSIDE = {
     "connections",
+    "encoding",
+    "isolation",
+    "schema public",
+    "search_path",
+    "transaction_timeout",
     "database",
     "version",
     "fsync",
@@ -122,6 +127,7 @@ async def test_says_that_a_database_cannot_be_reached_and_nothing_else() -> None
         ("SET synchronous_commit = off", "synchronous_commit"),
         ("SET synchronous_commit = local", "synchronous_commit"),
         ("SET default_transaction_read_only = on", "database"),
+        ("SET transaction_timeout = '10s'", "transaction_timeout"),
     ],
 )
 async def test_finds_a_setting_that_breaks_a_promise(database_url: str, statement: str, what: str) -> None:
@@ -216,7 +222,7 @@ async def test_finds_a_clock_that_is_not_the_database_s(
 
 
 async def test_finds_a_postgres_that_is_too_old(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.doctor.OLDEST_POSTGRES", 99)
+    monkeypatch.setattr("shared.requirements.OLDEST_POSTGRES", 99)
     assert wrong(await examine(Deployment(database_url)))["version"].advice.startswith("upgrade to 99")
 
 

@@ -25,6 +25,7 @@ from deploy.devices.forwarder import Forwarder
 from deploy.devices.receiver import AT_ONCE, Receiver
 from deploy.doctor import CONNECTIONS
 from deploy.roles import ROOMS, apply_roles, scram_verifier
+from deploy.stack.postgres_programs import binaries
 from shared.errors import DatabaseFault
 from tests.rooms import Process, make_token
 from tests.waiting import wait_until
@@ -308,6 +309,9 @@ FORBIDDEN_TO_ALL = [
     "TRUNCATE activity",
     "UPDATE activity SET event = 'x'",
     "DELETE FROM processes",
+    "UPDATE processes SET ready = true",
+    "SELECT FROM processes FOR KEY SHARE",
+    "INSERT INTO processes (process_id) VALUES (gen_random_uuid())",
     # What is in no table is bounded by no grant on one.
     "SELECT lo_create(0)",
     "SELECT lo_from_bytea(0, 'x')",
@@ -428,27 +432,41 @@ async def test_only_the_writer_makes_temporary_tables(room: str, connected: dict
     await connected["writer"].execute("CREATE TEMPORARY TABLE mine (n integer)")
 
 
+_ENTER = "SELECT enter_process(gen_random_uuid(), $1, 'h', 1, 'a', 'v', false, 60)"
+
+
 async def test_a_room_changes_only_the_rows_of_its_own_processes(
     database: Connection, connected: dict[str, Connection]
 ) -> None:
-    await database.execute("""
-        INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, lease_expires_at)
-        SELECT gen_random_uuid(), role, 'h', 1, 'a', 'v', false, 'infinity'
-        FROM unnest(ARRAY['gateway', 'writer', 'fanout', 'api']) AS role
-    """)
+    for room in ROOMS:
+        assert await connected[room].fetchval(_ENTER, room) is not None
     gateway = connected["gateway"]
-    assert await gateway.fetchval("SELECT count(*) FROM live_processes") == 4
-    assert await gateway.fetchval("SELECT count(*) FROM processes") == 4
-    assert await gateway.execute("UPDATE processes SET ready = true") == "UPDATE 1"
-    for process_id in await gateway.fetch("SELECT process_id FROM processes"):
-        await gateway.execute("SELECT leave_processes($1)", process_id[0])
-    roles = await database.fetchval("SELECT array_agg(role ORDER BY role) FROM processes")
-    assert roles == ["api", "fanout", "writer"]
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await gateway.execute("""
-            INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, lease_expires_at)
-            VALUES (gen_random_uuid(), 'writer', 'h', 1, 'a', 'v', false, 'infinity')
-        """)
+    assert await gateway.fetchval("SELECT count(*) FROM live_processes") == len(ROOMS)
+    for process_id, role in await gateway.fetch("SELECT process_id, role FROM processes"):
+        renewed = await gateway.fetchval("SELECT renew_process($1, 60, 7, 0, true, NULL)", process_id)
+        assert renewed == (process_id if role == "gateway" else None)
+        await gateway.execute("SELECT leave_process($1)", process_id)
+    found = await database.fetch("SELECT role, ready FROM processes ORDER BY role")
+    assert [tuple(row) for row in found] == [("api", False), ("fanout", False), ("writer", False)]
+    assert await gateway.fetchval(_ENTER, "writer") is None
+
+
+async def test_who_reads_all_data_can_dump_it(url: str, database: Connection) -> None:
+    name = url.rpartition("/")[2]
+    await database.execute("CREATE ROLE dumps LOGIN; GRANT pg_read_all_data TO dumps")
+    await database.execute(f"GRANT CONNECT ON DATABASE {name} TO dumps")
+    try:
+        pg_dump = await asyncio.create_subprocess_exec(
+            binaries() / "pg_dump",
+            re.sub(r"//\w+@", "//dumps@", url),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        dumped, said = await pg_dump.communicate()
+        assert (pg_dump.returncode, said) == (0, b"")
+        assert b"COPY public.processes" in dumped
+    finally:
+        await database.execute("DROP OWNED BY dumps; DROP ROLE dumps")
 
 
 # The matrix of ARCHITECTURE.md: whose user may write what, and how. A table that is not here is nobody's.
@@ -467,7 +485,6 @@ WRITES = {
     "integrity_conflicts": {"writer": "INSERT", "api": "UPDATE"},
     "outcomes": {"writer": "INSERT DELETE TRUNCATE"},
     "poisoned_parts": {"writer": "INSERT DELETE"},
-    "processes": dict.fromkeys(ROOMS, "INSERT UPDATE"),
     "receiver_cursors": {"fanout": "INSERT UPDATE DELETE", "api": "DELETE"},
     "receiver_sessions": {"fanout": "INSERT UPDATE DELETE"},
     "stream_metrics": {"writer": "INSERT UPDATE"},

@@ -12,7 +12,6 @@ from shared.errors import DatabaseUnavailable
         ("127.0.0.1:1/rt", ""),
         ("127.0.0.1:1,127.0.0.1:2/rt", "?target_session_attrs=primary"),
         ("127.0.0.1:99999/rt", ""),
-        ("127.0.0.1:port/rt", ""),
     ],
 )
 async def test_a_database_that_cannot_be_had_is_named_without_its_password(

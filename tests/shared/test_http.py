@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
 from shared.errors import RtServerError
+from shared.health import health_routes
 from shared.http import serving
+from shared.settings import host_port
 from tests.rooms import free_port
 from tests.waiting import PATIENCE_S
 
@@ -167,3 +171,19 @@ async def test_an_address_that_is_taken_is_said_in_a_line(port: int) -> None:
     with pytest.raises(RtServerError, match=r"cannot serve on .*: address already in use"):
         async with serving(web.Application(), ("127.0.0.1", port)):
             raise AssertionError("two served one address")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+async def test_all_addresses_of_ipv6_are_those_of_ipv4_too() -> None:
+    app = web.Application()
+    app.add_routes(health_routes({}))
+    port = free_port()
+    async with serving(app, ("::", port)), aiohttp.ClientSession() as http:
+        for host in ("127.0.0.1", "[::1]"):
+            async with http.get(f"http://{host}:{port}/readyz") as answer:
+                assert answer.status == 200, host
+
+
+def test_an_address_of_ipv6_has_brackets() -> None:
+    assert host_port(("::", 8080)) == "[::]:8080"
+    assert host_port(("0.0.0.0", 80)) == "0.0.0.0:80"

@@ -1,0 +1,160 @@
+"""What people write as DATABASE_URL, and providers hand out: taken, or a line that says what to do."""
+
+import os
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from shared.database import connect
+from shared.database_url import CONNECT_TIMEOUT_S, parse_database_url
+from shared.errors import DatabaseUnavailable, SettingsError
+from shared.settings import Settings
+
+# Each holds the password written as it is, with what stands where it is split.
+UNENCODED = [
+    "postgresql://rt:Se/cret@db.example/rt",
+    "postgresql://rt:S3cr#t@db.example/rt",
+    "postgresql://rt:Se?cret@db.example/rt",
+    "postgresql://rt@db.example/rt?password=p@ss",
+    "postgresql://rt:p@ss@db.example/rt",
+    "postgresql://rt:p[x@db.example/rt",
+    "postgresql://rt:100%secret@db.example/rt",
+    "postgresql://rt:pa ss@db.example/rt",
+    "postgresql://rt:a/b#c?d@db.example/rt",
+]
+
+
+@pytest.mark.parametrize("url", UNENCODED)
+async def test_a_password_that_is_not_encoded_is_said_to_be_that_and_not_shown(url: str) -> None:
+    with pytest.raises(
+        SettingsError, match=r"DATABASE_URL is wrong: it has a character .* percent-encode"
+    ) as raised:
+        Settings.read({"database_url": url})
+    with pytest.raises(DatabaseUnavailable, match="percent-encode") as refused:
+        await connect(url, name="test")
+    for said in (str(raised.value), str(refused.value)):
+        assert not any(
+            part in said for part in ("cret", "S3cr", "ss@", "p[x", "100", "pa ss", "a/b", "db.example")
+        )
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("rt:secret@db/rt", "must look like"),
+        ("jdbc:postgresql://db/rt?password=secret", "must look like"),
+        ("postgresql+asyncpg://rt:secret@db/rt", "must look like"),
+        ("postgresql://rt:secret", "port that is a number"),
+        ("postgresql://rt:secret@db:5432x/rt", "port that is a number"),
+        ('"postgresql://rt:secret@db/rt"', "begins with a quote"),
+        ("postgresql://rt:secret@db/rt?secret", "name=value"),
+        ("postgresql://rt:secret@db/rt?schema=secret", "parameter schema, which is another library's"),
+        ("postgresql://rt:secret@db/rt?ssl=true", "parameter ssl, which is another library's"),
+        ("postgresql://rt:secret@db/rt?gssencmode=require", "use TLS"),
+        ("postgresql://rt:secret@db/rt?channel_binding=require&sslmode=require", "sslmode=verify-full"),
+        ("postgresql://rt:secret@db/rt?sslrootcert=system&sslmode=require", "takes sslmode=verify-full"),
+        ("postgresql://rt:secret@db/rt?connect_timeout=soon", "whole number of seconds"),
+        ("postgresql://rt:secret@db/rt?sslmode=verify-full&sslrootcert=/nowhere", "a file in sslrootcert"),
+        ("postgresql://rt@db/rt?passfile=/nowhere", "a file in passfile"),
+    ],
+)
+def test_what_cannot_be_is_one_line_that_says_what_to_do(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as raised:
+        parse_database_url(url)
+    assert "secret" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+async def test_what_libpq_takes_is_taken(database_url: str) -> None:
+    of_libpq = [
+        "connect_timeout=10",
+        "keepalives=1&keepalives_idle=30&keepalives_interval=5&keepalives_count=3&tcp_user_timeout=9000",
+        "gssencmode=disable",
+        "gssencmode=prefer&channel_binding=prefer&sslsni=1",
+        "application_name=mine&client_encoding=utf8",
+        "target_session_attrs=primary&load_balance_hosts=disable",
+        "options=-c%20work_mem%3D5MB",
+        "sslmode=",
+    ]
+    for parameters in of_libpq:
+        connection = await connect(f"{database_url}?{parameters}", name="test")
+        assert await connection.fetchval("SHOW application_name") == "test", parameters
+        assert ("work_mem" in parameters) == (await connection.fetchval("SHOW work_mem") == "5MB")
+        await connection.close()
+
+
+def test_time_and_trust_that_a_url_asks_for_are_given() -> None:
+    assert parse_database_url("postgresql://rt@db/rt").timeout_s == CONNECT_TIMEOUT_S
+    assert parse_database_url("postgresql://rt@db/rt?connect_timeout=10").timeout_s == 10
+    for parameters in (
+        "sslrootcert=system",
+        "sslmode=verify-full&sslrootcert=system&channel_binding=require",
+    ):
+        parsed = parse_database_url(
+            f"postgresql://rt:s%2Fcret@db,[::1]:5433/r%20t?{parameters}&options=-c%20jit%3Doff"
+        )
+        assert parsed.tls is not None
+        assert parsed.tls.check_hostname
+        assert parsed.url == "postgresql://rt:s%2Fcret@db,[::1]:5433/r%20t?options=-c+jit%3Doff"
+        assert parsed.place == "db,[::1]:5433/r t"
+
+
+def test_a_passfile_that_others_may_read_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    passfile = tmp_path / "pgpass"
+    passfile.write_text("*:*:*:rt:secret")
+    passfile.chmod(0o600)
+    assert parse_database_url(f"postgresql://rt@db/rt?passfile={passfile}")
+    passfile.chmod(0o640)
+    with pytest.raises(ValueError, match="others may read, so it is not used: chmod 600"):
+        parse_database_url(f"postgresql://rt@db/rt?passfile={passfile}")
+
+
+async def test_a_home_that_is_another_s_is_none(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may enter everywhere, so what a uid without rights would be told is said here."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".postgresql").mkdir()
+    for name in ("postgresql.key", "postgresql.crt"):
+        (tmp_path / ".postgresql" / name).write_text("not ours")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    connection = await connect(database_url, name="test")
+    await connection.close()
+    assert os.environ["HOME"] == os.devnull
+    assert isinstance(connection, asyncpg.Connection)
+
+
+async def test_each_connection_has_its_settings_whatever_the_database_s_are(database_url: str) -> None:
+    administrator = await asyncpg.connect(database_url)
+    name = database_url.rpartition("/")[2]
+    for setting in (
+        "search_path = app, public",
+        "default_transaction_isolation = serializable",
+        "statement_timeout = '1s'",
+        "lock_timeout = '1ms'",
+        "idle_session_timeout = '1s'",
+        "idle_in_transaction_session_timeout = '1s'",
+        "timezone = 'Asia/Tokyo'",
+    ):
+        await administrator.execute(f"ALTER DATABASE {name} SET {setting}")
+    await administrator.close()
+    connection = await connect(database_url, name="test", lock_timeout="2s")
+    shown = {
+        setting: await connection.fetchval(f"SHOW {setting}")
+        for setting in (
+            "search_path",
+            "transaction_isolation",
+            "statement_timeout",
+            "lock_timeout",
+            "idle_session_timeout",
+        )
+    }
+    await connection.close()
+    assert shown == {
+        "search_path": "public",
+        "transaction_isolation": "read committed",
+        "statement_timeout": "0",
+        "lock_timeout": "2s",
+        "idle_session_timeout": "0",
+    }

@@ -1,0 +1,187 @@
+"""What a start needs of its database is found before anything is changed in it, and said in a line with what to do."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncpg
+import pytest
+from testing.postgresql import Postgresql
+
+from deploy.roles import apply_roles
+from deploy.stack.postgres_programs import give_to_server, unprivileged
+from shared.database import connect
+from shared.errors import DatabaseUnavailable, SchemaError
+from shared.migrate import migrate
+from shared.presence import Presence
+from shared.requirements import Facts, judge
+from shared.wake import Stop
+from tests.rooms import free_port
+from tests.waiting import wait_until
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+DEBIAN = Path("/usr/lib/postgresql")
+
+WELL = Facts(
+    version=18,
+    standby=False,
+    read_only=False,
+    encoding="UTF8",
+    search_path="public",
+    isolation="read committed",
+    fsync="on",
+    full_page_writes="on",
+    synchronous_commit="on",
+    transaction_timeout="0",
+    database_user="rt",
+    database="rt",
+    has_public=True,
+    may_use=True,
+    may_create=False,
+)
+
+
+def needed(facts: Facts) -> set[str]:
+    return {each.what for each in judge(facts) if each.needed and not each.well}
+
+
+def test_a_database_that_is_well_has_nothing_to_be_done() -> None:
+    assert not [each for each in judge(WELL) if not each.well]
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"version": 17}, "version"),
+        ({"encoding": "LATIN1"}, "encoding"),
+        ({"encoding": "SQL_ASCII"}, "encoding"),
+        ({"search_path": "app, public"}, "search_path"),
+        ({"isolation": "serializable"}, "isolation"),
+        ({"has_public": False}, "schema public"),
+        ({"may_use": False}, "schema public"),
+    ],
+)
+def test_nothing_starts_without_what_is_needed(changed: dict[str, object], what: str) -> None:
+    assert needed(WELL._replace(**changed)) == {what}  # type: ignore[arg-type]
+
+
+def test_what_only_the_promises_rest_on_stops_no_start() -> None:
+    odd = WELL._replace(standby=True, fsync="off", synchronous_commit="off", transaction_timeout="10s")
+    assert not needed(odd)
+    assert [each.what for each in judge(odd) if not each.well] == [
+        "database",
+        "fsync",
+        "synchronous_commit",
+        "transaction_timeout",
+    ]
+
+
+@pytest.fixture
+async def administrator(empty_database_url: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute("CREATE ROLE app LOGIN CREATEROLE")
+    yield connection
+    await connection.execute("REASSIGN OWNED BY app TO CURRENT_USER; DROP OWNED BY app; DROP ROLE app")
+    await connection.close()
+
+
+def as_app(url: str) -> str:
+    return re.sub(r"//\w+@", "//app@", url)
+
+
+async def test_a_schema_of_the_owner_s_name_is_passed_over(
+    empty_database_url: str, administrator: Connection
+) -> None:
+    name = empty_database_url.rpartition("/")[2]
+    await administrator.execute(f"""
+        CREATE SCHEMA app AUTHORIZATION app; GRANT CREATE, USAGE ON SCHEMA public TO app;
+        ALTER DATABASE {name} OWNER TO app; ALTER DATABASE {name} SET search_path = app, public;
+    """)
+    await migrate(as_app(empty_database_url))
+    await apply_roles(as_app(empty_database_url), passfiles=None)
+    writer = await connect(re.sub(r"//\w+@", "//rt_writer@", empty_database_url), name="test")
+    try:
+        assert await writer.fetchval("SELECT count(*) FROM events") == 0
+        assert await migrate(re.sub(r"//\w+@", "//rt_writer@", empty_database_url)) == []
+    finally:
+        await writer.close()
+
+
+async def test_an_owner_who_may_not_create_is_told_the_grant(
+    empty_database_url: str, administrator: Connection
+) -> None:
+    with pytest.raises(SchemaError, match="GRANT CREATE ON SCHEMA public TO app") as raised:
+        await migrate(as_app(empty_database_url))
+    assert "\n" not in str(raised.value)
+
+
+async def test_a_database_without_the_schema_public_is_told_to_make_one(
+    empty_database_url: str, administrator: Connection
+) -> None:
+    await administrator.execute("DROP SCHEMA public")
+    with pytest.raises(SchemaError, match="CREATE SCHEMA public"):
+        await migrate(empty_database_url)
+    await administrator.execute("CREATE SCHEMA public")
+
+
+async def test_a_database_of_another_encoding_is_refused_before_any_table(cluster: Postgresql) -> None:
+    administrator = await asyncpg.connect(cluster.url(database="postgres"))
+    await administrator.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        with pytest.raises(SchemaError, match="encoding: LATIN1; make the database anew"):
+            await migrate(cluster.url(database="latin"))
+        connection = await asyncpg.connect(cluster.url(database="latin"))
+        assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+        await connection.close()
+    finally:
+        await administrator.execute("DROP DATABASE latin WITH (FORCE)")
+        await administrator.close()
+
+
+async def test_a_role_as_another_role_s_user_is_told_so(database_url: str) -> None:
+    await apply_roles(database_url, passfiles=None)
+    url = re.sub(r"//\w+@", "//rt_writer@", database_url)
+    presence = Presence(url, role="gateway", address="a", holds_lock=False, stop=Stop())
+    with pytest.raises(SchemaError, match="another role's: a gateway is rt_gateway"):
+        await presence.__aenter__()
+
+
+OLDER = [path for version in (15, 16, 17) if (path := DEBIAN / str(version) / "bin" / "postgres").exists()]
+
+
+@pytest.fixture
+def older() -> Iterator[str]:
+    """The address of an older Postgres, a real one."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as directory:
+        data = Path(directory) / "data"
+        data.mkdir(mode=0o700)
+        data.parent.chmod(0o755)
+        give_to_server(data)
+        initdb = [str(OLDER[0].with_name("initdb")), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
+        subprocess.run(unprivileged(initdb), check=True, capture_output=True)
+        argv = [str(OLDER[0]), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-F", "-k", ""]
+        with subprocess.Popen(unprivileged(argv), stderr=subprocess.DEVNULL) as server:
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+            server.terminate()
+
+
+@pytest.mark.skipif(not OLDER, reason="no older Postgres is installed")
+async def test_an_older_postgres_is_refused_in_one_line_before_any_migration(older: str) -> None:
+    async def up() -> bool:
+        with suppress(DatabaseUnavailable):
+            await (await connect(older, name="test")).close()
+            return True
+        return False
+
+    await wait_until(up, what="the older Postgres")
+    with pytest.raises(SchemaError, match=r"^version: Postgres 1[567]; upgrade to 18 or newer[^\n]*$"):
+        await migrate(older)
+    connection = await connect(older, name="test")
+    assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+    await connection.close()

@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 TOP = Path(__file__).parents[2]
 RESOLVER = "127.0.0.11"  # as the one best known has it
+# What an engine whose client is configured to go through a proxy gives every container: there is no way to this one.
+PROXIED = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), "http://192.0.2.1:3128")
 
 # Run by root in a mount namespace of the container's own. $1: keeps what stands in its way visible: directories that
 # the programs need below one that is closed or covered. Volumes are bound below /mnt, for / has no place for them.
@@ -147,7 +149,7 @@ class Engine:
             service, [name for name in described["networks"] if name in self._networks]
         )
         await self._start_resolver(container)
-        environment = {"PATH": os.environ["PATH"], **described.get("environment", {})}
+        environment = {"PATH": os.environ["PATH"], **PROXIED, **described.get("environment", {})}
         if confined:
             argv = ["setpriv", *_CONFINED, "--", *(argv or _command(described))]
             argv = ["unshare", "--mount", "sh", "-c", _ENTER, "sh", *argv]
@@ -170,7 +172,7 @@ class Engine:
             *_CONFINED,
             "--",
         ]
-        child = await asyncio.create_subprocess_exec(*enter, *_located(argv))
+        child = await asyncio.create_subprocess_exec(*enter, *_located(argv), env={**os.environ, **PROXIED})
         return await child.wait()
 
     async def publish(self, container: Container, port: int) -> int:

@@ -82,11 +82,11 @@ def statements(room: str) -> dict[str, str]:
             for variant, text in variants.items():
                 if isinstance(text, str) and re.match(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", text):
                     found[f"{module.__name__}.{name}{variant and f'[{variant}]'}"] = text
-    # What another statement begins with is a part of it, and none by itself.
+    # What another statement holds is a part of it, and none by itself.
     parts = {
         text
         for text in found.values()
-        if any(each.startswith(text) and each != text for each in found.values())
+        if any(text.strip() in each and each != text for each in found.values())
     }
     return {place: text for place, text in found.items() if place not in OWNERS and text not in parts}
 

@@ -140,7 +140,7 @@ GRANT INSERT,
       UPDATE (raw_count, dedup_count, retransmit_count, conflict_count, unparsed_count, chip_count, first_seq, last_seq,
               first_received_at, last_received_at, last_tag_id, last_reader_timestamp, missing)
     ON stream_metrics TO rt_writer;
-GRANT INSERT (stream_id, stream_epoch, seq, kept_frame, rejected_frame, reader_timestamp, read_type, received_at,
+GRANT INSERT (stream_id, stream_epoch, seq, kept_hash, rejected_frame, reader_timestamp, read_type, received_at,
               session_id)
     ON integrity_conflicts TO rt_writer;
 -- To lock a part's row takes the right to update one of its columns.

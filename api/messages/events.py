@@ -117,13 +117,16 @@ class ConflictQuery(Request):
 
 
 class Conflict(Answer):
-    """A line that came under an identity which another line has: that one was kept, this one set aside."""
+    """A line that came under an identity which another line has: that one was kept, this one set aside.
+
+    kept_line is null when that read was deleted since.
+    """
 
     conflict_id: int
     stream_id: UUID
     stream_epoch: int
     seq: int
-    kept_line: str
+    kept_line: str | None
     rejected_line: str
     received_at: Time
     session_id: UUID

@@ -92,8 +92,10 @@ function conflict(each, changed) {
     h(
       "div",
       { class: "pair" },
-      line("Kept", each.kept_line, each.rejected_line),
-      line("Set aside", each.rejected_line, each.kept_line),
+      each.kept_line === null
+        ? h("figure", {}, h("figcaption", {}, "Kept"), h("p", {}, "This read was deleted since."))
+        : line("Kept", each.kept_line, each.rejected_line),
+      line("Set aside", each.rejected_line, each.kept_line ?? each.rejected_line),
     ),
   );
 }

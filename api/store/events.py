@@ -53,9 +53,8 @@ WHERE stream_id = $1
   AND received_at >= coalesce($7::timestamptz, '-infinity')
   AND received_at <= coalesce($8::timestamptz, 'infinity')
 """
-_READ = """
-SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at,
-       received_at, parse_error
+_READ = """stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
+       parse_error
 """
 
 
@@ -64,7 +63,7 @@ def _page(rows: str, *, lines: Sequence[str], order: str, most: str, most_bytes:
     at least one. `more` of the last one says whether another would follow. What is cut is never fetched, nor taken out
     of where long lines are kept: their lengths are known without.
     """
-    size = " + ".join(f"octet_length({line})" for line in lines)
+    size = " + ".join(f"coalesce(octet_length({line}), 0)" for line in lines)
     return f"""
 SELECT * FROM (
     SELECT next.*, {size} AS size, lead(true, 1, false) OVER key AS more, row_number() OVER key AS place,
@@ -80,7 +79,7 @@ ORDER BY {order}
 # $9 at most so many, $10 of so many bytes.
 READS = {
     way.lower(): _page(
-        _READ + _WANTED,
+        f"SELECT {_READ}{_WANTED}",
         lines=["raw_read_line"],
         order=f"stream_epoch {way}, seq {way}",
         most="$9",
@@ -107,12 +106,19 @@ _STREAM_NAMES = "SELECT stream_id, forwarder_id, reader_ip FROM streams ORDER BY
 # It ends with its connection.
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
-# $1 a stream or null; $2 below this id; $3, $4 at most.
+# $1 a stream or null; $2 below this id; $3, $4 at most. The line that was kept stands in `events`; null where it was
+# deleted since. Those of before there was a hash were copied.
 CONFLICTS = _page(
     """
-SELECT conflict_id, stream_id, stream_epoch, seq, kept_frame AS kept_line, rejected_frame AS rejected_line,
-       received_at, session_id, acknowledged_at
-FROM integrity_conflicts
+SELECT conflict_id, stream_id, stream_epoch, seq,
+       CASE WHEN kept_hash IS NULL THEN kept_frame ELSE (
+           SELECT raw_frame FROM events
+           WHERE events.stream_id = conflict.stream_id AND events.stream_epoch = conflict.stream_epoch
+             AND events.seq >= conflict.seq AND events.seq <= conflict.seq AND sha256(raw_frame) = kept_hash
+           ORDER BY events.seq LIMIT 1
+       ) END AS kept_line,
+       rejected_frame AS rejected_line, received_at, session_id, acknowledged_at
+FROM integrity_conflicts AS conflict
 WHERE conflict_id < $2 AND ($1::uuid IS NULL OR stream_id = $1)
 """,
     lines=["kept_line", "rejected_line"],
@@ -296,12 +302,12 @@ def _arguments(
 
 
 def _paged(kind: type[Row], rows: Sequence[asyncpg.Record], *lines: str) -> Page[Row]:
-    """Return the rows of a page, with their lines as text. All are UTF-8: they came in messages of text."""
+    """Return the rows of a page, with their lines as text, null where there is none. All are UTF-8: they came in messages."""
     names = [name for name in kind.__struct_fields__ if name not in lines]
     shown = [
         kind(
             **{name: row[name] for name in names},
-            **{name: row[name].decode(errors="replace") for name in lines},
+            **{name: row[name] and row[name].decode(errors="replace") for name in lines},
         )
         for row in rows
     ]

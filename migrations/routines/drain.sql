@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- A drain: what the inbox holds becomes events, each once. It is one call.
 --
@@ -9,6 +9,16 @@
 -- Arrays are taken apart in the select list: as a function in FROM each of the seven filled a tuplestore for every part,
 -- a tenth of a drain. The bell of new positions names the streams, so that a fanout asks for those and not for all that
 -- it follows.
+--
+-- Every row is looked up in one form: LATERAL (SELECT ... WHERE key >= x AND key <= x ORDER BY key DESC LIMIT 1), on a
+-- connection that sorts nothing (STEADY_PLANS in shared/database.py). Two things hang on it:
+-- - The plan. `key = x` leaves the planner the choice of the index and of the side to begin from, and it chooses by
+--   statistics: of a table that has about one event a stream, or was analyzed when it was empty. Then each event is
+--   looked for among all of its stream, or all streams are gone through for one. Here only the key gives the order.
+-- - The newest version. Rows that change with every drain leave dead versions, which nobody may remove while somebody's
+--   snapshot is older than they. The key then has thousands of entries, in the order of their places, and the newest
+--   place is nearly always the highest: from the end it is found at once. For the same reason such rows are changed by
+--   their place (ctid), and not by INSERT ... ON CONFLICT, which goes through all entries.
 
 
 -- First step of a drain: the streams that have something in the inbox and that nobody else works on, those first that
@@ -29,16 +39,29 @@ BEGIN
         SELECT streams.stream_id,
                (SELECT max(stream_epoch) FROM stream_metrics
                 WHERE stream_metrics.stream_id = streams.stream_id) AS stream_epoch
-        FROM (SELECT stream_id, min(arrival) AS oldest FROM inbox GROUP BY stream_id) AS queued
-        JOIN streams USING (stream_id)
-        WHERE stream_id <> ALL(resting_streams) AND stream_id = coalesce(only_stream, stream_id)
-        ORDER BY queued.oldest
+        FROM (
+            SELECT stream_id, min(arrival) AS oldest FROM inbox
+            WHERE stream_id <> ALL(resting_streams) AND stream_id = coalesce(only_stream, stream_id)
+            GROUP BY stream_id
+            ORDER BY oldest
+        ) AS queued
+        -- Locked one by one as they are asked for, in this order, until there are enough.
+        CROSS JOIN LATERAL (
+            SELECT stream_id FROM streams
+            WHERE streams.stream_id >= queued.stream_id AND streams.stream_id <= queued.stream_id
+            ORDER BY stream_id DESC LIMIT 1
+            FOR NO KEY UPDATE SKIP LOCKED
+        ) AS streams
         LIMIT most_streams
-        FOR NO KEY UPDATE OF streams SKIP LOCKED
     ),
     counted AS MATERIALIZED (
-        SELECT stream_metrics.stream_id FROM locked JOIN stream_metrics USING (stream_id, stream_epoch)
-        FOR NO KEY UPDATE OF stream_metrics SKIP LOCKED
+        SELECT locked.stream_id FROM locked CROSS JOIN LATERAL (
+            SELECT FROM stream_metrics AS metrics
+            WHERE metrics.stream_id = locked.stream_id
+              AND metrics.stream_epoch >= locked.stream_epoch AND metrics.stream_epoch <= locked.stream_epoch
+            ORDER BY metrics.stream_epoch DESC LIMIT 1
+            FOR NO KEY UPDATE SKIP LOCKED
+        ) AS held
     )
     SELECT stream_id, stream_epoch IS NOT NULL AND stream_id NOT IN (SELECT stream_id FROM counted) AS resting
     FROM locked;
@@ -46,43 +69,54 @@ END
 $$;
 
 
--- Second step, of streams whose locks are held. It stops taking parts beyond most_events, or takes just one part.
+-- Second step, of streams whose locks are held. It stops taking parts beyond most_events or most_bytes, or takes just
+-- one part.
 --
---   taken      parts, oldest first, off the inbox
+--   taken      parts, oldest first, off the inbox, by their place, which nobody changes while their stream is locked
 --   arrived    their events, of sessions that nobody has taken the device from
 --   judged     new, retransmit (same bytes under the identity) or conflict (other bytes): against what is
 --              stored, and for copies within this drain against the first of them
 --   ...        new ones into events, at the next positions; conflicts aside; counts and outcomes
 --
--- The look-up of stored events is LATERAL with LIMIT so that it is one probe of the primary key for each event,
--- whatever the planner thinks of row counts; for the same reason parts are taken by their place (ctid), which nobody
--- changes while their stream is locked. An integer range cannot end above 2^63-1, so the last number of all
--- is left out of the gaps.
+-- A conflict costs what an event costs: its own line is kept, and of the line that it is in conflict with the hash. So
+-- the kept line, which may be long, goes no further than the comparison. An integer range cannot end above 2^63-1, so
+-- the last number of all is left out of the gaps.
 CREATE OR REPLACE FUNCTION drain_streams(
     locked_streams uuid[], most_events integer, only_gateway uuid, only_part bigint, name_batches boolean
 ) RETURNS drained
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
+    -- Devices decide how long their lines are. The sizes are those of the arrays as they lie there.
+    most_bytes CONSTANT bigint := 8 * 1024 * 1024;
     result drained;
 BEGIN
     WITH taken AS (
         DELETE FROM inbox
         USING (
-            SELECT ctid, sum(event_count) OVER (ORDER BY arrival) - event_count AS events_before
-            FROM inbox
-            WHERE stream_id = ANY(locked_streams)
-              AND gateway_id = coalesce(only_gateway, gateway_id) AND part_id = coalesce(only_part, part_id)
+            SELECT ctid, sum(event_count) OVER (ORDER BY arrival) - event_count AS events_before,
+                   sum(bytes) OVER (ORDER BY arrival) - bytes AS bytes_before
+            FROM (
+                SELECT ctid, arrival, event_count,
+                       pg_column_size(raw_frames) + pg_column_size(reader_timestamps) AS bytes
+                FROM inbox
+                WHERE stream_id = ANY(locked_streams)
+                  AND gateway_id = coalesce(only_gateway, gateway_id) AND part_id = coalesce(only_part, part_id)
+            ) AS part
         ) AS queued
-        WHERE queued.events_before < most_events
+        WHERE queued.events_before < most_events AND queued.bytes_before < most_bytes
           AND inbox.ctid = queued.ctid
         RETURNING inbox.*, EXISTS (
             SELECT FROM forwarder_sessions AS newer
             WHERE newer.forwarder_id = inbox.forwarder_id AND newer.fence > inbox.fence
-        ) AS fenced
+        ) AS fenced, (
+            SELECT last_position FROM streams
+            WHERE streams.stream_id >= inbox.stream_id AND streams.stream_id <= inbox.stream_id
+            ORDER BY streams.stream_id DESC LIMIT 1
+        ) AS last_position
     ),
     arrived AS (
-        SELECT gateway_id, part_id, arrival, session_id, stream_id, stream_epoch, received_at,
+        SELECT last_position, gateway_id, part_id, arrival, session_id, stream_id, stream_epoch, received_at,
                unnest(seqs) AS seq, unnest(raw_frames) AS raw_frame, unnest(reader_timestamps) AS reader_timestamp,
                unnest(read_types) AS read_type, unnest(tag_ids) AS tag_id, unnest(read_ats) AS read_at,
                unnest(parse_errors) AS parse_error, generate_subscripts(seqs, 1) AS place
@@ -91,38 +125,39 @@ BEGIN
     ),
     compared AS (
         SELECT arrived.*,
-               row_number() OVER copies AS copy,
-               stored.raw_frame IS NULL AS unknown,
-               coalesce(stored.raw_frame, first_value(arrived.raw_frame) OVER copies) AS kept_frame
+               stored.raw_frame IS NULL AND row_number() OVER copies = 1 AS is_new,
+               CASE WHEN stored.raw_frame IS NOT NULL
+                    THEN CASE WHEN arrived.raw_frame <> stored.raw_frame THEN sha256(stored.raw_frame) END
+                    WHEN arrived.raw_frame <> first_value(arrived.raw_frame) OVER copies
+                    THEN sha256(first_value(arrived.raw_frame) OVER copies) END AS kept_hash
         FROM arrived
         LEFT JOIN LATERAL (
             SELECT events.raw_frame FROM events
-            WHERE events.stream_id = arrived.stream_id
-              AND events.stream_epoch = arrived.stream_epoch
-              AND events.seq = arrived.seq
-            LIMIT 1
+            WHERE events.stream_id = arrived.stream_id AND events.stream_epoch = arrived.stream_epoch
+              AND events.seq >= arrived.seq AND events.seq <= arrived.seq
+            ORDER BY events.seq DESC LIMIT 1
         ) AS stored ON true
         WINDOW copies AS (PARTITION BY arrived.stream_id, stream_epoch, seq ORDER BY arrival, place)
     ),
     judged AS (
-        SELECT *, CASE WHEN unknown AND copy = 1 THEN 'new'
-                       WHEN raw_frame = kept_frame THEN 'retransmit'
+        SELECT *, CASE WHEN is_new THEN 'new'
+                       WHEN kept_hash IS NULL THEN 'retransmit'
                        ELSE 'conflict' END AS verdict
         FROM compared
     ),
     stored AS (
         INSERT INTO events (stream_id, stream_epoch, seq, position, received_at, read_at, raw_frame,
                             reader_timestamp, read_type, tag_id, parse_error)
-        SELECT stream_id, judged.stream_epoch, seq,
+        SELECT stream_id, stream_epoch, seq,
                last_position + row_number() OVER (PARTITION BY stream_id ORDER BY arrival, place),
                received_at, read_at, raw_frame, reader_timestamp, read_type, tag_id, parse_error
-        FROM judged JOIN streams USING (stream_id)
+        FROM judged
         WHERE verdict = 'new'
     ),
     quarantined AS (
-        INSERT INTO integrity_conflicts (stream_id, stream_epoch, seq, kept_frame, rejected_frame,
+        INSERT INTO integrity_conflicts (stream_id, stream_epoch, seq, kept_hash, rejected_frame,
                                          reader_timestamp, read_type, received_at, session_id)
-        SELECT stream_id, stream_epoch, seq, kept_frame, raw_frame, reader_timestamp, read_type, received_at,
+        SELECT stream_id, stream_epoch, seq, kept_hash, raw_frame, reader_timestamp, read_type, received_at,
                session_id
         FROM judged
         WHERE verdict = 'conflict'
@@ -152,7 +187,7 @@ BEGIN
         GROUP BY stream_id, stream_epoch
     ),
     totalled AS (
-        SELECT counted.*, metrics.first_seq AS old_first, metrics.first_received_at AS old_first_received_at,
+        SELECT counted.*, metrics.row_place, metrics.first_seq AS old_first, metrics.first_received_at AS old_first_received_at,
                metrics.last_received_at AS old_last_received_at, metrics.last_tag_id AS old_tag,
                metrics.last_reader_timestamp AS old_timestamp,
                coalesce(metrics.raw_count, 0) AS old_raw, coalesce(metrics.dedup_count, 0) AS old_dedup,
@@ -165,20 +200,24 @@ BEGIN
                 WHERE new_chips.stream_id = counted.stream_id
                   AND new_chips.stream_epoch = counted.stream_epoch) AS chips
         FROM counted
-        LEFT JOIN stream_metrics AS metrics USING (stream_id, stream_epoch)
+        LEFT JOIN LATERAL (
+            SELECT stream_metrics.ctid AS row_place, stream_metrics.* FROM stream_metrics
+            WHERE stream_metrics.stream_id = counted.stream_id
+              AND stream_metrics.stream_epoch >= counted.stream_epoch
+              AND stream_metrics.stream_epoch <= counted.stream_epoch
+            ORDER BY stream_metrics.stream_epoch DESC LIMIT 1
+        ) AS metrics ON true
     ),
-    metered AS (
-        INSERT INTO stream_metrics AS metrics
-            (stream_id, stream_epoch, raw_count, dedup_count, retransmit_count, conflict_count, unparsed_count,
-             chip_count, first_seq, last_seq, first_received_at, last_received_at, last_tag_id,
-             last_reader_timestamp, missing)
-        SELECT stream_id, stream_epoch, old_raw + raw, old_dedup + dedup, old_retransmit + retransmit,
-               old_conflict + conflict, old_unparsed + unparsed, old_chips + chips,
-               least(old_first, first_seq), greatest(old_last, last_seq),
-               least(old_first_received_at, first_received_at),
-               coalesce(greatest(old_last_received_at, last_received_at), first_received_at),
-               CASE WHEN dedup > 0 THEN coalesce(last_tag, old_tag) ELSE old_tag END,
-               CASE WHEN dedup > 0 THEN last_timestamp ELSE coalesce(old_timestamp, last_timestamp) END,
+    standing AS (
+        SELECT row_place, stream_id, stream_epoch, old_raw + raw AS raw_count, old_dedup + dedup AS dedup_count,
+               old_retransmit + retransmit AS retransmit_count, old_conflict + conflict AS conflict_count,
+               old_unparsed + unparsed AS unparsed_count, old_chips + chips AS chip_count,
+               least(old_first, first_seq) AS first_seq, greatest(old_last, last_seq) AS last_seq,
+               least(old_first_received_at, first_received_at) AS first_received_at,
+               coalesce(greatest(old_last_received_at, last_received_at), first_received_at) AS last_received_at,
+               CASE WHEN dedup > 0 THEN coalesce(last_tag, old_tag) ELSE old_tag END AS last_tag_id,
+               CASE WHEN dedup > 0 THEN last_timestamp
+                    ELSE coalesce(old_timestamp, last_timestamp) END AS last_reader_timestamp,
                coalesce((
                    SELECT range_agg(gap) FROM (
                        SELECT gap
@@ -186,23 +225,43 @@ BEGIN
                                 least(old_last, 9223372036854775806) + 1,
                                 least(greatest(old_last, last_seq), 9223372036854775806) + 1)) - seen) AS gap
                        LIMIT 1000
-                   ) AS first_gaps), '{}')
+                   ) AS first_gaps), '{}') AS missing
         FROM totalled
-        ON CONFLICT (stream_id, stream_epoch) DO UPDATE
-        SET raw_count = excluded.raw_count, dedup_count = excluded.dedup_count,
-            retransmit_count = excluded.retransmit_count, conflict_count = excluded.conflict_count,
-            unparsed_count = excluded.unparsed_count, chip_count = excluded.chip_count,
-            first_seq = excluded.first_seq, last_seq = excluded.last_seq,
-            first_received_at = excluded.first_received_at, last_received_at = excluded.last_received_at,
-            last_tag_id = excluded.last_tag_id, last_reader_timestamp = excluded.last_reader_timestamp,
-            missing = excluded.missing
+    ),
+    metered AS (
+        MERGE INTO stream_metrics AS metrics USING standing ON metrics.ctid = standing.row_place
+        WHEN MATCHED THEN UPDATE
+        SET raw_count = standing.raw_count, dedup_count = standing.dedup_count,
+            retransmit_count = standing.retransmit_count, conflict_count = standing.conflict_count,
+            unparsed_count = standing.unparsed_count, chip_count = standing.chip_count,
+            first_seq = standing.first_seq, last_seq = standing.last_seq,
+            first_received_at = standing.first_received_at, last_received_at = standing.last_received_at,
+            last_tag_id = standing.last_tag_id, last_reader_timestamp = standing.last_reader_timestamp,
+            missing = standing.missing
+        WHEN NOT MATCHED THEN INSERT
+            (stream_id, stream_epoch, raw_count, dedup_count, retransmit_count, conflict_count, unparsed_count,
+             chip_count, first_seq, last_seq, first_received_at, last_received_at, last_tag_id,
+             last_reader_timestamp, missing)
+        VALUES (standing.stream_id, standing.stream_epoch, standing.raw_count, standing.dedup_count,
+                standing.retransmit_count, standing.conflict_count, standing.unparsed_count, standing.chip_count,
+                standing.first_seq, standing.last_seq, standing.first_received_at, standing.last_received_at,
+                standing.last_tag_id, standing.last_reader_timestamp, standing.missing)
+        RETURNING metrics.ctid
     ),
     advanced AS (
         UPDATE streams
-        SET last_position = last_position + grown.dedup, stream_epoch = greatest(streams.stream_epoch, grown.top)
-        FROM (SELECT stream_id, sum(dedup)::bigint AS dedup, max(stream_epoch) AS top
-              FROM counted GROUP BY stream_id) AS grown
-        WHERE streams.stream_id = grown.stream_id
+        SET last_position = streams.last_position + grown.dedup, stream_epoch = greatest(streams.stream_epoch, grown.top)
+        FROM (
+            SELECT moved.*, stream.row_place
+            FROM (SELECT stream_id, sum(dedup)::bigint AS dedup, max(stream_epoch) AS top
+                  FROM counted GROUP BY stream_id) AS moved
+            CROSS JOIN LATERAL (
+                SELECT streams.ctid AS row_place FROM streams
+                WHERE streams.stream_id >= moved.stream_id AND streams.stream_id <= moved.stream_id
+                ORDER BY streams.stream_id DESC LIMIT 1
+            ) AS stream
+        ) AS grown
+        WHERE streams.ctid = grown.row_place
           AND (grown.dedup > 0 OR grown.top > streams.stream_epoch)
     ),
     reported AS (

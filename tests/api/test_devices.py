@@ -1,6 +1,7 @@
 """Forwarders, receivers and their cursors, conflicts, processes."""
 
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,6 +10,7 @@ from tests.api.seeds import (
     START,
     Database,
     add_cursor,
+    add_events,
     add_forwarder_session,
     add_metrics,
     add_process,
@@ -166,6 +168,24 @@ async def test_conflicts_are_paged_newest_first(ask: Ask, database: Database) ->
     assert seen == [4, 3, 2, 1, 0]
     page = await ask("GET", f"/api/v1/conflicts?stream_id={second}")
     assert [each["seq"] for each in page["conflicts"]] == [3, 1]
+
+
+async def test_the_line_that_a_conflict_is_with_is_the_events(ask: Ask, database: Database) -> None:
+    stream_id = await add_stream(database)
+    await add_events(database, stream_id, ["one", "two"])
+    for seq, line in (
+        (1, "one"),
+        (2, "of before"),
+        (3, "three"),
+    ):  # the others' events are not there any more
+        await add_conflict(database, stream_id, seq)
+        await database.execute(
+            "UPDATE integrity_conflicts SET kept_frame = '', kept_hash = $2 WHERE seq = $1",
+            seq,
+            sha256(line.encode()).digest(),
+        )
+    page = await ask("GET", "/api/v1/conflicts")
+    assert [each["kept_line"] for each in page["conflicts"]] == [None, None, "one"]
 
 
 async def test_live_processes_are_listed(ask: Ask, database: Database, process: Any) -> None:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from uuid import UUID
 
 import asyncpg
@@ -112,8 +113,9 @@ async def test_other_bytes_under_an_identity_are_kept_aside_once_and_counted_eac
     assert drained is not None
     assert drained.conflicts == [store.Conflict(stream_id, 1, 1)] * 2
     assert await lines(database, "f", "r") == [(1, 1, "mine"), (1, 2, "line 2")]
-    rows = await database.fetch("SELECT kept_frame, rejected_frame FROM integrity_conflicts ORDER BY 2")
-    assert [tuple(row) for row in rows] == [(b"mine", b"theirs"), (b"mine", b"yours")]
+    rows = await database.fetch("SELECT kept_hash, rejected_frame FROM integrity_conflicts ORDER BY 2")
+    mine = sha256(b"mine").digest()
+    assert [tuple(row) for row in rows] == [(mine, b"theirs"), (mine, b"yours")]
     assert await outcomes(database) == {first: "conflict", second: "conflict", third: "stored"}
     assert await counts(database) == (6, 2, 1, 3, 2, 2, 2)
 
@@ -142,6 +144,19 @@ async def test_a_drain_takes_the_oldest_parts_up_to_its_bound_but_at_least_one(d
     assert list(await outcomes(database)) == parts[:2]
     await drain(database, max_events=1)
     assert list(await outcomes(database)) == parts[:3]
+
+
+async def test_a_drain_takes_parts_up_to_its_bound_in_bytes_but_at_least_one(database: Database) -> None:
+    stream_id, mib = await add_stream(database), 1024 * 1024
+    for seq in range(1, 13):
+        await put(database, stream_id, [event(seq, "x" * mib)])
+    await put(database, stream_id, [event(13, "x" * 10 * mib)])
+    await put(database, stream_id, [event(14)])
+    stored = []
+    for _ in range(4):
+        await drain(database)
+        stored.append(await database.fetchval("SELECT max(seq) FROM events"))
+    assert stored == [8, 13, 14, 14]
 
 
 async def test_a_drain_tells_whether_it_left_anything(database: Database, database_url: str) -> None:
@@ -275,6 +290,11 @@ async def test_any_mixture_of_copies_and_conflicts_is_judged_as_by_the_model(
         assert now.quarantined == len(model.rejected)
     found = await lines(database, "f", "r")
     assert {(epoch, seq): line for epoch, seq, line in found} == model.stored
+    rows = await database.fetch(
+        "SELECT stream_epoch, seq, kept_hash, rejected_frame FROM integrity_conflicts"
+    )
+    assert {(epoch, seq, line.decode()) for epoch, seq, _, line in rows} == model.rejected
+    assert all(kept == sha256(model.stored[epoch, seq].encode()).digest() for epoch, seq, kept, _ in rows)
 
 
 async def test_what_is_written_under_no_lock_cannot_double_a_position(database: Database) -> None:

@@ -1,71 +1,96 @@
-"""The hot statements keep to their indexes, whatever the statistics say: the plans are those of the drain's own run."""
+"""The hot statements of ingest keep their plans at every age of a race, whatever the statistics say.
 
-import asyncio
-from collections.abc import AsyncIterator
+They run as in production, with its settings, and the plans are those that they had, inside functions too.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from gateway.store import inbox as gateway
 from shared.database import STEADY_PLANS, connect
+from tests.ages import Plans, grow, nodes, planned
 from tests.failure.facts import Database
-from tests.writer.inbox import add_stream, drain, event, put
+from tests.writer.inbox import GATEWAY, add_stream, drain, event, put
+
+# By the statement's beginning, and by its table: the only ways in, each an index and what must be looked up in it.
+KEY = "events_pkey: stream_id stream_epoch seq"
+STREAM = "streams_pkey: stream_id"
+COUNTS = "stream_metrics_pkey: stream_id stream_epoch"
+HOT: Mapping[str, Mapping[str, set[str]]] = {
+    "WITH locked AS": {
+        "streams": {STREAM},
+        "stream_metrics": {COUNTS, "stream_metrics_pkey: stream_id"},
+        "inbox": {"inbox_stream:"},
+    },
+    "WITH taken AS (": {
+        "events": {KEY},
+        "streams": {STREAM, "Tid Scan"},
+        "stream_metrics": {COUNTS, "Tid Scan"},
+        "forwarder_sessions": {"forwarder_sessions_pkey: forwarder_id"},
+        "inbox": {"inbox_stream: stream_id", "inbox_stream:", "Tid Scan", "inbox_pkey:"},
+    },
+    "INSERT INTO inbox": {},
+}
+# What a row may cost at the most that is looked at in vain.
+IN_VAIN = 3
 
 
 @pytest.fixture
-async def plans(database_url: str) -> AsyncIterator[dict[str, str]]:
-    """The plans of the statements inside a drain, by their first line, in a database with a few rows in it."""
+async def connection(database_url: str) -> AsyncIterator[Database]:
+    """A connection like those of the hot loops."""
     connection = await connect(database_url, name="plans", **STEADY_PLANS)
-    stream_id = await add_stream(connection)
-    await put(connection, stream_id, [event(seq) for seq in range(1, 200)])
-    await drain(connection)
-    await put(connection, stream_id, [event(seq) for seq in range(150, 250)])
-    await connection.execute("ANALYZE")
-    told: list[str] = []
-    await explain(connection, told)
-    await drain(connection)
-    await asyncio.sleep(0)  # a log line is handed on in the next turn of the loop
-    yield {plan.split("Query Text: ")[1].split("\n")[0].strip(): plan for plan in told}
+    yield connection
     await connection.close()
 
 
-async def explain(connection: Database, told: list[str]) -> None:
-    """Have every statement's plan told, those inside functions too."""
-    await connection.execute(
-        """
-        LOAD 'auto_explain';
-        SET auto_explain.log_min_duration = 0;
-        SET auto_explain.log_nested_statements = on;
-        SET client_min_messages = log;
-        """
-    )
-
-    def keep(_connection: Any, message: Any) -> None:
-        if "Query Text: " in message.message:
-            told.append(message.message)
-
-    connection.add_log_listener(keep)
+async def test_hot_statements_keep_their_plans_at_every_age(database: Database, connection: Database) -> None:
+    stream_id = await add_stream(database)
+    seq = 1
+    wrong: list[str] = []
+    async for age in grow(database):
+        async with planned(connection) as plans:
+            await ingest(connection, stream_id, seq)
+        seq += 100
+        wrong += [f"{age}: {each}" for each in complaints(plans)]
+        assert {begin for begin in HOT if any(text.startswith(begin) for text, _ in plans)} == HOT.keys()
+    assert not wrong, "\n".join(wrong)
 
 
-async def test_a_drain_looks_each_read_up_by_its_key(plans: dict[str, str]) -> None:
-    found = plans["WITH taken AS ("]
-    assert "Index Scan using events_pkey on events" in found
-    for table in ("events", "streams", "stream_metrics", "forwarder_sessions"):
-        assert f"Seq Scan on {table}" not in found, found
+async def ingest(connection: Database, stream_id: UUID, seq: int) -> None:
+    """Stage, drain and report: new reads, some again, and one in conflict."""
+    await put(connection, stream_id, [event(each) for each in range(max(1, seq - 10), seq + 100)])
+    await put(connection, stream_id, [event(seq, "another")])
+    await drain(connection)
+    await gateway.collect_outcomes(connection, GATEWAY)
 
 
-async def test_a_drain_finds_parts_by_their_stream_and_takes_them_by_their_place(
-    plans: dict[str, str],
-) -> None:
-    found = plans["WITH taken AS ("]
-    assert "using inbox_stream on inbox" in found
-    assert "Tid Scan on inbox" in found
-    assert "Seq Scan on inbox" not in found
+def complaints(plans: Plans) -> list[str]:
+    """Return what comes to a table by a way that is not allowed, or looks at rows in vain."""
+    return [
+        f"{begin!r} comes to {node['Relation Name']} by {way_in(node)!r}, {vain(node)} rows in vain"
+        for begin, allowed in HOT.items()
+        for text, plan in plans
+        if text.startswith(begin)
+        for node in nodes(plan)
+        if "Scan" in node["Node Type"] and node.get("Relation Name") in allowed
+        if way_in(node) not in allowed[node["Relation Name"]] or vain(node) > IN_VAIN
+    ]
 
 
-async def test_a_lock_looks_each_stream_up_by_its_key(plans: dict[str, str]) -> None:
-    found = plans["WITH locked AS MATERIALIZED ("]
-    assert "Index Scan using streams_pkey on streams" in found
-    assert "using stream_metrics_pkey" in found
-    assert "using inbox_stream on inbox" in found
-    for table in ("streams", "stream_metrics", "inbox"):
-        assert f"Seq Scan on {table}" not in found, found
+def vain(node: Mapping[str, Any]) -> int:
+    """Return how many rows a scan has looked at for nothing."""
+    return int(node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0))
+
+
+def way_in(node: Mapping[str, Any]) -> str:
+    """Return how a scan finds its rows: its index, and the columns that are looked up in it, in their order."""
+    if "Index Name" not in node:
+        return str(node["Node Type"])
+    condition = str(node.get("Index Cond", ""))
+    names = ["receiver_id", "forwarder_id", "reader_ip", "stream_id", "stream_epoch", "seq", "position"]
+    columns = [name for name in names if re.search(rf'[( ]"?{name}"? (=|>|<)', condition)]
+    return f"{node['Index Name']}: {' '.join(columns)}".strip()

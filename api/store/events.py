@@ -302,7 +302,7 @@ def _arguments(
 
 
 def _paged(kind: type[Row], rows: Sequence[asyncpg.Record], *lines: str) -> Page[Row]:
-    """Return the rows of a page, their lines as text, null where there is none. All are UTF-8: they came in messages."""
+    """Return the rows of a page, lines as text, null where there is none. All are UTF-8: they came in messages."""
     names = [name for name in kind.__struct_fields__ if name not in lines]
     shown = [
         kind(

@@ -48,7 +48,10 @@ async def test_the_other_lines_are_kept_and_the_reader_is_commanded_to_a_fresh_e
         " ORDER BY reader_ip, seq"
     )
     assert [tuple(row) for row in rows] == [
-        *[("a", seq, sha256(f"line {seq}".encode()).digest(), f"other {seq}".encode()) for seq in (1, 2, 3, 4)],
+        *[
+            ("a", seq, sha256(f"line {seq}".encode()).digest(), f"other {seq}".encode())
+            for seq in (1, 2, 3, 4)
+        ],
         ("b", 1, sha256(b"line 1").digest(), b"other 1"),
     ]
     assert await lines(database, "f", "a") == [(1, n, f"line {n}") for n in range(1, 6)] + [(2, 1, "new 1")]

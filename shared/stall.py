@@ -16,8 +16,10 @@ from shared.metrics import gauge, histogram
 
 __all__ = ["Longest", "measuring_stalls"]
 
-# Fifty looks a second cost less than a thousandth of a core.
-_STEP_S = 0.02
+# A stall is seen from when the timer was due, so up to a step of it is not. But each look wakes the process, and fifty
+# a second would be half of what an idle one costs: who does nothing looks less often.
+_STEP_S, _IDLE_STEP_S = 0.02, 0.05
+_IDLE_BELOW_S = 0.001  # processor time in a step
 _NOTED_FROM_S = 0.02
 _SLOT_S, _SLOTS = 10.0, 6
 
@@ -57,25 +59,25 @@ class _Meter:
         self._longest, self._longest_own = Longest(), Longest()
         _LONGEST.set_function(lambda: self._longest.at(time.monotonic()))
         _LONGEST_OWN.set_function(lambda: self._longest_own.at(time.monotonic()))
-        self._start()
+        self._start(_STEP_S)
 
     def stop(self) -> None:
         """Look no more."""
         self._timer.cancel()
 
-    def _start(self) -> None:
-        self._due_at = time.monotonic() + _STEP_S
+    def _start(self, step_s: float) -> None:
+        self._due_at = time.monotonic() + step_s
         self._used_s = time.thread_time()
-        self._timer = self._loop.call_later(_STEP_S, self._look)
+        self._timer = self._loop.call_later(step_s, self._look)
 
     def _look(self) -> None:
         now = time.monotonic()
-        late_s = now - self._due_at
+        late_s, used_s = now - self._due_at, time.thread_time() - self._used_s
         if late_s >= _NOTED_FROM_S:
             _STALLS.observe(late_s)
             self._longest.note(late_s, now=now)
-            self._longest_own.note(min(late_s, time.thread_time() - self._used_s), now=now)
-        self._start()
+            self._longest_own.note(min(late_s, used_s), now=now)
+        self._start(_STEP_S if used_s >= _IDLE_BELOW_S else _IDLE_STEP_S)
 
 
 @contextmanager

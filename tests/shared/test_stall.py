@@ -41,16 +41,16 @@ async def hold(how: Callable[[], None]) -> tuple[float, float, float]:
         )
 
 
-# The timer was due 20 ms after the loop was taken.
+# The timer was due 50 ms after the loop was taken at the latest.
 async def test_work_in_one_go_is_a_stall_of_its_own() -> None:
     longest, own, count = await hold(work)
-    assert longest >= own >= HELD_S - 0.03
+    assert longest >= own >= HELD_S - 0.06
     assert count >= 1
 
 
 async def test_a_call_that_blocks_is_a_stall_without_work() -> None:
     longest, own, _ = await hold(lambda: time.sleep(HELD_S))
-    assert longest >= HELD_S - 0.03
+    assert longest >= HELD_S - 0.06
     assert own < HELD_S / 2
 
 
@@ -81,4 +81,4 @@ async def test_every_process_measures_its_loop(database_url: str) -> None:
             process.signal(signal.SIGCONT)
         for process in running.all:
             longest_s = await process.metric("rtserver_loop_longest_stall_seconds")
-            assert longest_s >= HELD_S - 0.03, process.role
+            assert longest_s >= HELD_S - 0.06, process.role

@@ -236,9 +236,9 @@ def demo(**given: Any) -> None:
     """Hold a simulated race against a running server and tell whether it kept every promise."""
     from rich.console import Console
 
-    from deploy.demo.run import DemoOptions, run_demo
+    from deploy.demo.run import DemoOptions, run_demo_alone
 
-    held = asyncio.run(run_demo(DemoOptions(**given), console=Console(soft_wrap=True)))
+    held = run_demo_alone(DemoOptions(**given), console=Console(soft_wrap=True))
     sys.exit(0 if held else 1)
 
 

@@ -5,6 +5,7 @@ one ends it at once.
 """
 
 import asyncio
+import signal
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -22,12 +23,29 @@ from deploy.demo.view import follow
 from deploy.devices.connection import UNREACHABLE
 from deploy.devices.receiver import Receiver
 
-__all__ = ["DemoOptions", "hold_demo", "run_demo"]
+__all__ = ["DemoOptions", "hold_demo", "run_demo", "run_demo_alone"]
 
 # The length of a race where the demo has no end.
 _RACE_S = 60.0
 _RECONNECT_S = 1.0
 _LOOK_EVERY_S = 0.1
+
+
+def run_demo_alone(options: DemoOptions, *, console: Console) -> bool:
+    """Hold a demo as a program of its own: SIGTERM ends its race as Ctrl-C does, with the verdict."""
+
+    async def until_told() -> bool:
+        this = asyncio.current_task()
+        if this is None:
+            raise RuntimeError("a demo runs in a task")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+        return await run_demo(options, console=console)
+
+    try:
+        return asyncio.run(until_told())
+    except asyncio.CancelledError:  # before the race, or a second time
+        console.print("the demo was ended without a verdict", style="red", highlight=False)
+        return False
 
 
 async def run_demo(options: DemoOptions, *, console: Console) -> bool:

@@ -6,6 +6,7 @@ Every failure to get an answer is a ServerError whose text is for people.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -72,9 +73,20 @@ class Server:
             raise ServerError(f"{method} {self._url}{path}: {str(error) or type(error).__name__}") from error
 
 
+def is_base_url(url: str) -> bool:
+    """Whether a server can be at this address: http or https, a host, and perhaps a port and a path."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
+
+
 @asynccontextmanager
 async def open_server(url: str, api_token: str | None) -> AsyncIterator[Server]:
     """Open the operators' API at `url`, with the server's API_TOKEN where it has one."""
+    if not is_base_url(url):
+        raise ServerError(f"{url!r} is no address of a server: give one like http://127.0.0.1:8080")
     headers = {} if api_token is None else {"Authorization": f"Bearer {api_token}"}
     async with aiohttp.ClientSession(headers=headers, timeout=_TIMEOUT) as http:
         yield Server(http, url)

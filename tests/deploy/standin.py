@@ -43,6 +43,9 @@ class StandIn:
         # The switches.
         self.refusing = False
         self.greeting = True
+        self.minting = asyncio.Event()
+        self.minting.set()
+        self.asked_for_tokens = 0
         self.acking = True
         self.keep: Callable[[Message], bool] = lambda _: True
         self.deliver: Callable[[Message], list[Message]] = lambda event: [event]
@@ -152,6 +155,8 @@ class StandIn:
             await socket.send_json({"kind": "receiver_event_batch", "session_id": "s-1", "events": delivered})
 
     async def _mint(self, request: web.Request) -> web.Response:
+        self.asked_for_tokens += 1
+        await self.minting.wait()
         wanted = await request.json()
         token = f"token-{len(self.tokens)}"
         self.tokens[token] = wanted["device_id"]

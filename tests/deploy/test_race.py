@@ -2,8 +2,11 @@
 
 import asyncio
 import io
+import signal
+import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +24,7 @@ from deploy.devices.journal import Event
 from deploy.devices.receiver import AT_ONCE
 from shared.ipico import parse
 from tests.deploy.standin import Message, StandIn, standing_in
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 PLAN = Plan(
     seed="1/0",
@@ -188,6 +191,61 @@ async def test_a_demo_without_a_server_says_so_in_a_line(unused_tcp_port: int) -
     options = DemoOptions(f"http://127.0.0.1:{unused_tcp_port}")
     assert not await run_demo(options, console=console)
     assert "the demo cannot go on: POST http://127.0.0.1" in text_of(console).replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["foo", "foo:8080", "ftp://foo", "http://", "http:///path", "http://foo:99999", "http://foo:bar", ""],
+)
+async def test_an_address_that_is_none_is_refused_in_words_that_say_what_to_give(url: str) -> None:
+    console = quiet()
+    assert not await run_demo(DemoOptions(url), console=console)
+    words = f"the demo cannot go on: {url!r} is no address of a server: give one like http://127.0.0.1:8080"
+    assert text_of(console).split() == words.split()
+
+
+_ALONE = """
+import sys
+from rich.console import Console
+from deploy.demo.run import DemoOptions, run_demo_alone
+from deploy.devices.receiver import AT_ONCE
+options = DemoOptions(sys.argv[1], seconds=60.0, rate=400.0, manners=AT_ONCE)
+sys.exit(0 if run_demo_alone(options, console=Console(soft_wrap=True)) else 1)
+"""
+
+
+@asynccontextmanager
+async def program(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run Python with these arguments; it is gone afterwards."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield child
+    finally:
+        with suppress(ProcessLookupError):
+            child.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_race_and_the_verdict_follows(
+    server: StandIn, number: signal.Signals
+) -> None:
+    async with program("-c", _ALONE, server.url) as demo:
+        await wait_until(lambda: sum(map(len, server.events.values())) > 50, what="reads")
+        demo.send_signal(number)
+        said, _ = await demo.communicate()
+    assert (demo.returncode, "everything sent was stored once and delivered" in said.decode()) == (0, True)
+
+
+async def test_a_signal_before_the_race_ends_the_demo(server: StandIn) -> None:
+    server.minting.clear()
+    async with program("-m", "deploy", "demo", "--url", server.url) as demo:
+        await wait_until(lambda: server.asked_for_tokens, what="the demo to ask for a token")
+        demo.send_signal(signal.SIGTERM)
+        said, _ = await demo.communicate()
+    assert (demo.returncode, said.decode().strip()) == (1, "the demo was ended without a verdict")
 
 
 async def test_a_demo_outlasts_a_server_that_drops_everyone(server: StandIn) -> None:

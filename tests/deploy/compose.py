@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["COMPOSE_FILE", "VARIABLE", "MissingVariable", "load_compose"]
+__all__ = ["COMPOSE_FILE", "VARIABLE", "MissingVariable", "load_compose", "read_env"]
 
 COMPOSE_FILE = Path(__file__).parents[2] / "deploy" / "server" / "docker-compose.prod.yml"
 # ${NAME}, ${NAME:-default} and ${NAME:?what is missing}.
@@ -37,3 +37,24 @@ def load_compose(environment: Mapping[str, str]) -> dict[str, Any]:
 
     found: dict[str, Any] = filled_in(yaml.safe_load(COMPOSE_FILE.read_text()))
     return found
+
+
+def read_env(text: str, shell: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an env file as compose 2.26 reads it; those of the shell beat them, and are filled in."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, there, value = line.partition("=")
+        if there and not line.lstrip().startswith("#"):
+            found[name.strip()] = _env_value(value.strip(), {**found, **shell})
+    return {**found, **{name: shell[name] for name in found if name in shell}}
+
+
+def _env_value(text: str, known: Mapping[str, str]) -> str:
+    """Read one value: in single quotes as it is, else with $NAME filled in and without what follows a blank and #."""
+    if quoted := re.fullmatch(r"'((?:\\.|[^'\\])*)'\s*(?:#.*)?", text):
+        return quoted[1].replace("\\'", "'")
+    if double := re.fullmatch(r'"((?:\\.|[^"\\])*)"\s*(?:#.*)?', text):
+        text = double[1]
+    else:
+        text = re.split(r"\s#", text, maxsplit=1)[0].rstrip()
+    return re.sub(r"\$\{?(\w+)\}?", lambda variable: known.get(variable[1], ""), text)

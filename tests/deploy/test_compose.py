@@ -16,14 +16,14 @@ from api.settings import ApiSettings
 from deploy.cli import main
 from deploy.stack.front_door import CADDYFILE, VARIABLES
 from shared.process import STOP_DEADLINE_S
-from tests.deploy.compose import COMPOSE_FILE, VARIABLE, MissingVariable, load_compose
+from tests.deploy.compose import COMPOSE_FILE, VARIABLE, MissingVariable, load_compose, read_env
 
 TOP = Path(__file__).parents[2]
 DOCKERFILE = TOP / "deploy" / "Dockerfile"
 EXAMPLE = COMPOSE_FILE.with_name(".env.example")
 
 ROOMS = ("gateway", "writer", "fanout", "api")
-OURS = (*ROOMS, "migrate", "front-door")
+OURS = (*ROOMS, "migrate", "server")
 COMPOSE = load_compose({"POSTGRES_PASSWORD": "p"})
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
@@ -44,11 +44,11 @@ def test_needs_nothing_but_a_password_for_the_database() -> None:
 
 
 def test_is_reached_from_this_machine_only_unless_told_otherwise() -> None:
-    assert SERVICES["front-door"]["ports"] == ["127.0.0.1:8080:8080", "127.0.0.1:8443:8443"]
+    assert SERVICES["server"]["ports"] == ["127.0.0.1:8080:8080", "127.0.0.1:8443:8443"]
     assert not api_settings({}).is_closed
     for published in ("0.0.0.0", "[::]", "10.0.0.7"):
         told = {"PUBLISH": published}
-        ports = load_compose({"POSTGRES_PASSWORD": "p", **told})["services"]["front-door"]["ports"]
+        ports = load_compose({"POSTGRES_PASSWORD": "p", **told})["services"]["server"]["ports"]
         assert ports == [f"{published}:8080:8080", f"{published}:8443:8443"]
         assert api_settings(told).is_closed
         assert not api_settings({**told, "API_OPEN": "yes"}).is_closed
@@ -76,6 +76,72 @@ def test_the_example_sets_what_the_file_would_take_anyway() -> None:
         assert load_compose({"POSTGRES_PASSWORD": "p", name: value}) == COMPOSE, name
 
 
+# Passwords that anybody might choose, each with something that compose takes for its own.
+ODD_PASSWORDS = [
+    "S3cr$t",
+    "a$b c",
+    "pa #ss",
+    "$HOME-x",
+    "${X}",
+    'dou"ble',
+    "back\\slash",
+    "it's",
+    "'",
+    "ü €",
+    "plain",
+]
+
+
+@pytest.mark.parametrize("password", ODD_PASSWORDS)
+def test_a_password_written_as_the_example_says_arrives_as_it_is(password: str) -> None:
+    text = EXAMPLE.read_text()
+    assert "goes into single quotes, as it is: 'S3cr$t', 'pa #ss',\n# '$HOME-x'" in text
+    quoted = "'" + password.replace("'", "\\'") + "'"
+    written = text.replace("\nPOSTGRES_PASSWORD=\n", f"\nPOSTGRES_PASSWORD={quoted}\n")
+    services = load_compose(read_env(written, {"HOME": "/root"}))["services"]
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] == password
+    assert services["migrate"]["environment"]["PGPASSWORD"] == password
+
+
+def test_without_quotes_another_password_arrives() -> None:
+    """What the example warns of, as compose does it (2.26)."""
+    shell = {"HOME": "/root"}
+    for written, arrives in (
+        ("S3cr$t", "S3cr"),
+        ('"a$b c"', "a c"),
+        ("pa #ss", "pa"),
+        ("$HOME-x", "/root-x"),
+        ("plain", "plain"),
+    ):
+        assert read_env(f"X={written}\n", shell)["X"] == arrives
+
+
+def test_an_example_that_is_copied_needs_a_password_and_nothing_else() -> None:
+    written = EXAMPLE.read_text().replace("\nPOSTGRES_PASSWORD=\n", "\nPOSTGRES_PASSWORD=p\n")
+    assert load_compose(read_env(written, {})) == COMPOSE
+    with pytest.raises(MissingVariable, match="POSTGRES_PASSWORD"):
+        load_compose(read_env(EXAMPLE.read_text(), {}))
+
+
+def test_what_holds_passwords_is_not_for_git(tmp_path: Path) -> None:
+    ignored = ["git", "-C", str(TOP), "check-ignore", "--no-index", "--quiet"]
+    for name in (".env", "deploy/server/.env", "deploy/server/second.env"):
+        assert subprocess.run([*ignored, name], check=False).returncode == 0, name
+    assert subprocess.run([*ignored, "deploy/server/.env.example"], check=False).returncode == 1
+
+
+def test_who_starts_the_server_starts_what_it_leads_to() -> None:
+    """`up -d server`, `logs server`, `restart server`: what people and devices talk to has this name."""
+    assert set(SERVICES["server"]["depends_on"]) == set(ROOMS)
+    assert set(SERVICES["gateway"]["depends_on"]) == {"postgres", "migrate"}
+
+
+def test_a_second_one_has_a_database_of_another_name() -> None:
+    second = load_compose({"POSTGRES_PASSWORD": "p", "POSTGRES_CONTAINER": "rt-postgres-2"})
+    assert second["services"]["postgres"]["container_name"] == "rt-postgres-2"
+    assert [name for name, each in second["services"].items() if "container_name" in each] == ["postgres"]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_confines_each_service(service: str) -> None:
     found = SERVICES[service]
@@ -96,12 +162,12 @@ def test_starts_each_service_again_and_asks_for_its_health(service: str) -> None
 
 
 def test_publishes_the_front_door_and_nothing_else() -> None:
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["front-door"]
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["server"]
     networks = {name: service["networks"] for name, service in SERVICES.items()}
-    assert {name for name, found in networks.items() if "outside" in found} == {"front-door"}
+    assert {name for name, found in networks.items() if "outside" in found} == {"server"}
     assert all(COMPOSE["networks"][name]["internal"] for name in ("front", "database"))
     assert networks["postgres"] == ["database"]
-    assert "database" not in networks["front-door"]
+    assert "database" not in networks["server"]
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -117,7 +183,7 @@ def test_a_room_can_be_scaled_and_has_time_to_stop(room: str) -> None:
 def test_caddy_has_longer_to_stop_than_it_gives_its_requests() -> None:
     grace = re.search(r"grace_period (\d+)s", CADDYFILE.read_text())
     assert grace
-    assert seconds(SERVICES["front-door"]["stop_grace_period"]) > int(grace.group(1)) + 5
+    assert seconds(SERVICES["server"]["stop_grace_period"]) > int(grace.group(1)) + 5
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -155,11 +221,11 @@ def test_runs_commands_that_there_are() -> None:
 
 
 def test_the_front_door_looks_for_the_rooms_by_the_names_they_have() -> None:
-    told = SERVICES["front-door"]["environment"]
+    told = SERVICES["server"]["environment"]
     assert told["UPSTREAMS"] == "named"
     for room, variable in VARIABLES.items():
         assert told[variable] == f"{room} 8080"
-        assert set(SERVICES[room]["networks"]) & set(SERVICES["front-door"]["networks"])
+        assert set(SERVICES[room]["networks"]) & set(SERVICES["server"]["networks"])
 
 
 # --- the image -------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ pytestmark = [
 
 PASSWORD = secrets.token_urlsafe(9) + "/@:?# %"  # of any characters
 API_TOKEN = "for operators only"
-SCALE = {"writer": 1, "api": 1, "gateway": 2, "fanout": 2, "front-door": 1}
+SCALE = {"writer": 1, "api": 1, "gateway": 2, "fanout": 2, "server": 1}
 
 
 def make_cluster(directory: Path, options: Sequence[str]) -> Path:
@@ -96,7 +96,7 @@ async def healthy(engine: Engine, container: Container) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def url(engine: Engine) -> str:
     """The front door, where it is published."""
-    return f"http://127.0.0.1:{await engine.publish(engine.of('front-door')[0], 8080)}"
+    return f"http://127.0.0.1:{await engine.publish(engine.of('server')[0], 8080)}"
 
 
 async def mint(url: str, device_type: str, device_id: str) -> str:
@@ -137,7 +137,7 @@ async def test_every_process_is_nobody_without_privileges_on_a_root_that_cannot_
 
 async def test_nothing_is_reached_that_should_not_be(engine: Engine, url: str) -> None:
     database = engine.of("postgres")[0].addresses["database"]
-    gateway, door = engine.of("gateway")[0], engine.of("front-door")[0]
+    gateway, door = engine.of("gateway")[0], engine.of("server")[0]
 
     def reaches(container: Container, host: str, port: int) -> bool:
         def connect() -> bool:

@@ -6,7 +6,9 @@ is decided stands in states.py, what is kept in the table `troubles`: so all api
 outlives any of them. Times are the database's.
 """
 
-from api import states
+from time import monotonic
+
+from api import standings, states
 from api.store import samples
 from api.store import states as store
 from api.store.events import ALONG_THE_KEY
@@ -21,6 +23,8 @@ __all__ = ["Evaluation"]
 EVERY_S = 1.0
 # A little less than the interval: those who come a moment early need not wait for another round.
 TURN_S = 0.9
+# A look that takes long is followed by a rest this many times as long, in whichever process.
+REST = 4
 KEPT = 500
 
 _CONNECTION = {
@@ -47,16 +51,19 @@ class Evaluation:
     async def run(self) -> None:
         """Look, or see that another does, until the process stops."""
         troubled = False
+        took = 0.0
         while not self._process.stop.asked:
             try:
-                await self.look()
+                began = monotonic()
+                if await self.look(turn_s=max(TURN_S, REST * took)):
+                    took = monotonic() - began
                 troubled = False
             except (DatabaseUnavailable, DatabaseRefused) as error:
                 self._link.drop()
                 if not troubled:
                     log.warning("evaluation_delayed", error=str(error))
                 troubled = True
-            await self._process.stop.sleep(EVERY_S)
+            await self._process.stop.sleep(max(EVERY_S, REST * took))
         self._link.drop()
 
     async def look(self, *, turn_s: float = TURN_S) -> bool:
@@ -69,7 +76,8 @@ class Evaluation:
             await samples.sample(connection, time_zone=self._time_zone)
             await store.note_subscriptions(connection)
             facts = await store.facts(connection)
-            changed = states.advance(await store.standings(connection), states.find(facts), now)
+            known = await store.standings(connection)
+            changed = standings.advance(known, states.find(facts, known), now)
             if changed:
                 await store.write(connection, changed, kept=KEPT)
         if changed:

@@ -21,7 +21,7 @@ import orjson
 
 from api.messages.logs import LogEntry
 from api.messages.overview import Card, LogWritten, Message, MetricsUpdated, Overview, Resync, name_of
-from api.page import Page, changes, made, moved
+from api.page import Levels, Page, changes, made, moved
 from api.ring import Ring
 from api.store import logs, overview, streams
 from shared.channels import ACTIVITY, POSITIONS, SESSIONS, STATES, STREAMS
@@ -101,7 +101,7 @@ class Live:
         """Return the page as it is now."""
         self._asked_at = self._clock()
         page, last_id = await self.refresh()
-        rates = await overview.rates(self._process.pool)
+        rates = await overview.rates(self._process.pool, page.cards.keys())
         nothing = [0] * overview.BINS
         cards = [
             msgspec.structs.replace(card, rate=rates.get(stream_id, nothing))
@@ -116,6 +116,16 @@ class Live:
             troubles=list(page.troubles),
             processes=list(page.processes.values()),
         )
+
+    async def card(self, stream_id: UUID) -> Card | None:
+        """Return a stream's card, also where the page has no room for it; None when there is no such stream."""
+        page, _ = await self.refresh()
+        row = await overview.card(self._process.pool, stream_id)
+        if row is None:
+            return None
+        rates = await overview.rates(self._process.pool, [stream_id])
+        rate = rates.get(stream_id, [0] * overview.BINS)
+        return msgspec.structs.replace(Levels(page.troubles).card(row), rate=rate)
 
     async def listen(self) -> None:
         """Have the ring carry whatever changes from now on, while `listening`."""

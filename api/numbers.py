@@ -11,7 +11,7 @@ from typing import get_args
 
 from api.live import Live
 from api.page import Page
-from api.states import Signal
+from api.standings import Signal
 from shared.errors import DatabaseRefused, DatabaseUnavailable
 from shared.metrics import gauge
 from shared.process import Process
@@ -68,7 +68,7 @@ def show(page: Page) -> None:
 
 
 def _show_streams(page: Page) -> None:
-    STREAMS.set(len(page.cards))
+    STREAMS.set(page.verdict.streams)
     for each in (LAST_READ, MISSING, UNPARSED, CLOCK, CONFLICTS):
         each.clear()
     for card in list(page.cards.values())[:LABELLED]:

@@ -26,10 +26,10 @@ from api.messages.overview import (
     VerdictUpdated,
     WatchedProcess,
 )
-from api.states import Level, worst
-from api.store.overview import Rows
+from api.standings import Level, worst
+from api.store.overview import Row, Rows
 
-__all__ = ["Page", "changes", "made", "moved"]
+__all__ = ["Levels", "Page", "changes", "made", "moved"]
 
 # What of a card is told by stream_updated; all else are numbers, and told by metrics_updated.
 _IDENTITY = (
@@ -44,11 +44,15 @@ _IDENTITY = (
     "level",
     "reasons",
 )
+_ROW = tuple(name for name in Card.__struct_fields__ if name not in ("level", "reasons", "rate"))
+_FLOW_ROW = tuple(name for name in Flow.__struct_fields__ if name != "level")
 _NUMBERS = tuple(name for name in Card.__struct_fields__ if name not in _IDENTITY)
 
 
 class Page(NamedTuple):
-    """Everything on it, by what it is of; streams in order of creation, processes by role and age."""
+    """Everything on it, by what it is of; streams in order of creation, processes by role and age. Streams, flow and
+    open troubles have bounds (store/overview.py); the verdict counts all.
+    """
 
     at: datetime
     verdict: Verdict
@@ -58,44 +62,60 @@ class Page(NamedTuple):
     processes: Mapping[UUID, WatchedProcess]
 
 
+class Levels:
+    """The open troubles, by what they are of."""
+
+    def __init__(self, troubles: Iterable[Trouble]) -> None:
+        self._known: dict[tuple[str, str, UUID | None], list[Trouble]] = defaultdict(list)
+        for each in troubles:
+            if each.ended_at is None:
+                self._known[each.subject_kind, each.subject_id, each.stream_id].append(each)
+
+    def of(self, *keys: tuple[str, str, UUID | None]) -> Level:
+        """Return the worst level of some subjects."""
+        return worst(trouble.level for key in keys for trouble in self._known.get(key, ()))
+
+    def card(self, row: Row) -> Card:
+        """Return the card of a stream: its state is its own, and its forwarder's."""
+        stream_id = row["stream_id"]
+        keys = (("forwarder", row["forwarder_id"], None), ("stream", str(stream_id), stream_id))
+        reasons = [trouble.reason for key in keys for trouble in self._known.get(key, ())]
+        fields = {name: row[name] for name in _ROW}
+        return Card(**fields, level=self.of(*keys), reasons=reasons, rate=[])
+
+
 def made(rows: Rows) -> Page:
     """Make the page of its rows."""
-    troubles = [Trouble(**row) for row in rows.troubles]
-    open_troubles = [each for each in troubles if each.ended_at is None]
-    known: dict[tuple[str, str, UUID | None], list[Trouble]] = defaultdict(list)
-    for each in open_troubles:
-        known[each.subject_kind, each.subject_id, each.stream_id].append(each)
-
-    def level_of(*keys: tuple[str, str, UUID | None]) -> Level:
-        return worst(trouble.level for key in keys if key in known for trouble in known[key])
-
-    cards: dict[UUID, Card] = {}
-    for row in rows.cards:
-        stream_id, forwarder_id = row["stream_id"], row["forwarder_id"]
-        keys = (("forwarder", forwarder_id, None), ("stream", str(stream_id), stream_id))
-        reasons = [trouble.reason for key in keys for trouble in known.get(key, ())]
-        cards[stream_id] = Card(**row, level=level_of(*keys), reasons=reasons, rate=[])
+    troubles = [Trouble(**{name: row[name] for name in Trouble.__struct_fields__}) for row in rows.troubles]
+    levels = Levels(troubles)
+    cards = {row["stream_id"]: levels.card(row) for row in rows.cards}
     flow: dict[str, list[Flow]] = defaultdict(list)
     for row in rows.flow:
         receiver_id = row["receiver_id"]
-        level = level_of(("receiver", receiver_id, None), ("receiver", receiver_id, row["stream_id"]))
-        flow[receiver_id].append(Flow(**row, level=level))
+        level = levels.of(("receiver", receiver_id, None), ("receiver", receiver_id, row["stream_id"]))
+        flow[receiver_id].append(Flow(**{name: row[name] for name in _FLOW_ROW}, level=level))
     processes = {
-        row["process_id"]: WatchedProcess(**row, level=level_of(("process", str(row["process_id"]), None)))
+        row["process_id"]: WatchedProcess(**row, level=levels.of(("process", str(row["process_id"]), None)))
         for row in rows.processes
     }
-    return Page(rows.at, _verdict(open_troubles), cards, flow, troubles, processes)
+    return Page(rows.at, _verdict(rows, troubles), cards, flow, troubles, processes)
 
 
-def _verdict(open_troubles: Sequence[Trouble]) -> Verdict:
-    """The open ones come worst and oldest first."""
-    first = next(iter(open_troubles), None)
+def _verdict(rows: Rows, troubles: Sequence[Trouble]) -> Verdict:
+    """The open ones come worst and oldest first; how many of all there are stands in the first row of each kind."""
+    first = next((each for each in troubles if each.ended_at is None), None)
+    counted = rows.troubles[0] if first is not None else {}
+    streams = rows.cards[0] if rows.cards else {}
     return Verdict(
-        level=worst(each.level for each in open_troubles),
-        watch=sum(each.level == "watch" for each in open_troubles),
-        act=sum(each.level == "act" for each in open_troubles),
+        level="good" if first is None else first.level,
+        watch=counted.get("watch_total", 0),
+        act=counted.get("act_total", 0),
         since=None if first is None else first.since,
         headline=None if first is None else f"{first.title}: {first.reason}",
+        streams=streams.get("streams_total", 0),
+        online=streams.get("online_total", 0),
+        missing=streams.get("missing_total", 0),
+        flows=rows.flow[0]["total"] if rows.flow else 0,
     )
 
 

@@ -12,6 +12,8 @@ _CURSORS = "/api/v1/receivers/{receiver_id}/cursors"
 ROUTES = (
     Route("GET", "/api/v1/streams", streams.list_streams),
     Route("PATCH", _STREAM, streams.patch_stream, errors=("NOT_FOUND",)),
+    Route("DELETE", _STREAM, streams.delete_stream, status=204, errors=("NOT_FOUND", "CONFLICT")),
+    Route("GET", _STREAM + "/card", streams.stream_card, errors=("NOT_FOUND",)),
     Route("GET", _STREAM + "/metrics", streams.stream_metrics, errors=("NOT_FOUND",)),
     Route("GET", _STREAM + "/epochs", streams.list_epochs, errors=("NOT_FOUND",)),
     Route("PUT", _STREAM + "/epochs/{epoch}/name", streams.name_epoch, errors=("NOT_FOUND",)),

@@ -165,7 +165,7 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       poisoned_parts, forwarder_sessions, forwarder_faults, live_forwarder_sessions, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity
     TO rt_api;
-GRANT EXECUTE ON FUNCTION events_above, revoke_token TO rt_api;
+GRANT EXECUTE ON FUNCTION events_above, revoke_token, delete_empty_stream TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id) ON device_tokens TO rt_api;
 GRANT UPDATE (display_alias) ON streams TO rt_api;
 GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;

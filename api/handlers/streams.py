@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from api.errors import ApiError, no_stream
+from api.messages.overview import Card
 from api.messages.streams import (
     Epoch,
     EpochName,
@@ -19,7 +20,15 @@ from api.store import streams as store
 from api.store.events import stream_name
 from shared.channels import STREAMS
 
-__all__ = ["list_epochs", "list_streams", "name_epoch", "patch_stream", "stream_metrics"]
+__all__ = [
+    "delete_stream",
+    "list_epochs",
+    "list_streams",
+    "name_epoch",
+    "patch_stream",
+    "stream_card",
+    "stream_metrics",
+]
 
 
 async def list_streams(api: Api) -> Streams:
@@ -34,6 +43,29 @@ async def patch_stream(api: Api, *, path: StreamPath, body: StreamPatch) -> Stre
         raise no_stream()
     api.process.bell.ring(STREAMS)
     return stream
+
+
+async def delete_stream(api: Api, *, path: StreamPath) -> None:
+    """Delete a stream of which nothing was ever read, while its forwarder is not connected."""
+    outcome = await store.delete(api.pool, path.stream_id)
+    if outcome == "absent":
+        raise no_stream()
+    if outcome == "used":
+        raise ApiError(
+            "CONFLICT", "the stream has reads: what was read is deleted by the database's administrator only"
+        )
+    if outcome == "connected":
+        raise ApiError("CONFLICT", "its forwarder is connected, and would make it anew; disconnect it first")
+    api.process.bell.ring(STREAMS)
+    api.activity.note("stream_deleted", stream_id=path.stream_id)
+
+
+async def stream_card(api: Api, *, path: StreamPath) -> Card:
+    """Show a stream as on the first page, also where that has no room for it."""
+    card = await api.live.card(path.stream_id)
+    if card is None:
+        raise no_stream()
+    return card
 
 
 async def stream_metrics(api: Api, *, path: StreamPath) -> StreamMetrics:

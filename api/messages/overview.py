@@ -9,7 +9,7 @@ from api.messages.devices import Process
 from api.messages.logs import LogEntry
 from api.messages.streams import StreamMetrics
 from api.messages.types import Answer, Request, Time
-from api.states import Level, Signal, SubjectKind
+from api.standings import Level, Signal, SubjectKind
 
 __all__ = [
     "Card",
@@ -36,13 +36,20 @@ EventId = Annotated[str, Meta(max_length=60, description="the id of the last eve
 
 
 class Verdict(Answer):
-    """How things stand as a whole: the worst level, how many troubles are open of each, and of the worst the oldest."""
+    """How things stand as a whole: the worst level, how many troubles are open of each, and of the worst the oldest.
+    How many streams there are, of how many the forwarder is connected, and how many reads their current epochs miss;
+    flows: how many streams receivers follow, each receiver counted. The overview lists no more than 500 of each.
+    """
 
     level: Level
     watch: int
     act: int
     since: Time | None
     headline: str | None
+    streams: int
+    online: int
+    missing: int
+    flows: int
 
 
 class Card(Answer):
@@ -117,7 +124,10 @@ class WatchedProcess(Process):
 
 
 class Overview(Answer):
-    """All of the first page, of one moment. Events that come after last_event_id are not in it yet."""
+    """All of the first page, of one moment. Events that come after last_event_id are not in it yet. Streams: at most
+    500, those first of which something is wrong, then those that read within a day, then the newest; events tell of
+    these only. Flow: at most 500 rows, those first that are behind. Troubles: the worst 500, and some that are over.
+    """
 
     at: Time
     last_event_id: str

@@ -8,6 +8,7 @@ import { devicesPage } from "./page-devices.js";
 import { firstPage } from "./page-first.js";
 import { logPage } from "./page-log.js";
 import { streamPage } from "./page-stream.js";
+import { streamsPage } from "./page-streams.js";
 import { state, subscribe } from "./state.js";
 import { verdictBar } from "./verdict.js";
 
@@ -15,13 +16,14 @@ const PAGES = {
   "": firstPage,
   troubles: firstPage,
   stream: streamPage,
+  streams: streamsPage,
   devices: devicesPage,
   config: configPage,
   conflicts: conflictsPage,
   log: logPage,
 };
 // Where a page that the navigation does not name belongs.
-const ABOVE = { stream: "", troubles: "", config: "devices" };
+const ABOVE = { stream: "", streams: "", troubles: "", config: "devices" };
 
 const main = document.querySelector("main");
 const bar = verdictBar();

@@ -4,7 +4,7 @@ import { streamCards } from "./cards.js";
 import { clusterFold } from "./cluster.js";
 import { h, setText } from "./dom.js";
 import { flowTable } from "./flow.js";
-import { count } from "./format.js";
+import { count, number } from "./format.js";
 import { empty, section } from "./parts.js";
 import { state } from "./state.js";
 import { liveTail } from "./tail.js";
@@ -14,13 +14,13 @@ import { troubleList } from "./troubles.js";
 export function firstPage() {
   const parts = { troubles: troubleList(), flow: flowTable(), tail: liveTail(), cluster: clusterFold() };
   const cards = streamCards();
-  const many = h("span", { class: "aside" });
+  const many = streamCount();
   const none = noStreams();
   const node = h(
     "div",
     {},
     h("h1", { class: "unseen" }, "Race day"),
-    section("Streams", { aside: many }, cards.node, none),
+    section("Streams", { aside: many.node }, cards.node, none),
     section("Flow to receivers", {}, parts.flow.node),
     section("Needs a look", { id: "troubles" }, parts.troubles.node),
     section("Latest reads", {}, parts.tail.node),
@@ -31,10 +31,24 @@ export function firstPage() {
     cards.update(all);
     none.hidden = all.length > 0;
     cards.node.hidden = all.length === 0;
-    setText(many, all.length ? `${count(all.length, "stream")}, trouble first` : "");
+    many.update(all.length);
     for (const part of Object.values(parts)) part.update();
   };
   return { title: "Race day", node, update, close: parts.tail.close };
+}
+
+/** Returns {node, update(shown)}: how many streams there are, and where those are that have no card. */
+function streamCount() {
+  const said = h("span");
+  const rest = h("a", { href: "#/streams" }, "All streams");
+  const node = h("span", { class: "aside" }, said, " ", rest);
+  const update = (shown) => {
+    const all = state.verdict?.streams ?? 0;
+    const of = shown < all ? `${number(shown)} of ` : "";
+    setText(said, shown ? `${of}${count(all, "stream")}, trouble first` : "");
+    rest.hidden = shown === 0;
+  };
+  return { node, update };
 }
 
 const noStreams = () =>

@@ -40,11 +40,13 @@ export function streamPage(stream_id) {
     metrics.update(event.metrics);
     reads.stale();
   });
+  const own = ownCard(stream_id);
   const update = () => {
-    const card = state.streams.get(stream_id);
-    body.hidden = card === undefined;
-    missing.hidden = card !== undefined;
-    if (card === undefined) return;
+    own.refresh();
+    const card = cardOf(stream_id);
+    body.hidden = card === null;
+    missing.hidden = card !== null || !own.asked();
+    if (card === null) return;
     head.update(card);
     if (epoch !== card.stream_epoch) epochs.load();
     epoch = card.stream_epoch;
@@ -54,8 +56,31 @@ export function streamPage(stream_id) {
   return { title: () => nameOf(stream_id), node, update, close };
 }
 
+// Cards of streams that the first page has no room for, asked for now and then by who shows them.
+const OWN_CARD_EVERY_MS = 5000;
+const others = new Map();
+
+const cardOf = (stream_id) => state.streams.get(stream_id) ?? others.get(stream_id) ?? null;
+
+/** Returns {refresh(), asked()}: asks for a stream's own card where the first page has none. */
+function ownCard(stream_id) {
+  let askedAt = -Infinity;
+  let answered = false;
+  async function refresh() {
+    if (state.streams.has(stream_id) || performance.now() - askedAt < OWN_CARD_EVERY_MS) return;
+    askedAt = performance.now();
+    try {
+      others.set(stream_id, await ask("GET", path(["streams", stream_id, "card"])));
+    } catch {
+      others.delete(stream_id);
+    }
+    answered = true;
+  }
+  return { refresh, asked: () => answered };
+}
+
 const nameOf = (stream_id) => {
-  const card = state.streams.get(stream_id);
+  const card = cardOf(stream_id);
   return card ? streamName(card) : "Stream";
 };
 
@@ -64,6 +89,7 @@ function streamHead(stream_id) {
   const name = h("h1");
   const origin = h("p", { class: "origin" });
   const reasons = h("p", { class: "reasons" });
+  const remove = button("Delete…", () => removeStream(stream_id), { kind: "danger" });
   const node = h(
     "header",
     { class: "stream-head card" },
@@ -73,6 +99,7 @@ function streamHead(stream_id) {
       { class: "name-line" },
       name,
       button("Rename…", () => rename(stream_id)),
+      remove,
     ),
     origin,
     reasons,
@@ -83,6 +110,8 @@ function streamHead(stream_id) {
     setText(name, streamName(card));
     setText(origin, streamOrigin(card));
     setText(reasons, card.reasons.join(" · "));
+    // The server refuses what holds reads, of any epoch, and what would come back at once.
+    remove.hidden = card.online || card.epoch_reads > 0;
     parts.level.update(card.level);
     parts.online.update(card);
     parts.age.update(card);
@@ -130,7 +159,7 @@ function metricFacts() {
 }
 
 async function rename(stream_id) {
-  const card = state.streams.get(stream_id);
+  const card = cardOf(stream_id);
   const input = h("input", {
     name: "alias",
     maxlength: 200,
@@ -146,8 +175,22 @@ async function rename(stream_id) {
   if (renamed) say(`It is ${streamName(renamed)} now.`);
 }
 
+async function removeStream(stream_id) {
+  const card = cardOf(stream_id);
+  const removed = await askFirst(`Delete ${streamName(card)}`, {
+    body: h("p", {}, "Nothing was ever read of it. If its forwarder names this reader again, it comes back."),
+    verb: "Delete",
+    kind: "danger",
+    act: () => ask("DELETE", path(["streams", stream_id])),
+  });
+  if (removed === undefined) return;
+  others.delete(stream_id);
+  say(`${streamName(card)} is deleted.`);
+  location.hash = "#/streams";
+}
+
 async function resetEpoch(stream_id) {
-  const card = state.streams.get(stream_id);
+  const card = cardOf(stream_id);
   const answer = await askFirst(`Reset the epoch of ${streamName(card)}`, {
     body: [
       h(

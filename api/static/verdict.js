@@ -62,9 +62,7 @@ function verdict() {
 }
 
 function calm() {
-  const cards = [...state.streams.values()];
-  if (!cards.length) return "No streams yet";
-  const online = cards.filter((card) => card.online).length;
-  const missing = cards.reduce((sum, card) => sum + card.missing_count, 0);
-  return `${number(online)} of ${count(cards.length, "stream")} online · ${number(missing)} missing`;
+  const { streams, online, missing } = state.verdict;
+  if (!streams) return "No streams yet";
+  return `${number(online)} of ${count(streams, "stream")} online · ${number(missing)} missing`;
 }

@@ -1,8 +1,8 @@
-"""What the first page shows: streams as cards, flow, processes, troubles. Read whole, and at a cost that does not grow
-with what is stored: events are looked at only to date the oldest that a receiver has not acked.
+"""What the first page shows: streams as cards, flow, processes, troubles. Read whole, up to a bound for each, and at a
+cost that does not grow with what is stored: events are looked at only to date the oldest that a receiver has not acked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -10,15 +10,32 @@ from uuid import UUID
 from shared.database import Connection, Pool
 from shared.errors import translated
 
-__all__ = ["BINS", "Rows", "rates", "rows"]
+__all__ = ["BINS", "CARDS", "FLOWS", "TROUBLES", "Row", "Rows", "card", "rates", "rows"]
 
 BINS = 180
+# What the page shows at the most: devices decide how many there are.
+CARDS, FLOWS, TROUBLES = 500, 500, 500
 
 Row = dict[str, Any]
 
+# The cards that are shown: at most $1, those first of which something is wrong, then those of which something came
+# within a day, then the newest. Or just one ($2). How many there are in all is counted beside each.
 # How fast: what came in this bin so far, and as much of the last as makes ten seconds, by whole seconds.
 _CARDS = """
-WITH live AS MATERIALIZED (SELECT forwarder_id, connected_at FROM live_forwarder_sessions)
+WITH live AS MATERIALIZED (SELECT forwarder_id, connected_at FROM live_forwarder_sessions),
+shown AS MATERIALIZED (
+    SELECT stream_id, count(*) OVER () AS streams_total, count(live.forwarder_id) OVER () AS online_total,
+           (sum(greatest(0, epoch.last_seq - epoch.dedup_count)) OVER ())::bigint AS missing_total
+    FROM streams
+    LEFT JOIN live USING (forwarder_id)
+    LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
+    WHERE $2::uuid IS NULL OR stream_id = $2
+    ORDER BY stream_id IN (SELECT stream_id FROM troubles
+                           WHERE subject_kind = 'stream' AND level <> 'good' AND ended_at IS NULL) DESC,
+             greatest(created_at, epoch.last_received_at) > now() - interval '1 day' DESC,
+             created_at DESC
+    LIMIT $1
+)
 SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
        epoch_names.name AS epoch_name,
        live.forwarder_id IS NOT NULL AS online, live.connected_at AS online_since, created_at,
@@ -34,8 +51,10 @@ SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwar
        conflicts.count AS open_conflicts,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
        sample.clock_offset_ms, sample.clock_ahead_ms IS NOT NULL AND sample.clock_offset_ms IS NULL AS zone_unknown,
-       epoch.last_tag_id
-FROM streams
+       epoch.last_tag_id,
+       streams_total, online_total, coalesce(missing_total, 0) AS missing_total
+FROM shown
+JOIN streams USING (stream_id)
 LEFT JOIN live USING (forwarder_id)
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN epoch_names USING (stream_id, stream_epoch)
@@ -51,14 +70,15 @@ CROSS JOIN LATERAL (
 ORDER BY created_at, stream_id
 """
 
-# Receivers that are gone and never acked anything have all before them.
+# Receivers that are gone and never acked anything have all before them. At most $1 rows, those first that are behind.
 _FLOW = """
 WITH connected AS MATERIALIZED (SELECT DISTINCT receiver_id FROM live_receiver_sessions)
 SELECT receiver_id, stream_id,
        receiver_id IN (SELECT receiver_id FROM connected) AS connected,
        coalesce(flow.subscribed, false) AS subscribed,
        behind.events AS behind,
-       round(extract(epoch FROM now() - oldest.received_at), 1)::float AS behind_seconds
+       round(extract(epoch FROM now() - oldest.received_at), 1)::float AS behind_seconds,
+       count(*) OVER () AS total
 FROM receiver_streams AS flow
 FULL JOIN subscriptions USING (receiver_id, stream_id)
 JOIN streams USING (stream_id)
@@ -69,7 +89,8 @@ LEFT JOIN LATERAL (
       AND events.stream_id = streams.stream_id AND position = last_position - behind.events + 1
     LIMIT 1
 ) AS oldest ON true
-ORDER BY receiver_id, created_at, stream_id
+ORDER BY behind.events > 0 DESC, receiver_id, created_at, stream_id
+LIMIT $1
 """
 
 _PROCESSES = """
@@ -78,19 +99,21 @@ FROM expected_processes
 ORDER BY role, started_at, process_id
 """
 
-# Open ones first, the worst and oldest before all; then the newest $1 that are cured.
+# Open ones first, the worst and oldest before all, at most $2; then the newest $1 that are cured.
 _TROUBLES = """
 SELECT trouble_id, signal, subject_kind, subject_id, stream_id, title, level, reason, advice, since, ended_at,
-       extract(epoch FROM ended_at - since)::float AS duration_s
+       extract(epoch FROM ended_at - since)::float AS duration_s, watch_total, act_total
 FROM (
-    SELECT * FROM troubles WHERE ended_at IS NULL AND level <> 'good'
+    (SELECT *, count(*) FILTER (WHERE level = 'watch') OVER () AS watch_total,
+            count(*) FILTER (WHERE level = 'act') OVER () AS act_total
+     FROM troubles WHERE ended_at IS NULL AND level <> 'good' ORDER BY level, since, trouble_id LIMIT $2)
     UNION ALL
-    (SELECT * FROM troubles WHERE ended_at IS NOT NULL AND level <> 'good' ORDER BY ended_at DESC LIMIT $1)
+    (SELECT *, NULL, NULL FROM troubles WHERE ended_at IS NOT NULL AND level <> 'good' ORDER BY ended_at DESC LIMIT $1)
 ) AS shown
 ORDER BY ended_at DESC NULLS FIRST, level, since, trouble_id
 """
 
-_RATES = "SELECT stream_id, counts FROM stream_samples"
+_RATES = "SELECT stream_id, counts FROM stream_samples WHERE stream_id = ANY($1::uuid[])"
 
 
 class Rows(NamedTuple):
@@ -112,17 +135,24 @@ async def rows(pool: Pool, *, cured: int) -> Rows:
         ):
             return Rows(
                 await connection.fetchval("SELECT now()"),
-                await _fetch(connection, _CARDS),
-                await _fetch(connection, _FLOW),
-                await _fetch(connection, _TROUBLES, cured),
+                await _fetch(connection, _CARDS, CARDS, None),
+                await _fetch(connection, _FLOW, FLOWS),
+                await _fetch(connection, _TROUBLES, cured, TROUBLES),
                 await _fetch(connection, _PROCESSES),
             )
 
 
-async def rates(pool: Pool) -> dict[UUID, list[int]]:
-    """Return the events of each stream in bins of 10 s, oldest first: 180 of them, the last 30 min."""
+async def card(pool: Pool, stream_id: UUID) -> Row | None:
+    """Return the row of one stream's card, whether it is among those that are shown or not."""
     with translated():
-        return {row["stream_id"]: row["counts"] for row in await pool.fetch(_RATES)}
+        found = await pool.fetchrow(_CARDS, 1, stream_id)
+    return None if found is None else dict(found)
+
+
+async def rates(pool: Pool, stream_ids: Collection[UUID]) -> dict[UUID, list[int]]:
+    """Return the events of streams in bins of 10 s, oldest first: 180 of them, the last 30 min."""
+    with translated():
+        return {row["stream_id"]: row["counts"] for row in await pool.fetch(_RATES, list(stream_ids))}
 
 
 async def _fetch(connection: "Connection | Any", statement: str, *arguments: object) -> list[Row]:

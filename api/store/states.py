@@ -11,18 +11,12 @@ from typing import Any
 import asyncpg
 import orjson
 
+from api import clocks
 from api.clocks import ClockFacts
+from api.coalesce import Owner
 from api.faults import FaultFacts
-from api.states import (
-    Facts,
-    FlowFacts,
-    ForwarderFacts,
-    Key,
-    ProcessFacts,
-    ReceiverFacts,
-    Standing,
-    StreamFacts,
-)
+from api.standings import BOUNDS, Key, Standing
+from api.states import Facts, FlowFacts, ForwarderFacts, ProcessFacts, ReceiverFacts, StreamFacts
 from shared.database import Connection
 from shared.errors import translated
 
@@ -43,7 +37,12 @@ _NOTE_SUBSCRIPTIONS = """
 WITH sessions AS MATERIALIZED (SELECT receiver_id, stream_ids FROM live_receiver_sessions),
 live AS MATERIALIZED (SELECT DISTINCT receiver_id, unnest(stream_ids) AS stream_id FROM sessions),
 noted AS (
-    INSERT INTO subscriptions AS known (receiver_id, stream_id) SELECT receiver_id, stream_id FROM live
+    INSERT INTO subscriptions AS known (receiver_id, stream_id)
+    SELECT receiver_id, stream_id FROM live
+    -- What is known is not touched: a conflict would lock, and so write, every row at every look.
+    WHERE NOT EXISTS (SELECT FROM subscriptions AS same
+                      WHERE same.receiver_id = live.receiver_id AND same.stream_id = live.stream_id
+                        AND same.gone_since IS NULL)
     ON CONFLICT (receiver_id, stream_id) DO UPDATE SET gone_since = NULL WHERE known.gone_since IS NOT NULL
 ),
 forgotten AS (
@@ -90,13 +89,15 @@ WHERE known.ended_at IS NULL AND known.last_at > now() - interval '5 minutes'
 ORDER BY known.since
 """
 
-# Of conflicts no more than 1,000 are counted.
+# Only streams of which something may be said, or of which something was: a device has as many as it likes, and most of
+# them are well. Whose last read is a week old is waited for no more: readers' addresses change over the years. Of
+# conflicts no more than 1,000 are counted. $1: how old a last read is when it may be late; $2: how far off a clock is
+# when it may be told.
 _STREAMS = """
 WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
-SELECT stream_id, stream_title(streams) AS title, stream_epoch,
-       forwarder_id IN (SELECT forwarder_id FROM live) AS online,
-       CASE WHEN epoch.dedup_count > 0 THEN epoch.last_received_at END AS last_received_at,
-       coalesce(sample.gap_s, 0)::float AS median_gap_s,
+SELECT stream_id, stream_title(streams) AS title, forwarder_id,
+       coalesce(nullif(forwarder_display_name, ''), forwarder_id) AS forwarder_title, stream_epoch, now.online,
+       now.last_received_at, coalesce(sample.gap_s, 0)::float AS median_gap_s,
        coalesce(epoch.dedup_count, 0) AS reads,
        coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
@@ -108,12 +109,24 @@ FROM streams
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN stream_samples AS sample USING (stream_id)
 CROSS JOIN LATERAL (
+    SELECT forwarder_id IN (SELECT forwarder_id FROM live),
+           CASE WHEN epoch.dedup_count > 0 AND epoch.last_received_at > now() - interval '7 days'
+                THEN epoch.last_received_at END
+) AS now(online, last_received_at)
+CROSS JOIN LATERAL (
     SELECT count(*) FROM (
         SELECT FROM integrity_conflicts AS conflict
         WHERE conflict.stream_id = streams.stream_id AND acknowledged_at IS NULL
         LIMIT 1000
     ) AS open
 ) AS conflicts(count)
+WHERE (now.online AND now.last_received_at <= now() - make_interval(secs => $1))
+   OR epoch.last_seq > epoch.dedup_count
+   OR epoch.unparsed_count > 0
+   OR conflicts.count > 0
+   OR (now.online AND coalesce(abs(sample.clock_offset_ms) >= $2 OR sample.clock_step_ms <> 0,
+                               sample.clock_ahead_ms IS NOT NULL))
+   OR stream_id IN (SELECT stream_id FROM troubles WHERE subject_kind = 'stream' AND ended_at IS NULL)
 """
 
 # But for late events of older epochs, the oldest that is not acked is as far from the end as its receiver is behind. A
@@ -185,6 +198,9 @@ WHERE ended_at IS NOT NULL
 """
 
 
+_STREAMS_BOUNDS = BOUNDS["last_read"].watch_s, clocks.WATCH_MS
+
+
 async def take_turn(connection: Connection, *, every_s: float) -> datetime | None:
     """Return the time when it is this transaction's turn to look, and None when another has looked, or is at it."""
     with translated():
@@ -203,7 +219,7 @@ async def facts(connection: Connection) -> Facts:
     with translated():
         return Facts(
             forwarders=[ForwarderFacts(**row) for row in await connection.fetch(_FORWARDERS)],
-            streams=[_stream(row) for row in await connection.fetch(_STREAMS)],
+            streams=[_stream(row) for row in await connection.fetch(_STREAMS, *_STREAMS_BOUNDS)],
             flows=[FlowFacts(**row) for row in await connection.fetch(_FLOWS)],
             receivers=[ReceiverFacts(**row) for row in await connection.fetch(_RECEIVERS)],
             processes=[ProcessFacts(**row) for row in await connection.fetch(_PROCESSES)],
@@ -230,7 +246,8 @@ async def write(connection: Connection, changed: Sequence[Standing], *, kept: in
 def _stream(row: asyncpg.Record) -> StreamFacts:
     fields = dict(row)
     clock = ClockFacts(**{name: fields.pop(f"clock_{name}") for name in ClockFacts._fields})
-    return StreamFacts(**fields, clock=clock)
+    owner = Owner("forwarder", fields.pop("forwarder_id"), fields.pop("forwarder_title"))
+    return StreamFacts(**fields, owner=owner, clock=clock)
 
 
 def _standing(row: asyncpg.Record) -> Standing:

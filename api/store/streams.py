@@ -1,7 +1,7 @@
 """Streams, their numbers and their epochs. No statement here counts events: the writer counts as it goes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from api.messages.streams import Epoch, MissingRange, Stream, StreamMetrics
@@ -11,7 +11,9 @@ from shared.errors import translated
 __all__ = [
     "EPOCHS",
     "MISSING_RANGES",
+    "Deletion",
     "clear_epoch_name",
+    "delete",
     "epoch",
     "epochs",
     "list_streams",
@@ -20,6 +22,8 @@ __all__ = [
     "name_epoch",
     "set_alias",
 ]
+
+Deletion = Literal["deleted", "absent", "used", "connected"]
 
 MISSING_RANGES = 100
 EPOCHS = 1000
@@ -81,6 +85,8 @@ CROSS JOIN LATERAL (
 WHERE streams.stream_id = ANY($1::uuid[])
 """
 
+_DELETE = "SELECT delete_empty_stream($1)"
+
 # Epochs that have numbers, and the current one, which may have been commanded only: the newest $3 below $2. A device
 # decides how many there are.
 _EPOCHS = """
@@ -125,6 +131,13 @@ async def set_alias(pool: Pool, stream_id: UUID, alias: str | None) -> Stream | 
     with translated():
         row = await pool.fetchrow(_SET_ALIAS, stream_id, alias)
     return None if row is None else Stream(**row)
+
+
+async def delete(pool: Pool, stream_id: UUID) -> Deletion:
+    """Delete a stream that holds nothing, if its forwarder is not connected; say what became of that."""
+    with translated():
+        outcome: Deletion = await pool.fetchval(_DELETE, stream_id)
+    return outcome
 
 
 async def metrics(pool: Pool, stream_id: UUID) -> StreamMetrics | None:

@@ -1,4 +1,4 @@
--- version: 2
+-- version: 3
 --
 -- What operators look at: how far receivers are, how streams are called, which processes should be there.
 
@@ -52,6 +52,32 @@ CREATE OR REPLACE FUNCTION stream_title(stream streams) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(nullif(stream.display_alias, ''),
                 coalesce(nullif(stream.forwarder_display_name, ''), stream.forwarder_id) || ' · ' || stream.reader_ip);
+
+-- Take a stream away that nothing was ever read of: a reader's address that is used no more, or was never right. With its
+-- owner's rights: whoever may call it can delete nothing that holds a line. The stream's lock is the one that a drain
+-- takes, so that no event is stored beside it; what is staged afterwards finds the stream gone, and its gateway makes it
+-- anew. Says why it is not done, or 'deleted'.
+CREATE OR REPLACE FUNCTION delete_empty_stream(given_id uuid) RETURNS text
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    SELECT FROM streams WHERE stream_id = given_id FOR UPDATE;
+    -- A statement of its own: what it sees is younger than the lock.
+    WITH found AS (
+        SELECT CASE
+            WHEN EXISTS (SELECT FROM events WHERE events.stream_id = given_id)
+                OR EXISTS (SELECT FROM inbox WHERE inbox.stream_id = given_id)
+                OR EXISTS (SELECT FROM poisoned_parts WHERE poisoned_parts.stream_id = given_id)
+                OR EXISTS (SELECT FROM integrity_conflicts WHERE integrity_conflicts.stream_id = given_id) THEN 'used'
+            WHEN EXISTS (SELECT FROM live_forwarder_sessions AS live
+                         WHERE live.forwarder_id = streams.forwarder_id) THEN 'connected'
+            ELSE 'deleted' END AS outcome
+        FROM streams WHERE streams.stream_id = given_id
+    ),
+    gone AS (
+        DELETE FROM streams USING found WHERE streams.stream_id = given_id AND found.outcome = 'deleted'
+    )
+    SELECT coalesce((SELECT outcome FROM found), 'absent');
+END;
 
 -- Whether a device had tokens and all are revoked: nobody waits for it any more.
 CREATE OR REPLACE FUNCTION retired(kind text, id text) RETURNS boolean

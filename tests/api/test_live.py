@@ -253,7 +253,7 @@ async def test_a_client_that_does_not_read_is_dropped(
         silent.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(silent, (client.host, client.port))
-        await loop.sock_sendall(silent, f"GET {PATH} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        await loop.sock_sendall(silent, f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await wait_until(lambda: live.listeners == 1, what="the silent client to be served")
 
         def dropped() -> bool:

@@ -128,13 +128,13 @@ async def test_the_overview_looks_at_no_event_but_the_oldest_that_is_not_acked(
     process: Process, followed: UUID
 ) -> None:
     for statement, *arguments in (
-        (overview._CARDS,),
+        (overview._CARDS, overview.CARDS, None),
         (overview._PROCESSES,),
-        (overview._TROUBLES, 50),
-        (overview._RATES,),
+        (overview._TROUBLES, 50, 500),
+        (overview._RATES, [followed]),
     ):
         assert of_events(await plan_of(process, statement, *arguments)) == []
-    (scan,) = of_events(await plan_of(process, overview._FLOW))
+    (scan,) = of_events(await plan_of(process, overview._FLOW, overview.FLOWS))
     assert scan["Index Name"] == "events_stream_id_position_key"
     assert scan["Actual Rows"] * scan["Actual Loops"] <= 1
 
@@ -142,8 +142,13 @@ async def test_the_overview_looks_at_no_event_but_the_oldest_that_is_not_acked(
 async def test_the_states_look_at_no_event_but_the_newest_hundred_once_in_a_bin(
     process: Process, followed: UUID
 ) -> None:
-    for statement in (states._FORWARDERS, states._STREAMS, states._RECEIVERS, states._PROCESSES):
-        assert of_events(await plan_of(process, statement)) == []
+    for statement, *bounds in (
+        (states._FORWARDERS,),
+        (states._STREAMS, *states._STREAMS_BOUNDS),
+        (states._RECEIVERS,),
+        (states._PROCESSES,),
+    ):
+        assert of_events(await plan_of(process, statement, *bounds)) == []
     (oldest,) = of_events(await plan_of(process, states._FLOWS))
     assert oldest["Actual Rows"] * oldest["Actual Loops"] <= 1
     newest = of_events(await plan_of(process, samples._SAMPLE, None))
@@ -172,10 +177,13 @@ async def test_the_latest_reads_look_at_as_many_of_each_stream_as_they_may_show(
 
 
 async def test_open_conflicts_are_found_by_their_index(process: Process) -> None:
-    for statement in (overview._CARDS, states._STREAMS):
+    for statement, *arguments in (
+        (overview._CARDS, overview.CARDS, None),
+        (states._STREAMS, *states._STREAMS_BOUNDS),
+    ):
         (scan,) = [
             node
-            for node in await plan_of(process, statement)
+            for node in await plan_of(process, statement, *arguments)
             if node.get("Relation Name") == "integrity_conflicts"
         ]
         assert scan["Index Name"] == "integrity_conflicts_open"

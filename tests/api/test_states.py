@@ -10,23 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.clocks import ClockFacts
-from api.states import (
-    BOUNDS,
-    Claim,
-    Facts,
-    Finding,
-    FlowFacts,
-    ForwarderFacts,
-    Key,
-    Level,
-    ProcessFacts,
-    ReceiverFacts,
-    Standing,
-    StreamFacts,
-    advance,
-    find,
-    judge,
-)
+from api.coalesce import MANY, Owner
+from api.standings import BOUNDS, Claim, Finding, Key, Level, Standing, advance, judge
+from api.states import Facts, FlowFacts, ForwarderFacts, ProcessFacts, ReceiverFacts, StreamFacts, find
 
 NOW = datetime(2026, 5, 3, 8, 0, tzinfo=UTC)
 STREAM = UUID(int=1)
@@ -43,6 +29,7 @@ def stream(**facts: Any) -> Facts:
     well = StreamFacts(
         stream_id=STREAM,
         title="Finish",
+        owner=Owner("forwarder", "f", "Finish box"),
         stream_epoch=1,
         online=True,
         last_received_at=None,
@@ -78,7 +65,7 @@ def process(
 
 def level_of(facts: Facts) -> Level:
     """The worst level that is reached at the first look."""
-    standings = advance([], find(facts), NOW)
+    standings = advance([], find(facts, []), NOW)
     return max((each.level for each in standings), key=RANK.__getitem__, default="good")
 
 
@@ -165,7 +152,7 @@ class Watch:
     def look(self, facts: Facts, *, seconds: float = 1.0) -> Level:
         """Look at the same facts once a second; return the level at the last look."""
         for _ in range(int(seconds)):
-            changed = advance(self.standings, find(facts), at(self.seconds))
+            changed = advance(self.standings, find(facts, self.standings), at(self.seconds))
             self.seconds += 1
             self.ended += [each for each in changed if each.ended_at is not None]
             latest = {each.key: each for each in (*self.standings, *changed)}
@@ -295,9 +282,9 @@ def test_what_is_not_there_any_more_is_no_trouble() -> None:
 
 
 def test_what_has_not_changed_is_not_written_again() -> None:
-    standings: Sequence[Standing] = advance([], find(forwarder(60)), NOW)
+    standings: Sequence[Standing] = advance([], find(forwarder(60), []), NOW)
     for seconds in range(1, 100):
-        assert advance(standings, find(forwarder(60)), at(seconds)) == []
+        assert advance(standings, find(forwarder(60), standings), at(seconds)) == []
 
 
 def test_every_finding_says_who_what_and_what_to_do() -> None:
@@ -314,7 +301,7 @@ def test_every_finding_says_who_what_and_what_to_do() -> None:
         receiver(60).receivers,
         process(60, ready=False).processes,
     )
-    findings = list(find(every))
+    findings = list(find(every, []))
     assert {each.key.signal for each in findings} == set(BOUNDS)
     for finding in findings:
         assert finding.title
@@ -377,11 +364,89 @@ def test_a_level_is_left_only_after_its_time_without_it(levels: list[Level]) -> 
     [(0, ""), (0.05, "usually several come every second"), (7, "usually one comes every 7 s")],
 )
 def test_a_silent_mat_is_told_with_what_is_usual_there(gap_s: float, said: str) -> None:
-    (standing,) = advance([], find(stream(last_received_at=at(-100), median_gap_s=gap_s)), NOW)
+    (standing,) = advance([], find(stream(last_received_at=at(-100), median_gap_s=gap_s), []), NOW)
     assert standing.reason.removeprefix("no read for more than ").partition("; ")[2] == said
 
 
 def test_a_mat_that_has_lost_its_forwarder_is_not_said_to_have_reads_again() -> None:
-    standings = advance([], find(stream(last_received_at=at(-100))), NOW)
-    (standing,) = advance(standings, find(stream(last_received_at=at(-101), online=False)), at(1))
+    standings = advance([], find(stream(last_received_at=at(-100)), []), NOW)
+    (standing,) = advance(standings, find(stream(last_received_at=at(-101), online=False), standings), at(1))
     assert standing.reason.startswith("its forwarder is gone")
+
+
+# --- many streams of one forwarder ---------------------------------------------------------------------------
+
+
+MOST = MANY["forwarder"]
+
+
+def crowd(count: int, **facts: Any) -> Facts:
+    """So many streams of one forwarder that are all alike."""
+    ((one,),) = (stream(**facts).streams,)
+    return Facts([], [one._replace(stream_id=UUID(int=1000 + n)) for n in range(count)], [], [], [])
+
+
+def test_five_thousand_late_streams_of_one_forwarder_are_one_trouble() -> None:
+    watch = Watch()
+    assert watch.look(crowd(5000, last_received_at=at(-50))) == "act"
+    (standing,) = watch.standings
+    assert standing.key == Key("last_read", "forwarder", "f")
+    assert (standing.title, standing.since) == ("Finish box", at(-50))
+    assert standing.reason == "5,000 or more streams, the first: no read for more than 45 s"
+
+
+def test_each_signal_of_many_streams_is_one_trouble_and_few_keep_their_own() -> None:
+    watch = Watch()
+    watch.look(crowd(MOST, missing_count=1, unparsed_count=20))
+    assert sorted(each.key.signal for each in watch.standings) == ["missing", "unparsed"]
+    few = Watch()
+    few.look(crowd(MOST - 1, missing_count=1))
+    assert len(few.standings) == MOST - 1
+
+
+def test_streams_of_different_forwarders_are_not_taken_together() -> None:
+    one = crowd(MOST - 1, missing_count=1)
+    other = [
+        each._replace(
+            stream_id=UUID(int=each.stream_id.int + 500), owner=Owner("forwarder", "g", "Start box")
+        )
+        for each in one.streams
+    ]
+    watch = Watch()
+    watch.look(one._replace(streams=[*one.streams, *other]))
+    assert len(watch.standings) == 2 * (MOST - 1)
+
+
+def test_what_stands_for_many_has_the_age_of_the_first_of_them() -> None:
+    watch = Watch()
+    watch.look(crowd(MOST - 1, missing_count=1), seconds=50)
+    assert watch.look(crowd(MOST, missing_count=1), seconds=10) == "watch"
+    assert watch.look(crowd(MOST, missing_count=1)) == "act"
+    assert [each.since for each in watch.standings] == [NOW]
+
+
+def test_a_count_that_wavers_around_the_bound_is_one_trouble() -> None:
+    watch = Watch()
+    watch.look(crowd(MOST, missing_count=1), seconds=60)
+    for count in (MOST - 1, MOST + 3, MOST // 2, MOST - 5):
+        assert watch.look(crowd(count, missing_count=1)) == "act"
+        assert [each.key.subject_kind for each in watch.standings] == ["forwarder"]
+    watch.look(crowd(MOST // 2 - 1, missing_count=1))
+    assert sum(each.key.subject_kind == "stream" for each in watch.standings) == MOST // 2 - 1
+
+
+def test_what_stood_for_many_is_left_as_any_other() -> None:
+    watch = Watch()
+    watch.look(crowd(MOST, unparsed_count=100))
+    assert lapse(watch, crowd(0), "act") == 10
+
+
+def test_a_receiver_that_is_behind_in_many_streams_is_one_trouble() -> None:
+    (one,) = flow(1, 40).flows
+    flows = [one._replace(stream_id=UUID(int=n), oldest_at=at(-40 - n)) for n in range(8)]
+    watch = Watch()
+    assert watch.look(Facts([], [], flows, [], [])) == "act"
+    (standing,) = watch.standings
+    assert standing.key == Key("receiver_behind", "receiver", "tent")
+    assert standing.reason == "8 streams, the first: behind by more than 30 s"
+    assert standing.since == at(-47)

@@ -1,14 +1,19 @@
 """Streams: list, alias, epochs and their names."""
 
+import asyncio
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
+from shared.activity import Activity
 from shared.channels import STREAMS
+from shared.database import connect
 from tests.api.conftest import Ask
 from tests.api.seeds import (
     START,
     Database,
+    add_cursor,
     add_forwarder_session,
     add_metrics,
     add_process,
@@ -140,3 +145,71 @@ async def test_retention_by_the_runbook_leaves_what_is_listed_consistent(
     epochs = await ask("GET", f"/api/v1/streams/{stream_id}/epochs")
     assert [(each["epoch"], each["event_count"]) for each in epochs] == [(2, 0)]
     assert (await ask("GET", f"/api/v1/streams/{stream_id}/metrics"))["raw_count"] == 0
+
+
+# --- a stream that nothing was read of ---------------------------------------------------------------------------
+
+
+async def test_a_stream_that_holds_nothing_is_deleted_and_leaves_the_page(
+    ask: Ask, database: Database, activity: Activity
+) -> None:
+    stream_id, other = await add_stream(database), await add_stream(database, "other")
+    await add_cursor(database, "tent", stream_id, last_seq=0)
+    await ask("PUT", f"/api/v1/streams/{stream_id}/epochs/1/name", json={"name": "Heat"})
+    await ask("DELETE", f"/api/v1/streams/{stream_id}", status=204)
+    assert [each["stream_id"] for each in (await ask("GET", "/api/v1/streams"))["streams"]] == [str(other)]
+    await ask("DELETE", f"/api/v1/streams/{stream_id}", status=404)
+    await ask("GET", f"/api/v1/streams/{stream_id}/card", status=404)
+
+    async def logged() -> bool:
+        return bool(await database.fetchval("SELECT count(*) FROM activity WHERE event = 'stream_deleted'"))
+
+    await wait_until(logged, what="the entry of the log")
+
+
+EVENT = "INSERT INTO events SELECT stream_id, 1, 1, 1, now(), NULL, 'x', '', 'raw' FROM streams"
+STAGED = """
+INSERT INTO inbox (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
+                   event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors)
+SELECT gen_random_uuid(), 1, forwarder_id, 1, gen_random_uuid(), stream_id, 1, now(), 1, '{1}', '{x}', '{x}', '{raw}',
+       '{NULL}', '{NULL}', '{NULL}' FROM streams
+"""
+CONFLICT = """
+INSERT INTO integrity_conflicts (stream_id, stream_epoch, seq, kept_frame, rejected_frame, reader_timestamp, read_type,
+                                 received_at, session_id)
+SELECT stream_id, 1, 1, 'x', 'y', '', 'raw', now(), gen_random_uuid() FROM streams
+"""
+
+
+@pytest.mark.parametrize("line", [EVENT, STAGED, CONFLICT], ids=["stored", "staged", "conflict"])
+async def test_a_stream_that_holds_a_line_is_not_deleted(ask: Ask, database: Database, line: str) -> None:
+    stream_id = await add_stream(database)
+    await database.execute(line)
+    refused = await ask("DELETE", f"/api/v1/streams/{stream_id}", status=409)
+    assert "has reads" in refused["message"]
+    assert await database.fetchval("SELECT count(*) FROM streams") == 1
+
+
+async def test_a_stream_of_a_connected_forwarder_is_not_deleted(ask: Ask, database: Database) -> None:
+    stream_id = await add_stream(database)
+    await add_forwarder_session(database, "start", await add_process(database, "gateway"))
+    refused = await ask("DELETE", f"/api/v1/streams/{stream_id}", status=409)
+    assert "connected" in refused["message"]
+    await database.execute("UPDATE forwarder_sessions SET ended_at = now()")
+    await ask("DELETE", f"/api/v1/streams/{stream_id}", status=204)
+
+
+async def test_an_event_that_a_drain_is_storing_keeps_its_stream(
+    ask: Ask, database: Database, database_url: str
+) -> None:
+    stream_id = await add_stream(database)
+    drain = await connect(database_url, name="drain")
+    async with drain.transaction():
+        await drain.execute("SELECT FROM streams FOR NO KEY UPDATE")
+        deleting = asyncio.ensure_future(ask("DELETE", f"/api/v1/streams/{stream_id}", status=409))
+        await wait_until(
+            lambda: database.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"), what="the lock"
+        )
+        await drain.execute(EVENT)
+    assert "has reads" in (await deleting)["message"]
+    await drain.close()

@@ -15,7 +15,7 @@ import yaml
 from prometheus_client import REGISTRY
 
 import deploy.cli  # noqa: F401 (brings in every room, and with it its numbers)
-from api import clocks, states
+from api import clocks, standings
 
 FILES = Path(__file__).parents[2] / "deploy" / "observability"
 DASHBOARD: dict[str, Any] = json.loads((FILES / "grafana-dashboard.json").read_text())
@@ -44,13 +44,13 @@ BOUNDS: dict[str, tuple[str, float]] = {
     "DeliveryStuck": ("act", 30),
     "IntegrityConflict": ("act", 0),  # any
     # As the api has them.
-    "ReadsMissing": ("watch", states.BOUNDS["missing"].watch_s),
-    "ReadsMissingLong": ("act", states.BOUNDS["missing"].act_s),
+    "ReadsMissing": ("watch", standings.BOUNDS["missing"].watch_s),
+    "ReadsMissingLong": ("act", standings.BOUNDS["missing"].act_s),
     "UnparsedLines": ("watch", 0),
     "ClockOff": ("watch", clocks.WATCH_MS / 1000),
     "ClockWrong": ("act", clocks.ACT_MS / 1000),
-    "ReceiverBehind": ("watch", states.BOUNDS["receiver_behind"].watch_s),
-    "ReceiverStuck": ("act", states.BOUNDS["receiver_behind"].act_s),
+    "ReceiverBehind": ("watch", standings.BOUNDS["receiver_behind"].watch_s),
+    "ReceiverStuck": ("act", standings.BOUNDS["receiver_behind"].act_s),
 }
 
 
@@ -61,9 +61,9 @@ def test_the_api_has_the_same_bounds() -> None:
         ("last_read", "ReadsQuiet", "ReadsStopped"),
         ("receiver_behind", "DeliveryBehind", "DeliveryStuck"),
     ):
-        bound = states.BOUNDS[signal]  # type: ignore[index]
+        bound = standings.BOUNDS[signal]  # type: ignore[index]
         assert (bound.watch_s, bound.act_s) == (BOUNDS[watch][1], BOUNDS[act][1])
-    assert states.BOUNDS["receiver_gone"].act_s == BOUNDS["ReceiverGone"][1]
+    assert standings.BOUNDS["receiver_gone"].act_s == BOUNDS["ReceiverGone"][1]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -130,7 +130,7 @@ def test_an_alert_says_how_bad_it_is_what_is_wrong_and_what_to_do(rule: dict[str
     ("title", "watch", "act"),
     [
         ("Oldest read that waits", BOUNDS["DeliveryBehind"][1], BOUNDS["DeliveryStuck"][1]),
-        ("Since the last read", states.BOUNDS["last_read"].watch_s, states.BOUNDS["last_read"].act_s),
+        ("Since the last read", standings.BOUNDS["last_read"].watch_s, standings.BOUNDS["last_read"].act_s),
         ("Receivers behind", BOUNDS["ReceiverBehind"][1], BOUNDS["ReceiverStuck"][1]),
         ("Readers' clocks", BOUNDS["ClockOff"][1], BOUNDS["ClockWrong"][1]),
     ],

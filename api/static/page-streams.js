@@ -1,0 +1,76 @@
+// All streams, by name: also those that the first page has no room for.
+
+import { h, setText } from "./dom.js";
+import { count, number, streamName, streamOrigin } from "./format.js";
+import { ask } from "./http.js";
+import { empty, failure, field } from "./parts.js";
+import { rows } from "./rows.js";
+import { onEvent } from "./state.js";
+
+const AT_MOST = 200;
+const AT_MOST_EVERY_MS = 5000;
+const byName = new Intl.Collator("en", { numeric: true });
+
+/** Returns {title, node, update(), close()}. */
+export function streamsPage() {
+  const filter = h("input", { name: "filter", type: "search", autocomplete: "off", "data-filter": true });
+  const table = rows(COLUMNS, { label: "Streams", key: (each) => each.stream_id });
+  const shown = h("p", { class: "hint", role: "status" });
+  const none = empty("No stream of this name.");
+  const said = h("div");
+  const node = h(
+    "div",
+    {},
+    h("h1", {}, "All streams"),
+    field("Name, forwarder or reader", filter),
+    said,
+    shown,
+    table.node,
+    none,
+  );
+  let streams = [];
+  let stale = true;
+  let askedAt = -Infinity;
+  none.hidden = true;
+
+  function show() {
+    const wanted = filter.value.trim().toLowerCase();
+    const found = streams.filter((each) => `${streamName(each)} ${streamOrigin(each)}`.toLowerCase().includes(wanted));
+    table.update(found.slice(0, AT_MOST));
+    none.hidden = found.length > 0 || streams.length === 0;
+    const first = found.length > AT_MOST ? `, the first ${number(AT_MOST)} shown` : "";
+    setText(shown, `${count(found.length, "stream")}${first}`);
+  }
+
+  async function update() {
+    if (!stale || performance.now() - askedAt < AT_MOST_EVERY_MS) return;
+    askedAt = performance.now();
+    stale = false;
+    try {
+      const answer = await ask("GET", "/api/v1/streams");
+      streams = answer.streams.sort((a, b) => byName.compare(streamName(a), streamName(b)));
+      said.replaceChildren();
+      show();
+    } catch (error) {
+      said.replaceChildren(failure(error));
+    }
+  }
+
+  filter.addEventListener("input", show);
+  const close = onEvent(({ type }) => {
+    stale ||= type === "stream_created" || type === "stream_updated" || type === "log_entry";
+  });
+  return { title: "All streams", node, update, close };
+}
+
+function link(first) {
+  const node = h("a", { href: `#/stream/${first.stream_id}` });
+  return { node, update: (each) => setText(node, streamName(each)) };
+}
+
+const COLUMNS = [
+  { title: "Stream", kind: "strong", part: link },
+  { title: "Forwarder and reader", text: streamOrigin },
+  { title: "Epoch", kind: "right num", text: (each) => number(each.stream_epoch) },
+  { title: "Forwarder", kind: "tight", text: (each) => (each.online ? "online" : "offline") },
+];

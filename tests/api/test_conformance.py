@@ -37,6 +37,7 @@ ENDLESS = {"GET /api/v1/events"}
 EFFORT = ("--phases", "coverage,fuzzing,stateful", "--max-examples", "5", "--generation-deterministic")
 # Routes of which the guessed ids may all happen to name nothing.
 GUESSED = {
+    "DELETE /api/v1/streams/{stream_id}",
     "DELETE /api/v1/receivers/{receiver_id}/cursors",
     "DELETE /api/v1/receivers/{receiver_id}/cursors/{stream_id}",
     "POST /api/v1/admin/tokens/{token_id}/revoke",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from api.clocks import ClockFacts
 from api.coalesce import MANY, Owner
+from api.faults import FaultFacts
 from api.standings import BOUNDS, Claim, Finding, Key, Level, Standing, advance, judge
 from api.states import Facts, FlowFacts, ForwarderFacts, ProcessFacts, ReceiverFacts, StreamFacts, find
 
@@ -300,6 +301,7 @@ def test_every_finding_says_who_what_and_what_to_do() -> None:
         flow(500, 60).flows,
         receiver(60).receivers,
         process(60, ready=False).processes,
+        [FaultFacts("f", "Finish", "malformed", "it is no JSON", at(-60))],
     )
     findings = list(find(every, []))
     assert {each.key.signal for each in findings} == set(BOUNDS)

@@ -336,7 +336,7 @@ async def test_of_many_streams_those_that_matter_are_shown_and_all_are_counted(
     monkeypatch.setattr("api.store.overview.CARDS", 3)
     monkeypatch.setattr("api.store.overview.FLOWS", 2)
     wrong = await add_stream(database, "wrong")
-    await add_conflict(database, wrong)
+    await add_metrics(database, wrong, dedup=1, last_seq=3)
     await add_crowd(database, 9)
     await database.execute("UPDATE streams SET created_at = now() - interval '3 days'")
     await add_forwarder_session(database, "crowd", gateway)
@@ -344,7 +344,6 @@ async def test_of_many_streams_those_that_matter_are_shown_and_all_are_counted(
     await database.execute(
         "UPDATE stream_metrics SET last_received_at = now() - interval '2 days' WHERE stream_id <> $1", alive
     )
-    await database.execute("UPDATE stream_metrics SET last_seq = 3 WHERE stream_id = $1", alive)
     await add_receiver_session(
         database,
         "tent",

@@ -5,7 +5,8 @@ The heavy parts are imported by the command that needs them: a role starts witho
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,13 @@ database_url_option = click.option(
 )
 api_token_option = click.option(
     "--api-token", envvar="API_TOKEN", show_envvar=True, help="the server's API token, where it has one"
+)
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="DATA_DIR",
+    show_envvar=True,
+    help="where the data of `rt-server up` lies  [default: the platform's data directory]",
 )
 count = click.IntRange(min=1, max=64)
 
@@ -79,13 +87,7 @@ def roles(passfiles: Path | None, database_url: str | None) -> None:
 
 @main.command()
 @click.option("--demo", is_flag=True, envvar="DEMO", show_envvar=True, help="hold a simulated race, too")
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="DATA_DIR",
-    show_envvar=True,
-    help="where the data lies  [default: the platform's data directory]",
-)
+@data_dir_option
 @click.option(
     "--bind",
     default="127.0.0.1:8080",
@@ -102,17 +104,18 @@ def roles(passfiles: Path | None, database_url: str | None) -> None:
 @api_token_option
 def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, **counted: Any) -> None:
     """Run the whole stack here, in the foreground. Without --database-url over an embedded Postgres."""
-    from rich.console import Console
+    with _the_extra("up"):
+        from rich.console import Console
 
-    from deploy.demo.run import DemoOptions, run_demo
-    from deploy.stack.supervisor import Stack
-    from deploy.stack.up import UpOptions, run_up
+        from deploy.demo.run import DemoOptions, run_demo
+        from deploy.stack.description import default_data_dir
+        from deploy.stack.supervisor import Stack
+        from deploy.stack.up import UpOptions, run_up
 
+        data_dir = data_dir or default_data_dir()
     _parsed("up", ApiSettings.specs()["api_token"], api_token or "")
     environment = {"API_TOKEN": api_token} if api_token else {}
-    options = UpOptions(bind=bind, environment=environment, **counted)
-    if data_dir is not None:
-        options = UpOptions(bind=bind, environment=environment, data_dir=data_dir, **counted)
+    options = UpOptions(bind=bind, environment=environment, data_dir=data_dir, **counted)
     console = Console(soft_wrap=True)
 
     async def race(stack: Stack) -> None:
@@ -140,12 +143,22 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
     help="as the rooms'",
 )
 @click.option("--url", envvar="SERVER_URL", show_envvar=True, default="", help="the front door's base URL")
-def doctor(*, database_url: str | None, listen_database_url: str, listen: str, url: str) -> None:
-    """Examine a deployment and say what to do: by --database-url from inside, by --url from outside."""
+@data_dir_option
+def doctor(
+    *, database_url: str | None, listen_database_url: str, listen: str, url: str, data_dir: Path | None
+) -> None:
+    """Examine a deployment and say what to do: by --database-url from inside, by --url from outside.
+
+    Without either it examines the `rt-server up` that runs here.
+    """
     from deploy.doctor import Deployment, examine, render
+    from deploy.stack.description import find_stack
 
     if not database_url and not url:
-        raise click.UsageError("there is nothing to examine: give --database-url, --url or both")
+        stack = find_stack(data_dir)
+        if stack is None:
+            raise click.UsageError("there is nothing to examine: give --database-url, --url or both")
+        database_url, url = stack
     found = asyncio.run(examine(Deployment(database_url or "", listen_database_url, listen == "on", url)))
     click.echo(render(found))
     sys.exit(0 if all(finding.well for finding in found) else 1)
@@ -170,11 +183,15 @@ def token() -> None:
     "--id", "device_id", required=True, envvar="DEVICE_ID", show_envvar=True, help="the device's id"
 )
 @database_url_option
-def create(device_type: str, device_id: str, database_url: str | None) -> None:
-    """Make a token and print it, this once: we keep only its hash."""
+@data_dir_option
+def create(device_type: str, device_id: str, database_url: str | None, data_dir: Path | None) -> None:
+    """Make a token and print it, this once: we keep only its hash. Beside a running `up` it finds the database."""
+    from deploy.stack.description import find_stack
     from deploy.token import create_token
 
-    click.echo(_run("token", create_token(_required("token", database_url), device_type, device_id)))
+    stack = None if database_url else find_stack(data_dir)
+    url = stack.database_url if stack else _required("token", database_url)
+    click.echo(_run("token", create_token(url, device_type, device_id)))
 
 
 @main.command()
@@ -234,12 +251,27 @@ def create(device_type: str, device_id: str, database_url: str | None) -> None:
 )
 def demo(**given: Any) -> None:
     """Hold a simulated race against a running server and tell whether it kept every promise."""
-    from rich.console import Console
+    with _the_extra("demo"):
+        from rich.console import Console
 
-    from deploy.demo.run import DemoOptions, run_demo_alone
+        from deploy.demo.run import DemoOptions, run_demo_alone
 
     held = run_demo_alone(DemoOptions(**given), console=Console(soft_wrap=True))
     sys.exit(0 if held else 1)
+
+
+@contextmanager
+def _the_extra(command: str) -> Iterator[None]:
+    """Import what only the local stack needs; a line says which extra of ours brings it where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package, _, _ = str(error.name).partition(".")
+        click.echo(
+            f"rt-server {command}: the package {package} is not installed: pip install 'rt-server[local]'",
+            err=True,
+        )
+        sys.exit(2)
 
 
 def _required(command: str, database_url: str | None) -> str:

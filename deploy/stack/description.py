@@ -1,11 +1,35 @@
-"""stack.json: what runs where, for programs to read."""
+"""stack.json: what runs where, for programs to read; those of ours find a running stack by it."""
 
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from deploy.stack.slot import Member
+
+
+class RunningStack(NamedTuple):
+    """Where a stack that runs has its database, password included, and its front door."""
+
+    database_url: str
+    front_door: str
+
+
+def default_data_dir() -> Path:
+    """Return where the data of a stack lies if nobody says otherwise: the platform's directory for such."""
+    import platformdirs
+
+    return platformdirs.user_data_path("rt-server")
+
+
+def find_stack(data_dir: Path | None) -> RunningStack | None:
+    """Return the stack that runs over a data directory, or over the default one; None where there is none."""
+    with suppress(ImportError, OSError, ValueError, KeyError):
+        described = json.loads(((data_dir or default_data_dir()) / "stack.json").read_text())
+        return RunningStack(described["database_url"], described["front_door"])
+    return None
 
 
 def write_description(path: Path, *, database_url: str, front_door: str, members: Iterable[Member]) -> None:

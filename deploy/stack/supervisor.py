@@ -16,7 +16,6 @@ from signal import Signals
 from typing import Literal
 
 import aiohttp
-import asyncpg
 
 from api.settings import ApiSettings
 from deploy.stack import StackError
@@ -27,6 +26,8 @@ from deploy.stack.front_door import FrontDoor
 from deploy.stack.postgres import EmbeddedPostgres
 from deploy.stack.role import RoleProcess
 from deploy.stack.slot import Member, Program, Slot
+from shared.database import connect
+from shared.errors import DatabaseUnavailable
 
 __all__ = ["Member", "Stack", "role_command"]
 
@@ -260,12 +261,10 @@ class Stack:
 
 async def _check_database(url: str) -> None:
     try:
-        connection = await asyncpg.connect(url, timeout=_DATABASE_ANSWER_S)
+        connection = await connect(url, name="rt-server up")
         await connection.close(timeout=_DATABASE_ANSWER_S)
-    except TimeoutError:
-        raise StackError(f"the database does not answer within {_DATABASE_ANSWER_S:.0f} s") from None
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise StackError(f"cannot reach the database: {error}") from None
+    except DatabaseUnavailable as error:
+        raise StackError(str(error)) from None
 
 
 def _allow_open_files() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM
 from typing import Any
 
-import platformdirs
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from api.access import CLOSED
 from deploy.stack import StackError
+from deploy.stack.description import default_data_dir
 from deploy.stack.supervisor import Stack
 
 __all__ = ["UpOptions", "run_up"]
@@ -27,15 +27,11 @@ __all__ = ["UpOptions", "run_up"]
 _SIGNALS = (SIGINT, SIGTERM)
 
 
-def _default_data_dir() -> Path:
-    return platformdirs.user_data_path("rt-server")
-
-
 @dataclass(frozen=True)
 class UpOptions:
     """What to run; without `database_url`, over an embedded Postgres in `data_dir`."""
 
-    data_dir: Path = field(default_factory=_default_data_dir)
+    data_dir: Path = field(default_factory=default_data_dir)
     bind: str = "127.0.0.1:8080"
     gateway: int = 1
     writer: int = 1

@@ -1,0 +1,81 @@
+"""The commands find what is there, and say in one line what is not."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+from click.testing import CliRunner
+
+from deploy.cli import main
+from shared.tokens import token_hash
+from tests.rooms import free_port
+
+# As the environment of a person who has set nothing.
+NOTHING_SET = {"DATABASE_URL": "", "SERVER_URL": "", "DATA_DIR": "", "API_TOKEN": ""}
+
+
+def described(directory: Path, database_url: str) -> Path:
+    stack = {"database_url": database_url, "front_door": f"http://127.0.0.1:{free_port()}", "processes": []}
+    (directory / "stack.json").write_text(json.dumps(stack))
+    return directory
+
+
+def test_a_token_is_made_beside_a_running_stack_without_being_told_where(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "deploy.stack.description.default_data_dir", lambda: described(tmp_path, database_url)
+    )
+    device = ["--type", "forwarder", "--id", "start-line"]
+    done = CliRunner(env=NOTHING_SET).invoke(main, ["token", "create", *device])
+    assert done.exit_code == 0, done.output
+
+    async def owner() -> object:
+        connection = await asyncpg.connect(database_url)
+        hashed = token_hash(done.output.strip())
+        found = await connection.fetchval("SELECT device_id FROM device_tokens WHERE token_hash = $1", hashed)
+        await connection.close()
+        return found
+
+    assert asyncio.run(owner()) == "start-line"
+
+
+def test_without_a_stack_the_missing_setting_is_named(tmp_path: Path) -> None:
+    device = ["--type", "receiver", "--id", "r", "--data-dir", str(tmp_path)]
+    done = CliRunner(env=NOTHING_SET).invoke(main, ["token", "create", *device])
+    assert done.exit_code == 2
+    assert done.output.startswith("rt-server token: DATABASE_URL is not set")
+
+
+def test_the_doctor_examines_the_stack_that_runs_here(tmp_path: Path) -> None:
+    described(tmp_path, f"postgresql://nobody@127.0.0.1:{free_port()}/rt")
+    done = CliRunner(env=NOTHING_SET).invoke(main, ["doctor", "--data-dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "database" in done.output
+    assert "front door" in done.output
+
+
+@pytest.mark.parametrize(("command", "package"), [("up", "rich"), ("up", "platformdirs"), ("demo", "rich")])
+def test_what_the_local_extra_brings_is_named_where_it_is_missing(
+    command: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(sys.modules):
+        if name.split(".")[0] == package or name.startswith(
+            ("deploy.demo", "deploy.stack.up", "deploy.stack.desc")
+        ):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    done = CliRunner(env=NOTHING_SET).invoke(main, [command])
+    assert done.exit_code == 2
+    assert done.output == (
+        f"rt-server {command}: the package {package} is not installed: pip install 'rt-server[local]'\n"
+    )
+
+
+def test_a_token_that_can_be_guessed_ends_the_stack_s_start() -> None:
+    done = CliRunner(env=NOTHING_SET).invoke(main, ["up", "--api-token", "short"])
+    assert done.exit_code == 2
+    assert done.output.startswith("rt-server up: API_TOKEN is wrong: it must have 16 characters or more")

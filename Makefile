@@ -6,6 +6,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check --quiet
 SOURCES := gateway writer fanout api shared deploy tests
+# Bytecode is kept whatever the shell says: the tests start hundreds of interpreters, and each would compile all it needs.
+export PYTHONDONTWRITEBYTECODE =
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

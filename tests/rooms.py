@@ -1,13 +1,8 @@
 """Real role processes over a test's database, to be killed, stopped and started at will; and the tokens of devices."""
 
 import asyncio
-import itertools
-import os
-import random
 import secrets
 import signal
-import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,31 +10,12 @@ from dataclasses import dataclass, field
 import aiohttp
 import asyncpg
 
-from deploy.stack.child import ends_with_parent
 from shared.tokens import token_hash
+from tests.forks import Started, start_role
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 __all__ = ["Process", "Rooms", "make_token", "rooms"]
-
-
-# Below those that the system gives to outgoing connections, a range for each worker of the tests, and each in its turn:
-# a port that is free now is not given to anybody else before the process that it is meant for has bound it.
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_PORTS_OF_ONE = 1_000
-_PORTS = range(10_000 + _WORKER * _PORTS_OF_ONE, 10_000 + (_WORKER + 1) * _PORTS_OF_ONE)
-_next_ports = itertools.islice(itertools.cycle(_PORTS), random.randrange(_PORTS_OF_ONE), None)
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody uses now, and that was not given away lately."""
-    for port in itertools.islice(_next_ports, _PORTS_OF_ONE):
-        with socket.socket() as found:
-            try:
-                found.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("all ports are in use")
 
 
 @dataclass
@@ -50,7 +26,7 @@ class Process:
     database_url: str
     environment: dict[str, str]
     port: int = field(default_factory=free_port)
-    child: asyncio.subprocess.Process | None = None
+    child: Started | None = None
 
     @property
     def url(self) -> str:
@@ -65,10 +41,9 @@ class Process:
 
     async def start(self) -> None:
         """Start it; `ready` says when it serves."""
-        self.child = await asyncio.create_subprocess_exec(
-            *ends_with_parent([sys.executable, "-m", self.role], signal.SIGKILL),
-            env={
-                **os.environ,
+        self.child = await start_role(
+            self.role,
+            {
                 "DATABASE_URL": self.database_url,
                 "BIND_ADDR": f"127.0.0.1:{self.port}",
                 "LOG_LEVEL": "info",

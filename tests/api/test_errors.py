@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from testing.postgresql import Postgresql
 
 from api.contract import Route, serve
 from api.errors import STATUS, answer_errors
@@ -16,6 +15,7 @@ from shared.activity import Activity
 from shared.process import Process
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import Database, add_stream
+from tests.postgres import Postgresql
 from tests.waiting import wait_until
 
 STREAM = "/api/v1/streams/00000000-0000-0000-0000-000000000001"

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import aiohttp
 import pytest
-from testing.postgresql import Postgresql
 
 from api.app import API
 from api.handlers import overview as handlers
@@ -29,6 +28,7 @@ from tests.api.seeds import (
     add_stream,
 )
 from tests.api.sse import PATH, follow
+from tests.postgres import Postgresql
 from tests.rooms import Process
 from tests.waiting import wait_until
 

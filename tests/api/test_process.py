@@ -8,9 +8,9 @@ from time import monotonic
 
 import aiohttp
 import pytest
-from testing.postgresql import Postgresql
 
 from tests.api.seeds import Database, add_events, add_stream
+from tests.postgres import Postgresql
 from tests.rooms import Process
 from tests.waiting import PATIENCE_S, wait_until
 

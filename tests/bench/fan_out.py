@@ -20,7 +20,8 @@ from tests.bench.crowd import Crowd
 from tests.bench.ground import Ground, running
 from tests.bench.report import Row, Target, cpu_seconds, percentile, row, say
 from tests.delivery.stored import make_stream, store
-from tests.rooms import free_port, make_token
+from tests.ports import free_port
+from tests.rooms import make_token
 
 STREAM = ("bench", "10.0.0.1:10000")
 RECEIVERS = 500

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Error, expect
-from testing.postgresql import Postgresql
 
 from tests.dashboard.browser import tab
 from tests.dashboard.conftest import Stack, line, stack_of
+from tests.postgres import Postgresql
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

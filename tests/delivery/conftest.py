@@ -1,10 +1,6 @@
 """Fanouts for tests: one that stands for all tests that leave it alone, and some of one's own to stop and kill."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,11 +8,10 @@ from dataclasses import dataclass
 import aiohttp
 import asyncpg
 import pytest
-from testing.postgresql import Postgresql
 
-from deploy.stack.child import ends_with_parent
 from shared.database import Connection
 from tests.delivery.stored import empty
+from tests.postgres import TEMPLATE, Postgresql, execute
 from tests.rooms import Process, make_token
 from tests.waiting import wait_until
 
@@ -48,15 +43,12 @@ class Standing:
 @pytest.fixture(scope="session")
 def standing_fanout(cluster: Postgresql) -> Iterator[Process]:
     """A fanout's process for all tests of this worker."""
-    asyncio.run(_execute(cluster, f"CREATE DATABASE {_DATABASE} TEMPLATE rt_template"))
+    asyncio.run(execute(cluster, f"CREATE DATABASE {_DATABASE} TEMPLATE {TEMPLATE}"))
     fanout = Process("fanout", cluster.url(database=_DATABASE), {})
-    environment = {**os.environ, "DATABASE_URL": fanout.database_url, "BIND_ADDR": f"127.0.0.1:{fanout.port}"}
-    with subprocess.Popen(
-        ends_with_parent([sys.executable, "-m", "fanout"], signal.SIGKILL), env=environment
-    ) as child:
-        yield fanout
-        child.kill()
-    asyncio.run(_execute(cluster, f"DROP DATABASE {_DATABASE} WITH (FORCE)"))
+    asyncio.run(fanout.start())
+    yield fanout
+    asyncio.run(fanout.kill())
+    asyncio.run(execute(cluster, f"DROP DATABASE {_DATABASE} WITH (FORCE)"))
 
 
 @pytest.fixture
@@ -75,12 +67,6 @@ async def _is_ready(url: str) -> bool:
             return answer.status == 200
     except aiohttp.ClientError:
         return False
-
-
-async def _execute(cluster: Postgresql, statement: str) -> None:
-    connection = await asyncpg.connect(cluster.url(database="postgres"))
-    await connection.execute(statement)
-    await connection.close()
 
 
 @asynccontextmanager

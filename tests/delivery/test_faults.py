@@ -87,9 +87,9 @@ async def test_restarts_of_all_others_are_not_seen_by_receivers(
 
 @pytest.mark.parametrize("how", ["crash", "stop"])
 async def test_a_postgres_that_goes_and_comes_back_closes_no_receivers_socket(
-    tmp_path: Path, how: str
+    tmp_path: Path, seed: Path, how: str
 ) -> None:
-    async with own_cluster(tmp_path) as cluster:
+    async with own_cluster(tmp_path, seed) as cluster:
         async with cluster.connection() as database:
             token = await make_token(database, "receiver", "tent")
             stream = await make_stream(database, *START)

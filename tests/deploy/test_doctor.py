@@ -13,15 +13,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
-from testing.postgresql import Postgresql
 
 from deploy.cli import main
 from deploy.doctor import Deployment, Finding, examine, render
 from deploy.roles import ROOMS, apply_roles
-from deploy.stack.addresses import free_port
 from deploy.stack.child import until_answering
 from deploy.stack.front_door import FrontDoor
 from shared.database import connect
+from tests.ports import free_port
+from tests.postgres import Postgresql
 from tests.rooms import Process
 from tests.waiting import wait_until
 

@@ -13,9 +13,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from deploy.stack import StackError
-from deploy.stack.addresses import free_port
 from deploy.stack.child import until_answering
 from deploy.stack.front_door import CADDYFILE, FrontDoor, caddy
+from tests.ports import free_port
 from tests.waiting import PATIENCE_S, wait_until
 
 Open: TypeAlias = Callable[..., Awaitable[str]]

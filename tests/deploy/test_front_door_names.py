@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from deploy.stack.addresses import free_port
 from deploy.stack.child import until_answering
 from deploy.stack.front_door import FrontDoor
 from tests.deploy.names import NameServer
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 FORWARDERS = "/ws/v1/forwarders"

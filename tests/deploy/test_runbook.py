@@ -14,7 +14,7 @@ import tests.deploy.runbook.rescue  # noqa: F401 (bring in the checks)
 from tests.deploy.runbook.document import BLOCKS, RUNBOOK, Block, blocks
 from tests.deploy.runbook.scene import CHECKS, Scene
 from tests.deploy.runbook.terminal import Foreground, Terminal
-from tests.rooms import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ import asyncpg
 import pytest
 
 from deploy.stack import StackError, child
-from deploy.stack.addresses import LOOPBACK, free_port
+from deploy.stack.addresses import LOOPBACK
 from deploy.stack.supervisor import Stack
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 # A role in three sentences: answers everything, writes down its end, fails where it is told to.

@@ -8,11 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
-from testing.postgresql import Postgresql
 
-from shared.migrate import migrate
-from tests.conftest import start_cluster
 from tests.failure.facts import Database
+from tests.postgres import Postgresql, start_cluster
 
 __all__ = ["Cluster", "own_cluster"]
 
@@ -55,12 +53,10 @@ class Cluster:
 
 
 @asynccontextmanager
-async def own_cluster(directory: Path) -> AsyncIterator[Cluster]:
+async def own_cluster(directory: Path, seed: Path) -> AsyncIterator[Cluster]:
     """Start a Postgres with the schema in its database."""
-    postgres = await asyncio.to_thread(start_cluster, directory)
+    postgres = await asyncio.to_thread(start_cluster, directory, seed)
     try:
-        cluster = Cluster(postgres)
-        await migrate(cluster.url)
-        yield cluster
+        yield Cluster(postgres)
     finally:
         await asyncio.to_thread(postgres.stop)

@@ -17,9 +17,9 @@ FULL = 0.9
 
 
 @asynccontextmanager
-async def small_queue(directory: Path) -> AsyncIterator[Cluster]:
+async def small_queue(directory: Path, seed: Path) -> AsyncIterator[Cluster]:
     """A Postgres with as little room for notifications as can be."""
-    async with own_cluster(directory) as cluster:
+    async with own_cluster(directory, seed) as cluster:
         async with cluster.connection() as database:
             await database.execute("ALTER SYSTEM SET max_notify_queue_pages = 64")
         await cluster.stop()
@@ -41,8 +41,8 @@ async def jammed(cluster: Cluster, database: Database) -> AsyncIterator[None]:
 
 
 @pytest.mark.timeout(120)
-async def test_everything_lives_by_the_polls_while_the_queue_is_jammed(tmp_path: Path) -> None:
-    async with small_queue(tmp_path) as cluster, cluster.connection() as database:
+async def test_everything_lives_by_the_polls_while_the_queue_is_jammed(tmp_path: Path, seed: Path) -> None:
+    async with small_queue(tmp_path, seed) as cluster, cluster.connection() as database:
         tokens = [await make_token(database, kind, kind) for kind in ("forwarder", "receiver")]
         async with rooms(cluster.url) as running, jammed(cluster, database):
             async with forwarder(running.gateways[0].url, tokens[0]) as wire:

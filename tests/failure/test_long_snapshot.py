@@ -9,7 +9,8 @@ from shared.process import Process
 from shared.settings import Settings
 from tests.failure.facts import Database, counts
 from tests.failure.fleet import fleet
-from tests.rooms import free_port, rooms
+from tests.ports import free_port
+from tests.rooms import rooms
 from tests.waiting import wait_until
 from writer import store
 from writer.upkeep import Upkeep

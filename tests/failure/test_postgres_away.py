@@ -16,8 +16,8 @@ from tests.rooms import Process, make_token, rooms
 from tests.waiting import wait_until
 
 
-async def test_open_sessions_outlive_it_and_new_ones_wait(tmp_path: Path) -> None:
-    async with own_cluster(tmp_path) as cluster:
+async def test_open_sessions_outlive_it_and_new_ones_wait(tmp_path: Path, seed: Path) -> None:
+    async with own_cluster(tmp_path, seed) as cluster:
         async with cluster.connection() as database:
             token = await make_token(database, "forwarder", "f")
         async with rooms(cluster.url, fanout=0) as running:
@@ -52,8 +52,9 @@ def heartbeats(messages: list[dict[str, object]]) -> int:
 
 async def test_what_devices_send_meanwhile_is_read_up_to_a_bound_and_all_of_it_drains_afterwards(
     tmp_path: Path,
+    seed: Path,
 ) -> None:
-    async with own_cluster(tmp_path) as cluster, AsyncExitStack() as stack:
+    async with own_cluster(tmp_path, seed) as cluster, AsyncExitStack() as stack:
         async with cluster.connection() as database:
             tokens = [await make_token(database, "forwarder", f"f{number}") for number in range(DEVICES)]
         running = await stack.enter_async_context(rooms(cluster.url, fanout=0, MAX_UNACKED_MIB="1"))
@@ -75,9 +76,9 @@ async def test_what_devices_send_meanwhile_is_read_up_to_a_bound_and_all_of_it_d
         assert found.events == DEVICES * MESSAGES
 
 
-async def test_a_fleet_drains_afterwards_without_having_reconnected(tmp_path: Path) -> None:
+async def test_a_fleet_drains_afterwards_without_having_reconnected(tmp_path: Path, seed: Path) -> None:
     async with (
-        own_cluster(tmp_path) as cluster,
+        own_cluster(tmp_path, seed) as cluster,
         cluster.connection() as database,
         rooms(cluster.url, gateway=2, writer=2, fanout=0) as running,
         fleet(database, *(each.url for each in running.gateways)) as devices,
@@ -95,9 +96,9 @@ async def test_a_fleet_drains_afterwards_without_having_reconnected(tmp_path: Pa
 
 
 async def test_a_gateway_that_starts_without_it_says_so_in_one_line_and_ends(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, seed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    async with own_cluster(tmp_path) as cluster:
+    async with own_cluster(tmp_path, seed) as cluster:
         await cluster.stop()
         process = Process("gateway", cluster.url, {})
         capfd.readouterr()

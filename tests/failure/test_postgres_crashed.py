@@ -19,9 +19,9 @@ Fault: TypeAlias = Callable[[Cluster], Awaitable[None]]
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+async def cluster(tmp_path: Path, seed: Path) -> AsyncIterator[Cluster]:
     """A Postgres to crash."""
-    async with own_cluster(tmp_path) as started:
+    async with own_cluster(tmp_path, seed) as started:
         yield started
 
 

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from testing.postgresql import Postgresql
 
 from fanout import store
 from fanout.app import Fanout
@@ -18,7 +17,8 @@ from shared.database import Connection, create_pool
 from shared.process import Process
 from shared.wake import Stop
 from tests.delivery.stored import empty, make_stream
-from tests.rooms import free_port
+from tests.ports import free_port
+from tests.postgres import Postgresql
 from tests.waiting import wait_until
 
 READER = "10.0.0.1:10000"

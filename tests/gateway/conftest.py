@@ -12,7 +12,8 @@ from gateway.settings import GatewaySettings
 from shared.process import Process
 from shared.settings import Settings
 from tests.failure.facts import Database
-from tests.rooms import free_port, make_token
+from tests.ports import free_port
+from tests.rooms import make_token
 from tests.waiting import wait_until
 from writer.drain import Drain
 

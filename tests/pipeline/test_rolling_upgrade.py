@@ -15,12 +15,12 @@ import pytest
 
 from deploy.devices.connection import UNREACHABLE
 from deploy.devices.receiver import AT_ONCE, Receiver
-from deploy.stack.addresses import free_port
 from deploy.stack.child import until_answering
 from deploy.stack.front_door import FrontDoor
 from tests.deploy.names import NameServer
 from tests.failure.facts import Database
 from tests.failure.fleet import Fleet, fleet
+from tests.ports import free_port
 from tests.rooms import Process, make_token
 from tests.waiting import wait_until
 

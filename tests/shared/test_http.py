@@ -15,7 +15,7 @@ from shared.errors import RtServerError
 from shared.health import health_routes
 from shared.http import serving
 from shared.settings import host_port
-from tests.rooms import free_port
+from tests.ports import free_port
 from tests.waiting import PATIENCE_S
 
 SECRET = "s3cret"

@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import DatabaseUnavailable, SchemaError
 from shared.migrate import available, available_routines, migrate
-from tests.rooms import free_port
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 _NAME = "rt-server migrate"

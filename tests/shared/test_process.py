@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.rooms import Process, free_port, rooms
+from tests.ports import free_port
+from tests.rooms import Process, rooms
 from tests.waiting import PATIENCE_S
 
 ROLES = ["gateway", "writer", "fanout", "api"]

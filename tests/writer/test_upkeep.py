@@ -10,7 +10,7 @@ import pytest
 from shared.process import Process
 from shared.settings import Settings
 from tests.failure.facts import Database, lines
-from tests.rooms import free_port
+from tests.ports import free_port
 from tests.waiting import wait_until
 from tests.writer.inbox import GATEWAY, add_stream, drain, event, outcomes, put
 from writer import store

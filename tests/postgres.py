@@ -1,0 +1,102 @@
+"""Postgres servers for tests, quick to make: in memory where there is room, and as copies of one that was made once.
+
+A test needs a database of its own, and some need a server of their own to break. On a disk that is most of what they
+cost: a database is three hundred files. What is lost by memory is what only a crash of the machine would show.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import asyncpg
+from testing.postgresql import Postgresql
+
+from deploy.stack.postgres_programs import write_launchers
+from shared.migrate import migrate
+from tests.ports import free_port
+
+__all__ = ["TEMPLATE", "Postgresql", "execute", "make_seed", "start_cluster", "use_memory_for_files"]
+
+# The database with the schema in it, of which those of the tests are copies; each server has one.
+TEMPLATE = "rt_template"
+
+# -F, testing.postgresql's default, leaves out fsync: a crash of processes loses nothing by that, only one of the
+# machine would.
+POSTGRES_ARGS = "-h 127.0.0.1 -F -c max_connections=300 -c jit=off -c max_wal_size=256MB"
+
+_MEMORY = Path("/dev/shm")
+_MEMORY_NEEDED = 4 * 1024**3
+
+
+class _Patient(Postgresql):
+    """A server that may take its time to stop: a machine that tests is often a busy one."""
+
+    DEFAULT_KILL_TIMEOUT = 60.0
+
+
+def use_memory_for_files() -> None:
+    """Let temporary files lie in memory, where the system offers enough of it and lets programs be started there."""
+    if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK):
+        return
+    there = os.statvfs(_MEMORY)
+    if there.f_bavail * there.f_frsize >= _MEMORY_NEEDED and not there.f_flag & os.ST_NOEXEC:
+        tempfile.tempdir = str(_MEMORY)
+
+
+def start_cluster(directory: Path, seed: Path | None = None) -> Postgresql:
+    """Start a Postgres of our own binaries; `terminate()`, then `start()` brings it back on its port.
+
+    seed: what `make_seed` returned; without it the server is a new one, with nothing in it.
+    """
+    directory.chmod(0o755)
+    postgres, initdb = write_launchers(directory)
+    base = directory / "cluster"
+    base.mkdir()
+    return _Patient(  # type: ignore[no-untyped-call]
+        postgres=str(postgres),
+        initdb=str(initdb),
+        base_dir=str(base),
+        port=free_port(),
+        boot_timeout=60,
+        postgres_args=POSTGRES_ARGS,
+        initdb_args="-U postgres -A trust --no-locale -E UTF8 -N",
+        copy_data_from=None if seed is None else str(seed),
+    )
+
+
+def make_seed(directory: Path) -> Path:
+    """Return the data of a server with the schema in it, at rest; the first of all processes to ask makes it."""
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        seed = directory / "seed"
+        if not seed.exists():
+            making = directory / "making"
+            shutil.rmtree(making, ignore_errors=True)  # left by one that was killed
+            making.mkdir()
+            cluster = start_cluster(making)
+            try:
+                asyncio.run(_put_schema(cluster))
+            finally:
+                cluster.terminate()
+            # Renamed when it is whole, so that nobody takes a part of it for the whole.
+            Path(cluster.get_data_directory()).rename(seed)
+            shutil.rmtree(making)
+    return seed
+
+
+async def _put_schema(cluster: Postgresql) -> None:
+    await execute(cluster, f"CREATE DATABASE {TEMPLATE}")
+    await migrate(cluster.url(database=TEMPLATE))
+    await migrate(cluster.url(database="test"))
+
+
+async def execute(cluster: Postgresql, statement: str) -> None:
+    """Execute a statement in the server's own database."""
+    connection = await asyncpg.connect(cluster.url(database="postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

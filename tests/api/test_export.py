@@ -268,7 +268,7 @@ async def test_an_error_in_the_middle_breaks_even_where_the_end_is_the_connectio
 ) -> None:
     assert client.port is not None
     reader, writer = await asyncio.open_connection(client.host, client.port, limit=1024)
-    writer.write(f"GET {export_path(big, 'txt')} HTTP/1.0\r\n\r\n".encode())
+    writer.write(f"GET {export_path(big, 'txt')} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
     try:
         assert (await reader.readline()).startswith(b"HTTP/1.0 200")
         await wait_until(lambda: blocked(database), what="the backend to be held up")

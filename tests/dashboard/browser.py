@@ -23,6 +23,10 @@ _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 # Far beyond what anything takes; what is waited for comes when it comes.
 PATIENCE_MS = 45_000
 
+# What a place shows is told from what the place before it did: that stands until the page has heard of its new address.
+_LEAVE = "document.querySelectorAll('main > div').forEach((shown) => shown.toggleAttribute('data-left', true))"
+_ARRIVED = "main > div:not([data-left])"
+
 # Whatever the page has been told by now is on the screen when this is done.
 DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 
@@ -45,8 +49,15 @@ class Tab:
 
     async def open(self, place: str = "") -> None:
         """Go to a place, such as `stream/<id>`, and wait until the page has something to show."""
-        await self.page.goto(f"{self.url}/#/{place}")
-        await expect(self.page.locator("main > div")).to_be_visible()
+        address = f"{self.url}/#/{place}"
+        if self.page.url not in ("about:blank", address):
+            await self.page.evaluate(_LEAVE)
+        await self.page.goto(address)
+        await expect(self.page.locator(_ARRIVED)).to_be_visible()
+
+    async def closed(self) -> None:
+        """Wait until there is no dialog any more: one that is merely closed is nobody's to see and still there."""
+        await expect(self.page.locator("dialog")).to_have_count(0)
 
     async def live_only(self) -> None:
         """Let no further overview come: what changes from now on was told by the event stream."""

@@ -89,6 +89,7 @@ async def test_a_dialog_and_what_it_did_are_readable(browser: Browser, busy: Sta
         assert await page.page.evaluate(_TOO_WIDE) == 0
         assert await violations(page.page) == []
         await page.page.keyboard.press("Escape")
+        await page.closed()
         await page.page.get_by_role("button", name="Rename…").click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Rename").click()
         await expect(page.page.locator("#said")).to_be_visible()
@@ -143,10 +144,11 @@ async def test_everything_is_reached_with_the_keyboard_alone(browser: Browser, b
         await keys.type("Finish")
         await keys.press("Enter")
         await expect(page.page.get_by_role("heading", level=1)).to_have_text("Finish")
-        assert await focused(page.page) == "Rename…"
+        # The stream's new name may have come before the answer that closes the dialog.
+        await expect(page.page.get_by_role("button", name="Rename…")).to_be_focused()
         await keys.press("Enter")
         await keys.press("Escape")
-        await expect(page.page.get_by_role("dialog")).to_have_count(0)
+        await page.closed()
         for place in ("", "log", f"stream/{await busy.stream_id('looks')}"):
             await page.open(place)
             await keys.press("/")

@@ -15,7 +15,7 @@ from tests.forks import Started, start_role
 from tests.ports import free_port
 from tests.waiting import wait_until
 
-__all__ = ["Process", "Rooms", "make_token", "rooms"]
+__all__ = ["Process", "Rooms", "free_port", "make_token", "rooms"]
 
 
 @dataclass

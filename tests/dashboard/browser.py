@@ -24,7 +24,9 @@ _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 45_000
 
 # What a place shows is told from what the place before it did: that stands until the page has heard of its new address.
-_LEAVE = "document.querySelectorAll('main > div').forEach((shown) => shown.toggleAttribute('data-left', true))"
+_LEAVE = (
+    "document.querySelectorAll('main > div').forEach((shown) => shown.toggleAttribute('data-left', true))"
+)
 _ARRIVED = "main > div:not([data-left])"
 
 # Whatever the page has been told by now is on the screen when this is done.

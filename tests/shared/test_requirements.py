@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import asyncpg
 import pytest
-from testing.postgresql import Postgresql
 
 from deploy.roles import apply_roles
 from deploy.stack.postgres_programs import give_to_server, unprivileged
@@ -20,7 +19,8 @@ from shared.migrate import migrate
 from shared.presence import Presence
 from shared.requirements import Facts, judge
 from shared.wake import Stop
-from tests.rooms import free_port
+from tests.ports import free_port
+from tests.postgres import Postgresql
 from tests.waiting import wait_until
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

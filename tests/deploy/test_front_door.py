@@ -69,8 +69,8 @@ class Upstream:
             self.left = True
         return response
 
-    async def _answer(self, _: web.Request) -> web.Response:
-        return web.Response(text=self.name)
+    async def _answer(self, request: web.Request) -> web.Response:
+        return web.Response(text=self.name, content_type=request.query.get("type", "text/plain"))
 
 
 @pytest.fixture
@@ -228,6 +228,25 @@ async def test_passes_an_event_on_at_once_and_the_news_that_its_reader_left(
     async with http.get(f"{url}/stream") as stream, asyncio.timeout(5):
         assert await stream.content.readline() == b"event: first\n"
     await wait_until(lambda: api.left, deadline_s=5, what="the end of the stream behind the door")
+
+
+async def test_compresses_what_people_look_at_and_no_export(
+    http: aiohttp.ClientSession, upstream: Start, door: Open
+) -> None:
+    address = (await upstream("what compresses well " * 100)).address
+    url = await door(api=[address], gateway=[address])
+    looked_at = ("application/json", "text/html", "text/css", "text/javascript", "image/svg+xml")
+    for kind in (*looked_at, "text/csv", "text/plain", "application/zip"):
+        asked = http.get(f"{url}/x", params={"type": kind}, headers={"Accept-Encoding": "gzip"})
+        async with asked as answer:
+            assert answer.headers.get("Content-Encoding") == ("gzip" if kind in looked_at else None), kind
+            assert len(await answer.read()) == 2100
+    async with (
+        http.get(f"{url}/stream", headers={"Accept-Encoding": "gzip"}) as stream,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        assert stream.headers["Content-Encoding"] == "gzip"
+        assert await stream.content.readline() == b"event: first\n"
 
 
 async def test_refuses_an_address_that_another_front_door_has(door: Open, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def render(document: Schema) -> str:
         '<meta name="viewport" content="width=device-width">\n',
         f"<title>{escape(info['title'])} API</title>\n<style>{_STYLE}</style>\n",
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>\n<p>{_prose(info['description'])}</p>\n",
-        '<p>For programs: <a href="/api/v1/openapi.json">openapi.json</a></p>\n',
+        '<p>For programs: <a href="api/v1/openapi.json">openapi.json</a></p>\n',
     ]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

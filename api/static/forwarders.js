@@ -28,7 +28,7 @@ export function forwarderList() {
     askedAt = performance.now();
     stale = false;
     try {
-      const { forwarders } = await ask("GET", "/api/v1/forwarders");
+      const { forwarders } = await ask("GET", "api/v1/forwarders");
       said.replaceChildren();
       table.update(forwarders);
       table.node.hidden = forwarders.length === 0;

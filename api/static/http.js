@@ -41,7 +41,7 @@ export function path(parts, query = {}) {
     ([, value]) => value !== null && value !== undefined && value !== "",
   );
   const tail = given.length ? `?${new URLSearchParams(given)}` : "";
-  return `/api/v1/${parts.map(encodeURIComponent).join("/")}${tail}`;
+  return `api/v1/${parts.map(encodeURIComponent).join("/")}${tail}`;
 }
 
 function parsed(text) {

@@ -62,7 +62,7 @@ async function load() {
   if (meanwhile !== null) return;
   [meanwhile, missed] = [[], false];
   try {
-    const overview = await ask("GET", "/api/v1/overview", { withinMs: OVERVIEW_WITHIN_MS });
+    const overview = await ask("GET", "api/v1/overview", { withinMs: OVERVIEW_WITHIN_MS });
     overviewAt = performance.now();
     failingSince = null;
     takeOverview(overview, meanwhile);
@@ -82,7 +82,7 @@ function loadIn(ms) {
 
 function open(lastEventId) {
   triedAt = performance.now();
-  source = new EventSource(`/api/v1/events?last_event_id=${encodeURIComponent(lastEventId)}`);
+  source = new EventSource(`api/v1/events?last_event_id=${encodeURIComponent(lastEventId)}`);
   source.addEventListener("open", hear);
   source.addEventListener("error", () => source?.readyState === EventSource.CLOSED && loadIn(RETRY_MS));
   for (const name of EVENTS) source.addEventListener(name, hear);

@@ -43,7 +43,7 @@ export function logPage() {
 
   async function load() {
     try {
-      ({ entries } = await ask("GET", "/api/v1/logs"));
+      ({ entries } = await ask("GET", "api/v1/logs"));
       said.replaceChildren();
       show();
     } catch (error) {

@@ -47,7 +47,7 @@ export function streamsPage() {
     askedAt = performance.now();
     stale = false;
     try {
-      const answer = await ask("GET", "/api/v1/streams");
+      const answer = await ask("GET", "api/v1/streams");
       streams = answer.streams.sort((a, b) => byName.compare(streamName(a), streamName(b)));
       said.replaceChildren();
       show();

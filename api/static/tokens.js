@@ -22,7 +22,7 @@ export function tokenList() {
 
   async function load() {
     try {
-      const { tokens } = await ask("GET", "/api/v1/admin/tokens");
+      const { tokens } = await ask("GET", "api/v1/admin/tokens");
       said.replaceChildren();
       table.update(tokens.reverse().sort((a, b) => (a.revoked_at !== null) - (b.revoked_at !== null)));
       table.node.hidden = tokens.length === 0;
@@ -71,7 +71,7 @@ function mintForm(minted) {
     event.preventDefault();
     go.disabled = true;
     try {
-      const answer = await ask("POST", "/api/v1/admin/tokens", {
+      const answer = await ask("POST", "api/v1/admin/tokens", {
         body: { device_type: type.value, device_id: id.value.trim() },
       });
       said.replaceChildren();

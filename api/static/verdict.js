@@ -26,7 +26,7 @@ export function verdictBar() {
       level = now.level;
       mark.replaceChildren(shape(level === "wait" ? "good" : level));
       for (const each of [node, document.documentElement]) setAttribute(each, "data-level", level);
-      document.querySelector("link[rel=icon]").href = `/static/icon-${level === "wait" ? "lost" : level}.svg`;
+      document.querySelector("link[rel=icon]").href = `static/icon-${level === "wait" ? "lost" : level}.svg`;
     }
     setText(word, now.word);
     setText(what, now.what);

@@ -37,14 +37,14 @@ async def test_a_stopped_api_process_is_seen_as_a_lost_link_and_recovers(
         try:
             await page.verdict("LINK LOST")
             assert await page.page.evaluate(STRUCK) == "line-through"
-            assert await icon(page) == "/static/icon-lost.svg"
+            assert await icon(page) == "static/icon-lost.svg"
             assert "LINK LOST" in await page.page.title()
         finally:
             stack.api.signal(signal.SIGCONT)
         forwarder.record(READER, line("0580000000A1"))
         await expect(reads).to_have_text("2")
         await page.verdict("ALL GOOD")
-        assert await icon(page) == "/static/icon-good.svg"
+        assert await icon(page) == "static/icon-good.svg"
 
 
 async def test_a_killed_api_process_is_seen_as_a_lost_link_and_its_successor_is_found(

@@ -147,7 +147,7 @@ GRANT INSERT (stream_id, stream_epoch, seq, kept_hash, rejected_frame, reader_ti
 GRANT INSERT, UPDATE (arrival), DELETE, TRUNCATE ON inbox TO rt_writer;
 GRANT INSERT, DELETE, TRUNCATE ON outcomes TO rt_writer;
 GRANT EXECUTE ON PROCEDURE drain TO rt_writer;
-GRANT EXECUTE ON FUNCTION lock_streams, drain_streams TO rt_writer;
+GRANT EXECUTE ON FUNCTION lock_streams, drain_streams, oldest_snapshot TO rt_writer;
 
 
 -- The fanout reads what it delivers and keeps the receivers' cursors.

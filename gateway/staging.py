@@ -71,6 +71,8 @@ class Staging:
         self._gone: list[Part] = []
         self._uncertain = False  # whether parts may have been lost on the way
         self._recovery: dict[str, int] = {}  # what was found out, until parts are staged again
+        self._problem: str | None = None  # what keeps parts from being staged
+        process.concerns["staging"] = lambda: self._problem
         self._generation: UUID | None = None
         self._collecting = asyncio.Lock()
         url = process.settings.database_url
@@ -123,6 +125,7 @@ class Staging:
                 self._recovered()
             except (DatabaseUnavailable, store.AlreadyStaged) as error:
                 self._stage_link.drop()
+                self._problem = str(error)
                 self.doubt("staging_interrupted", error=str(error))
                 await self._stop.sleep(RETRY_S)
         self._stage_link.drop()
@@ -143,6 +146,7 @@ class Staging:
 
     def _recovered(self) -> None:
         """An interruption is over when parts could be staged, not when the database could be asked about them."""
+        self._problem = None
         if self._recovery:
             log.info("staging_recovered", **self._recovery)
             self._recovery = {}

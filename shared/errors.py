@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import asyncpg
 
 __all__ = [
+    "DISK_FULL",
     "DatabaseFault",
     "DatabaseRefused",
     "DatabaseUnavailable",
@@ -86,6 +87,8 @@ _UNAVAILABLE = (
 # Data exceptions and violated constraints. A sequence that has come to its end is in class 22 and nobody's data.
 _OF_THE_DATA = ("22", "23")
 _OF_THE_SYSTEM_ALL_THE_SAME = asyncpg.SequenceGeneratorLimitExceededError
+# What a process says of itself begins so, for all to see, while the database has no room left.
+DISK_FULL = "the disk is full"
 # In words, for people: what to look for, not where in our code it happened. Rows are not for logs.
 _LONGEST_TEXT = 300
 
@@ -115,5 +118,5 @@ def _described(error: BaseException) -> str:
     """Return the kind of an error and its first line; what follows there may show rows."""
     text = str(error).partition("\n")[0][:_LONGEST_TEXT]
     if isinstance(error, asyncpg.DiskFullError):
-        return f"the disk is full: {text}"
+        return f"{DISK_FULL}: {text}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -98,8 +98,8 @@ class Process:
 
     def _problem(self) -> str | None:
         """Return what is wrong, for operators; what keeps the process from being ready comes first."""
-        found = [*problems(self.checks).values(), *problems(self.concerns).values()]
-        return found[0] if found else None
+        found = dict.fromkeys([*problems(self.checks).values(), *problems(self.concerns).values()])
+        return "; ".join(found) or None
 
     def _returned(self) -> None:
         self.activity.note("database_back", level="warn", of=self.role, role=self.role)

@@ -46,7 +46,9 @@ def use_memory_for_files() -> None:
         tempfile.tempdir = str(_MEMORY)
 
 
-def start_cluster(directory: Path, seed: Path | None = None) -> Postgresql:
+def start_cluster(
+    directory: Path, seed: Path | None = None, *, initdb_args: str = "", postgres_args: str = ""
+) -> Postgresql:
     """Start a Postgres of our own binaries; `terminate()`, then `start()` brings it back on its port.
 
     seed: what `make_seed` returned; without it the server is a new one, with nothing in it.
@@ -61,8 +63,8 @@ def start_cluster(directory: Path, seed: Path | None = None) -> Postgresql:
         base_dir=str(base),
         port=free_port(),
         boot_timeout=60,
-        postgres_args=POSTGRES_ARGS,
-        initdb_args="-U postgres -A trust --no-locale -E UTF8 -N",
+        postgres_args=f"{POSTGRES_ARGS} {postgres_args}",
+        initdb_args=f"-U postgres -A trust --no-locale -E UTF8 -N {initdb_args}",
         copy_data_from=None if seed is None else str(seed),
     )
 

@@ -16,9 +16,11 @@ What holds:
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from time import monotonic
 from uuid import UUID
 
+from shared.activity import Level
 from shared.channels import INBOX, OUTCOMES, POSITIONS
 from shared.database import STEADY_PLANS, Connection, Link
 from shared.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable
@@ -93,13 +95,21 @@ class Drain:
     def _interrupt(self, error: DatabaseUnavailable) -> None:
         if self._interrupted is None:
             log.warning("drain_interrupted", error=str(error))
+            self._note("storing_interrupted", level="error", error=str(error))
         self._interrupted = str(error)
         self._link.drop()
 
     def _resume(self) -> None:
         if self._interrupted is not None:
             log.info("drain_resumed")
+            self._note("storing_resumed", level="warn", after=self._interrupted)
         self._interrupted = None
+
+    def _note(self, event: str, *, level: Level, **fields: str) -> None:
+        """Tell operators. It is written when something can be written again, so it says itself when it was."""
+        self._process.activity.note(
+            event, level=level, of="drain", happened_at=f"{datetime.now(UTC):%H:%M:%S} UTC", **fields
+        )
 
     async def _drain_until_empty(self) -> bool:
         """Drain until the inbox holds nothing that we could take; true when there was anything.

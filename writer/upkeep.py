@@ -1,5 +1,5 @@
 """Keeps the inbox small: looks at it every few seconds, shows its numbers, and rids it of dead rows. Beside that it
-takes dead letters off their list that have been stored since.
+takes dead letters off their list that have been stored since, and tells operators of a snapshot that is old.
 
 Two ways, because either alone fails: a vacuum makes the room of dead rows free again without holding up anyone, but
 takes nothing away while a snapshot lasts that is older than they; a truncate takes everything, but needs the tables
@@ -10,7 +10,8 @@ from shared.database import Link
 from shared.errors import DatabaseUnavailable
 from shared.log import get_logger
 from shared.process import Process
-from writer import metrics, store
+from writer import metrics
+from writer.store import upkeep as store
 
 __all__ = ["Upkeep"]
 
@@ -22,6 +23,8 @@ DEAD_BYTES = 32 * 1024 * 1024
 LIVE_PARTS = 2_000
 FAR_TOO_MUCH = 16
 LOCK_TIMEOUT = "200ms"
+# From then on what changes all the time has left so many dead versions that reads of everybody become slower.
+OLD_SNAPSHOT_S = 60.0
 # An attempt lets everyone wait for the lock timeout, and under full load every other one fails: it is repeated soon,
 # and less and less often where somebody (a backup) holds the tables for long.
 REFUSED_AT_MOST_S = 30.0
@@ -33,8 +36,15 @@ class Upkeep:
     """The inbox's housekeeping; any number of writers may do it."""
 
     def __init__(
-        self, process: Process, *, dead_bytes: int = DEAD_BYTES, look_every_s: float = LOOK_EVERY_S
+        self,
+        process: Process,
+        *,
+        dead_bytes: int = DEAD_BYTES,
+        look_every_s: float = LOOK_EVERY_S,
+        old_snapshot_s: float = OLD_SNAPSHOT_S,
     ) -> None:
+        self._old_snapshot_s = old_snapshot_s
+        self._snapshot: store.Snapshot | None = None
         self._dead_bytes = dead_bytes
         self._look_every_s = look_every_s
         self._pause_s = look_every_s
@@ -43,6 +53,9 @@ class Upkeep:
         self._link = Link(
             process.settings.database_url, name="rt-server writer upkeep", lock_timeout=LOCK_TIMEOUT
         )
+        process.concerns["snapshot"] = self._held_by
+        self._staging_problem: str | None = None
+        process.checks["inbox"] = lambda: self._staging_problem
 
     async def run(self) -> None:
         """Look after the inbox until the process stops."""
@@ -57,6 +70,7 @@ class Upkeep:
 
     async def _look(self) -> None:
         connection = await self._link.get()
+        self._staging_problem = await store.staging_problem(connection)
         await store.forget_outcomes(connection)
         for letter in await store.resolve_dead_letters(connection):
             log.info(
@@ -65,6 +79,9 @@ class Upkeep:
             self._process.activity.note(
                 "dead_letter_resolved", of=letter.forwarder_id, forwarder_id=letter.forwarder_id
             )
+        self._snapshot = await store.old_snapshot(
+            connection, self._process.presence.process_id, older_than_s=self._old_snapshot_s
+        )
         state = await store.inbox_state(connection)
         metrics.INBOX_PARTS.set(state.parts)
         metrics.INBOX_AGE.set(state.age_s)
@@ -79,6 +96,12 @@ class Upkeep:
             self._pause_s = min(2 * self._pause_s, REFUSED_AT_MOST_S)
             await store.vacuum_inbox(connection)
             log.debug("inbox_vacuumed", bytes=state.bytes, again_in_s=self._pause_s)
+
+    def _held_by(self) -> str | None:
+        if self._snapshot is None:
+            return None
+        holder, since = self._snapshot
+        return f"dead rows cannot be removed: held by {holder} since {since:%H:%M:%S} UTC"
 
     def _worth_it(self, state: store.InboxState) -> bool:
         return state.parts <= LIVE_PARTS or state.bytes > FAR_TOO_MUCH * self._dead_bytes

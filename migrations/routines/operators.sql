@@ -105,3 +105,27 @@ WHERE lives OR (
     SELECT count(*) FROM known AS later
     WHERE later.role = known.role AND NOT later.lives AND later.last_seen_at > known.last_seen_at
 );
+
+
+-- Who keeps dead rows from being removed, for longer than that: the oldest snapshot, of a session of this database
+-- or a prepared transaction; no row where there is no such. With its owner's rights, because
+-- what others have under way is nobody's to see: an owner who is no superuser needs pg_read_all_stats to see all.
+CREATE OR REPLACE FUNCTION oldest_snapshot(older_than interval)
+RETURNS TABLE (holder text, since timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+BEGIN ATOMIC
+    SELECT held.holder, held.since
+    FROM (
+        SELECT format('%s (pid %s, user %s)', coalesce(nullif(application_name, ''), backend_type), pid, usename),
+               xact_start, age(backend_xmin)
+        FROM pg_stat_activity
+        WHERE backend_xmin IS NOT NULL AND datname = current_database()
+          AND xact_start < clock_timestamp() - older_than
+        UNION ALL
+        SELECT format('prepared transaction %s', gid), prepared, age(transaction)
+        FROM pg_prepared_xacts
+        WHERE database = current_database() AND prepared < clock_timestamp() - older_than
+    ) AS held(holder, since, transactions)
+    ORDER BY held.transactions DESC
+    LIMIT 1;
+END;

@@ -29,7 +29,7 @@ from deploy.stack.postgres_programs import binaries
 from shared.errors import DatabaseFault
 from tests.rooms import Process, make_token
 from tests.waiting import wait_until
-from writer.store import empty_inbox
+from writer.store.upkeep import empty_inbox
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

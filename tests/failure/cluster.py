@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 
+from shared.migrate import migrate
 from tests.failure.facts import Database
 from tests.postgres import Postgresql, start_cluster
 
@@ -47,16 +48,28 @@ class Cluster:
         """Bring it back with its data, on its port."""
         await asyncio.to_thread(self._postgres.start)
 
+    @property
+    def runs(self) -> bool:
+        """Whether its postmaster lives."""
+        return bool(self._postgres.is_alive())
+
     async def kill_backend(self, pid: int) -> None:
         """Kill -9 one backend, on which all others end too and memory is set up anew."""
         os.kill(pid, signal.SIGKILL)
 
 
 @asynccontextmanager
-async def own_cluster(directory: Path, seed: Path) -> AsyncIterator[Cluster]:
-    """Start a Postgres with the schema in its database."""
-    postgres = await asyncio.to_thread(start_cluster, directory, seed)
+async def own_cluster(
+    directory: Path, seed: Path | None, *, initdb_args: str = "", postgres_args: str = ""
+) -> AsyncIterator[Cluster]:
+    """Start a Postgres with the schema in its database; without a seed it is made anew, with these arguments."""
+    postgres = await asyncio.to_thread(
+        start_cluster, directory, seed, initdb_args=initdb_args, postgres_args=postgres_args
+    )
     try:
-        yield Cluster(postgres)
+        cluster = Cluster(postgres)
+        if seed is None:
+            await migrate(cluster.url)
+        yield cluster
     finally:
         await asyncio.to_thread(postgres.stop)

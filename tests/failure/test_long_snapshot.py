@@ -12,7 +12,7 @@ from tests.failure.fleet import fleet
 from tests.ports import free_port
 from tests.rooms import rooms
 from tests.waiting import wait_until
-from writer import store
+from writer.store import upkeep as store
 from writer.upkeep import Upkeep
 
 DEAD_BYTES = 400_000

@@ -17,7 +17,7 @@ from tests.failure.wire import READER, batch, connect, forwarder, read, reads, r
 from tests.gateway.conftest import Inside, running_writer
 from tests.rooms import make_token
 from tests.waiting import wait_until
-from writer import store as writer_store
+from writer.store import upkeep as writer_store
 
 _EMPTY = "TRUNCATE inbox, outcomes, inbox_generation"
 

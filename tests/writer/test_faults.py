@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 from tests.writer.inbox import add_stream, drain, event, outcomes, put
 from writer import store
 from writer.faults import AGAIN_S, BETWEEN_S, Faults
+from writer.store import upkeep
 
 Logs = list[MutableMapping[str, Any]]
 
@@ -120,12 +121,12 @@ async def test_what_the_data_of_a_part_cause_is_put_aside_once_and_leaves_when_i
     for sqlstate, stream_id in streams.items():
         await put(database, stream_id, [event(1), event(3)], forwarder_id=sqlstate)
     await drain(database)
-    assert await store.resolve_dead_letters(database) == []
+    assert await upkeep.resolve_dead_letters(database) == []
     for sqlstate, stream_id in streams.items():
         await put(database, stream_id, [event(2)], forwarder_id=sqlstate)
     await drain(database)
-    assert sorted(await store.resolve_dead_letters(database)) == [
-        store.DeadLetter(sqlstate, stream_id, 1) for sqlstate, stream_id in streams.items()
+    assert sorted(await upkeep.resolve_dead_letters(database)) == [
+        upkeep.DeadLetter(sqlstate, stream_id, 1) for sqlstate, stream_id in streams.items()
     ]
     assert await database.fetchval("SELECT count(*) FROM poisoned_parts") == 0
 
@@ -143,10 +144,10 @@ async def test_a_dead_letter_whose_line_is_beside_an_event_leaves_too(database: 
     assert await store.poison(database, key, "a test")
     await put(database, stream_id, [event(1, "yours")])
     await drain(database)
-    assert await store.resolve_dead_letters(database) == []
+    assert await upkeep.resolve_dead_letters(database) == []
     await put(database, stream_id, [event(1, "mine")])
     await drain(database)
-    assert await store.resolve_dead_letters(database) == [store.DeadLetter("f", stream_id, 1)]
+    assert await upkeep.resolve_dead_letters(database) == [upkeep.DeadLetter("f", stream_id, 1)]
 
 
 @asynccontextmanager

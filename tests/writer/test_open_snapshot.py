@@ -10,7 +10,7 @@ from shared.database import STEADY_PLANS, connect
 from tests.ages import pages, planned
 from tests.failure.facts import Database
 from tests.writer.inbox import add_stream, drain, event, put
-from writer.store import empty_inbox
+from writer.store.upkeep import empty_inbox
 
 # Versions of each row that changes: they fill many pages.
 DRAINS = 1_000

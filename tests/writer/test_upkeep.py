@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -13,7 +13,7 @@ from tests.failure.facts import Database, lines
 from tests.ports import free_port
 from tests.waiting import wait_until
 from tests.writer.inbox import GATEWAY, add_stream, drain, event, outcomes, put
-from writer import store
+from writer.store import upkeep as store
 from writer.upkeep import Upkeep
 
 
@@ -100,3 +100,56 @@ async def test_the_upkeep_empties_an_inbox_that_has_grown(database: Database, da
     await wait_until(smaller, what="the inbox to be emptied")
     process.stop.ask()
     await keeping
+
+
+def upkeep_of(database_url: str, old_snapshot_s: float = 60.0) -> tuple[Process, Upkeep]:
+    process = Process(
+        "writer", Settings.read({"database_url": database_url, "bind": f"127.0.0.1:{free_port()}"})
+    )
+    return process, Upkeep(process, look_every_s=0.05, old_snapshot_s=old_snapshot_s)
+
+
+async def test_a_disk_that_lets_nothing_into_the_inbox_is_told_by_the_gateway(
+    database: Database, database_url: str
+) -> None:
+    process, upkeep = upkeep_of(database_url)
+    keeping = asyncio.create_task(upkeep.run())
+    await database.execute(
+        "INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, lease_expires_at, problem)"
+        " VALUES ($1, 'gateway', '', 1, '', '', true, now() + interval '1 hour', 'the disk is full: so')",
+        GATEWAY,
+    )
+    await wait_until(lambda: process.checks["inbox"]() == "the disk is full: so", what="the writer to say so")
+    await database.execute("UPDATE processes SET problem = 'anything else'")
+    await wait_until(lambda: process.checks["inbox"]() is None, what="the end of it")
+    process.stop.ask()
+    await keeping
+
+
+async def test_who_holds_an_old_snapshot_is_told_by_one_writer(
+    database: Database, second: Database, database_url: str
+) -> None:
+    process, upkeep = upkeep_of(database_url, 0.2)
+    await add_writer(database, process.presence.process_id)
+    await add_writer(database, UUID(int=2**128 - 1))
+    other, other_upkeep = upkeep_of(database_url, 0.2)
+    other.presence.process_id = UUID(int=2**128 - 1)
+    keeping = [asyncio.create_task(each.run()) for each in (upkeep, other_upkeep)]
+    await second.execute("SET application_name = 'a report'")
+    async with second.transaction(isolation="repeatable_read"):
+        pid = await second.fetchval("SELECT pg_backend_pid()")
+        await wait_until(process.concerns["snapshot"], what="the writer to say so")
+        assert f"held by a report (pid {pid}, user postgres) since " in (process.concerns["snapshot"]() or "")
+        assert other.concerns["snapshot"]() is None
+    await wait_until(lambda: process.concerns["snapshot"]() is None, what="the end of it")
+    for each in (process, other):
+        each.stop.ask()
+    await asyncio.gather(*keeping)
+
+
+async def add_writer(database: Database, process_id: UUID) -> None:
+    await database.execute(
+        "INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, lease_expires_at)"
+        " VALUES ($1, 'writer', '', 1, '', '', false, now() + interval '1 hour')",
+        process_id,
+    )

@@ -1,4 +1,4 @@
-"""All SQL of the writer but the drain itself (migrations/routines/drain.sql): drain, put aside, empty.
+"""What the drain asks (its own SQL is migrations/routines/drain.sql): lock, drain, put aside.
 
 Why writers cannot deadlock, with each other or with anyone: they take the locks of streams by SKIP LOCKED, never
 waiting, and before anything else; everything they write then belongs to a stream that they hold (events, metrics,
@@ -22,23 +22,16 @@ __all__ = [
     "LOCK_TIMEOUT",
     "BatchKey",
     "Conflict",
-    "DeadLetter",
     "Drained",
-    "InboxState",
     "Locked",
     "PartKey",
     "RowLocked",
     "drain",
-    "empty_inbox",
-    "forget_outcomes",
     "has_parts",
-    "inbox_state",
     "lock_streams",
     "poison",
     "queued_parts",
     "reject_gone",
-    "resolve_dead_letters",
-    "vacuum_inbox",
 ]
 
 # Longer than the upkeep needs the inbox for itself, shorter than deadlock_timeout.
@@ -51,9 +44,6 @@ class RowLocked(RtServerError):
 
 _LOCK = "SELECT stream_id, resting FROM lock_streams($1, $2, $3)"
 _DRAIN = "CALL drain($1, $2, $3, $4, $5, $6, $7, NULL, NULL, NULL, NULL)"
-
-# What was left for gateways that are no more.
-_FORGET = "DELETE FROM outcomes WHERE gateway_id NOT IN (SELECT process_id FROM processes)"
 
 # Parts whose stream an administrator has deleted: their gateway makes the stream anew and stages them again.
 _REJECT_GONE = """
@@ -95,44 +85,6 @@ SELECT gateway_id, 'poisoned', ARRAY[part_id] FROM poisoned
 RETURNING gateway_id
 """
 
-# Whose every line is there by now, as an event or beside one: its device has sent it again, and it was stored. Some at
-# a time, whichever: what stays there for good must not keep the others from being looked at.
-_RESOLVE = """
-DELETE FROM poisoned_parts AS letter
-WHERE letter.ctid IN (SELECT ctid FROM poisoned_parts ORDER BY random() LIMIT $1)
-  AND NOT EXISTS (
-    SELECT FROM unnest(letter.seqs, letter.raw_frames) AS line(seq, raw_frame)
-    WHERE NOT EXISTS (
-        SELECT FROM events
-        WHERE events.stream_id = letter.stream_id AND events.stream_epoch = letter.stream_epoch
-          AND events.seq = line.seq AND events.raw_frame = line.raw_frame)
-      AND NOT EXISTS (
-        SELECT FROM integrity_conflicts AS conflict
-        WHERE conflict.stream_id = letter.stream_id AND conflict.stream_epoch = letter.stream_epoch
-          AND conflict.seq = line.seq AND sha256(conflict.rejected_frame) = sha256(line.raw_frame)))
-RETURNING letter.forwarder_id, letter.stream_id, letter.stream_epoch
-"""
-
-_STATE = """
-SELECT count(*) AS parts,
-       coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::float AS age_s,
-       pg_total_relation_size('inbox') + pg_total_relation_size('outcomes') AS bytes
-FROM inbox
-"""
-
-_VACUUM = "VACUUM (SKIP_LOCKED, TRUNCATE false) inbox, outcomes"
-
-# One message, one transaction: a writer that is stopped in the middle holds nothing. The few rows that live are
-# carried over.
-_EMPTY = """
-LOCK TABLE inbox, outcomes IN ACCESS EXCLUSIVE MODE;
-CREATE TEMPORARY TABLE kept_inbox ON COMMIT DROP AS SELECT * FROM inbox;
-CREATE TEMPORARY TABLE kept_outcomes ON COMMIT DROP AS SELECT * FROM outcomes;
-TRUNCATE inbox, outcomes;
-INSERT INTO inbox SELECT * FROM kept_inbox;
-INSERT INTO outcomes SELECT * FROM kept_outcomes;
-"""
-
 
 class Conflict(NamedTuple):
     """An identity that two different lines claim."""
@@ -163,14 +115,6 @@ class PartKey(NamedTuple):
     part_id: int
 
 
-class DeadLetter(NamedTuple):
-    """Whose part was put aside."""
-
-    forwarder_id: str
-    stream_id: UUID
-    stream_epoch: int
-
-
 class Drained(NamedTuple):
     """What one drain did: parts taken and whether others were `left`, whom was told, and events by verdict; the first
     20 conflicts; where they were asked for, the batches. All of it took `seconds`, the commit
@@ -187,14 +131,6 @@ class Drained(NamedTuple):
     batches: list[BatchKey]
     seconds: float
     commit_seconds: float
-
-
-class InboxState(NamedTuple):
-    """How full the inbox is: parts that wait, age of the oldest in seconds, bytes on disk."""
-
-    parts: int
-    age_s: float
-    bytes: int
 
 
 async def lock_streams(
@@ -273,50 +209,7 @@ async def poison(connection: Connection, part: PartKey, error: str) -> bool:
         return await connection.fetchval(_POISON, *part, error) is not None
 
 
-async def resolve_dead_letters(connection: Connection, *, at_most: int = 20) -> list[DeadLetter]:
-    """Take off the list what was put aside and has been stored since, looking at so many; return what that was."""
-    with translated():
-        rows = await connection.fetch(_RESOLVE, at_most)
-    return [DeadLetter(*row) for row in rows]
-
-
-async def forget_outcomes(connection: Connection) -> None:
-    """Delete what nobody will ever collect."""
-    with translated():
-        await connection.execute(_FORGET)
-
-
 async def has_parts(connection: Connection) -> bool:
     """Whether anything lies in the inbox."""
     with translated():
         return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM inbox)"))
-
-
-async def inbox_state(connection: Connection) -> InboxState:
-    """Look at the inbox from outside."""
-    with translated():
-        row = await connection.fetchrow(_STATE)
-    return InboxState(row["parts"], row["age_s"], row["bytes"]) if row else InboxState(0, 0.0, 0)
-
-
-async def empty_inbox(connection: Connection) -> bool:
-    """Give back what dead rows occupy; false when somebody else (a backup) holds the tables.
-
-    At full load dead rows gather faster than vacuum takes them away, and while a long snapshot lasts it takes
-    none. A truncate does, whatever snapshots there are. Everyone locks the inbox before the outcomes, so nobody
-    can wait for us in a circle; and nobody waits long, because we give up after the lock timeout.
-    """
-    try:
-        with translated():
-            await connection.execute(_EMPTY)
-    except DatabaseUnavailable as error:
-        if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
-            return False
-        raise
-    return True
-
-
-async def vacuum_inbox(connection: Connection) -> None:
-    """Make the room of dead rows free for new ones, as far as no older snapshot may still look at them."""
-    with translated():
-        await connection.execute(_VACUUM)

@@ -1,0 +1,171 @@
+"""The disk of the database fills under load, and is given room again: nothing is lost; meanwhile everyone is told."""
+
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+
+from deploy.stack.postgres_programs import give_to_server
+from tests.failure.cluster import Cluster, own_cluster
+from tests.failure.facts import Database
+from tests.failure.fleet import fleet
+from tests.rooms import Process, rooms
+from tests.waiting import wait_until
+
+# A segment that is full is followed by a new one, and not by an old one that a checkpoint has done with.
+_NEW_WAL = "-c wal_recycle=off -c min_wal_size=2MB -c max_wal_size=1GB"
+
+
+@contextmanager
+def small_disk(place: Path, mib: int) -> Iterator[Path]:
+    """Mount a disk of so many MiB."""
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=755", "tmpfs", str(place)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take all the room that there is and return what takes it."""
+    filler = disk / "filler"
+    left = os.statvfs(disk)
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, left.f_bavail * left.f_frsize)
+    return filler
+
+
+@pytest.fixture
+async def on_small_disk(tmp_path: Path) -> AsyncIterator[tuple[Cluster, Path]]:
+    """A Postgres whose data are on a small disk, and its WAL on a large one."""
+    wal = tmp_path / "wal"
+    wal.mkdir()
+    give_to_server(wal)
+    with small_disk(tmp_path / "small", 96) as disk:
+        async with own_cluster(disk, None, initdb_args=f"-X {wal} --wal-segsize=1") as cluster:
+            yield cluster, disk
+
+
+@pytest.fixture
+async def wal_on_small_disk(tmp_path: Path) -> AsyncIterator[tuple[Cluster, Path]]:
+    """A Postgres whose WAL is on a small disk."""
+    large = tmp_path / "large"
+    large.mkdir()
+    with small_disk(tmp_path / "small", 24) as disk:
+        wal = disk / "wal"
+        wal.mkdir()
+        give_to_server(wal)
+        async with own_cluster(
+            large, None, initdb_args=f"-X {wal} --wal-segsize=1", postgres_args=_NEW_WAL
+        ) as cluster:
+            yield cluster, disk
+
+
+async def readiness(process: Process) -> dict[str, str]:
+    """Return what keeps a process from being ready, by the name of the check."""
+    async with aiohttp.ClientSession() as http, http.get(f"{process.url}/readyz") as answer:
+        found: dict[str, str] = (await answer.json()).get("details", {})
+        assert (answer.status == 503) == bool(found)
+    return found
+
+
+async def said(process: Process, words: str) -> bool:
+    return any(words in each for each in (await readiness(process)).values())
+
+
+async def is_ready(process: Process) -> bool:
+    return not await readiness(process)
+
+
+async def row_says_so(database: Database) -> bool:
+    return bool(
+        await database.fetchval(
+            "SELECT EXISTS (SELECT FROM processes WHERE role = 'writer' AND NOT ready AND problem LIKE $1)",
+            "%the disk is full%",
+        )
+    )
+
+
+async def is_noted(database: Database) -> bool:
+    return bool(
+        await database.fetchval(
+            "SELECT EXISTS (SELECT FROM activity WHERE event = 'storing_interrupted' AND fields->>'error' LIKE $1)",
+            "the disk is full%",
+        )
+    )
+
+
+async def next_segment(cluster: Cluster) -> bool:
+    """Have the next line of the log go into a new segment; true when there was no room for one."""
+    try:
+        async with cluster.connection() as database:
+            await database.execute("SELECT pg_switch_wal(), txid_current()")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return True
+    return False
+
+
+async def test_a_full_disk_is_told_and_all_goes_on_when_there_is_room(
+    on_small_disk: tuple[Cluster, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    cluster, disk = on_small_disk
+    async with cluster.connection() as database, rooms(cluster.url, fanout=0) as running:
+        (writer,), (gateway,) = running.writers, running.gateways
+        async with fleet(database, gateway.url, count=2) as devices:
+            async with devices.racing():
+                await devices.goes_on()
+                filler = fill(disk)
+                await wait_until(partial(said, writer, "the disk is full"), what="the writer to say so")
+                await wait_until(
+                    partial(row_says_so, database), what="its row to say so, for every api process"
+                )
+                filler.unlink()
+                await wait_until(partial(is_ready, writer), what="the writer to be ready again")
+                await devices.goes_on()
+            await devices.drained()
+            await devices.whole(database)
+        await wait_until(partial(is_noted, database), what="the entry for operators")
+        assert await database.fetchval("SELECT count(*) FROM poisoned_parts") == 0
+    logged = capfd.readouterr().err
+    assert logged.count("drain_interrupted") <= 1
+    assert logged.count("staging_interrupted") <= 1
+
+
+async def test_postgres_that_crashes_for_want_of_room_for_its_log_comes_back_with_everything(
+    wal_on_small_disk: tuple[Cluster, Path],
+) -> None:
+    cluster, disk = wal_on_small_disk
+    async with rooms(cluster.url, fanout=0) as running:
+        (writer,), (gateway,) = running.writers, running.gateways
+        async with AsyncExitStack() as until_the_end:
+            async with cluster.connection() as database:
+                devices = await until_the_end.enter_async_context(fleet(database, gateway.url, count=2))
+            async with devices.racing():
+                await devices.goes_on()
+                filler = fill(disk)
+                await wait_until(partial(next_segment, cluster), what="Postgres to crash")
+                await wait_until(partial(readiness, writer), what="the writer not to be ready")
+                await wait_until(partial(readiness, gateway), what="nor the gateway")
+                filler.unlink()
+                # As whoever runs it does: it cannot come back by itself as long as there is no room at all.
+                if not cluster.runs:
+                    await cluster.start()
+                for process in (writer, gateway):
+                    await wait_until(partial(is_ready, process), what="all to be ready again")
+                await devices.goes_on()
+            await devices.drained()
+            async with cluster.connection() as database:
+                await devices.whole(database)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
@@ -49,22 +50,29 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.fixture
-async def on_small_disk(tmp_path: Path) -> AsyncIterator[tuple[Cluster, Path]]:
+def place() -> Iterator[Path]:
+    """A directory with a name that is short enough for sockets."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+async def on_small_disk(place: Path) -> AsyncIterator[tuple[Cluster, Path]]:
     """A Postgres whose data are on a small disk, and its WAL on a large one."""
-    wal = tmp_path / "wal"
+    wal = place / "wal"
     wal.mkdir()
     give_to_server(wal)
-    with small_disk(tmp_path / "small", 96) as disk:
+    with small_disk(place / "small", 96) as disk:
         async with own_cluster(disk, None, initdb_args=f"-X {wal} --wal-segsize=1") as cluster:
             yield cluster, disk
 
 
 @pytest.fixture
-async def wal_on_small_disk(tmp_path: Path) -> AsyncIterator[tuple[Cluster, Path]]:
+async def wal_on_small_disk(place: Path) -> AsyncIterator[tuple[Cluster, Path]]:
     """A Postgres whose WAL is on a small disk."""
-    large = tmp_path / "large"
+    large = place / "large"
     large.mkdir()
-    with small_disk(tmp_path / "small", 24) as disk:
+    with small_disk(place / "small", 24) as disk:
         wal = disk / "wal"
         wal.mkdir()
         give_to_server(wal)

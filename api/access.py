@@ -1,4 +1,4 @@
-"""Who may ask: the operators' token; without one, this machine alone; and no other site in a browser's name.
+"""Who may ask: the operators' token; without one, this machine alone.
 
 Nothing here knows what routes do: it sees methods, paths and headers.
 """
@@ -24,7 +24,6 @@ __all__ = [
     "admit",
     "is_loopback",
     "names_of",
-    "refuse_other_sites",
 ]
 
 # What monitors, and receivers in the field, ask without credentials (http-api.md).
@@ -130,24 +129,6 @@ def _shows(authorization: str, expected: bytes) -> bool:
     elif scheme.lower() != "bearer":
         return False
     return compare_digest(token_hash(given), expected)
-
-
-@web.middleware
-async def refuse_other_sites(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what a page of another origin makes an operator's browser send, if it could change anything."""
-    if request.method not in SAFE_METHODS and _is_foreign(request):
-        raise ApiError("FORBIDDEN", "requests that change something are not taken from other sites")
-    return await handler(request)
-
-
-def _is_foreign(request: web.Request) -> bool:
-    """Whether a browser says so. Scripts cannot forge either header; other clients send neither."""
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    origin = request.headers.get("Origin")
-    # The front door passes Host on as it was; whether it spoke TLS is not known here.
-    return origin is not None and origin.partition("://")[2].lower() != request.host.lower()
 
 
 def is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from aiohttp import web
 
-from api.access import CLOSED, admit, refuse_other_sites
+from api.access import CLOSED, admit
 from api.contract import serve
 from api.errors import answer_errors
 from api.evaluation import Evaluation
@@ -17,6 +17,7 @@ from api.openapi import describe
 from api.room import Api
 from api.routes import ROUTES
 from api.settings import ApiSettings
+from api.sites import refuse_other_sites
 from api.store.events import ALONG_THE_KEY
 from shared.activity import Activity
 from shared.http import secure
@@ -36,13 +37,16 @@ log = get_logger(__name__)
 def build_app(process: Process, settings: ApiSettings, activity: Activity) -> web.Application:
     """Return the application with all routes but those of health, which the process adds."""
     app = web.Application(
-        middlewares=[answer_errors, refuse_other_sites, admit(settings.admission)],
+        middlewares=[answer_errors, refuse_other_sites(settings.trusted_origins), admit(settings.admission)],
         client_max_size=MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(secure)
     api = app[API] = Api(process, activity=activity, description=describe(ROUTES, version("rt-server")))
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, serve(route, api))
+        handler = serve(route, api)
+        app.router.add_route(route.method, route.path, handler)
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, handler)
     app.add_routes(page_routes())
     return app
 

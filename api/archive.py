@@ -16,7 +16,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from aiohttp import web
 
 from api import export
-from api.export import CSV, TEXT, Form, Outlet
+from api.export import CSV, TEXT, Client, Form, Outlet
 from api.messages.events import EventFilter
 from api.room import Api
 from api.store import events as store
@@ -27,7 +27,9 @@ __all__ = ["send"]
 
 async def send(api: Api, request: web.Request) -> web.StreamResponse:
     """Answer with the archive. ApiError and DatabaseUnavailable are raised before the answer has begun, never after."""
-    async with api.export_place():
+    if request.method == "HEAD":
+        return web.Response(headers=_headers(datetime.now(UTC)))
+    async with api.exports.hold(lambda: export.reset(request)) as place:
         connection = await connect(
             api.process.settings.database_url, name="rt-server api export", **export.CONNECTION
         )
@@ -38,14 +40,14 @@ async def send(api: Api, request: web.Request) -> web.StreamResponse:
             response = web.StreamResponse(headers=_headers(now))
             await response.prepare(request)
             with export.whole_or_reset(request):
-                await _stream(response, connection, names, now)
+                await _stream(Client(response, place), connection, names, now)
         finally:
             connection.terminate()
     return response
 
 
 async def _stream(
-    response: web.StreamResponse,
+    client: Client,
     connection: Connection,
     names: Mapping[UUID, store.StreamName],
     now: datetime,
@@ -58,9 +60,9 @@ async def _stream(
                 # Its size is not known yet: it might need the large form.
                 with archive.open(entry, "w", force_zip64=True) as file:
                     file.write(form.header)
-                    outlet = Outlet(response, _through(file, sink, form), limit)
+                    outlet = Outlet(client, _through(file, sink, form), limit)
                     await _copy(connection, stream_id, form, outlet)
-        await Outlet(response, lambda _: sink.taken(), limit).finish()
+        await Outlet(client, lambda _: sink.taken(), limit).finish()
 
 
 async def _copy(connection: Connection, stream_id: UUID, form: Form, outlet: Outlet) -> None:

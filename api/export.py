@@ -20,13 +20,26 @@ from aiohttp import web
 
 from api.errors import no_stream
 from api.messages.events import EventFilter
+from api.places import Place
 from api.room import Api
 from api.store import events as store
 from shared.database import Connection, connect
 from shared.errors import RtServerError
 from shared.log import get_logger
 
-__all__ = ["CONNECTION", "CSV", "TEXT", "Form", "Outlet", "file_name", "patience", "send", "whole_or_reset"]
+__all__ = [
+    "CONNECTION",
+    "CSV",
+    "TEXT",
+    "Client",
+    "Form",
+    "Outlet",
+    "file_name",
+    "patience",
+    "reset",
+    "send",
+    "whole_or_reset",
+]
 
 # A write costs some 10 µs whatever its size; this is also what aiohttp sends before it waits for the client.
 BLOCK_BYTES = 64 * 1024
@@ -78,7 +91,12 @@ async def send(
     api: Api, request: web.Request, stream_id: UUID, wanted: EventFilter, *, form: Form
 ) -> web.StreamResponse:
     """Answer with an export. ApiError and DatabaseUnavailable are raised before the answer has begun, never after."""
-    async with api.export_place():
+    if request.method == "HEAD":
+        name = await store.stream_name(api.pool, stream_id)
+        if name is None:
+            raise no_stream()
+        return web.Response(headers=_headers(name, wanted, form))
+    async with api.exports.hold(lambda: reset(request)) as place:
         connection = await connect(
             api.process.settings.database_url, name="rt-server api export", **CONNECTION
         )
@@ -89,20 +107,27 @@ async def send(
             response = web.StreamResponse(headers=_headers(name, wanted, form))
             await response.prepare(request)
             with whole_or_reset(request):
-                await _stream(response, connection, stream_id, wanted, form)
+                await _stream(Client(response, place), connection, stream_id, wanted, form)
         finally:
             connection.terminate()
     return response
 
 
 async def _stream(
-    response: web.StreamResponse, connection: Connection, stream_id: UUID, wanted: EventFilter, form: Form
+    client: "Client", connection: Connection, stream_id: UUID, wanted: EventFilter, form: Form
 ) -> None:
     async with patience() as limit:
-        outlet = Outlet(response, form.unescape, limit)
+        outlet = Outlet(client, form.unescape, limit)
         await outlet.send(form.header)
         await store.copy_events(connection, form.copied_as, stream_id, wanted, output=outlet.take)
         await outlet.finish()
+
+
+class Client(NamedTuple):
+    """Who gets an export, and the place that it holds."""
+
+    response: web.StreamResponse
+    place: Place
 
 
 def patience() -> asyncio.Timeout:
@@ -113,10 +138,8 @@ def patience() -> asyncio.Timeout:
 class Outlet:
     """Gathers rows into blocks, sends what `formed` makes of them, and moves `limit` on with each."""
 
-    def __init__(
-        self, response: web.StreamResponse, formed: Callable[[bytes], bytes], limit: asyncio.Timeout
-    ) -> None:
-        self._response = response
+    def __init__(self, client: Client, formed: Callable[[bytes], bytes], limit: asyncio.Timeout) -> None:
+        self._response, self._place = client
         self._formed = formed
         self._limit = limit
         self._clock = asyncio.get_running_loop().time
@@ -146,7 +169,8 @@ class Outlet:
         """Wait until the client has taken something; ClientGone when it never will."""
         self._limit.reschedule(self._clock() + CLIENT_WAITS_S)
         try:
-            await writing
+            with self._place.client_takes():
+                await writing
         except ConnectionError as error:
             raise ClientGone from error
         self._limit.reschedule(self._clock() + DATABASE_WAITS_S)
@@ -159,16 +183,16 @@ def whole_or_reset(request: web.Request) -> Iterator[None]:
         yield
     except ClientGone:
         log.info("export_abandoned", path=request.path)
-        _reset(request)
+        reset(request)
     except (RtServerError, TimeoutError) as error:
         log.warning("export_broken", path=request.path, error=str(error) or "nothing moved for too long")
-        _reset(request)
+        reset(request)
     except BaseException:
-        _reset(request)
+        reset(request)
         raise
 
 
-def _reset(request: web.Request) -> None:
+def reset(request: web.Request) -> None:
     """End the connection with RST: what HTTP/1.0 clients get has no other end than the connection's."""
     if request.transport is None:
         return

@@ -14,6 +14,7 @@ from api.access import OPEN_PATHS
 from api.contract import Route
 from api.errors import STATUS, Code, Error
 from api.messages.health import Health
+from api.sites import UNDER
 
 __all__ = ["Document", "describe"]
 
@@ -101,7 +102,7 @@ def _answer(route: Route, schema_of: Mapping[str, object]) -> dict[str, object]:
 def _refusals(route: Route) -> list[Code]:
     """Return what a route may refuse, in the order of the checks."""
     codes: dict[Code, bool] = {
-        "FORBIDDEN": not _is_open(route.method, route.path),
+        "FORBIDDEN": route.path.startswith(UNDER) or not _is_open(route.method, route.path),
         "UNAUTHORIZED": not _is_open(route.method, route.path),
         "BAD_REQUEST": bool(route.inputs),
         "PAYLOAD_TOO_LARGE": "body" in route.inputs,

@@ -5,6 +5,7 @@ from typing import ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from api.access import Admission, is_loopback, names_of
+from api.sites import origins
 from shared.settings import Settings, choice, setting
 
 __all__ = ["API_TOKEN_LENGTH", "ApiSettings", "api_token"]
@@ -63,6 +64,12 @@ class ApiSettings(Settings):
         text="the names that people call us by, as the reverse proxy has them",
     )
 
+    trusted_origins: frozenset[str] = setting(
+        "TRUSTED_ORIGINS",
+        origins,
+        default="",
+        text="pages that may ask beside our own, like https://timing.example: where a reverse proxy changes Host",
+    )
     time_zone: str = setting(
         "TIME_ZONE",
         time_zone,

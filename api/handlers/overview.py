@@ -40,6 +40,8 @@ async def follow_events(api: Api, *, query: EventQuery, request: web.Request) ->
     """Follow what happens, as Server-Sent Events; the data of each is one line of JSON that repeats the event's name as
     type. After a resync the overview is to be fetched anew.
     """
+    if request.method == "HEAD":
+        return web.Response(headers=_HEADERS)
     live = api.live
     if live.listeners >= LISTENERS_AT_ONCE:
         raise ApiError("UNAVAILABLE", f"{LISTENERS_AT_ONCE} event streams are open; try again later")

@@ -23,7 +23,7 @@ MINT = "/api/v1/admin/tokens"
 
 async def status(client: Client, method: str, path: str, **headers: str) -> int:
     async with client.request(method, path, headers=headers) as answer:
-        if answer.status in (401, 403):
+        if answer.status in (401, 403) and method != "HEAD":
             assert (await answer.json())["code"] == {401: "UNAUTHORIZED", 403: "FORBIDDEN"}[answer.status]
         return answer.status
 
@@ -205,12 +205,59 @@ OWN = [
 
 
 @pytest.mark.parametrize("token", ["", TOKEN])
-async def test_what_another_site_sends_changes_nothing(serve: Serve, token: str) -> None:
+async def test_what_another_site_sends_is_refused_reading_or_not(serve: Serve, token: str) -> None:
     client = await serve(api_token=token, site_address="here.example")
-    for headers, route in product(FOREIGN, ROUTES):
+    methods = {(route.method, route.path) for route in ROUTES}
+    methods |= {("HEAD", path) for method, path in methods if method == "GET"}
+    for headers, (method, path) in product(FOREIGN, methods):
         more = {"Host": "here.example", "Authorization": f"Bearer {token}", **headers}
-        refused = route.method != "GET"
-        assert (await status(client, route.method, route.path, **more) == 403) is refused, (route, headers)
+        refused = path.startswith("/api/")
+        assert (await status(client, method, path, **more) == 403) is refused, (method, path, headers)
+
+
+async def test_the_page_itself_may_be_linked_to(serve: Serve) -> None:
+    client = await serve()
+    for path in ("/", "/static/main.js", "/docs", "/healthz"):
+        assert await status(client, "GET", path, **{"Sec-Fetch-Site": "cross-site"}) == 200, path
+
+
+async def test_a_refusal_says_which_header_and_what_to_do(serve: Serve) -> None:
+    client = await serve()
+    for name, text in (("Sec-Fetch-Site", "same-site"), ("Origin", "http://timing.example")):
+        async with client.get("/api/v1/streams", headers={name: text}) as answer:
+            message = (await answer.json())["message"]
+        assert f"{name}: {text}" in message
+        assert "TRUSTED_ORIGINS" in message
+
+
+async def test_an_origin_that_is_trusted_is_taken_for_ours(serve: Serve) -> None:
+    client = await serve(trusted_origins="https://Timing.example:443, http://10.0.0.7:8080/")
+    for origin in ("https://timing.example", "http://10.0.0.7:8080"):
+        for more in ({}, {"Sec-Fetch-Site": "cross-site"}):
+            assert await status(client, "POST", MINT, Origin=origin, **more) == 400, (origin, more)
+    for origin in ("http://timing.example", "https://timing.example:8443", "http://10.0.0.7", "null"):
+        assert await status(client, "POST", MINT, Origin=origin) == 403, origin
+
+
+@pytest.mark.parametrize("wrong", ["timing.example", "https://", "https://timing.example/path", "*", "null"])
+def test_a_trusted_origin_that_is_none_ends_the_start(wrong: str) -> None:
+    with pytest.raises(SettingsError, match="TRUSTED_ORIGINS is wrong: it must be origins like"):
+        ApiSettings.read({"database_url": "postgresql://here/rt", "trusted_origins": wrong})
+
+
+async def test_head_is_answered_wherever_get_is_by_the_same_rules(serve: Serve) -> None:
+    client = await serve(api_token=TOKEN)
+    paths = [route.path for route in ROUTES if route.method == "GET"]
+    for path in (*paths, "/", "/healthz", "/readyz", "/metrics", "/nothing"):
+        if path == "/api/v1/events":
+            continue
+        for shown in ({}, {"Authorization": f"Bearer {TOKEN}"}):
+            got = await status(client, "GET", path, **shown)
+            async with client.head(path, headers=shown) as answer:
+                assert (answer.status, await answer.read()) == (got, b""), (path, shown)
+    async with client.head("/api/v1/events", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+    assert await status(client, "HEAD", "/api/v1/events") == 401
 
 
 async def test_what_our_own_pages_and_tools_send_is_taken(serve: Serve) -> None:

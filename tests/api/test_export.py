@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 
-from api import room
+from api import places, room
 from shared.process import Process
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import START, Database, add_events, add_stream
@@ -292,7 +292,7 @@ async def kill_exports(database: Database) -> None:
 async def test_exports_beyond_the_limit_are_told_to_come_back(
     client: Client, database: Database, big: UUID, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "EXPORT_WAITS_S", 0.1)
+    monkeypatch.setattr(places, "WAITS_S", 0.1)
     answers = [await client.get(export_path(big, "txt")) for _ in range(room.EXPORTS_AT_ONCE)]
     assert (await ask("GET", export_path(big, "csv"), status=503))["code"] == "UNAVAILABLE"
     # Everything else goes on meanwhile.
@@ -307,6 +307,38 @@ async def test_exports_beyond_the_limit_are_told_to_come_back(
     for answer in answers:
         answer.close()
     await wait_until(lambda: none_left(database), what="the backends to be gone")
+
+
+async def test_who_takes_nothing_holds_no_place(
+    client: Client, database: Database, big: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [await client.get(export_path(big, "txt")) for _ in range(room.EXPORTS_AT_ONCE)]
+    monkeypatch.setattr(places, "IDLE_S", 0.2)
+    async with client.get(export_path(big, "csv", epoch=2)) as answer:
+        assert answer.status == 200
+        await answer.read()
+    broken = 0
+    for each in answers:
+        try:
+            await each.read()
+        except aiohttp.ClientError:
+            broken += 1
+    # One had to go; the others, now that they are read, are whole.
+    assert broken == 1
+    await wait_until(lambda: none_left(database), what="the backends to be gone")
+
+
+async def test_the_head_of_an_export_takes_no_place_and_has_its_file_name(
+    client: Client, database: Database, big: UUID, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "WAITS_S", 0.1)
+    monkeypatch.setattr(room.Api, "exports", None, raising=False)
+    for path in (export_path(big, "txt"), "/api/v1/export.zip"):
+        async with client.head(path) as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+            assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
+    async with client.head(export_path(uuid4(), "txt")) as answer:
+        assert answer.status == 404
 
 
 async def test_an_export_without_a_database_is_unavailable(ask: Ask, process: Process) -> None:

@@ -8,6 +8,8 @@ one go than there are places: the next task has no turn in between.
 """
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +18,8 @@ from typing import Generic, TypeVar
 __all__ = ["Relay"]
 
 T = TypeVar("T")
+
+_TICK_S = 0.001  # uvloop takes less for nothing at all
 
 
 class _Hop(Generic[T]):
@@ -38,6 +42,11 @@ class _Hop(Generic[T]):
         if count == len(self._kept):
             self._filled.clear()
         return [self._kept.popleft() for _ in range(count)]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return not self._kept
 
     async def filled(self) -> None:
         """Return when there is something to take."""
@@ -64,7 +73,8 @@ class Relay(Generic[T]):
     @asynccontextmanager
     async def passing(self) -> AsyncIterator[None]:
         """Pass on inside; what is under way at the end still arrives, because only the connection has ended."""
-        hops = [asyncio.create_task(self._pass_on()), asyncio.create_task(self._feed())]
+        # From the consumer backwards: each waits for the one before it.
+        hops = [asyncio.create_task(self._feed()), asyncio.create_task(self._pass_on())]
         try:
             yield
         finally:
@@ -85,14 +95,15 @@ class Relay(Generic[T]):
             await asyncio.sleep(0)
 
     async def _feed(self) -> None:
-        clock = asyncio.get_running_loop().time
-        free_at = 0.0  # when the consumer is done with what it was given
+        free_at = time.monotonic()  # when the consumer is done with what it was given
         while True:
-            await self._second.filled()
-            # Idle until now, or busy until `free_at`: who wakes late has not worked less, so what was due meanwhile
-            # is taken at once.
-            free_at = max(free_at, clock())
-            while taken := self._second.take(1 + int((clock() - free_at) / self._each_s)):
+            if self._second.empty:
+                await self._second.filled()
+                free_at = max(free_at, time.monotonic())  # it was idle until now
+            else:
+                await asyncio.sleep(_TICK_S)
+            # Who wakes late has not worked less: what was due meanwhile is taken at once.
+            due = 1 + math.floor((time.monotonic() - free_at) / self._each_s)
+            if taken := self._second.take(max(0, due)):
                 self._consume(taken)
                 free_at += len(taken) * self._each_s
-                await asyncio.sleep(max(0.0, free_at - clock()))

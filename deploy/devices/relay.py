@@ -60,6 +60,7 @@ class Relay(Generic[T]):
         self._first: _Hop[T] = _Hop(places)
         self._second: _Hop[T] = _Hop(places)
         self._each_s, self._consume = 1 / takes_per_s, consume
+        self._since = 0.0  # when the first came of what is under way
 
     @property
     def dropped(self) -> int:
@@ -68,6 +69,8 @@ class Relay(Generic[T]):
 
     def put(self, each: T) -> None:
         """Hand one in; never waits."""
+        if self._first.empty and self._second.empty:
+            self._since = time.monotonic()
         self._first.put(each)
 
     @asynccontextmanager
@@ -95,14 +98,15 @@ class Relay(Generic[T]):
             await asyncio.sleep(0)
 
     async def _feed(self) -> None:
-        free_at = time.monotonic()  # when the consumer is done with what it was given
+        free_at = 0.0  # when the consumer is done with what it was given
         while True:
             if self._second.empty:
                 await self._second.filled()
-                free_at = max(free_at, time.monotonic())  # it was idle until now
+                free_at = max(free_at, self._since)
             else:
                 await asyncio.sleep(_TICK_S)
-            # Who wakes late has not worked less: what was due meanwhile is taken at once.
+            # In the field nobody waits for our turn: whoever has it late has worked from when the first read came, so
+            # what was due meanwhile is taken at once.
             due = 1 + math.floor((time.monotonic() - free_at) / self._each_s)
             if taken := self._second.take(max(0, due)):
                 self._consume(taken)

@@ -8,6 +8,7 @@ that is started again.
 
 import asyncio
 import gc
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
@@ -31,12 +32,14 @@ from shared.settings import Settings, host_port
 from shared.stall import measuring_stalls
 from shared.wake import Stop
 
-__all__ = ["Process", "Task", "run_role"]
+__all__ = ["Process", "Task", "allow_open_files", "run_role"]
 
 Task = Callable[[], Coroutine[Any, Any, None]]
 
 # Peers, flushes and connections together; compose's stop_grace_period is longer.
 STOP_DEADLINE_S = 10.0
+# A socket for each of ten thousand devices, and in a reverse proxy two.
+OPEN_FILES = 65_536
 
 log = logs.get_logger(__name__)
 
@@ -201,12 +204,21 @@ async def _guarded(name: str, task: Task, stop: Stop) -> None:
         raise RuntimeError(f"task {name} ended though nobody asked it to")
 
 
+def allow_open_files() -> None:
+    """Have as many sockets as may be: what a shell or a service manager gives, 1,024, is a limit to be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def run_role(role: str, settings: Settings, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Run a role to its end and return its exit code: 0 for an orderly stop.
 
     An error at the start is one line; only what nobody foresaw shows where it came from.
     """
     logs.configure(level=settings.log_level, form=settings.log_format, role=role)
+    allow_open_files()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main())

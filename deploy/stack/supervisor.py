@@ -8,7 +8,6 @@ that `stop` ends everything in the order of who needs whom, within bounds; that 
 
 import asyncio
 import os
-import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from deploy.stack.role import RoleProcess
 from deploy.stack.slot import Member, Program, Slot
 from shared.database import connect
 from shared.errors import DatabaseUnavailable
+from shared.process import allow_open_files
 
 __all__ = ["Member", "Stack", "role_command"]
 
@@ -48,8 +48,6 @@ _START_S = 90.0  # recovery of a large database after a crash included
 _DATABASE_ANSWER_S = 5.0
 _PROBE_S = 1.0
 _BOUND_LOGS_EVERY_S = 10.0
-# Two sockets for each of ten thousand devices in the front door, one in a gateway.
-_OPEN_FILES = 65_536
 
 
 def role_command(role: str) -> Sequence[str]:
@@ -141,7 +139,7 @@ class Stack:
 
     async def _start(self) -> None:
         self._front_door.check_port()
-        _allow_open_files()
+        allow_open_files()
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=_PROBE_S)
         )
@@ -265,9 +263,3 @@ async def _check_database(url: str) -> None:
         await connection.close(timeout=_DATABASE_ANSWER_S)
     except DatabaseUnavailable as error:
         raise StackError(str(error)) from None
-
-
-def _allow_open_files() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +81,19 @@ async def test_a_signal_ends_every_role_in_order(database_url: str, number: sign
             process.signal(number)
         async with asyncio.timeout(PATIENCE_S):
             assert [await process.ended() for process in running.all] == [0, 0, 0]
+
+
+async def test_a_role_may_open_as_many_sockets_as_its_limit_can_be_raised_to(database_url: str) -> None:
+    child = await asyncio.create_subprocess_exec(
+        *("prlimit", "--nofile=256:4096", "--", sys.executable, "-m", "writer"),
+        env={**os.environ, "DATABASE_URL": database_url, "BIND_ADDR": f"127.0.0.1:{free_port()}"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert child.stderr
+    async with asyncio.timeout(PATIENCE_S):
+        while b"started" not in (line := await child.stderr.readline()):
+            assert line, "it ended"
+    limits = Path(f"/proc/{child.pid}/limits").read_text()  # noqa: ASYNC240 - no disk's
+    child.kill()
+    await child.communicate()
+    assert re.search(r"^Max open files +4096 +4096 ", limits, re.MULTILINE), limits

@@ -38,7 +38,6 @@ chaos-minute: .venv/ready
 
 ROUNDS ?= 5
 bench: .venv/ready  ## measure speed: a table, .bench/results.json and curves as SVG; ROUNDS=5
-	@$(PIP) install --constraint deploy/constraints.txt --no-build-isolation --editable '.[local,dev,bench]'
 	@$(BIN)/python -m tests.bench --plots --rounds $(ROUNDS)
 
 screenshots: .venv/ready  ## pictures of the dashboard's main states, in .screenshots/
@@ -48,15 +47,20 @@ format: .venv/ready  ## format the code and mend what the linter can
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix $(SOURCES)
 
-lock: .venv/ready  ## write deploy/constraints.txt anew from what .venv holds
-	@$(PIP) install --constraint deploy/constraints.txt --no-build-isolation --editable '.[local,dev,bench]'
-	@$(PIP) freeze --exclude-editable | grep -v '^rt-server' > deploy/constraints.txt
+# uv, because it locks for all Pythons and machines at once.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	pyproject.toml $(UPGRADE:%=--upgrade-package %)
+lock: .venv/ready  ## bring the locked versions in line with pyproject.toml; UPGRADE=aiohttp takes its newest
+	@$(PIP) install uv==0.13.8
+	@$(LOCK) --all-extras --output-file deploy/constraints.txt
+	@$(LOCK) --extra image --constraint deploy/constraints.txt --output-file deploy/image.txt
 
 # `venv --without-pip` and `pip --python` need no ensurepip, which Debian ships in a package of its own.
 .venv/ready: pyproject.toml deploy/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rt-server needs Python 3.11 or newer")'
 	@echo "setting up .venv (once, about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv --without-pip .venv
-	@$(PIP) install --constraint deploy/constraints.txt setuptools wheel
-	@$(PIP) install --constraint deploy/constraints.txt --no-build-isolation --editable '.[local,dev]'
+	@$(PIP) install --require-hashes --no-deps --requirement deploy/constraints.txt
+	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@$(PIP) check || (echo "deploy/constraints.txt lacks what pyproject.toml asks for: make lock" && false)
 	@touch $@

@@ -38,6 +38,7 @@ chaos-minute: .venv/ready
 
 ROUNDS ?= 5
 bench: .venv/ready  ## measure speed: a table, .bench/results.json and curves as SVG; ROUNDS=5
+	@$(PIP) install --require-hashes --no-deps --requirement deploy/bench.txt
 	@$(BIN)/python -m tests.bench --plots --rounds $(ROUNDS)
 
 screenshots: .venv/ready  ## pictures of the dashboard's main states, in .screenshots/
@@ -52,7 +53,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	pyproject.toml $(UPGRADE:%=--upgrade-package %)
 lock: .venv/ready  ## bring the locked versions in line with pyproject.toml; UPGRADE=aiohttp takes its newest
 	@$(PIP) install uv==0.13.8
-	@$(LOCK) --all-extras --output-file deploy/constraints.txt
+	@$(LOCK) --extra local --extra dev --extra image --output-file deploy/constraints.txt
+	@$(LOCK) --extra bench --constraint deploy/constraints.txt --output-file deploy/bench.txt
 	@$(LOCK) --extra image --constraint deploy/constraints.txt --output-file deploy/image.txt
 
 # `venv --without-pip` and `pip --python` need no ensurepip, which Debian ships in a package of its own.

@@ -40,6 +40,7 @@ class Session:
             fanout_id=self._node.process.presence.process_id,
             token_id=identity.token_id,
         )
+        self._peer.let_in_now()
         self._note("receiver_connected", receiver_id)
         sender = Sender(self._peer, receiver_id, self._node)
         try:

@@ -14,6 +14,7 @@ from gateway.ownership import Ownership
 from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.staging import Staging
+from shared.account import Account
 from shared.door import Door
 from shared.peer import Peer
 from shared.presence import Vitals
@@ -40,18 +41,15 @@ class Gateway:
         self._ownership = Ownership(self._process)
         self._commands = Commands(self._process)
         self._brake = Brake()
+        self._account = Account(settings.max_unacked_mib * 1024 * 1024)
         self._door = Door(
             self._process,
             "forwarder",
             self._attend,
+            account=self._account,
             braked_s=lambda token_id: self._brake.left_s(token_id, now=monotonic()),
         )
-        self._staging = Staging(
-            self._process,
-            limit_bytes=settings.max_unacked_mib * 1024 * 1024,
-            on_full=self._door.pause,
-            on_room=self._door.resume,
-        )
+        self._staging = Staging(self._process, self._account)
 
     async def run(self) -> None:
         """Live until a signal comes."""

@@ -102,6 +102,7 @@ class Session:
         hello = await greet(self._peer, decode_forwarder, ForwarderHello)
         check_id(hello.forwarder_id, self._identity)
         self._fence = await self._ownership.claim(self._peer, self._identity, hello.display_name)
+        self._peer.let_in_now()
         self._note("forwarder_connected")
         try:
             await self._welcome(hello)
@@ -144,21 +145,22 @@ class Session:
         message = await self._peer.receive()
         if message is None:
             return False
-        try:
-            decoded = decode_forwarder(message)
-            if isinstance(decoded, ForwarderEventBatch | LargeEventBatch):
-                await self._take(decoded, len(message))
-                return True
-        except Malformed as error:
-            await self._faults.found(error.fault, str(error))
-            raise
-        if isinstance(decoded, ForwarderHello):
-            check_id(decoded.forwarder_id, self._identity)
-            await self._patiently(lambda: self._welcome(decoded))
-        elif isinstance(decoded, UnknownMessage):
-            count_unknown(decoded)
-        elif not self._questions.answered(decoded):
-            log.info("answer_without_a_question", forwarder_id=self._forwarder_id)
+        with self._staging.holding(len(message)):
+            try:
+                decoded = decode_forwarder(message)
+                if isinstance(decoded, ForwarderEventBatch | LargeEventBatch):
+                    await self._take(decoded, len(message))
+                    return True
+            except Malformed as error:
+                await self._faults.found(error.fault, str(error))
+                raise
+            if isinstance(decoded, ForwarderHello):
+                check_id(decoded.forwarder_id, self._identity)
+                await self._patiently(lambda: self._welcome(decoded))
+            elif isinstance(decoded, UnknownMessage):
+                count_unknown(decoded)
+            elif not self._questions.answered(decoded):
+                log.info("answer_without_a_question", forwarder_id=self._forwarder_id)
         return True
 
     async def _welcome(self, hello: ForwarderHello) -> None:
@@ -190,9 +192,8 @@ class Session:
             on_settled=self._settled.set,
         )
         since = perf_counter()
-        with self._staging.holding(size):
-            await self._split(batch, message)
-            await self._place(batch)
+        await self._split(batch, message)
+        await self._place(batch)
         metrics.EVENTS_IN.inc(batch.event_count)
         self._trace("batch_received", batch)
         self._owed.append(_Owed(batch, since))

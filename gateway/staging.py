@@ -8,15 +8,15 @@ What holds, whatever dies:
   happened, collected rows may have been lost on the way) or the inbox's generation changed (a crash emptied
   it), every part that neither lies in the inbox nor has an outcome is staged again, oldest first.
 - What is staged twice is a retransmit to the writer: nothing here needs to happen exactly once.
-- Memory is bounded: above `limit_bytes` the sockets are paused (`on_full`), below half of it they go on
-  (`on_room`). Nobody's order suffers: parts are staged in the order of submission, by one task.
+- Memory is bounded: a batch counts in the account until it is settled. Nobody's order suffers: parts are staged in
+  the order of submission, by one task.
 
 Two tasks: `run_staging` writes the inbox, `run_collecting` reads the outcomes, each on its own connection.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from uuid import UUID
@@ -25,6 +25,7 @@ from gateway import metrics
 from gateway.batch import Batch, Part
 from gateway.store import inbox as store
 from gateway.store.streams import register_streams
+from shared.account import Account
 from shared.channels import INBOX, OUTCOMES
 from shared.database import STEADY_PLANS, Link
 from shared.errors import DatabaseRefused, DatabaseUnavailable, ProtocolError
@@ -54,16 +55,11 @@ log = get_logger(__name__)
 class Staging:
     """The gateway's batches between receipt and ack."""
 
-    def __init__(
-        self, process: Process, *, limit_bytes: int, on_full: Callable[[], None], on_room: Callable[[], None]
-    ) -> None:
+    def __init__(self, process: Process, account: Account) -> None:
         self._process = process
         self._stop = process.stop
         self._gateway_id: UUID = process.presence.process_id
-        self._limit_bytes = limit_bytes
-        self._on_full = on_full
-        self._on_room = on_room
-        self.full = False
+        self._account = account
         self._unacked_bytes = 0
         self._part_ids = count(1)
         self._waiting: dict[int, Part] = {}  # every part without an outcome, oldest first
@@ -106,7 +102,7 @@ class Staging:
         try:
             yield
         finally:
-            self._hold(-size)
+            self._give_back(size)
 
     async def prepare(self) -> None:
         """Learn the inbox's generation before the first part is staged."""
@@ -268,7 +264,7 @@ class Staging:
             batch.conflicts[part.reader_ip] = part.stream_epoch
         batch.open_parts -= 1
         if batch.open_parts == 0:
-            self._hold(-batch.size)
+            self._give_back(batch.size)
             batch.settle()
 
     def _fail(self, batch: Batch, outcome: str) -> None:
@@ -278,17 +274,14 @@ class Staging:
             )
         for part in batch.parts:
             self._waiting.pop(part.part_id, None)
-        self._hold(-batch.size)
+        self._give_back(batch.size)
         code, text = _REFUSALS[outcome]
         batch.settle(ProtocolError(text, code=code))
 
     def _hold(self, size: int) -> None:
         self._unacked_bytes += size
-        if not self.full and self._unacked_bytes > self._limit_bytes:
-            self.full = True
-            log.warning("back_pressure", unacked_bytes=self._unacked_bytes)
-            self._on_full()
-        elif self.full and self._unacked_bytes <= self._limit_bytes // 2:
-            self.full = False
-            log.info("back_pressure_over", unacked_bytes=self._unacked_bytes)
-            self._on_room()
+        self._account.hold(size)
+
+    def _give_back(self, size: int) -> None:
+        self._unacked_bytes -= size
+        self._account.give_back(size)

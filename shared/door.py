@@ -7,13 +7,14 @@ Tokens that are revoked while their device is connected end its sessions, on whi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from math import ceil
 from typing import TypeAlias
 from uuid import UUID
 
 from aiohttp import WSCloseCode, web
 
+from shared.account import Account
 from shared.channels import TOKENS
 from shared.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
@@ -28,6 +29,14 @@ Serve: TypeAlias = Callable[[Peer, Identity], Awaitable[None]]
 
 # How soon a revocation is noticed whose bell was lost.
 POLL_S = 2.0
+MESSAGE_BYTES: Mapping[DeviceType, int] = {"forwarder": 16 * 1024 * 1024, "receiver": 2 * 1024 * 1024}
+ACCOUNT_BYTES = 64 * 1024 * 1024
+# A fleet that comes back at once is smaller. Of one token: a device that reboots, its half-open connection, its twin.
+WITHOUT_HELLO = 1_000
+WITHOUT_HELLO_OF_ONE = 8
+# What those are heard of, and how many at once, that have no good token.
+REFUSED_BYTES = 64 * 1024
+REFUSED_AT_ONCE = 100
 
 log = get_logger(__name__)
 
@@ -35,7 +44,8 @@ log = get_logger(__name__)
 class Door:
     """The open sockets of a process, and the way to become one.
 
-    serve: lives as long as the device's session. braked_s: for how many seconds a token is not let in yet.
+    serve: lives as long as the device's session. account: what all its sockets may hold. braked_s: for how many seconds
+    a token is not let in yet.
     """
 
     def __init__(
@@ -44,6 +54,7 @@ class Door:
         device_type: DeviceType,
         serve: Serve,
         *,
+        account: Account | None = None,
         braked_s: Callable[[UUID], float] = lambda _: 0.0,
     ) -> None:
         self._process = process
@@ -51,41 +62,74 @@ class Door:
         self._serve = serve
         self._braked_s = braked_s
         self._wake = process.stop.waker()
-        self._tokens: dict[Peer, UUID | None] = {}
-        self._paused = False
+        self._account = account or Account(ACCOUNT_BYTES)
+        self._closing: set[asyncio.Task[None]] = set()
+        self._entering = 0  # whose token is being looked up
+        self._peers: dict[Peer, Identity | None] = {}
         process.listener.on(TOKENS, lambda _: self._wake.set())
 
     @property
     def peers(self) -> list[Peer]:
         """The sockets that are open now."""
-        return list(self._tokens)
+        return list(self._peers)
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Upgrade a request and serve the device until its session ends."""
+        if not web.WebSocketResponse().can_prepare(request):
+            raise web.HTTPBadRequest(reason="this is a WebSocket: ask for an upgrade to one")
+        request.protocol.pause_reading()  # nobody has to say anything before our answer
+        identity = await self._recognised(request)
+        if isinstance(identity, web.Response):
+            request.protocol.resume_reading()  # for the next request on this connection
+            return identity
+        peer = Peer(request, self._account, message_bytes=MESSAGE_BYTES[self._device_type])
+        self._peers[peer] = identity
+        try:
+            with self._account.socket():
+                await self._serve_peer(peer, identity)
+        finally:
+            del self._peers[peer]
+        return peer.response
+
+    async def _recognised(self, request: web.Request) -> Identity | web.Response | None:
+        """Return whose token it is, or what a device is answered that is not let in."""
         if self._refuses():
             return _come_back()
+        self._entering += 1
         try:
             identity = await authenticate(
                 self._process.pool, request.headers.get("Authorization"), self._device_type
             )
         except DatabaseUnavailable:
             return _come_back()
+        finally:
+            self._entering -= 1
+        return self._refusal(identity) or identity
+
+    async def _serve_peer(self, peer: Peer, identity: Identity | None) -> None:
+        await peer.accept()
+        if identity is None:
+            peer.hear_no_more(REFUSED_BYTES)
+        await attend(
+            peer,
+            lambda: self._attend(peer, identity),
+            on_refusal=lambda refusal: self._note_refusal(refusal, peer, identity),
+        )
+
+    def _refusal(self, identity: Identity | None) -> web.Response | None:
+        """Return what a device is answered that is not let in."""
         if self._refuses():  # since we asked: on a stop the peers that there are get closed, and no others
             return _come_back()
-        if identity is not None and (seconds := self._braked_s(identity.token_id)):
-            return _too_soon(seconds)
-        peer = Peer(request)
-        await peer.accept()
-        self._let_in(peer, identity)
-        try:
-            await attend(
-                peer,
-                lambda: self._attend(peer, identity),
-                on_refusal=lambda refusal: self._note_refusal(refusal, peer, identity),
-            )
-        finally:
-            del self._tokens[peer]
-        return peer.response
+        if identity is None:
+            # Not 503: whoever has no token could rest the whole process by it.
+            refused = sum(each is None for each in self._peers.values())
+            return _too_soon(1, "too many without a good token") if refused >= REFUSED_AT_ONCE else None
+        if seconds := self._braked_s(identity.token_id):
+            return _too_soon(seconds, "what it sent last was not right")
+        waiting = sum(each == identity and not peer.let_in for peer, each in self._peers.items())
+        if waiting >= WITHOUT_HELLO_OF_ONE:
+            return _too_soon(1, f"{waiting} connections of this token have said no hello yet")
+        return None
 
     async def _attend(self, peer: Peer, identity: Identity | None) -> None:
         if identity is None:
@@ -107,24 +151,12 @@ class Door:
 
     def _refuses(self) -> bool:
         """Whether nobody can be let in now."""
-        return self._process.stop.asked or self._process.presence.problem is not None or self._paused
-
-    def _let_in(self, peer: Peer, identity: Identity | None) -> None:
-        self._tokens[peer] = identity.token_id if identity else None
-        if self._paused:
-            peer.pause()
-
-    def pause(self) -> None:
-        """Read from no socket any more, and let nobody in."""
-        self._paused = True
-        for peer in self._tokens:
-            peer.pause()
-
-    def resume(self) -> None:
-        """Read again."""
-        self._paused = False
-        for peer in self._tokens:
-            peer.resume()
+        return (
+            self._process.stop.asked
+            or self._process.presence.problem is not None
+            or self._account.full
+            or self._entering + sum(not peer.let_in for peer in self._peers) >= WITHOUT_HELLO
+        )
 
     async def close(self) -> None:
         """End all sessions, because the process stops."""
@@ -134,17 +166,27 @@ class Door:
         """End the sessions of revoked tokens, until the process stops."""
         while not self._process.stop.asked:
             await self._wake.wait(at_most_s=POLL_S)
+            self._drop_slow()
             try:
                 await self._end_revoked()
             except DatabaseUnavailable as error:
                 log.debug("revocations_unseen", error=str(error))
 
+    def _drop_slow(self) -> None:
+        """Make room where others wait for it."""
+        for peer in self.peers if self._account.full else ():
+            if peer.is_slow:
+                log.info("peer_slow", session_id=str(peer.session_id), address=peer.address)
+                task = asyncio.create_task(peer.close(WSCloseCode.TRY_AGAIN_LATER, "too slow"), name="close")
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
     async def _end_revoked(self) -> None:
-        held = {token_id for token_id in self._tokens.values() if token_id is not None}
+        held = {identity.token_id for identity in self._peers.values() if identity is not None}
         if not held:
             return
         revoked = await revoked_among(self._process.pool, held)
-        ended = [peer for peer, token_id in self._tokens.items() if token_id in revoked]
+        ended = [peer for peer, each in self._peers.items() if each is not None and each.token_id in revoked]
         if ended:
             log.info("tokens_revoked", sessions=len(ended))
             refusal = ProtocolError("the token was revoked", code="INVALID_TOKEN")
@@ -160,15 +202,12 @@ def _come_back() -> web.Response:
     )
 
 
-def _too_soon(seconds: float) -> web.Response:
+def _too_soon(seconds: float, why: str) -> web.Response:
     """Refuse one device: a 503 would rest the whole process at the reverse proxy, for all others as well."""
     BRAKED_UPGRADES.inc()
     wait = ceil(seconds)
     return web.json_response(
-        {
-            "code": "TOO_MANY_REQUESTS",
-            "message": f"what it sent last was not right; let in again in {wait} s",
-        },
+        {"code": "TOO_MANY_REQUESTS", "message": f"{why}; come back in {wait} s"},
         status=429,
         headers={"Retry-After": str(wait)},
     )

@@ -11,6 +11,7 @@ __all__ = [
     "BELLS_RUNG",
     "BRAKED_UPGRADES",
     "CONNECTIONS",
+    "HELD_BYTES",
     "LATENCY_BUCKETS_S",
     "NOTIFY_QUEUE",
     "POLLS_FOUND_WORK",
@@ -49,6 +50,7 @@ RECONNECTS = counter(
     "database_reconnects", "connections to the database that were opened again", "connection"
 )
 CONNECTIONS = gauge("connections", "device sockets open")
+HELD_BYTES = gauge("held_bytes", "what devices make the process hold, bytes as they send them")
 REFUSED_UPGRADES = counter("refused_upgrades", "connections of devices answered 503")
 BRAKED_UPGRADES = counter("braked_upgrades", "connections of single devices answered 429")
 UNKNOWN_MESSAGES = counter("unknown_messages", "messages of a kind that we do not know, ignored")

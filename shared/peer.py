@@ -14,7 +14,9 @@ from uuid import UUID, uuid4
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
+from shared.account import Account
 from shared.errors import DatabaseUnavailable, ProtocolError
+from shared.inlet import Inlet
 from shared.log import get_logger
 from shared.messages import UnknownMessage, encode_error, encode_heartbeat
 from shared.metrics import CONNECTIONS, UNKNOWN_MESSAGES
@@ -22,7 +24,6 @@ from shared.tokens import Identity
 
 __all__ = ["Peer", "PeerGone", "attend", "check_id", "close_all", "count_unknown", "greet"]
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 HELLO_WITHIN_S = 90.0
 HEARTBEAT_EVERY_S = 30.0
 PING_EVERY_S = 20.0
@@ -44,29 +45,27 @@ class PeerGone(Exception):
 class Peer:
     """A device's WebSocket. One task receives; any may send, whole messages in the order of the calls."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, account: Account, *, message_bytes: int) -> None:
         self.session_id: UUID = uuid4()
         # Whoever it came through says whom it came from; for people who look for a device, and for nothing else.
         self.address = (request.headers.get("X-Forwarded-For") or request.remote or "")[:MAX_ADDRESS]
         self._request = request
         self._loop = asyncio.get_running_loop()
-        # aiohttp closes on who exceeds its limit in the middle of the message, so that most never get to read
-        # why: up to twice our limit we hear the message out. Pings come to receive(), which notes when the
-        # peer was last heard. writer_limit 0: every send waits while the transport's buffer is over its
-        # high-water mark (64 KiB); by default aiohttp looks at that only once in a while.
+        self._message_bytes = message_bytes
+        self._inlet = Inlet(request.protocol, account, limit=message_bytes)
+        # What is too large is kept out before (shared/inlet.py). Pings come to receive(). writer_limit 0: every send
+        # waits while the transport's buffer is over its high-water mark (64 KiB); by default aiohttp looks at that
+        # only once in a while.
         self._socket = web.WebSocketResponse(
             compress=False,
             autoping=False,
-            max_msg_size=2 * MAX_MESSAGE_BYTES,
+            max_msg_size=message_bytes + 1,
             decode_text=False,
             timeout=CLOSE_WITHIN_S,
             writer_limit=0,
         )
-        self._heard = asyncio.Event()
-        self._heard_at = self._loop.time()
         self._receiving = False
-        self._flowing = asyncio.Event()  # not set: paused
-        self._flowing.set()
+        self.let_in = False
 
     @property
     def response(self) -> web.StreamResponse:
@@ -79,8 +78,20 @@ class Peer:
         return self._socket.closed or self._request.transport is None
 
     async def accept(self) -> None:
-        """Finish the upgrade; aiohttp answers 400 to what is none."""
+        """Finish the upgrade."""
+        if self._request.transport is not None:
+            self._inlet.install(self._request.transport)
         await self._socket.prepare(self._request)
+        self._inlet.start()
+
+    def let_in_now(self) -> None:
+        """Hear more than a hello from now on."""
+        self.let_in = True
+        self._inlet.let_in()
+
+    def hear_no_more(self, at_most: int) -> None:
+        """Throw away what comes from now on; who sends more than so many bytes is dropped."""
+        self._inlet.throw_away(at_most)
 
     async def receive(self) -> bytes | None:
         """Return the next text message, or None when the socket has ended. Ignores binary frames."""
@@ -88,33 +99,34 @@ class Peer:
             while True:
                 message = await self._next()
                 if message.type is WSMsgType.TEXT:
-                    return await self._of_good_size(message.data)
+                    data: bytes = message.data
+                    return data
+                if self._inlet.too_large:
+                    reason = f"a message may have {self._inlet.limit} bytes"
+                    await self.close(WSCloseCode.MESSAGE_TOO_BIG, reason)
+                    return None
                 if message.type is WSMsgType.PING:
-                    if self._unsent < NEVER_WAITS_BYTES:  # who hears nothing must not keep us from hearing
-                        with suppress(PeerGone):  # what it said before it went is heard all the same
-                            await self._send(message.data, WSMsgType.PONG)
+                    await self._pong(message.data)
                 elif message.type not in (WSMsgType.PONG, WSMsgType.BINARY):
                     return None
         except (PeerGone, ConnectionError):
             return None
 
-    async def _of_good_size(self, message: bytes) -> bytes | None:
-        if len(message) <= MAX_MESSAGE_BYTES:
-            return message
-        await self.close(WSCloseCode.MESSAGE_TOO_BIG, f"a message may have {MAX_MESSAGE_BYTES} bytes")
-        return None
+    async def _pong(self, payload: bytes) -> None:
+        if self._unsent < NEVER_WAITS_BYTES:  # who hears nothing must not keep us from hearing
+            with suppress(PeerGone):  # what it said before it went is heard all the same
+                await self._send(payload, WSMsgType.PONG)
 
     async def _next(self) -> WSMessage:
-        """Return the next message of any kind; none while paused."""
-        await self._flowing.wait()
+        """Return the next message of any kind."""
         self._receiving = True
         try:
             message = await self._socket.receive()
         finally:
             self._receiving = False
-        self._heard_at = self._loop.time()
-        self._heard.set()
-        if not self._flowing.is_set():
+        if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            self._inlet.taken()
+        if self._inlet.waiting:
             self._request.protocol.pause_reading()  # taking a message from aiohttp's queue resumes it
         return message
 
@@ -144,7 +156,7 @@ class Peer:
 
     async def close(self, code: int, reason: str) -> None:
         """End with a close frame; after CLOSE_WITHIN_S, by aborting the transport. Never raises."""
-        self.resume()  # to hear the answer to the close frame
+        self._inlet.throw_away(2 * self._message_bytes)  # but the answer to the close frame is heard
         await self._or_abort(self._socket.close(code=code, message=reason.encode()[:120], drain=False))
         if self._unsent:  # the transport would wait for ever to send it
             self._loop.call_later(CLOSE_WITHIN_S, self.abort)
@@ -159,24 +171,22 @@ class Peer:
         if task.done() and not task.cancelled():
             task.exception()  # a peer that is gone is no news
 
-    def pause(self) -> None:
-        """Read no more from the socket: what the device sends now waits in its own buffers."""
-        self._flowing.clear()
-        self._request.protocol.pause_reading()
+    @property
+    def is_slow(self) -> bool:
+        """Whether what it sends takes longer than others should wait for its room."""
+        return self._inlet.is_slow()
 
-    def resume(self) -> None:
-        """Read again."""
-        self._flowing.set()
-        self._request.protocol.resume_reading()
+    def end(self) -> None:
+        """Give back what is held for it."""
+        self._inlet.end()
 
     @property
     def _listening(self) -> bool:
         """Whether the peer could be heard if it spoke."""
-        return self._receiving and self._flowing.is_set()
+        return self._receiving and not self._inlet.waiting
 
     def abort(self) -> None:
         """Drop the connection at once, whatever is under way on it."""
-        self._flowing.set()
         if self._request.transport is not None:
             self._request.transport.abort()
 
@@ -185,13 +195,13 @@ class Peer:
 
         A socket that we do not read at the moment (back-pressure) cannot prove anything: it counts as alive.
         """
-        self._heard.clear()
+        self._inlet.heard.clear()
         if not self._listening:
             return not self.gone
         try:
             await self._ping()
             async with asyncio.timeout(within_s):
-                await self._heard.wait()
+                await self._inlet.heard.wait()
         except PeerGone:
             return False
         except TimeoutError:
@@ -211,7 +221,7 @@ class Peer:
         while not self.gone:
             await asyncio.sleep(min(next_heartbeat, next_ping) - self._loop.time())
             now = self._loop.time()
-            heard = pinged_at is not None and self._heard_at >= pinged_at
+            heard = pinged_at is not None and self._inlet.heard_at >= pinged_at
             if heard or not (self._listening or self._unsent):
                 pinged_at = None
             if self._unsent != unsent:
@@ -319,6 +329,7 @@ async def attend(
     finally:
         CONNECTIONS.dec()
         await peer.close(WSCloseCode.OK, "")
+        peer.end()
 
 
 def _first(group: BaseExceptionGroup[E]) -> E:

@@ -16,16 +16,24 @@ TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 class Blunt:
     """An upgraded socket; made by `blunt`. Masks are zeros."""
 
-    def __init__(self, plain: socket.socket) -> None:
+    def __init__(self, plain: socket.socket, request: bytes) -> None:
         self._plain = plain
         self._file = plain.makefile("rb")
+        self._request = request
         self.status = self._head()
 
     def _head(self) -> int:
-        status = int(self._file.readline().split()[1])
-        while self._file.readline().strip():
-            pass
+        status, length = int(self._file.readline().split()[1]), 0
+        while header := self._file.readline().strip():
+            name, value = header.lower().split(b":", 1)
+            length = int(value) if name == b"content-length" else length
+        self._file.read(length)
         return status
+
+    def ask_again(self) -> int:
+        """Ask for an upgrade once more, on the same connection, and return what comes of it."""
+        self._plain.sendall(self._request)
+        return self._head()
 
     def send(self, payload: bytes, opcode: int = TEXT, *, last: bool = True) -> None:
         """Send one frame."""
@@ -90,6 +98,6 @@ def blunt(
     )
     with socket.create_connection((host, int(port)), timeout=60) as plain:
         plain.sendall(request.encode() + early)
-        yield Blunt(plain)
+        yield Blunt(plain, request.encode())
         with suppress(OSError):
             plain.shutdown(socket.SHUT_RDWR)

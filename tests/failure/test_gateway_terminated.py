@@ -52,8 +52,8 @@ async def test_a_gateway_under_back_pressure_stops_as_well(database_url: str, da
     async with rooms(database_url, writer=0, fanout=0, MAX_UNACKED_MIB="1") as running:
         gateway = running.gateways[0]
         async with forwarder(gateway.url, tokens[0]) as wire, forwarder(gateway.url, tokens[1]) as other:
-            for number in (1, 2):
-                await wire.send(batch(read(number, "x" * 2**20)))
+            for number in (1, 2, 3):
+                await wire.send(batch(*(read(17 * number + each, "x" * 60_000) for each in range(17))))
             await wait_until(lambda: refused(gateway.url), what="back-pressure")
             await other.send(batch(read(1)))
             gateway.signal(signal.SIGTERM)

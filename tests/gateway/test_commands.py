@@ -246,10 +246,10 @@ async def test_resets_at_once_and_after_a_conflict_rise_on_the_wire(
 ) -> None:
     await wire.send(batch(read(1)))
     await wire.ack()
-    asked = [await reset(database) for _ in range(3)]
     await wire.send(batch(read(1, "another line")))
-    asked += [await reset(database) for _ in range(3)]
-    epochs: list[int] = []
+    await wire.ack()
+    epochs = [(await wire.expect("epoch_reset_command"))["new_stream_epoch"]]
+    asked = [await reset(database) for _ in range(6)]
     while len(epochs) < 7:
         message = await wire.next()
         assert message is not None

@@ -6,7 +6,7 @@ import pytest
 
 from shared import peer
 from tests.failure.link import link
-from tests.failure.wire import Wire, forwarder
+from tests.failure.wire import Wire, batch, forwarder
 from tests.gateway.conftest import Inside
 from tests.waiting import wait_until
 
@@ -42,7 +42,9 @@ async def test_a_device_that_answers_no_ping_is_dropped(inside: Inside) -> None:
 async def test_a_device_that_we_did_not_read_for_long_is_not_dropped_when_we_do_again(inside: Inside) -> None:
     async with forwarder(inside.url, inside.token) as wire:
         answering = asyncio.create_task(heartbeats(wire, 3))
-        inside.gateway._door.pause()
-        await asyncio.wait_for(answering, 5)  # longer than it may take to answer
-        inside.gateway._door.resume()
+        full = [inside.gateway._account.holding(size) for size in (1, 2**30)]
+        with full[0], full[1]:
+            await wire.send(batch())  # and its pongs, which lie behind it
+            await asyncio.wait_for(answering, 5)  # longer than it may take to answer
+        assert await wire.ack() == []
         await heartbeats(wire, 3)

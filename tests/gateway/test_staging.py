@@ -211,15 +211,15 @@ async def test_outcomes_that_were_thrown_away_while_the_gateway_counted_as_dead_
 async def test_batches_that_wait_for_their_streams_to_be_made_count_as_held(
     inside: Inside, database: Database, database_url: str
 ) -> None:
-    staging(inside)._limit_bytes = 10_000
+    inside.gateway._account._limit = 100_000
     administrator = await asyncpg.connect(database_url)
     async with running_writer(database_url), forwarder(inside.url, inside.token) as wire:
         async with administrator.transaction():
             await administrator.execute("LOCK TABLE streams IN SHARE MODE")
-            await wire.send(batch(read(1, "x" * 20_000, reader="new")))
+            await wire.send(batch(*(read(seq, "x" * 60_000, reader="new") for seq in (1, 2))))
             await wait_until(lambda: refused(inside.url), what="an upgrade to be refused")
             assert not await staged(database)
-        assert await wire.ack() == [("new", 1, 1)]
+        assert await wire.ack() == [("new", 1, 2)]
     await administrator.close()
     assert not await refused(inside.url)
     assert staging(inside)._unacked_bytes == 0
@@ -227,28 +227,6 @@ async def test_batches_that_wait_for_their_streams_to_be_made_count_as_held(
 
 async def not_staged(database: Database) -> bool:
     return not await staged(database)
-
-
-async def test_what_lies_in_a_sockets_queue_waits_as_well_while_nothing_may_be_read(
-    inside: Inside, database: Database, database_url: str
-) -> None:
-    taken = session.MAX_OWED
-    async with forwarder(inside.url, inside.token) as wire:
-        for number in range(1, 31):
-            await wire.send(batch(read(number)))
-        await wait_until(lambda: all_staged(database, taken), what="what a session may owe to be staged")
-        inside.gateway._door.pause()
-        async with running_writer(database_url):
-            assert [(await wire.ack())[0][2] for _ in range(taken)] == list(range(1, taken + 1))
-            with pytest.raises(TimeoutError):
-                await wire.ack(within_s=0.5)
-            assert (await counts(database)).events == taken
-            inside.gateway._door.resume()
-            assert [(await wire.ack())[0][2] for _ in range(taken, 30)] == list(range(taken + 1, 31))
-
-
-async def all_staged(database: Database, count: int) -> bool:
-    return await staged(database) == count
 
 
 async def test_an_error_of_the_system_refuses_no_batch_and_is_told_once(

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from aiohttp import web
 
 from api.access import CLOSED, admit
+from api.asking import remember_asker
 from api.contract import serve
 from api.errors import answer_errors
 from api.evaluation import Evaluation
@@ -37,7 +38,12 @@ log = get_logger(__name__)
 def build_app(process: Process, settings: ApiSettings, activity: Activity) -> web.Application:
     """Return the application with all routes but those of health, which the process adds."""
     app = web.Application(
-        middlewares=[answer_errors, refuse_other_sites(settings.trusted_origins), admit(settings.admission)],
+        middlewares=[
+            answer_errors,
+            refuse_other_sites(settings.trusted_origins),
+            admit(settings.admission),
+            remember_asker,
+        ],
         client_max_size=MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(secure)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from api.asking import asker
 from api.commands import Commands
 from api.live import Live
 from api.places import Places
@@ -29,6 +30,10 @@ class Api:
         self.live = Live(process)
         self.commands = Commands(process)
         self.exports = Places(EXPORTS_AT_ONCE)
+
+    def note(self, event: str, **fields: Any) -> None:
+        """Tell operators what one of them has done, and who that was."""
+        self.activity.note(event, **fields, **asker()._asdict())
 
     @property
     def pool(self) -> Pool:

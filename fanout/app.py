@@ -48,6 +48,7 @@ class Fanout:
             "fanout",
             settings,
             vitals=lambda: Vitals(connections=len(self._door.peers)),
+            counts="events_delivered",
             pool_settings=store.POOL_SETTINGS,
         )
         self._door = Door(self._process, "receiver", self._attend)

@@ -73,7 +73,9 @@ class Epochs:
             "asked_by": asked_by,
         }
         log.warning("epoch_reset", **facts)
-        self._process.activity.note("epoch_reset", level="warn", **facts)
+        # What a device's conflicts bring about it can bring about again, for each of its readers.
+        of = forwarder_id if asked_by == "conflict" else None
+        self._process.activity.note("epoch_reset", level="warn", of=of, **facts)
         return epoch
 
     async def after_conflict(self, forwarder_id: str, reader_ip: str, stream_id: UUID, *, epoch: int) -> None:

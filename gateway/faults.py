@@ -68,7 +68,7 @@ class Faults:
         forwarder_id = self._identity.device_id
         log.warning(event, forwarder_id=forwarder_id, **fields)
         self._process.activity.note(
-            event, level="error", of=forwarder_id, forwarder_id=forwarder_id, **fields
+            event, level="error", of=forwarder_id, own=False, forwarder_id=forwarder_id, **fields
         )
 
     async def _store(self, fault: Fault, complaint: str) -> None:

@@ -263,7 +263,7 @@ class Session:
         self._process.activity.note(
             "integrity_conflict",
             level="warn",
-            of=f"{self._forwarder_id} {reader_ip}",
+            of=self._forwarder_id,
             forwarder_id=self._forwarder_id,
             reader_ip=reader_ip,
         )

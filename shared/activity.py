@@ -28,6 +28,7 @@ __all__ = ["Activity", "Entry", "Level", "append", "entry"]
 Level: TypeAlias = Literal["info", "warn", "error"]
 
 WAITING_AT_MOST = 1_000
+OF_DEVICES_WAITING_AT_MOST = 800
 _BLOCK = 200
 _LONGEST_TEXT = 200
 _RETRY_S = 1.0
@@ -36,9 +37,10 @@ FOLD_S = 10.0
 FOLDED_AT_MOST = 10_000
 
 _APPEND = """
-INSERT INTO activity (level, process_id, event, fields)
-SELECT entry.level, $1::uuid, entry.event, entry.fields::jsonb
-FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS entry(level, event, fields, place)
+INSERT INTO activity (level, process_id, event, fields, of_device)
+SELECT entry.level, $1::uuid, entry.event, entry.fields::jsonb, entry.of_device
+FROM unnest($2::text[], $3::text[], $4::text[], $5::boolean[])
+    WITH ORDINALITY AS entry(level, event, fields, of_device, place)
 ORDER BY entry.place
 """
 # Before the entries, not after them: if it fails, none of them has been written, and all are written again.
@@ -48,11 +50,12 @@ log = get_logger(__name__)
 
 
 class Entry(NamedTuple):
-    """An entry as it is written: fields are a JSON object."""
+    """An entry as it is written: fields are a JSON object. of_device: a device caused it, and can again at will."""
 
     level: Level
     event: str
     fields: str
+    of_device: bool = False
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ class _Fold:
     """What one subject repeats of one event, until `ends_at`."""
 
     ends_at: float
+    of_device: bool
     level: Level = "info"
     fields: dict[str, object] = field(default_factory=dict)
     count: int = 0
@@ -77,16 +81,22 @@ class Activity:
         self._waiting: deque[Entry] = deque()
         self._dropped = 0
 
-    def note(self, event: str, *, level: Level = "info", of: str | None = None, **fields: object) -> None:
+    def note(
+        self, event: str, *, level: Level = "info", of: str | None = None, own: bool = False, **fields: object
+    ) -> None:
         """Add an entry as soon as may be; returns at once. Fields are numbers, truths, nulls, or become short texts.
 
         of: the subject, if it may repeat the event at will: then at most two entries in FOLD_S, the second with the
-        count of what it stands for and the fields of the last.
+        count of what it stands for and the fields of the last. It is a device, unless the entry is our own: a device's
+        entries are kept apart, and never in place of others.
         """
-        if of is None or self._is_first(event, of, level=level, fields=fields):
-            self._add(event, level, fields)
+        of_device = of is not None and not own
+        if of is None or self._is_first(event, of, of_device=of_device, level=level, fields=fields):
+            self._add(event, level, fields, of_device=of_device)
 
-    def _is_first(self, event: str, of: str, *, level: Level, fields: dict[str, object]) -> bool:
+    def _is_first(
+        self, event: str, of: str, *, of_device: bool, level: Level, fields: dict[str, object]
+    ) -> bool:
         fold = self._folds.get((event, of))
         if fold is not None:
             fold.level, fold.fields = level, fields
@@ -95,7 +105,7 @@ class Activity:
         if len(self._folds) >= FOLDED_AT_MOST:
             self._dropped += 1
             return False
-        self._folds[event, of] = _Fold(monotonic() + FOLD_S)
+        self._folds[event, of] = _Fold(monotonic() + FOLD_S, of_device)
         return True
 
     def _unfold(self) -> None:
@@ -107,14 +117,15 @@ class Activity:
             del self._folds[key]
             if fold.count:
                 counted = {"count": fold.count} if fold.count > 1 else {}
-                self._add(key[0], fold.level, {**fold.fields, **counted})
-                self._folds[key] = _Fold(monotonic() + FOLD_S)
+                self._add(key[0], fold.level, {**fold.fields, **counted}, of_device=fold.of_device)
+                self._folds[key] = _Fold(monotonic() + FOLD_S, fold.of_device)
 
-    def _add(self, event: str, level: Level, fields: dict[str, object]) -> None:
-        if len(self._waiting) >= WAITING_AT_MOST:
+    def _add(self, event: str, level: Level, fields: dict[str, object], *, of_device: bool) -> None:
+        # Devices leave the others some room.
+        if len(self._waiting) >= (OF_DEVICES_WAITING_AT_MOST if of_device else WAITING_AT_MOST):
             self._dropped += 1
             return
-        self._waiting.append(entry(event, level, fields))
+        self._waiting.append(entry(event, level, fields, of_device=of_device))
         self._wake.set()
 
     async def run(self, pool: Pool) -> None:
@@ -158,10 +169,10 @@ class Activity:
             self.note("activity_dropped", level="warn", count=dropped)
 
 
-def entry(event: str, level: Level, fields: Mapping[str, object]) -> Entry:
+def entry(event: str, level: Level, fields: Mapping[str, object], *, of_device: bool = False) -> Entry:
     """Return an entry, with its fields as the table can hold them."""
     plain = {name: _plain(value) for name, value in fields.items()}
-    return Entry(level, event, orjson.dumps(plain).decode())
+    return Entry(level, event, orjson.dumps(plain).decode(), of_device)
 
 
 async def append(pool: Pool, process_id: UUID, block: Sequence[Entry]) -> None:

@@ -26,6 +26,7 @@ from shared.health import Checks, health_routes, problems
 from shared.http import serving
 from shared.listener import Listener
 from shared.migrate import migrate
+from shared.pace import Pace, counted
 from shared.presence import Presence, Vitals
 from shared.requirements import require
 from shared.settings import Settings, host_port
@@ -45,7 +46,10 @@ log = logs.get_logger(__name__)
 
 
 class Process:
-    """What every role has: settings, the request to stop, a pool, a bell, a listener, its own row, the activity log."""
+    """What every role has: settings, the request to stop, a pool, a bell, a listener, its own row, the activity log.
+
+    counts: the counter of the events that the role handles; its row says how many they are in a second.
+    """
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class Process:
         *,
         pool_size: int = 4,
         vitals: Callable[[], Vitals] = Vitals,
+        counts: str = "",
         on_return: Callable[[], None] = lambda: None,
         pool_settings: Mapping[str, str] = {},
     ) -> None:
@@ -70,13 +75,18 @@ class Process:
         self.listener = Listener(
             settings.direct_url, name=name, stop=self._last_stop, enabled=settings.listen
         )
+        pace = Pace(lambda: counted(counts))
         self.presence = Presence(
             settings.direct_url,
             role=role,
             address=host_port(settings.bind),
             holds_lock=settings.listen,
             stop=self._last_stop,
-            vitals=lambda: vitals()._replace(ready=not problems(self.checks), problem=self._problem()),
+            vitals=lambda: vitals()._replace(
+                events_per_second=pace.per_second(),
+                ready=not problems(self.checks),
+                problem=self._problem(),
+            ),
             on_return=self._returned,
         )
         self.activity = Activity(
@@ -105,7 +115,7 @@ class Process:
         return "; ".join(found) or None
 
     def _returned(self) -> None:
-        self.activity.note("database_back", level="warn", of=self.role, role=self.role)
+        self.activity.note("database_back", level="warn", of=self.role, own=True, role=self.role)
         self._on_return()
 
     async def run(

@@ -13,5 +13,5 @@ __all__ = ["main"]
 
 async def main(settings: Settings) -> None:
     """Run a writer until a signal comes."""
-    process = Process("writer", settings, pool_size=1)
+    process = Process("writer", settings, counts="events_stored", pool_size=1)
     await process.run(tasks={"drain": Drain(process).run, "upkeep": Upkeep(process).run})

@@ -108,7 +108,12 @@ class Drain:
     def _note(self, event: str, *, level: Level, **fields: str) -> None:
         """Tell operators. It is written when something can be written again, so it says itself when it was."""
         self._process.activity.note(
-            event, level=level, of="drain", happened_at=f"{datetime.now(UTC):%H:%M:%S} UTC", **fields
+            event,
+            level=level,
+            of="drain",
+            own=True,
+            happened_at=f"{datetime.now(UTC):%H:%M:%S} UTC",
+            **fields,
         )
 
     async def _drain_until_empty(self) -> bool:

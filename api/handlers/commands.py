@@ -39,7 +39,9 @@ async def reset_epoch(api: Api, *, path: StreamPath) -> NewEpoch:
     reply = await api.commands.ask(stream.forwarder_id, "epoch_reset", request)
     if reply.ending == "absent":
         raise ApiError("CONFLICT", "forwarder not connected")
-    return msgspec.json.decode(reply.answer, type=NewEpoch)
+    answer = msgspec.json.decode(reply.answer, type=NewEpoch)
+    api.note("epoch_reset_asked", stream_id=stream.stream_id, stream_epoch=answer.new_stream_epoch)
+    return answer
 
 
 async def read_config(api: Api, *, path: ForwarderPath) -> ConfigAnswer:
@@ -53,14 +55,14 @@ async def write_config(api: Api, *, path: SectionPath, body: Payload) -> ConfigW
         raise ApiError("BAD_REQUEST", f"body: it is nested deeper than {DEEPEST} levels")
     request = {"section": path.section, "payload": body}
     answer = await _relay(api, path.forwarder_id, "config_set", request, ConfigWritten)
-    api.activity.note("config_written", forwarder_id=path.forwarder_id, section=path.section)
+    api.note("config_written", forwarder_id=path.forwarder_id, section=path.section)
     return answer
 
 
 async def restart_forwarder(api: Api, *, path: ForwarderPath) -> Restarted:
     """Restart a forwarder."""
     answer = await _relay(api, path.forwarder_id, "restart", {}, Restarted)
-    api.activity.note("forwarder_restarted", forwarder_id=path.forwarder_id)
+    api.note("forwarder_restarted", forwarder_id=path.forwarder_id)
     return answer
 
 

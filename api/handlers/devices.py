@@ -4,7 +4,6 @@ from api.errors import ApiError
 from api.messages.devices import Cursors, Forwarders, Processes, ReceiverPath, Receivers, ReceiverStreamPath
 from api.room import Api
 from api.store import devices as store
-from shared.log import get_logger
 
 __all__ = [
     "delete_cursors",
@@ -14,8 +13,6 @@ __all__ = [
     "list_processes",
     "list_receivers",
 ]
-
-log = get_logger(__name__)
 
 
 async def list_forwarders(api: Api) -> Forwarders:
@@ -37,14 +34,14 @@ async def delete_cursors(api: Api, *, path: ReceiverPath) -> None:
     """Forget what a receiver has acked: its next connection replays everything."""
     if not await store.delete_cursors(api.pool, path.receiver_id):
         raise ApiError("NOT_FOUND", "no cursor of this receiver is stored")
-    log.info("cursors_deleted", receiver_id=path.receiver_id)
+    api.note("cursors_deleted", receiver_id=path.receiver_id)
 
 
 async def delete_stream_cursors(api: Api, *, path: ReceiverStreamPath) -> None:
     """Forget what a receiver has acked of a stream: its next connection replays the stream."""
     if not await store.delete_cursors(api.pool, path.receiver_id, path.stream_id):
         raise ApiError("NOT_FOUND", "no cursor of this receiver and stream is stored")
-    log.info("cursors_deleted", receiver_id=path.receiver_id, stream_id=str(path.stream_id))
+    api.note("cursors_deleted", receiver_id=path.receiver_id, stream_id=path.stream_id)
 
 
 async def list_processes(api: Api) -> Processes:

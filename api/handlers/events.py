@@ -65,7 +65,7 @@ async def acknowledge_conflict(api: Api, *, path: ConflictPath) -> None:
     """Say that a conflict has been seen: its stream is not red for it any more."""
     if not await store.acknowledge(api.pool, path.conflict_id):
         raise ApiError("NOT_FOUND", "there is no conflict of this id")
-    api.activity.note("conflict_acknowledged", conflict_id=path.conflict_id)
+    api.note("conflict_acknowledged", conflict_id=path.conflict_id)
 
 
 async def acknowledge_conflicts(api: Api, *, path: StreamPath) -> Acknowledged:
@@ -74,7 +74,7 @@ async def acknowledge_conflicts(api: Api, *, path: StreamPath) -> Acknowledged:
         raise no_stream()
     count = await store.acknowledge_all(api.pool, path.stream_id)
     if count:
-        api.activity.note("conflicts_acknowledged", stream_id=path.stream_id, count=count)
+        api.note("conflicts_acknowledged", stream_id=path.stream_id, count=count)
     return Acknowledged(acknowledged=count)
 
 

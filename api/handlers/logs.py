@@ -10,5 +10,5 @@ ENTRIES = 500
 
 
 async def list_logs(api: Api) -> Logs:
-    """Show the last 500 entries of the activity log, the newest first."""
+    """Show the last 500 entries of the activity log, the newest first; however many devices make, of the others 200."""
     return Logs(entries=await store.latest(api.pool, ENTRIES))

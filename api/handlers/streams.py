@@ -42,6 +42,7 @@ async def patch_stream(api: Api, *, path: StreamPath, body: StreamPatch) -> Stre
     if stream is None:
         raise no_stream()
     api.process.bell.ring(STREAMS)
+    api.note("stream_renamed", stream_id=path.stream_id, display_alias=stream.display_alias)
     return stream
 
 
@@ -57,7 +58,7 @@ async def delete_stream(api: Api, *, path: StreamPath) -> None:
     if outcome == "connected":
         raise ApiError("CONFLICT", "its forwarder is connected, and would make it anew; disconnect it first")
     api.process.bell.ring(STREAMS)
-    api.activity.note("stream_deleted", stream_id=path.stream_id)
+    api.note("stream_deleted", stream_id=path.stream_id)
 
 
 async def stream_card(api: Api, *, path: StreamPath) -> Card:
@@ -96,6 +97,7 @@ async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> Epoch:
         await store.clear_epoch_name(api.pool, path.stream_id, path.epoch)
     else:
         await store.name_epoch(api.pool, path.stream_id, path.epoch, name)
+    api.note("epoch_named", stream_id=path.stream_id, stream_epoch=path.epoch, name=name)
     return replace(known, name=name)
 
 

@@ -21,7 +21,7 @@ log = get_logger(__name__)
 async def mint_token(api: Api, *, body: TokenRequest) -> MintedToken:
     """Make a token for a device."""
     minted = await mint(api.pool, body)
-    api.activity.note(
+    api.note(
         "token_minted", token_id=minted.token_id, device_type=minted.device_type, device_id=minted.device_id
     )
     return minted
@@ -51,7 +51,7 @@ async def revoke_token(api: Api, *, path: TokenPath) -> None:
         raise ApiError("NOT_FOUND", "there is no such token, or it is revoked already")
     api.process.bell.ring(TOKENS)
     log.info("token_revoked", token_id=str(path.token_id))
-    api.activity.note("token_revoked", token_id=path.token_id)
+    api.note("token_revoked", token_id=path.token_id)
 
 
 def _check(body: TokenRequest) -> None:

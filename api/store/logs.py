@@ -8,11 +8,22 @@ from shared.errors import translated
 
 __all__ = ["LATEST", "latest"]
 
+# The newest $1, of which the operators' and the servers' own have up to two fifths for themselves, however many entries
+# devices make.
 LATEST = """
 SELECT activity_id, at, level, process_id, event, fields
-FROM activity
+FROM (
+    SELECT * FROM (
+        SELECT own.*, row_number() OVER (ORDER BY activity_id DESC) <= $1 * 2 / 5 AS reserved
+        FROM (SELECT * FROM activity WHERE of_device IS NOT TRUE ORDER BY activity_id DESC LIMIT $1) AS own
+        UNION ALL
+        SELECT of_devices.*, false
+        FROM (SELECT * FROM activity WHERE of_device ORDER BY activity_id DESC LIMIT $1) AS of_devices
+    ) AS either
+    ORDER BY reserved DESC, activity_id DESC
+    LIMIT $1
+) AS shown
 ORDER BY activity_id DESC
-LIMIT $1
 """
 
 

@@ -136,7 +136,7 @@ async def test_a_change_is_in_the_log_without_what_was_written(
     assert entry is not None
     assert (entry["event"], json.loads(entry["fields"])) == (
         "config_written",
-        {"forwarder_id": "start", "section": "wifi"},
+        {"forwarder_id": "start", "section": "wifi", "by": "no token", "address": "127.0.0.1"},
     )
 
 

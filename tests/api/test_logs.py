@@ -1,17 +1,19 @@
 """The activity log: what is noted reaches the table, in order and bounded, and every api process shows the same."""
 
 import asyncio
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
 
-from shared.activity import WAITING_AT_MOST, Activity
+from shared.activity import OF_DEVICES_WAITING_AT_MOST, WAITING_AT_MOST, Activity
 from shared.process import Process
 from shared.wake import Stop
 from tests import rooms
-from tests.api.conftest import Ask
-from tests.api.seeds import Database
+from tests.api.conftest import Ask, Client
+from tests.api.seeds import Database, add_cursor, add_stream
 from tests.api.test_tokens import TOKENS_PATH, mint
 from tests.waiting import wait_until
 
@@ -40,8 +42,11 @@ async def test_token_changes_are_in_the_log_without_the_token(
         "token_id": minted["token_id"],
         "device_type": "forwarder",
         "device_id": "start",
+        "by": "no token",
+        "address": "127.0.0.1",
     }
-    assert (revoked["event"], revoked["fields"]) == ("token_revoked", {"token_id": minted["token_id"]})
+    assert revoked["event"] == "token_revoked"
+    assert revoked["fields"]["token_id"] == minted["token_id"]
     assert made["process_id"] == str(process.presence.process_id)
     assert made["at"].endswith("+00:00")
     assert "s3cret" not in str(answer)
@@ -112,7 +117,86 @@ async def test_the_table_is_trimmed_as_it_grows(activity: Activity, database: Da
         return (await stored(database))[-1] == "last"
 
     await wait_until(written, what="the entry")
-    assert await stored(database) == [*(str(n) for n in range(6, 10_006)), "last"]
+    assert await stored(database) == [*(str(n) for n in range(5_006, 10_006)), "last"]
+
+
+async def test_devices_push_out_no_entry_of_others(ask: Ask, activity: Activity, database: Database) -> None:
+    activity.note("token_minted")
+    await wait_until(lambda: stored(database), what="the operator's entry")
+    await database.execute(
+        """
+        INSERT INTO activity (level, process_id, event, of_device)
+        SELECT 'warn', gen_random_uuid(), 'integrity_conflict', true FROM generate_series(1, 10000)
+        """
+    )
+    activity.note("last", of="a device")
+
+    async def written() -> bool:
+        return "last" in await stored(database)
+
+    await wait_until(written, what="the last entry")
+    kept = await stored(database)
+    assert (kept[0], len(kept)) == ("token_minted", 5002)
+    shown = [each["event"] for each in (await ask("GET", LOGS))["entries"]]
+    assert (shown[0], shown[-1], len(shown)) == ("last", "token_minted", 500)
+
+
+async def test_own_entries_have_room_where_devices_have_none_left(
+    activity: Activity, database: Database
+) -> None:
+    for n in range(WAITING_AT_MOST):
+        activity.note("refused", of=str(n))
+    activity.note("token_minted")
+    activity.note("database_back", of="api", own=True)
+
+    async def counted() -> bool:
+        return "activity_dropped" in await stored(database)
+
+    await wait_until(counted, what="the count")
+    entries = await database.fetch("SELECT event, of_device FROM activity")
+    own = {each["event"] for each in entries if not each["of_device"]}
+    assert own == {"token_minted", "database_back", "activity_dropped"}
+    assert sum(each["of_device"] for each in entries) == OF_DEVICES_WAITING_AT_MOST
+
+
+async def test_whatever_an_operator_changes_is_in_the_log_with_who_it_was(
+    serve: Callable[..., Awaitable[Client]], database: Database
+) -> None:
+    client = await serve(api_token="a token of some length")
+    stream_id = await add_stream(database)
+    await add_cursor(database, "tent", stream_id, last_seq=1)
+    await add_cursor(database, "desk", stream_id, last_seq=1)
+    streams = f"/api/v1/streams/{stream_id}"
+    changes: list[tuple[str, str, Any]] = [
+        ("PATCH", streams, {"display_alias": "Finish"}),
+        ("PUT", f"{streams}/epochs/1/name", {"name": "Heat"}),
+        ("PUT", f"{streams}/epochs/1/name", {"name": None}),
+        ("DELETE", "/api/v1/receivers/tent/cursors", None),
+        ("DELETE", f"/api/v1/receivers/desk/cursors/{stream_id}", None),
+        ("POST", TOKENS_PATH, {"device_type": "receiver", "device_id": "tent"}),
+        ("DELETE", streams, None),
+    ]
+    shown = "Basic " + b64encode(b"Ann:a token of some length").decode()
+    headers = {"Authorization": shown, "X-Forwarded-For": "192.0.2.7"}
+    for method, path, body in changes:
+        async with client.request(method, path, json=body, headers=headers) as answer:
+            assert answer.status < 300, await answer.text()
+
+    async def all_there() -> bool:
+        return len(await stored(database)) == len(changes)
+
+    await wait_until(all_there, what="an entry for each change")
+    assert await stored(database) == [
+        "stream_renamed",
+        "epoch_named",
+        "epoch_named",
+        "cursors_deleted",
+        "cursors_deleted",
+        "token_minted",
+        "stream_deleted",
+    ]
+    askers = await database.fetch("SELECT fields->>'by' AS by, fields->>'address' AS address FROM activity")
+    assert {tuple(each) for each in askers} == {("Ann", "192.0.2.7")}
 
 
 async def test_an_entry_survives_a_connection_that_breaks_under_it(

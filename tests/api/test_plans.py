@@ -112,8 +112,8 @@ async def test_conflicts_are_paged_along_their_key(process: Process) -> None:
 
 async def test_the_activity_log_is_read_along_its_key(process: Process) -> None:
     plan = await plan_of(process, logs.LATEST, 500)
-    assert [node["Node Type"] for node in plan] == ["Limit", "Index Scan"]
-    assert plan[1]["Index Name"] == "activity_pkey"
+    scans = [node for node in plan if "Scan" in node["Node Type"] and "Subquery" not in node["Node Type"]]
+    assert [node.get("Index Name") for node in scans] == ["activity_own", "activity_of_devices"]
 
 
 @pytest.fixture

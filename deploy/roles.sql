@@ -108,7 +108,7 @@ GRANT INSERT (level, process_id, event, fields, of_device)
 -- The gateway faces the internet. It stages and does not see what is staged; it takes outcomes away and writes none;
 -- it makes streams and changes nothing that counts. Of events and what is made of them it reads nothing.
 
-GRANT EXECUTE ON FUNCTION authenticate_device TO rt_gateway;
+GRANT EXECUTE ON FUNCTION authenticate_device, readers_in_use TO rt_gateway;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_gateway;
 GRANT SELECT, INSERT (forwarder_id, reader_ip, forwarder_display_name),
       UPDATE (forwarder_display_name, stream_epoch, commanded_epoch)

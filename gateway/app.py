@@ -42,6 +42,7 @@ class Gateway:
         self._ownership = Ownership(self._process)
         self._commands = Commands(self._process)
         self._brake = Brake()
+        self._max_readers = settings.max_readers
         self._account = Account(settings.max_unacked_mib * 1024 * 1024)
         self._door = Door(
             self._process,
@@ -83,6 +84,7 @@ class Gateway:
             staging=self._staging,
             commands=self._commands,
             brake=self._brake,
+            max_readers=self._max_readers,
         )
         await session.run()
 

@@ -123,10 +123,13 @@ class Batch:
         ]
 
     def place(self) -> None:
-        """Tell the parts their streams, which must be known by now; no event is added any more."""
+        """Tell the parts their streams, and leave out those that have none; no event is added any more."""
         self.groups.clear()
         for part in self.parts:
-            part.stream_id = self.streams[part.reader_ip]
+            part.stream_id = self.streams.get(part.reader_ip, _NOWHERE)
+            if part.stream_id == _NOWHERE:
+                self.left_out[part.reader_ip] = 0
+        self.parts = [part for part in self.parts if part.stream_id != _NOWHERE]
 
     def part_for(self, reader_ip: str, stream_epoch: int) -> Part | None:
         """Return the part that takes the next events of a reader and epoch; None when they are left out."""

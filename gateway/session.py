@@ -54,6 +54,8 @@ RETRY_S = 0.5
 SPLIT_AT_ONCE = 500
 # How long a device waits to hear that we cannot store its batch: it comes back with the same one at once.
 REFUSE_AFTER_S = 3.0
+# How soon we look whether a forwarder may have more readers by now, whose reads come with every batch.
+ASK_FOR_ROOM_AFTER_S = 5.0
 
 T = TypeVar("T")
 
@@ -78,6 +80,7 @@ class Session:
         staging: Staging,
         commands: Commands,
         brake: Brake,
+        max_readers: int,
     ) -> None:
         self._peer = peer
         self._identity = identity
@@ -91,6 +94,8 @@ class Session:
         self._forwarder_id = identity.device_id
         self._fence = 0
         self._display_name: str | None = None
+        self._max_readers = max_readers
+        self._no_room_until = 0.0  # for streams of more readers
         self._streams: dict[str, UUID] = {}
         self._owed: deque[_Owed] = deque()
         self._settled = asyncio.Event()  # some batch is
@@ -172,11 +177,18 @@ class Session:
         await self._peer.send(encode_heartbeat(self._peer.session_id, self._forwarder_id))
 
     async def _register(self, reader_ips: list[str]) -> None:
-        self._streams.update(
-            await store.register_streams(
-                self._process.pool, self._forwarder_id, reader_ips, self._display_name
-            )
+        """Make streams of readers, as far as there is room for more; what has none is left out, and told."""
+        found = await store.register_streams(
+            self._process.pool,
+            self._forwarder_id,
+            reader_ips,
+            self._display_name,
+            at_most=self._max_readers,
         )
+        self._streams.update(found)
+        if beyond := set(reader_ips) - found.keys():
+            self._no_room_until = perf_counter() + ASK_FOR_ROOM_AFTER_S
+            await self._faults.left_out(beyond, at_most=self._max_readers)
 
     async def _take(self, message: ForwarderEventBatch | LargeEventBatch, size: int) -> None:
         """Hand a batch to staging and note that its ack is owed."""
@@ -214,7 +226,8 @@ class Session:
     async def _place(self, batch: Batch) -> None:
         """Give the parts their streams, and make those of readers that no hello has named."""
         readers = {part.reader_ip for part in batch.parts}
-        if unknown := readers - self._streams.keys():
+        unknown = readers - self._streams.keys()
+        if unknown and perf_counter() > self._no_room_until:
             await self._patiently(lambda: self._register(sorted(unknown)))
             self._process.bell.ring(STREAMS)
         batch.place()
@@ -243,6 +256,8 @@ class Session:
                 await self._faults.found("dead_letter", str(batch.refusal))
                 await asyncio.sleep(REFUSE_AFTER_S)
             raise batch.refusal
+        if batch.left_out and not batch.parts:
+            await asyncio.sleep(REFUSE_AFTER_S)  # it would come again at once
         await self._peer.send(encode_forwarder_ack(self._peer.session_id, batch.ack()))
         await self._faults.acked()
         self._trace("batch_acked", batch)

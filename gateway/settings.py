@@ -9,11 +9,17 @@ __all__ = ["GatewaySettings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings(Settings):
-    """The common settings, and the bound of what waits for the database."""
+    """The common settings, and the bounds of what a forwarder may make us keep."""
 
     max_unacked_mib: int = setting(
         "MAX_UNACKED_MIB",
         number(low=1, high=65536),
         default="64",
-        text="batches held until they are acked, MiB as received; beyond it we stop reading",
+        text="what devices make a gateway hold until it is acked, MiB as received; beyond it we stop reading",
+    )
+    max_readers: int = setting(
+        "MAX_READERS",
+        number(low=1, high=10_000),
+        default="256",
+        text="readers that a forwarder may have; reads of others stay in it",
     )

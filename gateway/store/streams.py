@@ -15,6 +15,7 @@ SELECT DISTINCT $1, named.reader_ip, $3 FROM unnest($2::text[]) AS named(reader_
 ORDER BY named.reader_ip
 ON CONFLICT (forwarder_id, reader_ip) DO NOTHING
 """
+_IN_USE = "SELECT readers_in_use($1)"
 _STREAMS = "SELECT reader_ip, stream_id FROM streams WHERE forwarder_id = $1 AND reader_ip = ANY($2::text[])"
 
 # The display name is the device's: it holds for all its streams. A writer never waits for a stream's lock,
@@ -47,12 +48,24 @@ RETURNING streams.stream_epoch
 
 
 async def register_streams(
-    pool: Pool, forwarder_id: str, reader_ips: Iterable[str], display_name: str | None
+    pool: Pool,
+    forwarder_id: str,
+    reader_ips: Iterable[str],
+    display_name: str | None,
+    *,
+    at_most: int | None = None,
 ) -> dict[str, UUID]:
-    """Make the streams that do not exist yet and return the ids of all, by reader_ip."""
-    named = list(set(reader_ips))
+    """Make the streams that do not exist yet and return the ids of all, by reader_ip.
+
+    at_most: so many readers a forwarder may have; of those that would be more no stream is made, nor is it returned.
+    Two sessions of a device that follow each other at that moment may make some more.
+    """
+    named = list(dict.fromkeys(reader_ips))
     with translated():
         found = await _streams(pool, forwarder_id, named)
+        if at_most is not None and len(found) < len(named):
+            room = max(0, at_most - await pool.fetchval(_IN_USE, forwarder_id))
+            named = [*found, *[reader_ip for reader_ip in named if reader_ip not in found][:room]]
         # Not once but until they are there: an administrator may delete them in between.
         while len(found) < len(named):
             await pool.execute(_REGISTER, forwarder_id, named, display_name)

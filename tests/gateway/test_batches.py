@@ -5,6 +5,7 @@ import json
 import aiohttp
 import pytest
 
+from gateway import session
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, Wire, batch, connect, forwarder, hello, read, reads
 from tests.gateway.conftest import Inside
@@ -226,10 +227,38 @@ async def test_batches_are_acked_one_by_one_in_their_order(inside: Inside, datab
     assert (await counts(database)).events == 40
 
 
-async def test_a_hello_with_ten_thousand_readers_is_answered(inside: Inside, database: Database) -> None:
+async def test_of_more_readers_than_a_forwarder_may_have_nothing_is_stored_or_acked_and_the_others_are(
+    inside: Inside, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "ASK_FOR_ROOM_AFTER_S", 0.0)
     async with connect(inside.url, inside.token) as wire:
         await wire.send(hello([f"reader {number}" for number in range(10_000)]))
-        await wire.expect("heartbeat", within_s=60)
-        await wire.send(batch(*(read(1, reader=f"reader {number}") for number in range(0, 10_000, 10))))
-        assert len(await wire.ack(within_s=60)) == 1000
-    assert await database.fetchval("SELECT count(*) FROM streams") == 10_000
+        await wire.expect("heartbeat")
+        assert await database.fetchval("SELECT count(*) FROM streams") == 256
+        beyond = [read(1, reader="new"), read(2, reader="new", epoch=3)]
+        await wire.send(batch(read(1, reader="reader 0"), *beyond, read(1, reader="reader 255")))
+        assert await wire.ack() == [("reader 0", 1, 1), ("reader 255", 1, 1)]
+        assert (await counts(database)).events == 2
+        (complaint,) = await database.fetch("SELECT complaint FROM forwarder_faults")
+        assert complaint[0].startswith("more than 256 readers; not taken: reader 1000, reader 1001, ")
+        # A stream that was not used for a week keeps nobody out.
+        await database.execute("""
+            UPDATE streams SET created_at = now() - interval '8 days' WHERE reader_ip IN ('reader 0', 'reader 7')
+        """)
+        await wire.send(batch(*beyond, read(1, reader="newer")))
+        assert await wire.ack() == [("new", 1, 1)]
+        await database.execute("UPDATE stream_metrics SET last_received_at = now() - interval '8 days'")
+        await wire.send(batch(*beyond, read(1, reader="newer"), read(2, reader="reader 7")))
+        assert await wire.ack() == [("new", 1, 1), ("newer", 1, 1), ("reader 7", 1, 2)]
+
+
+async def test_a_batch_of_nothing_but_readers_beyond_is_answered_after_a_while(
+    inside: Inside, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "REFUSE_AFTER_S", 0.6)
+    async with forwarder(inside.url, inside.token, [f"reader {number}" for number in range(256)]) as wire:
+        await wire.send(batch(read(1)))
+        with pytest.raises(TimeoutError):
+            await wire.ack(within_s=0.5)
+        assert await wire.ack() == []
+    assert (await counts(database)).events == 0

@@ -6,17 +6,23 @@ hour, and one that has about one event a stream makes any index that begins with
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 from tests.failure.facts import Database
 
-__all__ = ["AGES", "Plans", "grow", "nodes", "pages", "planned"]
+__all__ = ["AGES", "Plans", "Ways", "complaints", "grow", "pages", "planned"]
 
 Plan: TypeAlias = dict[str, Any]
 # Of each statement that ran, by its text: all plans that it had.
 Plans: TypeAlias = list[tuple[str, Plan]]
+# By a statement's beginning, and by its tables: the only ways in, each an index and what must be looked up in it.
+Ways: TypeAlias = Mapping[str, Mapping[str, set[str]]]
+
+# How many rows a scan may look at for nothing.
+IN_VAIN = 3
 
 # What happens from one age to the next. Statements run on the tables as the last one left them.
 _FIRST_READS = """
@@ -72,17 +78,17 @@ AGES: dict[str, str] = {
 }
 
 
-async def grow(database: Database) -> AsyncIterator[str]:
+async def grow(database: Database, *, streams: int = 20_000) -> AsyncIterator[str]:
     """Take the tables from age to age and yield the name of each."""
     for age, change in AGES.items():
         if change:
-            await database.execute(change)
+            await database.execute(change.replace("20000", str(streams)))
         yield age
 
 
 @asynccontextmanager
-async def planned(connection: Database) -> AsyncIterator[Plans]:
-    """Collect the plans of every statement that runs inside, those within functions too, with what they came upon."""
+async def planned(connection: Database, *, nested: bool = True) -> AsyncIterator[Plans]:
+    """Collect the plans of every statement that runs inside, with what it came upon; nested: within functions, too."""
     found: Plans = []
 
     def keep(_connection: Any, message: Any) -> None:
@@ -91,10 +97,10 @@ async def planned(connection: Database) -> AsyncIterator[Plans]:
             explained = json.loads(text[text.index("{") :])
             found.append((explained["Query Text"].strip(), explained["Plan"]))
 
-    await connection.execute("""
+    await connection.execute(f"""
         LOAD 'auto_explain';
         SET auto_explain.log_min_duration = 0;
-        SET auto_explain.log_nested_statements = on;
+        SET auto_explain.log_nested_statements = {"on" if nested else "off"};
         SET auto_explain.log_analyze = on;
         SET auto_explain.log_timing = off;
         SET auto_explain.log_buffers = on;
@@ -110,11 +116,11 @@ async def planned(connection: Database) -> AsyncIterator[Plans]:
         connection.remove_log_listener(keep)
 
 
-def nodes(plan: Plan) -> Iterator[Plan]:
+def _nodes(plan: Plan) -> Iterator[Plan]:
     """Yield a plan's nodes, each before those below it."""
     yield plan
     for below in plan.get("Plans", ()):
-        yield from nodes(below)
+        yield from _nodes(below)
 
 
 def pages(plans: Plans, begin: str) -> int:
@@ -124,3 +130,35 @@ def pages(plans: Plans, begin: str) -> int:
         for text, plan in plans
         if text.startswith(begin)
     )
+
+
+def complaints(plans: Plans, ways: Ways, *, in_vain: int = IN_VAIN) -> list[str]:
+    """Return what comes to a table by a way that is not allowed or looks at rows for nothing, and what did not run."""
+    missing = [
+        f"{begin!r} did not run" for begin in ways if not any(text.startswith(begin) for text, _ in plans)
+    ]
+    return missing + [
+        f"{begin!r} comes to {node['Relation Name']} by {_way_in(node)!r}, {_vain(node)} rows for nothing"
+        for begin, allowed in ways.items()
+        for text, plan in plans
+        if text.startswith(begin)
+        for node in _nodes(plan)
+        if "Scan" in node["Node Type"] and node.get("Relation Name") in allowed
+        if _way_in(node) not in allowed[node["Relation Name"]] or _vain(node) > in_vain
+    ]
+
+
+def _vain(node: Plan) -> int:
+    return int(node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0))
+
+
+def _way_in(node: Plan) -> str:
+    """Return how a scan finds its rows: its index, and the columns that are looked up in it, in their order."""
+    if "Index Name" not in node:
+        return str(node["Node Type"])
+    condition = str(node.get("Index Cond", ""))
+    names = ["receiver_id", "forwarder_id", "reader_ip", "stream_id", "stream_epoch", "seq", "position"]
+    columns = [
+        name for name in names if re.search(rf'[( ]"?{name}"?[,)]* (=|>|<)|ROW.*"?{name}"?[,)]', condition)
+    ]
+    return f"{node['Index Name']}: {' '.join(columns)}".strip()

@@ -86,8 +86,8 @@ CROSS JOIN LATERAL (SELECT coalesce(flow.behind, last_position)) AS behind(event
 LEFT JOIN LATERAL (
     SELECT received_at FROM events
     WHERE behind.events > 0
-      AND events.stream_id = streams.stream_id AND position = last_position - behind.events + 1
-    LIMIT 1
+      AND events.stream_id = streams.stream_id AND position > last_position - behind.events
+    ORDER BY position LIMIT 1
 ) AS oldest ON true
 ORDER BY behind.events > 0 DESC, receiver_id, created_at, stream_id
 LIMIT $1

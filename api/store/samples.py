@@ -59,6 +59,7 @@ looked AS MATERIALIZED (
               AND read_at IS NOT NULL
               AND encode(substr(raw_frame, 1, 60), 'escape')
                   !~ '^\s*aa([[:xdigit:]]{34}([[:xdigit:]]{6})?LS|[[:xdigit:]]{36}[4-7])'
+            ORDER BY position LIMIT 100
         ) AS reads
     ) AS told ON true
     LEFT JOIN LATERAL (
@@ -66,9 +67,13 @@ looked AS MATERIALIZED (
         FROM (
             SELECT extract(epoch FROM received_at - lag(received_at) OVER (ORDER BY received_at)) AS gap
             FROM (
-                SELECT DISTINCT received_at FROM events
-                WHERE due.bin_position IS DISTINCT FROM due.last_position
-                  AND events.stream_id = due.stream_id AND position > due.last_position - 48
+                SELECT DISTINCT received_at
+                FROM (
+                    SELECT received_at FROM events
+                    WHERE due.bin_position IS DISTINCT FROM due.last_position
+                      AND events.stream_id = due.stream_id AND position > due.last_position - 48
+                    ORDER BY position LIMIT 48
+                ) AS newest
             ) AS arrivals
         ) AS gaps
     ) AS usual ON true

@@ -137,8 +137,8 @@ SELECT flow.receiver_id, flow.stream_id, 'receiver ' || flow.receiver_id || ' â†
 FROM receiver_streams AS flow JOIN streams USING (stream_id)
 LEFT JOIN LATERAL (
     SELECT received_at FROM events
-    WHERE flow.behind > 0 AND events.stream_id = streams.stream_id AND position = last_position - flow.behind + 1
-    LIMIT 1
+    WHERE flow.behind > 0 AND events.stream_id = streams.stream_id AND position > last_position - flow.behind
+    ORDER BY position LIMIT 1
 ) AS oldest ON true
 WHERE flow.subscribed
   AND (flow.behind > 0

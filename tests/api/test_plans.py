@@ -9,7 +9,9 @@ import pytest
 
 from api.messages.events import EventFilter
 from api.store import events, logs, overview, samples, states, streams
+from shared.database import connect
 from shared.process import Process
+from tests.ages import Ways, complaints, grow, planned
 from tests.api.seeds import (
     Database,
     add_cursor,
@@ -187,3 +189,35 @@ async def test_open_conflicts_are_found_by_their_index(process: Process) -> None
             if node.get("Relation Name") == "integrity_conflicts"
         ]
         assert scan["Index Name"] == "integrity_conflicts_open"
+
+
+# At every age of a race, on a connection that has been there since the tables were empty.
+PLACE = "events_stream_id_position_key: stream_id position"
+AGELESS: Ways = {
+    "WITH connected AS": {"events": {PLACE}},
+    "SELECT flow.receiver_id": {"events": {PLACE}},
+    "WITH due AS": {"events": {PLACE}},
+    "SELECT * FROM (": {"events": {PLACE, "events_pkey: stream_id stream_epoch seq"}},
+}
+
+
+async def test_what_is_asked_often_keeps_its_plans_at_every_age(
+    database: Database, database_url: str
+) -> None:
+    connection: Any = await connect(database_url, name="plans", **events.ALONG_THE_KEY)
+    wrong: list[str] = []
+    await add_stream(database, "f1")
+    async for age in grow(database, streams=2_000):
+        stream_id = await database.fetchval(
+            "SELECT stream_id FROM streams ORDER BY last_position DESC LIMIT 1"
+        )
+        async with planned(connection, nested=False) as plans:
+            await connection.fetch(overview._FLOW, 100)
+            await connection.fetch(states._FLOWS)
+            await connection.execute(samples._SAMPLE, None)
+            await connection.fetch(events.LATEST, stream_id, None, 10, 100, events.PAGE_BYTES)
+            wanted = events._arguments(stream_id, EventFilter(epoch=1), order="asc", after=None)
+            await connection.fetch(events.READS["asc"], *wanted, 10, events.PAGE_BYTES)
+        wrong += [f"{age}: {each}" for each in complaints(plans, AGELESS)]
+    await connection.close()
+    assert not wrong, "\n".join(wrong)

@@ -21,7 +21,7 @@ from shared.log import get_logger
 from shared.metrics import BRAKED_UPGRADES, REFUSED_UPGRADES
 from shared.peer import Peer, attend, close_all
 from shared.process import Process
-from shared.tokens import DeviceType, Identity, authenticate, revoked_among
+from shared.tokens import FIELD_RECEIVER_ID, DeviceType, Identity, authenticate, revoked_among
 
 __all__ = ["Door"]
 
@@ -37,6 +37,9 @@ WITHOUT_HELLO_OF_ONE = 8
 # What those are heard of, and how many at once, that have no good token.
 REFUSED_BYTES = 64 * 1024
 REFUSED_AT_ONCE = 100
+# Sessions of a receiver, and how soon a living one answers a ping.
+SESSIONS_OF_ONE = 8
+PROBE_S = 2.0
 
 log = get_logger(__name__)
 
@@ -64,6 +67,7 @@ class Door:
         self._wake = process.stop.waker()
         self._account = account or Account(ACCOUNT_BYTES)
         self._closing: set[asyncio.Task[None]] = set()
+        self._probing = False  # whether sessions of a receiver are
         self._entering = 0  # whose token is being looked up
         self._peers: dict[Peer, Identity | None] = {}
         process.listener.on(TOKENS, lambda _: self._wake.set())
@@ -104,7 +108,33 @@ class Door:
             return _come_back()
         finally:
             self._entering -= 1
-        return self._refusal(identity) or identity
+        refusal = self._refusal(identity)
+        if refusal is None and identity is not None and self._device_type == "receiver":
+            refusal = await self._crowded(identity)
+        return identity if refusal is None else refusal
+
+    async def _crowded(self, newcomer: Identity) -> web.Response | None:
+        """Return what one more session of a receiver is answered: there is room when one of those it has is dead.
+
+        Never is a living one closed: boxes share tokens, and those of the first generation do not come back.
+        """
+        mine = [peer for peer, each in self._peers.items() if each and _receiver(each) == _receiver(newcomer)]
+        if len(mine) < SESSIONS_OF_ONE:
+            return None
+        full = _too_soon(PROBE_S, f"{len(mine)} sessions of this receiver are open here")
+        if self._probing:
+            return full
+        self._probing = True
+        try:
+            asked = [peer for peer in mine if peer.hears_pings]
+            answers = await asyncio.gather(*(peer.answers(PROBE_S) for peer in asked))
+        finally:
+            self._probing = False
+        dead = [peer for peer, answered in zip(asked, answers, strict=True) if not answered]
+        for peer in dead:
+            log.info("session_half_open", session_id=str(peer.session_id))
+            peer.abort()
+        return full if len(mine) - len(dead) >= SESSIONS_OF_ONE else None
 
     async def _serve_peer(self, peer: Peer, identity: Identity | None) -> None:
         await peer.accept()
@@ -191,6 +221,12 @@ class Door:
             log.info("tokens_revoked", sessions=len(ended))
             refusal = ProtocolError("the token was revoked", code="INVALID_TOKEN")
             await asyncio.gather(*(peer.refuse(refusal) for peer in ended))
+
+
+def _receiver(identity: Identity) -> tuple[str, UUID | None]:
+    """Who a receiver is: of those that are all called the same, each token is one (protocol.md, section 5)."""
+    shared = identity.device_id == FIELD_RECEIVER_ID
+    return identity.device_id, identity.token_id if shared else None
 
 
 def _come_back() -> web.Response:

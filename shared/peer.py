@@ -29,6 +29,8 @@ HEARTBEAT_EVERY_S = 30.0
 PING_EVERY_S = 20.0
 ANSWER_WITHIN_S = 30.0
 CLOSE_WITHIN_S = 2.0
+# Receivers in the field read nothing for 3 and 10 s after their hello.
+DEAF_AFTER_HELLO_S = 15.0
 # A peer that reads takes what we send at once.
 FLUSH_LOOK_S = 0.01
 MAX_ADDRESS = 100
@@ -66,6 +68,7 @@ class Peer:
         )
         self._receiving = False
         self.let_in = False
+        self._let_in_at = self._loop.time()
 
     @property
     def response(self) -> web.StreamResponse:
@@ -87,6 +90,7 @@ class Peer:
     def let_in_now(self) -> None:
         """Hear more than a hello from now on."""
         self.let_in = True
+        self._let_in_at = self._loop.time()
         self._inlet.let_in()
 
     def hear_no_more(self, at_most: int) -> None:
@@ -189,6 +193,12 @@ class Peer:
         """Drop the connection at once, whatever is under way on it."""
         if self._request.transport is not None:
             self._request.transport.abort()
+
+    @property
+    def hears_pings(self) -> bool:
+        """Whether no answer to a ping says anything: devices are deaf for a while after their hello."""
+        old_enough = self._loop.time() - self._let_in_at > DEAF_AFTER_HELLO_S
+        return self.let_in and old_enough and not self._unsent
 
     async def answers(self, within_s: float) -> bool:
         """Ping the peer and tell whether it was heard of within `within_s`.

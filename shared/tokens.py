@@ -10,6 +10,7 @@ from shared.database import Pool
 from shared.errors import translated
 
 __all__ = [
+    "FIELD_RECEIVER_ID",
     "DeviceType",
     "Identity",
     "authenticate",
@@ -20,6 +21,9 @@ __all__ = [
 ]
 
 DeviceType = Literal["forwarder", "receiver"]
+
+# What every receiver of the first generation calls itself.
+FIELD_RECEIVER_ID = "receiver-main"
 
 _SCHEME = "bearer "
 _FORWARDER_ID = re.compile(r"[A-Za-z0-9\-_.~]{1,255}")
@@ -64,7 +68,7 @@ async def authenticate(pool: Pool, authorization: str | None, device_type: Devic
         row = await pool.fetchrow(_AUTHENTICATE, token_hash(token), device_type)
     if row is None or (device_type == "forwarder" and not is_forwarder_id(row["device_id"])):
         return None
-    alias = field_forwarder_id(token) if device_type == "forwarder" else "receiver-main"
+    alias = field_forwarder_id(token) if device_type == "forwarder" else FIELD_RECEIVER_ID
     return Identity(row["token_id"], row["device_id"], frozenset({"", row["device_id"], alias}))
 
 

@@ -1,0 +1,64 @@
+"""Sessions of one receiver on a node have a bound, and no living one ever makes room for another (security.md, S5)."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+
+from shared import door, peer
+from shared.database import Connection
+from tests.delivery.wire import Wire, connect
+from tests.fanout.conftest import running_inside
+from tests.rooms import make_token
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "PROBE_S", 0.5)
+
+
+async def greeted(stack: AsyncExitStack, url: str, token: str) -> Wire:
+    wire = await stack.enter_async_context(connect(url, token))
+    await wire.greet()
+    return wire
+
+
+async def status(url: str, token: str) -> int:
+    try:
+        async with connect(url, token):
+            return 101
+    except aiohttp.WSServerHandshakeError as refusal:
+        return refusal.status
+
+
+@pytest.mark.parametrize(("deaf_s", "expected"), [(0.0, 101), (60.0, 429)])
+async def test_one_that_answers_no_ping_makes_room_unless_it_may_still_be_deaf(
+    database_url: str, database: Connection, monkeypatch: pytest.MonkeyPatch, deaf_s: float, expected: int
+) -> None:
+    monkeypatch.setattr(peer, "DEAF_AFTER_HELLO_S", deaf_s)
+    token, same, other = [await make_token(database, "receiver", name) for name in ("tent", "tent", "other")]
+    async with running_inside(database_url) as url, AsyncExitStack() as stack:
+        wires = [await greeted(stack, url, token) for _ in range(8)]
+        # All but the last are read from, so that they answer pings.
+        reading = [asyncio.create_task(wire.closed(within_s=60)) for wire in wires[:7]]
+        last = asyncio.create_task(wires[7].closed(within_s=60))
+        assert await status(url, same) == 429
+        assert await status(url, other) == 101
+        last.cancel()
+        await asyncio.wait([last])
+        assert await status(url, same) == expected
+        assert not any(task.done() for task in reading)
+        for task in reading:
+            task.cancel()
+
+
+async def test_tokens_of_receivers_that_are_all_called_the_same_are_receivers_of_their_own(
+    database_url: str, database: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "SESSIONS_OF_ONE", 1)
+    tokens = [await make_token(database, "receiver", "receiver-main") for _ in range(2)]
+    async with running_inside(database_url) as url, AsyncExitStack() as stack:
+        await greeted(stack, url, tokens[0])
+        assert await status(url, tokens[0]) == 429
+        assert await status(url, tokens[1]) == 101

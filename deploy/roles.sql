@@ -110,9 +110,8 @@ GRANT INSERT (level, process_id, event, fields, of_device)
 
 GRANT EXECUTE ON FUNCTION authenticate_device, readers_in_use TO rt_gateway;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_gateway;
-GRANT SELECT, INSERT (forwarder_id, reader_ip, forwarder_display_name),
-      UPDATE (forwarder_display_name, stream_epoch, commanded_epoch)
-    ON streams TO rt_gateway;
+GRANT SELECT, INSERT (forwarder_id, reader_ip, forwarder_display_name) ON streams TO rt_gateway;
+GRANT EXECUTE ON FUNCTION rename_forwarder, reserve_epoch TO rt_gateway;
 GRANT SELECT, INSERT,
       UPDATE (session_id, fence, gateway_id, token_id, display_name, connected_at, ended_at, probe_asked_at,
               probe_answered_at)
@@ -165,9 +164,8 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       poisoned_parts, forwarder_sessions, forwarder_faults, live_forwarder_sessions, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity
     TO rt_api;
-GRANT EXECUTE ON FUNCTION events_above, revoke_token, delete_empty_stream TO rt_api;
+GRANT EXECUTE ON FUNCTION events_above, revoke_token, alias_stream, delete_empty_stream TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id) ON device_tokens TO rt_api;
-GRANT UPDATE (display_alias) ON streams TO rt_api;
 GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;
 GRANT UPDATE (acknowledged_at) ON integrity_conflicts TO rt_api;
 GRANT DELETE ON receiver_cursors TO rt_api;

@@ -37,13 +37,14 @@ SELECT stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name
 FROM streams
 ORDER BY created_at, stream_id
 """
+# By a function (migrations/routines/streams.sql); what it has changed is younger than what the rest of this sees.
 _SET_ALIAS = """
-UPDATE streams SET display_alias = $2
-WHERE stream_id = $1
-RETURNING stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
-          EXISTS (SELECT FROM live_forwarder_sessions AS live WHERE live.forwarder_id = streams.forwarder_id)
-              AS online,
-          created_at
+WITH named AS MATERIALIZED (SELECT alias_stream($1, $2) AS stream_id)
+SELECT stream_id, forwarder_id, reader_ip, $2::text AS display_alias, forwarder_display_name, stream_epoch,
+       EXISTS (SELECT FROM live_forwarder_sessions AS live WHERE live.forwarder_id = streams.forwarder_id)
+           AS online,
+       created_at
+FROM named JOIN streams USING (stream_id)
 """
 
 # total: over the stream's epochs. epoch: the current one, which may have nothing yet. flow: backlog, from cursors

@@ -18,33 +18,9 @@ ON CONFLICT (forwarder_id, reader_ip) DO NOTHING
 _IN_USE = "SELECT readers_in_use($1)"
 _STREAMS = "SELECT reader_ip, stream_id FROM streams WHERE forwarder_id = $1 AND reader_ip = ANY($2::text[])"
 
-# The display name is the device's: it holds for all its streams. A writer never waits for a stream's lock,
-# and two gateways take theirs in the same order: no deadlock.
-_RENAME = """
-WITH changed AS MATERIALIZED (
-    SELECT stream_id FROM streams
-    WHERE forwarder_id = $1 AND forwarder_display_name IS DISTINCT FROM $2
-    ORDER BY stream_id
-    FOR NO KEY UPDATE
-)
-UPDATE streams SET forwarder_display_name = $2 FROM changed WHERE streams.stream_id = changed.stream_id
-"""
-
-# Above what is stored, what was ever commanded, what lies in the inbox and what the session has seen ($2). The row lock
-# is what makes two at once rise. Only for the session that has the device; and, where $4 says an epoch, only for a
-# reader that was never commanded beyond it.
-_NEXT_EPOCH = """
-UPDATE streams SET stream_epoch = greatest(streams.stream_epoch, seen.epoch) + 1,
-                   commanded_epoch = greatest(streams.stream_epoch, seen.epoch) + 1
-FROM (
-    SELECT greatest($2::bigint, (SELECT max(inbox.stream_epoch) FROM inbox WHERE inbox.stream_id = $1)) AS epoch
-) AS seen
-WHERE streams.stream_id = $1 AND greatest(streams.stream_epoch, seen.epoch) < 2147483647
-  AND ($4::bigint IS NULL OR coalesce(streams.commanded_epoch, 0) <= $4)
-  AND EXISTS (SELECT FROM forwarder_sessions AS held
-              WHERE held.forwarder_id = streams.forwarder_id AND held.session_id = $3 AND held.ended_at IS NULL)
-RETURNING streams.stream_epoch
-"""
+# By functions (migrations/routines/streams.sql): a gateway has no right to change a stream, and so none to hold one.
+_RENAME = "SELECT rename_forwarder($1, $2)"
+_NEXT_EPOCH = "SELECT reserve_epoch($1, $2, $3, $4)"
 
 
 async def register_streams(

@@ -1,0 +1,47 @@
+-- version: 1
+--
+-- What others than the writer change of a stream. They run with their owner's rights: who may update a column of
+-- `streams` can hold its rows, and the writers pass over a stream whose row is held, so that nothing of it is stored.
+
+-- The display name is the device's: it holds for all its streams. A writer never waits for a stream's lock, and two
+-- gateways take theirs in the same order: no deadlock.
+CREATE OR REPLACE FUNCTION rename_forwarder(given_forwarder text, given_name text) RETURNS void
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    WITH changed AS MATERIALIZED (
+        SELECT stream_id FROM streams
+        WHERE forwarder_id = given_forwarder AND forwarder_display_name IS DISTINCT FROM given_name
+        ORDER BY stream_id
+        FOR NO KEY UPDATE
+    )
+    UPDATE streams SET forwarder_display_name = given_name FROM changed WHERE streams.stream_id = changed.stream_id;
+END;
+
+-- Above what is stored, what was ever commanded, what lies in the inbox and what the session has seen. The row lock is
+-- what makes two at once rise. Only for the session that has the device; and, where unless_beyond says an epoch, only
+-- for a reader that was never commanded beyond it. Null: none is reserved.
+CREATE OR REPLACE FUNCTION reserve_epoch(
+    given_stream uuid, seen_epoch bigint, given_session uuid, unless_beyond bigint
+) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    UPDATE streams SET stream_epoch = greatest(streams.stream_epoch, seen.epoch) + 1,
+                       commanded_epoch = greatest(streams.stream_epoch, seen.epoch) + 1
+    FROM (
+        SELECT greatest(seen_epoch, (SELECT max(inbox.stream_epoch) FROM inbox WHERE inbox.stream_id = given_stream))
+               AS epoch
+    ) AS seen
+    WHERE streams.stream_id = given_stream AND greatest(streams.stream_epoch, seen.epoch) < 2147483647
+      AND (unless_beyond IS NULL OR coalesce(streams.commanded_epoch, 0) <= unless_beyond)
+      AND EXISTS (SELECT FROM forwarder_sessions AS held
+                  WHERE held.forwarder_id = streams.forwarder_id AND held.session_id = given_session
+                    AND held.ended_at IS NULL)
+    RETURNING streams.stream_epoch;
+END;
+
+-- The operators' name of a stream; null: there is no such stream.
+CREATE OR REPLACE FUNCTION alias_stream(given_stream uuid, given_alias text) RETURNS uuid
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    UPDATE streams SET display_alias = given_alias WHERE stream_id = given_stream RETURNING stream_id;
+END;

@@ -191,7 +191,10 @@ def create(device_type: str, device_id: str, database_url: str | None, data_dir:
 
     stack = None if database_url else find_stack(data_dir)
     url = stack.database_url if stack else _required("token", database_url)
-    click.echo(_run("token", create_token(url, device_type, device_id)))
+    minted = _run("token", create_token(url, device_type, device_id))
+    for warning in minted.warnings:
+        click.echo(f"rt-server token: {warning}", err=True)
+    click.echo(minted.token)
 
 
 @main.command()

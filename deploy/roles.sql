@@ -108,7 +108,7 @@ GRANT INSERT (level, process_id, event, fields, of_device)
 -- The gateway faces the internet. It stages and does not see what is staged; it takes outcomes away and writes none;
 -- it makes streams and changes nothing that counts. Of events and what is made of them it reads nothing.
 
-GRANT EXECUTE ON FUNCTION authenticate_device, readers_in_use TO rt_gateway;
+GRANT EXECUTE ON FUNCTION identify_device, authenticate_device, readers_in_use TO rt_gateway;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_gateway;
 GRANT SELECT, INSERT (forwarder_id, reader_ip, forwarder_display_name) ON streams TO rt_gateway;
 GRANT EXECUTE ON FUNCTION rename_forwarder, reserve_epoch TO rt_gateway;
@@ -151,11 +151,12 @@ GRANT EXECUTE ON FUNCTION lock_streams, drain_streams, oldest_snapshot TO rt_wri
 
 -- The fanout reads what it delivers and keeps the receivers' cursors.
 
-GRANT EXECUTE ON FUNCTION authenticate_device TO rt_fanout;
+GRANT EXECUTE ON FUNCTION identify_device, authenticate_device, events_above TO rt_fanout;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_fanout;
 GRANT SELECT ON streams, events, stream_metrics TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (stream_ids), DELETE ON receiver_sessions TO rt_fanout;
-GRANT SELECT, INSERT, UPDATE (last_seq, updated_at), DELETE ON receiver_cursors TO rt_fanout;
+GRANT SELECT, INSERT, UPDATE (cursor_id, last_seq, position, event_count, updated_at), DELETE
+    ON receiver_cursors TO rt_fanout;
 
 
 -- The api reads everything that operators look at, and writes tokens, names and commands.
@@ -165,7 +166,7 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity
     TO rt_api;
 GRANT EXECUTE ON FUNCTION events_above, revoke_token, alias_stream, delete_empty_stream TO rt_api;
-GRANT INSERT (token_hash, device_type, device_id) ON device_tokens TO rt_api;
+GRANT INSERT (token_hash, device_type, device_id, events_per_second) ON device_tokens TO rt_api;
 GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;
 GRANT UPDATE (acknowledged_at) ON integrity_conflicts TO rt_api;
 GRANT DELETE ON receiver_cursors TO rt_api;

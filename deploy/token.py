@@ -15,8 +15,8 @@ from shared.tokens import DeviceType
 __all__ = ["create_token"]
 
 
-async def create_token(database_url: str, device_type: str, device_id: str) -> str:
-    """Make a token for a device and return it; RtServerError when that cannot be."""
+async def create_token(database_url: str, device_type: str, device_id: str) -> MintedToken:
+    """Make a token for a device; RtServerError when that cannot be."""
     await migrate(database_url)
     pool = await create_pool(database_url, name="rt-server token", size=1)
     try:
@@ -25,7 +25,7 @@ async def create_token(database_url: str, device_type: str, device_id: str) -> s
         await _note(pool, minted)
     finally:
         pool.terminate()
-    return minted.token
+    return minted
 
 
 async def _note(pool: Pool, minted: MintedToken) -> None:

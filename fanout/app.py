@@ -10,12 +10,13 @@ import socket
 
 from aiohttp import web
 
-from fanout import store
 from fanout.cursors import Cursors
 from fanout.node import Node
 from fanout.pages import Pages
 from fanout.session import Session
 from fanout.settings import FanoutSettings
+from fanout.store import POOL_SETTINGS
+from fanout.store import sessions as store
 from fanout.tail import Tails
 from shared.door import Door
 from shared.errors import DatabaseUnavailable
@@ -49,7 +50,7 @@ class Fanout:
             settings,
             vitals=lambda: Vitals(connections=len(self._door.peers)),
             counts="events_delivered",
-            pool_settings=store.POOL_SETTINGS,
+            pool_settings=POOL_SETTINGS,
         )
         self._door = Door(self._process, "receiver", self._attend)
         self._node = Node(

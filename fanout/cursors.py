@@ -1,47 +1,87 @@
-"""Acks on their way to the database: only the highest of each cursor, a few writes a second for the whole node.
+"""Acks on their way to the database: only the furthest of each cursor, a few writes a second for the whole node.
 
 An ack that waits here when the process dies is lost, and its events come again at the next connection, which is what
 "at least once" means. At an orderly stop nothing is lost: the app flushes after the last peer is closed.
+
+A cursor that was deleted makes void what waits here for it, and its sessions begin anew with the stream: at once where
+the deletion is heard of, at the latest with the next ack or look.
 """
 
 from collections.abc import Iterable
 from itertools import groupby
+from time import monotonic
+from typing import Protocol
 from uuid import UUID
 
-from fanout import metrics, store
-from fanout.store import CursorKey
+from fanout import metrics
+from fanout.delivery import Cursor
+from fanout.store import cursors as store
+from fanout.store.cursors import CursorKey
+from shared.channels import CURSORS
 from shared.errors import DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
+from shared.messages import StreamRef
 from shared.process import Process
 
-__all__ = ["Cursors"]
+__all__ = ["Cursors", "Holder"]
 
 WRITE_EVERY_S = 0.3
 # What a write carries at the most; the rest goes with the next.
 WRITE_CURSORS = 5_000
+# How soon a deletion is found whose notification was lost.
+LOOK_EVERY_S = 5.0
 
 log = get_logger(__name__)
 
-_Moved = tuple[CursorKey, int]
+_Moved = tuple[CursorKey, Cursor]
+
+
+class Holder(Protocol):
+    """Who holds cursors of a stream, and wants to know that they were deleted."""
+
+    def restart(self, ref: StreamRef) -> None:
+        """Begin anew with a stream; must return at once."""
 
 
 class Cursors:
-    """The cursors that moved since the last write."""
+    """The cursors that sessions of this node hold, and those that moved since the last write."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._moved: dict[CursorKey, int] = {}
+        self._moved: dict[CursorKey, Cursor] = {}
+        self._holders: dict[int, dict[Holder, StreamRef]] = {}  # by cursor id
+        self._doubtful: set[int] = set()  # cursors that may have been deleted
+        self._look_at = 0.0
+        process.listener.on(CURSORS, self._heard)
 
-    def advance(self, key: CursorKey, last_seq: int) -> None:
-        """Note that a receiver is done with everything up to `last_seq`; never moves a cursor back."""
-        if last_seq > self._moved.get(key, -1):
-            self._moved[key] = last_seq
+    def hold(self, cursor_ids: Iterable[int], holder: Holder, ref: StreamRef) -> None:
+        """Have `holder` begin anew with a stream when one of these cursors is deleted."""
+        for cursor_id in cursor_ids:
+            self._holders.setdefault(cursor_id, {})[holder] = ref
+
+    def release(self, cursor_ids: Iterable[int], holder: Holder) -> None:
+        """Tell `holder` of these no more."""
+        for cursor_id in cursor_ids:
+            holders = self._holders.get(cursor_id, {})
+            holders.pop(holder, None)
+            if not holders:
+                self._holders.pop(cursor_id, None)
+
+    def advance(self, key: CursorKey, cursor: Cursor) -> None:
+        """Note what a receiver has; of two sessions' words the one counts that falls behind the other nowhere."""
+        known = self._moved.get(key)
+        if known is None or cursor.covers(known):
+            self._moved[key] = cursor
 
     async def run(self) -> None:
         """Write what has moved, until the process stops."""
         while not self._process.stop.asked:
             await self._process.stop.sleep(WRITE_EVERY_S)
             await self.flush()
+            try:
+                await self._look_for_deletions()
+            except DatabaseUnavailable as error:
+                log.debug("deletions_unseen", error=str(error))
 
     async def flush(self) -> None:
         """Write what has moved by now; what cannot be written stays for the next time."""
@@ -52,7 +92,6 @@ class Cursors:
             try:
                 await self._write(taken)
             except (DatabaseUnavailable, DatabaseRefused) as error:
-                # Refused: a stream was deleted between the look and the write; the next look does not see it.
                 log.warning("cursors_unwritten", cursors=len(moved), error=str(error))
                 self._keep(taken + waiting)
                 return
@@ -60,23 +99,49 @@ class Cursors:
     async def _write(self, moved: list[_Moved]) -> None:
         """Write cursors; where an administrator holds rows of a stream, those of all others."""
         try:
-            await store.advance_cursors(self._process.pool, dict(moved))
+            self._restart(await store.advance_cursors(self._process.pool, dict(moved)))
         except store.RowLocked:
             for stream_id, of_stream in groupby(sorted(moved, key=_stream), key=_stream):
                 await self._write_alone(stream_id, dict(of_stream))
         metrics.CURSOR_WRITES.inc()
 
-    async def _write_alone(self, stream_id: UUID, moved: dict[CursorKey, int]) -> None:
+    async def _write_alone(self, stream_id: UUID, moved: dict[CursorKey, Cursor]) -> None:
         try:
-            await store.advance_cursors(self._process.pool, moved)
+            self._restart(await store.advance_cursors(self._process.pool, moved))
         except store.RowLocked:
             log.debug("cursors_wait", stream_id=str(stream_id), cursors=len(moved))
             self._keep(moved.items())
 
     def _keep(self, moved: Iterable[_Moved]) -> None:
         """Have them written the next time, unless they have moved on since."""
-        for key, last_seq in moved:
-            self.advance(key, last_seq)
+        for key, cursor in moved:
+            self.advance(key, cursor)
+
+    def _heard(self, payload: str) -> None:
+        """Note which cursors are said to be deleted; any of them, where the notification does not say."""
+        if payload:
+            self._doubtful |= {int(each) for each in payload.split(",")} & self._holders.keys()
+        else:
+            self._look_at = 0.0
+
+    async def _look_for_deletions(self) -> None:
+        """Look whether the rows are still there: a notification may name what was made anew, or be lost."""
+        doubtful, self._doubtful = self._doubtful, set()
+        if monotonic() >= self._look_at:
+            self._look_at = monotonic() + LOOK_EVERY_S
+            doubtful = set(self._holders)
+        if not doubtful:
+            return
+        try:
+            self._restart(await store.gone_cursors(self._process.pool, doubtful))
+        except DatabaseUnavailable:
+            self._doubtful |= doubtful
+            raise
+
+    def _restart(self, gone: Iterable[int]) -> None:
+        for cursor_id in gone:
+            for holder, ref in self._holders.pop(cursor_id, {}).items():
+                holder.restart(ref)
 
 
 def _stream(moved: _Moved) -> UUID:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import orjson
 
-from fanout.store import EventRow
+from fanout.store.events import EventRow
 from shared.messages import StreamRef
 
 __all__ = [

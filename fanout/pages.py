@@ -12,8 +12,10 @@ from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
-from fanout import metrics, store
+from fanout import metrics
+from fanout.delivery import Leg
 from fanout.events import Event, encode
+from fanout.store import events as store
 from shared.messages import StreamRef
 from shared.process import Process
 
@@ -80,6 +82,22 @@ class Pages:
             if events or not page.more:
                 return events
             key = key._replace(after=page.events[-1].position)
+
+    async def late(
+        self, ref: StreamRef, stream_id: UUID, leg: Leg, *, horizon: int
+    ) -> tuple[list[Event], bool]:
+        """Return the next late events of a leg that were stored up to the horizon, in order of seq, and whether there
+        are more. Nobody else is at the same place: such a page is not kept.
+        """
+        rows = await store.read_late_page(
+            self._process.pool,
+            stream_id,
+            epoch=leg.epoch,
+            seqs=(leg.after_seq, leg.up_to_seq),
+            positions=(leg.above_position, horizon),
+        )
+        metrics.PAGES_READ.inc()
+        return encode(ref, rows.events), rows.more
 
     async def _get(self, ref: StreamRef, key: _Key, up_to: int, read: _Read) -> _Page:
         page = self._kept.get(key)

@@ -10,24 +10,30 @@ import logging
 from collections.abc import Iterable
 from uuid import UUID
 
-from fanout import metrics, store
-from fanout.delivery import InFlight
-from fanout.events import BATCH_SUFFIX, MESSAGE_BYTES, Slice, batch_prefix
+from fanout import metrics
+from fanout.delivery import Cursor, InFlight
+from fanout.events import BATCH_SUFFIX, MESSAGE_BYTES, batch_prefix
 from fanout.node import Node
-from fanout.store import CursorKey, StartingPoint
-from fanout.subscription import Subscription
+from fanout.pace import Pace
+from fanout.store import cursors as store
+from fanout.store.cursors import CursorKey, StartingPoint
+from fanout.store.sessions import subscribe_session
+from fanout.subscription import Subscription, Taken
 from shared.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
 from shared.messages import AckEntry, StreamRef
 from shared.peer import Peer
+from shared.tokens import Identity
 from shared.trace import batch_name
 from shared.wake import Wake
 
 __all__ = ["Sender"]
 
 RETRY_S = 0.5
-# As many as one hello or subscription may name.
-MAX_SUBSCRIPTIONS = 10_000
+# A whole marathon has a few hundred streams.
+MAX_SUBSCRIPTIONS = 1_000
+# How soon we look again whether a receiver that is asked for a pong has gone. Nothing depends on it.
+PONG_LOOK_S = 60.0
 
 log = get_logger(__name__)
 _NOTHING_STORED = StartingPoint(0, {}, {})
@@ -36,9 +42,9 @@ _NOTHING_STORED = StartingPoint(0, {}, {})
 class Sender:
     """Where one receiver stands, and what is sent to it."""
 
-    def __init__(self, peer: Peer, receiver_id: str, node: Node) -> None:
+    def __init__(self, peer: Peer, identity: Identity, node: Node) -> None:
         self._peer = peer
-        self._receiver_id = receiver_id
+        self._receiver_id = identity.device_id
         self._node = node
         self._subscriptions: dict[StreamRef, Subscription] = {}
         self._stirred: dict[StreamRef, None] = {}  # in turn: subscriptions that may have something to send
@@ -47,16 +53,23 @@ class Sender:
         self._unlisted = False  # whether streams have begun that the session's row does not list yet
         self._news = asyncio.Event()
         self._acks = Wake()
+        self._pace = Pace(node.settings, identity.events_per_second)
+        self._pings = 0
+        self._ponged = 0
+        peer.on_pong = self._hear_pong
         self._prefix = batch_prefix(peer.session_id)
 
-    def resume(self, cursors: Iterable[AckEntry]) -> None:
-        """Subscribe to what the receiver resumes; of a cursor that is listed twice the higher counts."""
+    async def resume(self, cursors: Iterable[AckEntry]) -> None:
+        """Subscribe to what the receiver resumes and what exists; of a cursor that is listed twice the higher counts.
+
+        A name that stands for no stream is no subscription: there is nothing to go on with. DatabaseUnavailable.
+        """
         by_stream: dict[StreamRef, dict[int, int]] = {}
         for cursor in cursors:
             epochs = by_stream.setdefault(StreamRef(cursor.forwarder_id, cursor.reader_ip), {})
             epochs[cursor.stream_epoch] = max(cursor.last_seq, epochs.get(cursor.stream_epoch, 0))
-        for ref, epochs in by_stream.items():
-            self.subscribe(ref, epochs)
+        for ref in await self._node.tails.existing(by_stream):
+            self.subscribe(ref, by_stream[ref])
 
     def subscribe(self, ref: StreamRef, resume: dict[int, int]) -> None:
         """Follow a stream, which need not exist yet; naming it again changes nothing."""
@@ -73,27 +86,38 @@ class Sender:
         self._news.set()
 
     def ack(self, entries: Iterable[AckEntry]) -> None:
-        """Note what the receiver is done with, as far as it can have had it."""
+        """Note what the receiver is done with, as far as it was sent."""
         covered = 0
         for entry in entries:
             ref = StreamRef(entry.forwarder_id, entry.reader_ip)
-            subscription = self._subscriptions.get(ref)
-            if (
-                subscription is None
-                or subscription.stream_id is None
-                or not subscription.knows(entry.stream_epoch)
-            ):
-                continue
-            key = CursorKey(self._receiver_id, subscription.stream_id, entry.stream_epoch)
-            self._node.cursors.advance(key, entry.last_seq)
-            covered += self._in_flight.ack(ref, entry.stream_epoch, entry.last_seq)
+            acked = self._in_flight.ack(ref, entry.stream_epoch, entry.last_seq)
+            covered += acked.events
+            if acked.cursor is not None:
+                self._advance(self._subscriptions[ref], entry.stream_epoch, acked.cursor)
         if covered:
             metrics.ACKED.inc(covered)
             self._acks.set()
 
+    def _advance(self, subscription: Subscription, epoch: int, cursor: Cursor) -> None:
+        cursor_id = subscription.cursor_ids.get(epoch)
+        if cursor_id is not None and subscription.stream_id is not None:
+            self._node.cursors.advance(CursorKey(subscription.stream_id, cursor_id), cursor)
+
+    def _record_proven(self, subscription: Subscription) -> None:
+        while subscription.proven:
+            self._advance(subscription, *subscription.proven.popitem())
+
+    def restart(self, ref: StreamRef) -> None:
+        """Begin anew with a stream whose cursors were deleted, from its very first event."""
+        if ref in self._subscriptions:
+            self._subscriptions[ref].restart()
+            self.stir(ref)
+
     def leave(self) -> None:
         """Follow nothing any more."""
         self._node.tails.leave(self._subscriptions, self)
+        for subscription in self._subscriptions.values():
+            self._node.cursors.release(subscription.cursor_ids.values(), self)
 
     async def run(self) -> None:
         """Send what there is, until cancelled; PeerGone when the socket ends."""
@@ -115,13 +139,34 @@ class Sender:
     async def _room(self) -> int:
         """Wait until something may be sent and return how many events at the most.
 
-        A receiver that acks nothing is given time to digest instead of being waited for.
+        A receiver that acks nothing is given time to digest, and must have read what it was sent: for seconds after its
+        hello one in the field reads nothing, and then all that has come in one go, far more than it can hold.
         """
-        settings = self._node.settings
+        loop, settings = asyncio.get_running_loop(), self._node.settings
+        if pause_s := self._pace.pause_s(loop.time()):
+            await asyncio.sleep(pause_s)
         while self._in_flight.events >= settings.max_in_flight:
-            if not await self._acks.wait(at_most_s=settings.pace_ms / 1000):
+            if await self._acks.wait(at_most_s=settings.pace_ms / 1000):
+                continue
+            await self._until_read()
+            if self._in_flight.events >= settings.max_in_flight:
                 self._in_flight.forget(settings.batch_events)
         return min(settings.batch_events, settings.max_in_flight - self._in_flight.events)
+
+    async def _until_read(self) -> None:
+        """Wait for a pong to a ping that follows all that was sent, or for acks. Who never answers is dropped by
+        `stay_alive`, which ends this task.
+        """
+        self._pings += 1
+        await self._peer.ping(self._pings.to_bytes(8))
+        owed = self._in_flight.events
+        while self._ponged != self._pings and self._in_flight.events == owed:
+            await self._acks.wait(at_most_s=PONG_LOOK_S)
+
+    def _hear_pong(self, payload: bytes) -> None:
+        if payload:  # those of `stay_alive` have none
+            self._ponged = int.from_bytes(payload[:8])
+            self._acks.set()
 
     async def _begin_new(self) -> None:
         """Start with the streams that have come to exist, and list them in the session's row."""
@@ -131,24 +176,41 @@ class Sender:
             await self._begin({id_: each for id_, each in due.items() if id_ is not None})
         if self._unlisted:
             known = [each.stream_id for each in self._subscriptions.values() if each.stream_id is not None]
-            await store.subscribe_session(self._node.process.pool, self._peer.session_id, known)
+            await subscribe_session(self._node.process.pool, self._peer.session_id, known)
             self._unlisted = False
 
     async def _begin(self, due: dict[UUID, Subscription]) -> None:
-        points = await store.starting_points(self._node.process.pool, self._receiver_id, list(due))
+        resumes = {stream_id: subscription.resume for stream_id, subscription in due.items()}
+        points = await store.starting_points(self._node.process.pool, self._receiver_id, resumes)
         for stream_id, subscription in due.items():
+            ref = subscription.tail.ref
+            self._node.cursors.release(subscription.cursor_ids.values(), self)
+            self._in_flight.void(ref)
             # One that is not there has been deleted meanwhile.
-            done = subscription.begin(stream_id, points.get(stream_id, _NOTHING_STORED))
-            for epoch, last_seq in done.items():
-                self._node.cursors.advance(CursorKey(self._receiver_id, stream_id, epoch), last_seq)
+            subscription.begin(stream_id, points.get(stream_id, _NOTHING_STORED))
+            self._node.cursors.hold(subscription.cursor_ids.values(), self, ref)
+            self._record_proven(subscription)
         self._unlisted = True
 
-    async def _gather(self, room: int) -> list[tuple[StreamRef, Slice]]:
+    async def _take(self, subscription: Subscription, room: int) -> Taken:
+        """Take the next events of a stream; where an epoch begins with them, its row is made first."""
+        taken = await subscription.take(self._node.pages, room)
+        if not taken.steps and subscription.new_epochs and subscription.stream_id is not None:
+            cursor_ids = await store.begin_epochs(
+                self._node.process.pool, self._receiver_id, subscription.stream_id, subscription.new_epochs
+            )
+            subscription.begin_epochs(cursor_ids)
+            self._node.cursors.hold(cursor_ids.values(), self, subscription.tail.ref)
+            taken = await subscription.take(self._node.pages, room)
+        self._record_proven(subscription)
+        return taken
+
+    async def _gather(self, room: int) -> list[tuple[StreamRef, Taken]]:
         """Take up to `room` events from the streams that have any, in turns.
 
         A database that fails for one stream keeps no other from being sent what the tail has of it.
         """
-        taken: list[tuple[StreamRef, Slice]] = []
+        taken: list[tuple[StreamRef, Taken]] = []
         size = 0
         failed: DatabaseUnavailable | None = None
         for ref in list(self._stirred):
@@ -156,15 +218,15 @@ class Sender:
             if subscription.needs_page and (failed or self._paging not in (None, ref)):
                 continue
             try:
-                found = await subscription.take(self._node.pages, room)
+                found = await self._take(subscription, room)
             except DatabaseUnavailable as error:
                 failed = error
                 continue
             self._take_turn(ref, subscription)
-            if found.event_count:
+            if found.steps:
                 taken.append((ref, found))
-                room -= found.event_count
-                size += len(found.json)
+                room -= found.slice.event_count
+                size += len(found.slice.json)
             if room <= 0 or size >= MESSAGE_BYTES:
                 break
         if failed and not taken:
@@ -181,19 +243,22 @@ class Sender:
         if subscription.due:
             self._stirred[ref] = None
 
-    async def _send(self, taken: list[tuple[StreamRef, Slice]]) -> None:
+    async def _send(self, taken: list[tuple[StreamRef, Taken]]) -> None:
         for ref, each in taken:
-            for sent in each.sent:
-                self._in_flight.add(ref, sent)
-        metrics.DELIVERED.inc(sum(each.event_count for _, each in taken))
+            for sent, step in zip(each.slice.sent, each.steps, strict=True):
+                self._in_flight.add(ref, sent, step)
+        count = sum(each.slice.event_count for _, each in taken)
+        metrics.DELIVERED.inc(count)
         if log.is_enabled_for(logging.DEBUG):
             self._trace(taken)
-        message = b"".join((self._prefix, b",".join([each.json for _, each in taken]), BATCH_SUFFIX))
+        message = b"".join((self._prefix, b",".join([each.slice.json for _, each in taken]), BATCH_SUFFIX))
         await self._peer.send(message)
+        now = asyncio.get_running_loop().time()
+        self._pace.sent(now, count, live=all(each.live for _, each in taken))
 
-    def _trace(self, taken: list[tuple[StreamRef, Slice]]) -> None:
+    def _trace(self, taken: list[tuple[StreamRef, Taken]]) -> None:
         session_id = str(self._peer.session_id)
         for ref, each in taken:
-            for received_at in each.batches:
+            for received_at in each.slice.batches:
                 batch = batch_name(ref.forwarder_id, received_at)
                 log.debug("batch_sent", batch=batch, receiver_id=self._receiver_id, session_id=session_id)

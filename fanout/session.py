@@ -4,19 +4,22 @@ Three tasks: one hears subscriptions and acks, one sends (fanout/sender.py), one
 """
 
 import asyncio
+from collections.abc import Iterable
 from uuid import UUID
 
-from fanout import store
 from fanout.node import Node
 from fanout.sender import Sender
+from fanout.store import sessions as store
 from shared.decoding import decode_receiver
 from shared.errors import DatabaseUnavailable
 from shared.log import get_logger
-from shared.messages import ReceiverAck, ReceiverHello, ReceiverSubscribe, encode_heartbeat
+from shared.messages import AckEntry, ReceiverAck, ReceiverHello, ReceiverSubscribe, encode_heartbeat
 from shared.peer import Peer, check_id, count_unknown, greet
 from shared.tokens import Identity
 
 __all__ = ["Session"]
+
+RETRY_S = 0.5
 
 log = get_logger(__name__)
 
@@ -42,11 +45,10 @@ class Session:
         )
         self._peer.let_in_now()
         self._note("receiver_connected", receiver_id)
-        sender = Sender(self._peer, receiver_id, self._node)
+        sender = Sender(self._peer, identity, self._node)
         try:
-            await self._peer.send(encode_heartbeat(session_id, receiver_id))
-            sender.resume(hello.resume or [])
-            await self._live(sender, identity)
+            await self._peer.send(encode_heartbeat(session_id, identity.name))
+            await self._live(sender, identity, hello)
         finally:
             self._note("receiver_gone", receiver_id)
             sender.leave()
@@ -57,15 +59,27 @@ class Session:
         log.info(event, receiver_id=receiver_id, session_id=str(self._peer.session_id))
         self._node.process.activity.note(event, of=receiver_id, receiver_id=receiver_id)
 
-    async def _live(self, sender: Sender, identity: Identity) -> None:
+    async def _live(self, sender: Sender, identity: Identity, hello: ReceiverHello) -> None:
         async with asyncio.TaskGroup() as tasks:
             side = [
                 tasks.create_task(sender.run(), name="send"),
-                tasks.create_task(self._peer.stay_alive(identity.device_id), name="alive"),
+                tasks.create_task(self._peer.stay_alive(identity.name), name="alive"),
             ]
+            await self._resume(sender, hello.resume or [])
             await self._hear(sender, identity)
             for task in side:
                 task.cancel()
+
+    async def _resume(self, sender: Sender, cursors: Iterable[AckEntry]) -> None:
+        """Go on where the receiver says it stands, waiting for the database as long as it takes."""
+        while not self._peer.gone:
+            try:
+                await sender.resume(cursors)
+            except DatabaseUnavailable as error:
+                log.debug("resume_waits", session_id=str(self._peer.session_id), error=str(error))
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
 
     async def _hear(self, sender: Sender, identity: Identity) -> None:
         while (message := await self._peer.receive()) is not None:
@@ -77,8 +91,8 @@ class Session:
                     sender.subscribe(ref, {})
             elif isinstance(decoded, ReceiverHello):
                 check_id(decoded.receiver_id, identity)
-                sender.resume(decoded.resume or [])
-                await self._peer.send(encode_heartbeat(self._peer.session_id, identity.device_id))
+                await self._resume(sender, decoded.resume or [])
+                await self._peer.send(encode_heartbeat(self._peer.session_id, identity.name))
             else:
                 count_unknown(decoded)
 

@@ -15,11 +15,14 @@ from time import monotonic
 from typing import Protocol
 from uuid import UUID
 
-from fanout import metrics, store
+from fanout import metrics
 from fanout.events import Event, Slice, encode, fitting, slice_of
+from fanout.store import events as store
+from fanout.store.events import EventRow
+from fanout.store.streams import resolve_streams
 from shared.channels import POSITIONS, STREAMS
 from shared.database import STEADY_PLANS, Link
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
 from shared.messages import StreamRef
 from shared.metrics import POLLS_FOUND_WORK
@@ -30,6 +33,11 @@ __all__ = ["Follower", "Tail", "Tails"]
 # About a minute of a busy reader, 0.5 MB; who is further behind reads pages. Long lines make it shorter.
 WINDOW_EVENTS = 2_000
 WINDOW_BYTES = 1024 * 1024
+# The windows of all tails of a node together, as JSON: whose streams moved longest ago have theirs emptied first, and
+# who follows those reads a page where the window would have had it.
+ALL_WINDOWS_BYTES = 64 * 1024 * 1024
+# Streams that a node follows at the most, those included that do not exist yet. A race has hundreds.
+MOST_TAILS = 20_000
 # Receivers that keep up are at one place or two; joining once more for those who do not is cheap.
 KEPT_SLICES = 8
 # After a read that found something the next one waits about as long as it takes to write that to all who follow: what
@@ -71,10 +79,20 @@ class Tail:
     def begin(self, stream_id: UUID, head: int) -> None:
         """Follow the stream from `head` on, with an empty window."""
         self.stream_id, self.rings_as = stream_id, str(stream_id)
-        self.start = self.head = head
+        self.head = head
+        self.empty()
+        self._stir()
+
+    @property
+    def window_bytes(self) -> int:
+        """How long its events are together, as JSON."""
+        return self._window_bytes
+
+    def empty(self) -> None:
+        """Let go of the window: who is behind the head reads pages."""
+        self.start = self.head
         self._window, self._window_bytes = [], 0
         self._slices.clear()
-        self._stir()
 
     def extend(self, events: list[Event]) -> None:
         """Add what follows the head, and let go of what is older than the window."""
@@ -125,7 +143,9 @@ class Tails:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._stop = process.stop
-        self._tails: dict[StreamRef, Tail] = {}
+        self._tails: dict[StreamRef, Tail] = {}  # whose stream moved last stands last
+        self._window_bytes = 0
+        self._unknown: set[StreamRef] = set()  # that no stream was found for yet
         self._wake = process.stop.waker()
         self._rung: set[str] = set()  # the streams whose bells rang since the last read, by their ids
         self._read_all_at = 0.0
@@ -135,14 +155,28 @@ class Tails:
         process.listener.on(STREAMS, lambda _: self._resolve_wake.set())
 
     def follow(self, ref: StreamRef, follower: Follower) -> Tail:
-        """Return the stream's tail, and stir `follower` whenever it moves. The stream need not exist yet."""
+        """Return the stream's tail, and stir `follower` whenever it moves. The stream need not exist yet.
+
+        Raises ProtocolError when the node follows as many streams as it can.
+        """
         tail = self._tails.get(ref)
         if tail is None:
+            if len(self._tails) >= MOST_TAILS:
+                raise ProtocolError("this server follows as many streams as it can", code="INTERNAL_ERROR")
             tail = self._tails[ref] = Tail(ref)
+            self._unknown.add(ref)
             metrics.TAILS.set(len(self._tails))
             self._resolve_wake.set()
         tail.followers.add(follower)
         return tail
+
+    async def existing(self, refs: Iterable[StreamRef]) -> list[StreamRef]:
+        """Return those of the named streams that exist; DatabaseUnavailable."""
+        named = list(refs)
+        known = {ref for ref in named if (tail := self._tails.get(ref)) is not None and tail.stream_id}
+        asked = [ref for ref in named if ref not in known]
+        found = await resolve_streams(self._process.pool, asked) if asked else {}
+        return [ref for ref in named if ref in known or ref in found]
 
     def leave(self, refs: Iterable[StreamRef], follower: Follower) -> None:
         """Stir `follower` no more; a tail that nobody follows is given up."""
@@ -152,6 +186,8 @@ class Tails:
                 tail.followers.discard(follower)
                 if not tail.followers:
                     del self._tails[ref]
+                    self._unknown.discard(ref)
+                    self._window_bytes -= tail.window_bytes
         metrics.TAILS.set(len(self._tails))
 
     def _heard(self, payload: str) -> None:
@@ -206,29 +242,53 @@ class Tails:
             metrics.TAILED.inc(sum(len(rows) for rows in news.values()))
         return found
 
-    def _extend(self, tail: Tail, stream_id: UUID, rows: list[store.EventRow]) -> None:
+    def _extend(self, tail: Tail, stream_id: UUID, rows: list[EventRow]) -> None:
         """Pass on what was read, unless the stream was made anew meanwhile, and let others come first next time."""
+        if self._tails.get(tail.ref) is not tail:
+            return
         if tail.stream_id == stream_id and tail.head < rows[0].position:
+            self._window_bytes -= tail.window_bytes
             tail.extend(encode(tail.ref, rows))
-        if self._tails.get(tail.ref) is tail:
-            self._tails[tail.ref] = self._tails.pop(tail.ref)
+            self._window_bytes += tail.window_bytes
+        self._tails[tail.ref] = self._tails.pop(tail.ref)
+        if self._window_bytes > ALL_WINDOWS_BYTES:
+            self._empty_oldest()
+
+    def _empty_oldest(self) -> None:
+        """Empty windows, of those first whose streams moved longest ago, until a quarter of the bound is free."""
+        for tail in self._tails.values():
+            if self._window_bytes <= ALL_WINDOWS_BYTES * 3 // 4:
+                return
+            self._window_bytes -= tail.window_bytes
+            tail.empty()
 
     async def run_resolving(self) -> None:
-        """Find out which stream each name stands for, again and again: streams come, and administrators delete."""
+        """Find out which stream each name stands for, again and again: streams come, and administrators delete.
+
+        What was announced can only be a stream that was not known; that a known one was deleted, or made anew, shows
+        at the next look at all of them.
+        """
+        look_at_all = 0.0
         while not self._stop.asked:
             await self._resolve_wake.wait(at_most_s=RESOLVE_S)
             try:
-                await self._resolve()
+                if monotonic() >= look_at_all:
+                    look_at_all = monotonic() + RESOLVE_S
+                    await self._resolve(list(self._tails))
+                else:
+                    await self._resolve(list(self._unknown))
             except DatabaseUnavailable as error:
                 log.debug("resolving_interrupted", error=str(error))
                 await self._stop.sleep(RETRY_S)
 
-    async def _resolve(self) -> None:
-        tails = dict(self._tails)
-        if not tails:
+    async def _resolve(self, refs: list[StreamRef]) -> None:
+        if not refs:
             return
-        known = await store.resolve_streams(self._process.pool, list(tails))
+        known = await resolve_streams(self._process.pool, refs)
         for ref, resolved in known.items():
-            if tails[ref].stream_id != resolved.stream_id:
-                tails[ref].begin(resolved.stream_id, resolved.last_position)
+            tail = self._tails.get(ref)
+            if tail is not None and tail.stream_id != resolved.stream_id:
+                self._unknown.discard(ref)
+                self._window_bytes -= tail.window_bytes
+                tail.begin(resolved.stream_id, resolved.last_position)
                 self._heard(str(resolved.stream_id))

@@ -66,6 +66,7 @@ class Peer:
             timeout=CLOSE_WITHIN_S,
             writer_limit=0,
         )
+        self.on_pong: Callable[[bytes], object] = lambda _: None  # told of the payload of each pong
         self._receiving = False
         self.let_in = False
         self._let_in_at = self._loop.time()
@@ -111,7 +112,9 @@ class Peer:
                     return None
                 if message.type is WSMsgType.PING:
                     await self._pong(message.data)
-                elif message.type not in (WSMsgType.PONG, WSMsgType.BINARY):
+                elif message.type is WSMsgType.PONG:
+                    self.on_pong(message.data)
+                elif message.type is not WSMsgType.BINARY:
                     return None
         except (PeerGone, ConnectionError):
             return None
@@ -137,6 +140,10 @@ class Peer:
     async def send(self, message: bytes) -> None:
         """Send a text message, waiting while the peer takes none; PeerGone when it never will."""
         await self._send(message, WSMsgType.TEXT)
+
+    async def ping(self, payload: bytes) -> None:
+        """Send a ping behind all that was sent; the pong carries the payload (`on_pong`). PeerGone as with `send`."""
+        await self._send(payload, WSMsgType.PING)
 
     async def _send(self, message: bytes, kind: WSMsgType) -> None:
         try:

@@ -31,14 +31,14 @@ async def list_cursors(api: Api, *, path: ReceiverPath) -> Cursors:
 
 
 async def delete_cursors(api: Api, *, path: ReceiverPath) -> None:
-    """Forget what a receiver has acked: its next connection replays everything."""
+    """Forget what a receiver has acked: everything is sent to it again, at once where it is connected."""
     if not await store.delete_cursors(api.pool, path.receiver_id):
         raise ApiError("NOT_FOUND", "no cursor of this receiver is stored")
     api.note("cursors_deleted", receiver_id=path.receiver_id)
 
 
 async def delete_stream_cursors(api: Api, *, path: ReceiverStreamPath) -> None:
-    """Forget what a receiver has acked of a stream: its next connection replays the stream."""
+    """Forget what a receiver has acked of a stream: it is sent again, at once where the receiver is connected."""
     if not await store.delete_cursors(api.pool, path.receiver_id, path.stream_id):
         raise ApiError("NOT_FOUND", "no cursor of this receiver and stream is stored")
     api.note("cursors_deleted", receiver_id=path.receiver_id, stream_id=path.stream_id)

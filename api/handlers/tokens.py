@@ -9,7 +9,7 @@ from api.store import tokens as store
 from shared.channels import TOKENS
 from shared.database import Pool
 from shared.log import get_logger
-from shared.tokens import is_forwarder_id, token_hash
+from shared.tokens import FIELD_RECEIVER_ID, is_forwarder_id, token_hash
 
 __all__ = ["list_tokens", "mint", "mint_token", "revoke_token"]
 
@@ -30,14 +30,37 @@ async def mint_token(api: Api, *, body: TokenRequest) -> MintedToken:
 async def mint(pool: Pool, body: TokenRequest) -> MintedToken:
     """Make a token, given or new; ApiError when no device could use it or it exists already."""
     _check(body)
+    warnings = await _warnings(pool, body)
     token = secrets.token_urlsafe(TOKEN_BYTES) if body.token is None else body.token
     token_id = await store.add_token(
-        pool, token_hash=token_hash(token), device_type=body.device_type, device_id=body.device_id
+        pool,
+        token_hash=token_hash(token),
+        device_type=body.device_type,
+        device_id=body.device_id,
+        events_per_second=body.events_per_second,
     )
     if token_id is None:
         raise ApiError("CONFLICT", "this token exists already")
     log.info("token_minted", token_id=str(token_id), device_type=body.device_type, device_id=body.device_id)
-    return MintedToken(token_id=token_id, device_type=body.device_type, device_id=body.device_id, token=token)
+    return MintedToken(
+        token_id=token_id,
+        device_type=body.device_type,
+        device_id=body.device_id,
+        token=token,
+        warnings=warnings,
+    )
+
+
+async def _warnings(pool: Pool, body: TokenRequest) -> list[str]:
+    """Say what a token means that is not the first of the id that all receivers of the first generation have."""
+    if body.device_type != "receiver" or body.device_id != FIELD_RECEIVER_ID:
+        return []
+    if not await store.live_tokens(pool, "receiver", FIELD_RECEIVER_ID):
+        return []
+    return [
+        f"there is a token of {FIELD_RECEIVER_ID} already: this one stands for another receiver, which begins where it "
+        f"says that it stands, and is called {FIELD_RECEIVER_ID}. and the first 8 characters of its token_id"
+    ]
 
 
 async def list_tokens(api: Api) -> Tokens:
@@ -60,6 +83,8 @@ def _check(body: TokenRequest) -> None:
         raise ApiError(
             "BAD_REQUEST", "device_id: a forwarder's is made of A-Z a-z 0-9 - _ . ~, 1 to 255 of them"
         )
+    if body.events_per_second is not None and body.device_type != "receiver":
+        raise ApiError("BAD_REQUEST", "events_per_second: only receivers are sent events")
     if not _is_visible(body.device_id):
         raise ApiError(
             "BAD_REQUEST", "device_id: it is blank, or has blanks or control characters at its ends"

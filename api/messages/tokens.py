@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from api.messages.types import Answer, DeviceId, Request, Secret, Time
+from api.messages.types import Answer, DeviceId, EventsPerSecond, Request, Secret, Time
 from shared.tokens import DeviceType
 
 __all__ = [
@@ -21,20 +21,25 @@ class TokenPath(Request):
 
 
 class TokenRequest(Request):
-    """A token to be made for a device. Without `token` one is generated: 32 random bytes, base64url."""
+    """A token to be made for a device. Without `token` one is generated: 32 random bytes, base64url.
+
+    events_per_second: what a receiver is sent at the most, 0 for no pause; without it, as the fanouts are set.
+    """
 
     device_type: DeviceType
     device_id: DeviceId
     token: Secret | None = None
+    events_per_second: EventsPerSecond | None = None
 
 
 class MintedToken(Answer):
-    """A new token: the only answer that ever shows it."""
+    """A new token: the only answer that ever shows it. warnings: what its maker should know of it."""
 
     token_id: UUID
     device_type: DeviceType
     device_id: str
     token: str
+    warnings: list[str]
 
 
 class Token(Answer):

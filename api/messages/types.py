@@ -12,6 +12,7 @@ __all__ = [
     "Answer",
     "ConflictCursor",
     "DeviceId",
+    "EventsPerSecond",
     "Limit",
     "Name",
     "Number",
@@ -34,6 +35,7 @@ Tag = Annotated[str, Meta(max_length=64, pattern=_TEXT)]
 ConflictCursor = Annotated[str, Meta(max_length=11, pattern=r"^[A-Za-z0-9_\-]{11}$")]
 ReadCursor = Annotated[str, Meta(max_length=22, pattern=r"^[A-Za-z0-9_\-]{22}$")]
 Number = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+EventsPerSecond = Annotated[int, Meta(ge=0, le=1_000_000)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Time = Annotated[datetime, Meta(tz=True)]
 WallClock = Annotated[datetime, Meta(tz=False, description="the reader's own clock, without offset")]

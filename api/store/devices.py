@@ -52,7 +52,7 @@ ORDER BY receiver_id, created_at, stream_id
 _CURSORS = """
 SELECT stream_id, receiver_cursors.stream_epoch, last_seq, updated_at
 FROM receiver_cursors JOIN streams USING (stream_id)
-WHERE receiver_id = $1
+WHERE receiver_id = $1 AND last_seq > 0
 ORDER BY created_at, stream_id, receiver_cursors.stream_epoch
 LIMIT $2
 """

@@ -7,10 +7,10 @@ from shared.database import Pool
 from shared.errors import translated
 from shared.tokens import DeviceType
 
-__all__ = ["add_token", "list_tokens", "revoke_token"]
+__all__ = ["add_token", "list_tokens", "live_tokens", "revoke_token"]
 
 _ADD = """
-INSERT INTO device_tokens (token_hash, device_type, device_id) VALUES ($1, $2, $3)
+INSERT INTO device_tokens (token_hash, device_type, device_id, events_per_second) VALUES ($1, $2, $3, $4)
 ON CONFLICT (token_hash) DO NOTHING
 RETURNING token_id
 """
@@ -19,14 +19,32 @@ SELECT token_id, device_type, device_id, created_at, last_used_at, revoked_at
 FROM device_tokens
 ORDER BY created_at, token_id
 """
+_LIVE = """
+SELECT count(*) FROM device_tokens WHERE device_type = $1 AND device_id = $2 AND revoked_at IS NULL
+"""
 _REVOKE = "SELECT revoke_token($1)"
 
 
-async def add_token(pool: Pool, *, token_hash: bytes, device_type: DeviceType, device_id: str) -> UUID | None:
+async def add_token(
+    pool: Pool,
+    *,
+    token_hash: bytes,
+    device_type: DeviceType,
+    device_id: str,
+    events_per_second: int | None = None,
+) -> UUID | None:
     """Make a token known and return its id; None when it exists, revoked or not."""
     with translated():
-        token_id: UUID | None = await pool.fetchval(_ADD, token_hash, device_type, device_id)
+        token_id: UUID | None = await pool.fetchval(
+            _ADD, token_hash, device_type, device_id, events_per_second
+        )
     return token_id
+
+
+async def live_tokens(pool: Pool, device_type: DeviceType, device_id: str) -> int:
+    """Return how many tokens of a device are not revoked."""
+    with translated():
+        return int(await pool.fetchval(_LIVE, device_type, device_id))
 
 
 async def list_tokens(pool: Pool) -> list[Token]:

@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- What rings inside the database.
 
@@ -22,3 +22,22 @@ END
 $$;
 
 CREATE OR REPLACE TRIGGER inbox_rings AFTER INSERT ON inbox FOR EACH STATEMENT EXECUTE FUNCTION ring_inbox();
+
+-- Whoever deletes cursors, by route or by hand, tells the fanouts: a receiver that is connected gets everything again at
+-- once. The payload names the rows where they are few; empty it means any. With built-in functions only, because an
+-- administrator's user need not be able to call ours.
+CREATE OR REPLACE FUNCTION notify_deleted_cursors() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    named text := (SELECT string_agg(cursor_id::text, ',') FROM deleted);
+BEGIN
+    IF named IS NOT NULL AND pg_notification_queue_usage() < 0.5 THEN
+        PERFORM pg_notify('rt_cursors', CASE WHEN length(named) < 7900 THEN named ELSE '' END);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER cursors_deleted AFTER DELETE ON receiver_cursors
+REFERENCING OLD TABLE AS deleted
+FOR EACH STATEMENT EXECUTE FUNCTION notify_deleted_cursors();

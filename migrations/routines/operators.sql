@@ -20,8 +20,10 @@ RETURN CASE
     )))
 END;
 
--- Every receiver and stream that a live session subscribes to or a cursor is stored for: the newest epoch with a
--- cursor (null without any), and how many events of all epochs are not acked. No event is looked at.
+-- Every receiver and stream that a live session subscribes to or a receiver has acked of: the newest epoch with an ack
+-- (null without any), and how many events of all epochs are owed, what was stored late below a cursor included. No event
+-- is looked at: the cursor says how many it covers. Only of a row that says no number (of the release before, or where
+-- the list of gaps was full) the numbers above it must do.
 CREATE OR REPLACE VIEW receiver_streams AS
 SELECT named.receiver_id, named.stream_id, named.subscribed, standing.stream_epoch, standing.last_seq,
        coalesce(standing.behind, 0) AS behind, standing.updated_at
@@ -30,16 +32,18 @@ FROM (
     FROM (
         SELECT receiver_id, unnest(stream_ids) AS stream_id, true AS subscribed FROM live_receiver_sessions
         UNION ALL
-        SELECT receiver_id, stream_id, false FROM receiver_cursors
+        SELECT receiver_id, stream_id, false FROM receiver_cursors WHERE last_seq > 0
     ) AS either
     GROUP BY receiver_id, stream_id
 ) AS named
 JOIN streams USING (stream_id)
 CROSS JOIN LATERAL (
-    SELECT max(cursors.stream_epoch) AS stream_epoch,
-           (array_agg(cursors.last_seq ORDER BY cursors.stream_epoch DESC NULLS LAST))[1] AS last_seq,
-           sum(events_above(epoch, coalesce(cursors.last_seq, 0)))::bigint AS behind,
-           max(cursors.updated_at) AS updated_at
+    SELECT max(cursors.stream_epoch) FILTER (WHERE cursors.last_seq > 0) AS stream_epoch,
+           (array_agg(cursors.last_seq ORDER BY cursors.stream_epoch DESC) FILTER (WHERE cursors.last_seq > 0))[1]
+               AS last_seq,
+           sum(CASE WHEN cursors.event_count IS NULL THEN events_above(epoch, coalesce(cursors.last_seq, 0))
+                    ELSE greatest(0, epoch.dedup_count - cursors.event_count) END)::bigint AS behind,
+           max(cursors.updated_at) FILTER (WHERE cursors.last_seq > 0) AS updated_at
     FROM stream_metrics AS epoch
     LEFT JOIN receiver_cursors AS cursors
         ON cursors.receiver_id = named.receiver_id AND cursors.stream_id = epoch.stream_id
@@ -82,7 +86,10 @@ END;
 -- Whether a device had tokens and all are revoked: nobody waits for it any more.
 CREATE OR REPLACE FUNCTION retired(kind text, id text) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (SELECT bool_and(revoked_at IS NOT NULL) FROM device_tokens WHERE device_type = kind AND device_id = id)
+RETURN (SELECT bool_and(revoked_at IS NOT NULL) FROM device_tokens
+        WHERE device_type = kind
+          AND (device_id = id  -- or one of the first generation (shared/tokens.py)
+               OR device_id = 'receiver-main' AND id = 'receiver-main.' || left(token_id::text, 8)))
        IS TRUE;
 
 -- Processes that live, and those that died within the hour and that nobody has replaced: each process that has started

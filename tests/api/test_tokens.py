@@ -6,6 +6,8 @@ import re
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from deploy.devices.forwarder import Forwarder
 from deploy.devices.journal import Journal
 from deploy.devices.receiver import AT_ONCE, Receiver
@@ -29,7 +31,7 @@ async def test_a_generated_token_is_shown_once_and_only_its_hash_is_kept(
     ask: Ask, database: Database, process: Any
 ) -> None:
     minted = await mint(ask)
-    assert set(minted) == {"token_id", "device_type", "device_id", "token"}
+    assert set(minted) == {"token_id", "device_type", "device_id", "token", "warnings"}
     assert re.fullmatch(r"[A-Za-z0-9_\-]{43}", minted["token"])
     rows = await database.fetch("SELECT * FROM device_tokens")
     assert rows[0]["token_hash"] == hashlib.sha256(minted["token"].encode()).digest()
@@ -53,6 +55,42 @@ async def test_a_device_may_have_several_tokens(ask: Ask) -> None:
     assert first["token"] != second["token"]
     listed = (await ask("GET", TOKENS_PATH))["tokens"]
     assert [each["token_id"] for each in listed] == [first["token_id"], second["token_id"]]
+
+
+@pytest.mark.parametrize("events_per_second", [None, 0, 20_000])
+async def test_a_receivers_token_may_say_how_fast_it_is_sent_events(
+    ask: Ask, process: Any, events_per_second: int | None
+) -> None:
+    more = {} if events_per_second is None else {"events_per_second": events_per_second}
+    minted = await mint(ask, "receiver", "tent", **more)
+    identity = await authenticate(process.pool, f"Bearer {minted['token']}", "receiver")
+    assert identity is not None
+    assert identity.events_per_second == events_per_second
+
+
+async def test_each_token_of_the_first_generations_id_is_a_receiver_of_its_own_and_says_so(
+    ask: Ask, process: Any
+) -> None:
+    first, second = [await mint(ask, "receiver", "receiver-main") for _ in range(2)]
+    assert first["warnings"] == []
+    (warning,) = second["warnings"]
+    assert "receiver-main" in warning
+    for minted in (first, second):
+        identity = await authenticate(process.pool, f"Bearer {minted['token']}", "receiver")
+        assert identity is not None
+        assert identity.device_id == f"receiver-main.{minted['token_id'][:8]}"
+        assert identity.name == "receiver-main"
+        assert identity.aliases == {"", "receiver-main", identity.device_id}
+    assert first["token_id"][:8] != second["token_id"][:8]
+
+
+async def test_only_a_further_receiver_of_that_id_is_worth_a_warning(ask: Ask) -> None:
+    first = await mint(ask, "receiver", "receiver-main")
+    assert (await mint(ask, "forwarder", "receiver-main"))["warnings"] == []
+    for _ in range(2):
+        assert (await mint(ask, "receiver", "tent"))["warnings"] == []
+    await ask("POST", f"{TOKENS_PATH}/{first['token_id']}/revoke", status=204)
+    assert (await mint(ask, "receiver", "receiver-main"))["warnings"] == []
 
 
 async def test_the_list_never_shows_a_token(ask: Ask) -> None:
@@ -85,6 +123,10 @@ UNUSABLE: list[tuple[dict[str, object], str]] = [
     ({"device_type": "receiver", "device_id": "x", "token": " t"}, "token"),
     ({"device_type": "receiver", "device_id": "x", "token": "a\r\nX: y"}, "token"),
     ({"device_type": "receiver", "device_id": "x", "colour": "red"}, "colour"),
+    ({"device_type": "receiver", "device_id": "x", "events_per_second": -1}, "events_per_second"),
+    ({"device_type": "receiver", "device_id": "x", "events_per_second": 1_000_001}, "events_per_second"),
+    ({"device_type": "receiver", "device_id": "x", "events_per_second": 0.5}, "events_per_second"),
+    ({"device_type": "forwarder", "device_id": "x", "events_per_second": 5}, "events_per_second"),
 ]
 
 

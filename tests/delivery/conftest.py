@@ -16,6 +16,10 @@ from tests.rooms import Process, make_token
 from tests.waiting import wait_until
 
 _DATABASE = "standing_fanout"
+# Settings of a fanout that does not wait after each message as devices in the field need it (test_pace.py).
+NO_PAUSE = {"REPLAY_EVENTS_PER_SECOND": "0", "LIVE_EVENTS_PER_SECOND": "0"}
+# The same, and it sends on whether it is acked or not: what stops it is the socket.
+UNBRIDLED = {**NO_PAUSE, "MAX_IN_FLIGHT": "100000"}
 # Everything but who is alive: the fanout stays.
 _EMPTY = (
     "TRUNCATE device_tokens, streams, events, stream_metrics, receiver_cursors, receiver_sessions CASCADE"
@@ -44,7 +48,7 @@ class Standing:
 def standing_fanout(cluster: Postgresql) -> Iterator[Process]:
     """A fanout's process for all tests of this worker."""
     asyncio.run(execute(cluster, f"CREATE DATABASE {_DATABASE} TEMPLATE {TEMPLATE}"))
-    fanout = Process("fanout", cluster.url(database=_DATABASE), {})
+    fanout = Process("fanout", cluster.url(database=_DATABASE), NO_PAUSE)
     asyncio.run(fanout.start())
     yield fanout
     asyncio.run(fanout.kill())

@@ -6,7 +6,16 @@ from uuid import UUID
 from shared.channels import POSITIONS, STREAMS
 from shared.database import Connection
 
-__all__ = ["Stored", "delete_stream", "empty", "make_stream", "retain_nothing", "store", "store_many"]
+__all__ = [
+    "Stored",
+    "delete_stream",
+    "empty",
+    "make_cursor",
+    "make_stream",
+    "retain_nothing",
+    "store",
+    "store_many",
+]
 
 # An event as (stream_epoch, seq, raw line).
 Stored = tuple[int, int, bytes]
@@ -26,13 +35,18 @@ stored AS (
 metered AS (
     INSERT INTO stream_metrics AS metrics
         (stream_id, stream_epoch, raw_count, dedup_count, retransmit_count, conflict_count, unparsed_count,
-         chip_count, first_seq, last_seq, first_received_at, last_received_at, last_reader_timestamp)
-    SELECT $1, stream_epoch, count(*), count(*), 0, 0, 0, 0, min(seq), max(seq), now(), now(), ''
+         chip_count, first_seq, last_seq, first_received_at, last_received_at, last_reader_timestamp, missing)
+    SELECT $1, stream_epoch, count(*), count(*), 0, 0, 0, 0, min(seq), max(seq), now(), now(), '',
+           int8multirange(int8range(1, max(seq), '[]')) - range_agg(int8range(seq, seq, '[]'))
     FROM arrived GROUP BY stream_epoch
     ON CONFLICT (stream_id, stream_epoch) DO UPDATE
     SET raw_count = metrics.raw_count + excluded.raw_count,
         dedup_count = metrics.dedup_count + excluded.dedup_count,
-        last_seq = greatest(metrics.last_seq, excluded.last_seq)
+        last_seq = greatest(metrics.last_seq, excluded.last_seq),
+        -- What was missing and what is skipped now, less what arrived: all that the new ones miss, or lies above them.
+        missing = (metrics.missing + int8multirange(int8range(metrics.last_seq,
+                                      greatest(metrics.last_seq, excluded.last_seq), '(]')))
+                * (excluded.missing + int8multirange(int8range(excluded.last_seq, NULL, '()')))
 )
 UPDATE streams
 SET last_position = last_position + cardinality($2),
@@ -53,6 +67,11 @@ metered AS (
     VALUES ($1, 1, $2, $2, 0, 0, 0, 0, 1, $2, now(), now(), '')
 )
 UPDATE streams SET last_position = $2 WHERE stream_id = $1
+"""
+# As a session makes it when it begins with an epoch.
+_MAKE_CURSOR = """
+INSERT INTO receiver_cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count)
+VALUES ($1, $2, $3, 0, 0, 0) RETURNING cursor_id
 """
 _ALL = ("events", "receiver_cursors", "receiver_sessions", "stream_metrics", "streams", "device_tokens")
 _RING = "SELECT pg_notify($1, '')"
@@ -100,6 +119,12 @@ async def store_many(database: Connection, stream_id: UUID, count: int) -> None:
     """Store seqs 1 to `count` of epoch 1 in a stream that is empty."""
     await database.execute(_STORE_MANY, stream_id, count, timeout=600)
     await database.execute(_RING, POSITIONS)
+
+
+async def make_cursor(database: Connection, receiver_id: str, stream_id: UUID, epoch: int = 1) -> int:
+    """Make the row that acks of an epoch move, and return its id."""
+    cursor_id: int = await database.fetchval(_MAKE_CURSOR, receiver_id, stream_id, epoch)
+    return cursor_id
 
 
 async def retain_nothing(database: Connection, stream_id: UUID) -> None:

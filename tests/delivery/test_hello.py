@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 
 from shared.database import Connection
+from shared.tokens import token_hash
 from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store_many
 from tests.delivery.wire import START, Message, Wire, connect
@@ -124,6 +125,61 @@ async def test_binary_frames_are_ignored_at_any_time(standing: Standing) -> None
         assert await wire.greet()
 
 
+async def test_each_token_of_the_first_generations_id_is_a_receiver_with_cursors_of_its_own(
+    standing: Standing,
+) -> None:
+    await store_many(standing.database, await make_stream(standing.database, *START), 50)
+    tokens = [await make_token(standing.database, "receiver", "receiver-main") for _ in range(2)]
+    names = {
+        token: "receiver-main." + str(row["token_id"])[:8]
+        for token in tokens
+        for row in await standing.database.fetch(
+            "SELECT token_id FROM device_tokens WHERE token_hash = $1", token_hash(token)
+        )
+    }
+    for taken, token in zip((50, 30), tokens, strict=True):
+        async with connect(standing.url, token) as wire:
+            await wire.send(HELLO)
+            heartbeat = await wire.next() or {}
+            wire.session_id = heartbeat["session_id"]
+            assert heartbeat["device_id"] == "receiver-main"
+            assert await sessions(standing.database) == [(wire.session_id, names[token])]
+            await wire.subscribe(START)
+            assert len(await wire.take(50, acking=False)) == 50
+            await wire.ack((START, 1, taken))
+            await wait_until(
+                lambda token=token, taken=taken: acked(standing.database, names[token], taken),  # type: ignore[misc]
+                what="the cursor",
+            )
+        await wait_until(lambda: none_left(standing.database), what="the row to go")
+    async with connect(standing.url, tokens[1]) as wire:
+        await wire.greet()
+        await wire.subscribe(START)
+        assert await wire.identities(20) == [(1, seq) for seq in range(31, 51)]
+
+
+async def acked(database: Connection, receiver_id: str, last_seq: int) -> bool:
+    found = await database.fetchval(
+        "SELECT last_seq FROM receiver_cursors WHERE receiver_id = $1", receiver_id
+    )
+    return bool(found == last_seq)
+
+
+@pytest.mark.parametrize("claimed", ["", "receiver-main", "its own"])
+async def test_a_receiver_of_the_first_generation_may_call_itself_what_it_is_called(
+    standing: Standing, claimed: str
+) -> None:
+    token = await make_token(standing.database, "receiver", "receiver-main")
+    token_id = await standing.database.fetchval(
+        "SELECT token_id::text FROM device_tokens WHERE device_id = 'receiver-main'"
+    )
+    async with connect(standing.url, token) as wire:
+        await wire.greet(f"receiver-main.{token_id[:8]}" if claimed == "its own" else claimed)
+    async with connect(standing.url, token) as wire:
+        await wire.send({**HELLO, "receiver_id": "receiver-main.00000000"})
+        assert await refused(wire) == ("IDENTITY_MISMATCH", False, 1008)
+
+
 async def test_compression_is_not_accepted_and_other_methods_are_no_sockets(standing: Standing) -> None:
     offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
     async with connect(standing.url, standing.token, offer) as wire:
@@ -147,7 +203,8 @@ async def test_a_receiver_may_have_any_number_of_sessions_each_with_everything(s
         for wire in (one, two):
             await wire.greet()
             await wire.subscribe(START)
-        got = await asyncio.gather(one.identities(5), two.identities(5))
+        # They share one record: what either had acked before the other begins would not come to that one.
+        got = await asyncio.gather(*(wire.identities(5, acking=False) for wire in (one, two)))
         assert got[0] == got[1] == [(1, seq) for seq in range(1, 6)]
         assert {session for session, _ in await sessions(standing.database)} == {
             one.session_id,

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 from shared.database import Connection
 from tests.bench.report import resident_bytes
-from tests.delivery.conftest import Standing, running_fanout
+from tests.delivery.conftest import UNBRIDLED, Standing, running_fanout
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import START, connect, receiver, stopped
 from tests.rooms import Process, make_token
@@ -32,12 +32,17 @@ async def test_stopped_receivers_cost_a_bounded_amount_of_memory(
     database_url: str, database: Connection, token: str
 ) -> None:
     await store_many(database, await make_stream(database, *START), 60_000)
-    async with running_fanout(database_url, PACE_MS="2") as fanout, AsyncExitStack() as stack:
+    async with running_fanout(database_url, **UNBRIDLED) as fanout, AsyncExitStack() as stack:
         async with receiver(fanout.url, token, START) as wire:
             await wire.take(30_000, within_s=30)  # what pages are kept are there now
         delivered, memory = await steady(fanout), resident_bytes(fanout.pid)
         for _ in range(STOPPED):
             await stack.enter_async_context(stopped(fanout.url, token, START))
+
+        async def begun() -> bool:
+            return await fanout.metric(DELIVERED) - delivered >= 200 * STOPPED
+
+        await wait_until(begun, what="each to be sent what is in flight")
         each = (await steady(fanout) - delivered) / STOPPED
         grown = (resident_bytes(fanout.pid) - memory) / STOPPED
     # Ten times as much would fit into what the kernel gives a socket by itself.
@@ -80,7 +85,7 @@ async def test_a_stuck_receiver_that_is_refused_is_rid_of_within_seconds(
     database_url: str, database: Connection, token: str
 ) -> None:
     await store_many(database, await make_stream(database, *START), 20_000)
-    async with running_fanout(database_url, PACE_MS="2") as fanout, stopped(fanout.url, token, START) as raw:
+    async with running_fanout(database_url, **UNBRIDLED) as fanout, stopped(fanout.url, token, START) as raw:
         await steady(fanout)
         await asyncio.get_running_loop().sock_sendall(raw, b"\x81\x81\0\0\0\0{")  # no JSON
 
@@ -104,7 +109,7 @@ async def test_a_stop_ends_every_socket_with_1001_and_waits_for_no_stuck_one(
 ) -> None:
     await store_many(database, await make_stream(database, *START), 20_000)
     tokens = [await make_token(database, "receiver", f"tent-{number}") for number in range(10)]
-    async with running_fanout(database_url, PACE_MS="2") as fanout, AsyncExitStack() as stack:
+    async with running_fanout(database_url, **UNBRIDLED) as fanout, AsyncExitStack() as stack:
         for _ in range(5):
             await stack.enter_async_context(stopped(fanout.url, token, START))
         await steady(fanout)

@@ -26,7 +26,7 @@ async def entries(database: Database) -> list[tuple[str, str, dict[str, Any]]]:
 
 async def test_comings_and_goings_of_devices_are_in_the_log(database_url: str, database: Database) -> None:
     token = await make_token(database, "forwarder", "f")
-    receiver = await create_token(database_url, "receiver", "tent")
+    receiver = (await create_token(database_url, "receiver", "tent")).token
     bells = asyncio.Event()
     await database.add_listener("rt_activity", lambda *_: bells.set())
     async with rooms(database_url) as running:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 from uuid import UUID, uuid4
@@ -10,13 +11,19 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from fanout import store
 from fanout.app import Fanout
+from fanout.cursors import Cursors
+from fanout.node import Node
+from fanout.pages import Pages
 from fanout.settings import FanoutSettings
+from fanout.store import POOL_SETTINGS
+from fanout.tail import Tails
 from shared.database import Connection, create_pool
+from shared.messages import StreamRef
 from shared.process import Process
 from shared.wake import Stop
 from tests.delivery.stored import empty, make_stream
+from tests.fanout.receiving import Receiver, running
 from tests.ports import free_port
 from tests.postgres import Postgresql
 from tests.waiting import wait_until
@@ -27,7 +34,7 @@ _DATABASE = "fanout_parts"
 
 
 @pytest.fixture(scope="session")
-def _parts_url(cluster: Postgresql) -> str:
+def parts_url(cluster: Postgresql) -> str:
     """The address of one database for all tests here: emptying it is quicker than making another."""
     return asyncio.run(_make_database(cluster))
 
@@ -41,18 +48,18 @@ async def _make_database(cluster: Postgresql) -> str:
 
 
 @pytest.fixture
-async def database_url(_parts_url: str) -> str:
+async def database_url(parts_url: str) -> str:
     """The address of a database with nothing in it but its schema."""
-    connection = await asyncpg.connect(_parts_url)
+    connection = await asyncpg.connect(parts_url)
     await empty(connection)
     await connection.close()
-    return _parts_url
+    return parts_url
 
 
 @pytest.fixture
 async def process(database_url: str) -> AsyncIterator[Process]:
     """What the parts ask of their process: a pool, settings, a listener that hears nothing."""
-    pool = await create_pool(database_url, name="test", size=4, **store.POOL_SETTINGS)
+    pool = await create_pool(database_url, name="test", size=4, **POOL_SETTINGS)
     yield cast(
         "Process",
         SimpleNamespace(
@@ -70,6 +77,59 @@ async def process(database_url: str) -> AsyncIterator[Process]:
 async def stream_id(database: Connection) -> UUID:
     """A stream `start` of READER with nothing in it."""
     return await make_stream(database, "start", READER)
+
+
+@pytest.fixture
+async def tails(process: Process) -> AsyncIterator[Tails]:
+    """The tails of a node, which nothing feeds."""
+    found = Tails(process)
+    yield found
+    found._link.drop()
+
+
+@pytest.fixture
+async def ids(database: Connection) -> dict[str, UUID]:
+    """Three streams, by the names that `ref` makes."""
+    return {name: await make_stream(database, "start", name) for name in ("a", "b", "c")}
+
+
+@pytest.fixture
+def node(process: Process) -> Node:
+    """A node that gives no pause, and waits for acks as long as it takes."""
+    settings = replace(
+        cast("FanoutSettings", process.settings),
+        pace_ms=60_000,
+        replay_events_per_second=0,
+        live_events_per_second=0,
+    )
+    return Node(process, settings, Tails(process), Pages(process), Cursors(process))
+
+
+@pytest.fixture
+async def receiver(node: Node, database: Connection) -> AsyncIterator[Receiver]:
+    """Receiver `tent`, which is being sent what it subscribes to."""
+    async with running(node, database) as found:
+        yield found
+
+
+def ref(name: str) -> StreamRef:
+    """Name a stream of forwarder `start`."""
+    return StreamRef("start", name)
+
+
+async def resolve(tails: Tails) -> None:
+    """Look at all names, as is done now and then."""
+    await tails._resolve(list(tails._tails))
+
+
+class Follower:
+    """Who follows streams, and the readers of those that have moved."""
+
+    def __init__(self) -> None:
+        self.stirred: set[str] = set()
+
+    def stir(self, ref: StreamRef) -> None:
+        self.stirred.add(ref.reader_ip)
 
 
 @asynccontextmanager

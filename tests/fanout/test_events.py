@@ -19,7 +19,7 @@ from fanout.events import (
     fitting,
     slice_of,
 )
-from fanout.store import EventRow
+from fanout.store.events import EventRow
 from shared.messages import StreamRef
 
 REF = StreamRef("start", "10.0.0.1:10000")

@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 
 from fanout import pages as module
-from fanout import store
 from fanout.events import Event
 from fanout.pages import Pages
+from fanout.store import events as store
 from shared.database import Connection
 from shared.errors import DatabaseUnavailable
 from shared.messages import StreamRef

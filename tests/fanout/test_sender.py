@@ -1,171 +1,24 @@
 """What one receiver gets of all its streams, how much at a time, and what that costs in memory."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any, cast
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import UUID
 
-import orjson
 import pytest
 
 from fanout import sender as module
-from fanout import store
-from fanout.cursors import Cursors
 from fanout.events import MESSAGE_BYTES
 from fanout.node import Node
-from fanout.pages import Pages
-from fanout.sender import Sender
-from fanout.settings import FanoutSettings
-from fanout.tail import Tails
+from fanout.store import cursors as cursor_store
+from fanout.store import events as event_store
+from fanout.store.cursors import StartingPoint
+from fanout.store.events import Rows
 from shared.database import Connection
 from shared.errors import DatabaseUnavailable, ProtocolError
 from shared.messages import AckEntry, StreamRef
-from shared.peer import Peer
-from shared.process import Process
 from tests.delivery import stored
+from tests.fanout.receiving import Receiver, all_begun, quiet, running
 from tests.waiting import wait_until
-
-
-class Socket:
-    """A receiver's end: what it was sent, and whether it takes any more at the moment."""
-
-    def __init__(self) -> None:
-        self.session_id = uuid4()
-        self.messages: list[list[dict[str, Any]]] = []
-        self.bytes: list[int] = []
-        self.takes = asyncio.Event()
-        self.takes.set()
-
-    async def send(self, message: bytes) -> None:
-        self.messages.append(orjson.loads(message)["events"])
-        self.bytes.append(len(message))
-        await self.takes.wait()
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [event for message in self.messages for event in message]
-
-
-class Receiver:
-    """A sender under way, its socket and its node."""
-
-    def __init__(self, node: Node, database: Connection) -> None:
-        self.node = node
-        self.socket = Socket()
-        self.sender = Sender(cast("Peer", self.socket), "tent", node)
-        self.streams: dict[StreamRef, UUID] = {}
-        self._database = database
-
-    async def stream(self, name: str, events: int = 0) -> StreamRef:
-        """Make a stream with so many events and subscribe to it."""
-        ref = StreamRef("start", name)
-        self.streams[ref] = await stored.make_stream(self._database, "start", name)
-        if events:
-            await stored.store_many(self._database, self.streams[ref], events)
-        self.sender.subscribe(ref, {})
-        await self.node.tails._resolve()
-        return ref
-
-    async def commit(self, ref: StreamRef, *seqs: int, line: bytes = b"aa") -> None:
-        """Store events, and let the tail read them."""
-        await stored.store(self._database, self.streams[ref], [(1, seq, line) for seq in seqs])
-        await self.node.tails._read()
-
-    def ack(self, ref: StreamRef, last_seq: int) -> None:
-        self.sender.ack([AckEntry(ref.forwarder_id, ref.reader_ip, 1, last_seq)])
-
-    def got(self, ref: StreamRef) -> list[int]:
-        return [event["seq"] for event in self.socket.events if event["reader_ip"] == ref.reader_ip]
-
-    async def got_until(self, ref: StreamRef, last_seq: int) -> None:
-        """Ack all that comes until `last_seq` of a stream has come."""
-
-        def arrived() -> bool:
-            for each in self.streams:
-                if seqs := self.got(each):
-                    self.ack(each, seqs[-1])
-            return self.got(ref)[-1:] >= [last_seq]
-
-        await wait_until(arrived, what=f"{last_seq} of {ref.reader_ip}")
-
-
-@pytest.fixture
-def node(process: Process) -> Node:
-    settings = cast("FanoutSettings", process.settings)
-    return Node(process, replace(settings, pace_ms=60_000), Tails(process), Pages(process), Cursors(process))
-
-
-@asynccontextmanager
-async def running(node: Node, database: Connection) -> AsyncIterator[Receiver]:
-    receiver = Receiver(node, database)
-    task = asyncio.ensure_future(receiver.sender.run())
-    try:
-        yield receiver
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        receiver.sender.leave()
-        node.tails._link.drop()
-
-
-@pytest.fixture
-async def receiver(node: Node, database: Connection) -> AsyncIterator[Receiver]:
-    async with running(node, database) as found:
-        yield found
-
-
-async def quiet(check: Callable[[], object]) -> None:
-    """Give the sender every opportunity to do what it must not; a value that changes is a failure."""
-    before = check()
-    for _ in range(20):
-        await asyncio.sleep(0.005)
-    assert check() == before
-
-
-async def all_begun(receiver: Receiver) -> None:
-    await wait_until(lambda: all(each.stream_id for each in receiver.sender._subscriptions.values()))
-
-
-async def test_no_more_than_the_limit_is_in_flight_and_an_ack_makes_room(receiver: Receiver) -> None:
-    ref = await receiver.stream("1", 1_000)
-    await wait_until(lambda: len(receiver.got(ref)) >= 200)
-    await quiet(lambda: len(receiver.got(ref)))
-    assert [len(message) for message in receiver.socket.messages] == [100, 100]
-    receiver.ack(ref, 100)
-    await wait_until(lambda: len(receiver.got(ref)) >= 300)
-    await quiet(lambda: len(receiver.got(ref)))
-    assert receiver.got(ref) == list(range(1, 301))
-
-
-async def test_a_receiver_that_acks_nothing_gets_the_next_batch_after_the_pace(
-    node: Node, database: Connection
-) -> None:
-    node = replace(node, settings=replace(node.settings, pace_ms=20))
-    async with running(node, database) as receiver:
-        ref = await receiver.stream("1", 1_000)
-        began = asyncio.get_running_loop().time()
-        await wait_until(lambda: len(receiver.got(ref)) == 1_000)
-        # 200 at once, then 8 times 100
-        assert asyncio.get_running_loop().time() - began >= 8 * 0.02
-    assert receiver.got(ref) == list(range(1, 1_001))
-
-
-async def test_acks_that_cover_nothing_do_not_keep_the_pace_from_running_out(
-    node: Node, database: Connection
-) -> None:
-    node = replace(node, settings=replace(node.settings, pace_ms=200))
-    async with running(node, database) as receiver:
-        ref = await receiver.stream("1", 400)
-        await wait_until(lambda: len(receiver.got(ref)) == 200)
-
-        def chatter() -> bool:
-            receiver.ack(ref, 0)
-            return len(receiver.got(ref)) == 300
-
-        await wait_until(chatter, deadline_s=2, what="the next batch")
 
 
 async def test_streams_take_turns(receiver: Receiver) -> None:
@@ -178,9 +31,11 @@ async def test_streams_take_turns(receiver: Receiver) -> None:
     for ref in refs[1:]:
         await receiver.commit(ref, *range(1, 41))
     receiver.socket.takes.set()
+    await wait_until(lambda: len(receiver.socket.events) == 100)
+    receiver.ack(refs[0], 100)
     await wait_until(lambda: len(receiver.socket.events) == 200)
     by_stream = [Counter(event["reader_ip"] for event in message) for message in receiver.socket.messages]
-    assert by_stream == [{"0": 1}, {"0": 100}, {"1": 40, "2": 40, "0": 19}]
+    assert by_stream == [{"0": 1}, {"0": 99}, {"1": 40, "2": 40, "0": 20}]
 
 
 async def test_a_long_replay_of_one_stream_does_not_hold_up_what_is_new_of_another(
@@ -191,8 +46,12 @@ async def test_a_long_replay_of_one_stream_does_not_hold_up_what_is_new_of_anoth
     old = await receiver.stream("old", 3_000)
     await receiver.got_until(old, 500)
     await receiver.commit(live, 1)
-    receiver.ack(old, receiver.got(old)[-1])
-    await wait_until(lambda: receiver.got(live))
+
+    def arrived() -> bool:
+        receiver.ack(old, receiver.got(old)[-1])
+        return bool(receiver.got(live))
+
+    await wait_until(arrived, what="what is new")
     assert receiver.got(old)[-1] < 1_000
 
 
@@ -208,7 +67,7 @@ async def test_a_receiver_holds_one_page_at_a_time_whatever_it_replays(receiver:
 
     for step in range(100, 2_501, 100):
         for ref in refs:
-            assert held() <= store.READ_EVENTS
+            assert held() <= event_store.READ_EVENTS
             if receiver.got(ref)[-1:] < [step]:
                 await receiver.got_until(ref, 2_500) if step > 2_400 else receiver.ack(ref, step)
     for ref in refs:
@@ -251,12 +110,12 @@ async def test_what_one_stream_gave_is_sent_though_the_database_fails_for_the_ne
     await receiver.commit(live, 1)
     await receiver.got_until(live, 1)
 
-    async def away(*_: object, **__: object) -> store.Rows:
+    async def away(*_: object, **__: object) -> Rows:
         raise DatabaseUnavailable("away")
 
     monkeypatch.setattr(module, "RETRY_S", 0.01)
     with monkeypatch.context() as broken:
-        broken.setattr(store, "read_epoch_page", away)
+        broken.setattr(event_store, "read_epoch_page", away)
         old = await receiver.stream("old", 500)
         await receiver.commit(live, 2)
         await wait_until(lambda: receiver.got(live) == [1, 2])
@@ -278,7 +137,7 @@ async def test_streams_that_began_while_the_row_could_not_be_written_are_listed_
         listed.extend(stream_ids)
 
     monkeypatch.setattr(module, "RETRY_S", 0.01)
-    monkeypatch.setattr(store, "subscribe_session", subscribe)
+    monkeypatch.setattr(module, "subscribe_session", subscribe)
     ref = await receiver.stream("1", 5)
     await receiver.got_until(ref, 5)
     assert (listed, attempts) == ([receiver.streams[ref]], 2)
@@ -288,7 +147,7 @@ async def test_naming_a_stream_again_changes_nothing(receiver: Receiver) -> None
     ref = await receiver.stream("1", 5)
     await receiver.got_until(ref, 5)
     receiver.sender.subscribe(ref, {})
-    receiver.sender.resume([AckEntry(ref.forwarder_id, ref.reader_ip, 1, 2)])
+    await receiver.sender.resume([AckEntry(ref.forwarder_id, ref.reader_ip, 1, 2)])
     await receiver.commit(ref, 6)
     await receiver.got_until(ref, 6)
     assert receiver.got(ref) == [1, 2, 3, 4, 5, 6]
@@ -318,16 +177,16 @@ async def test_a_stream_that_is_deleted_before_it_starts_is_asked_for_once(
     receiver: Receiver, database: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
-    ask = store.starting_points
+    ask = cursor_store.starting_points
 
-    async def points(*arguments: Any) -> dict[UUID, store.StartingPoint]:
+    async def points(*arguments: Any) -> dict[UUID, StartingPoint]:
         nonlocal asked
         if asked == 0:
             await stored.delete_stream(database, next(iter(receiver.streams.values())))
         asked += 1
         return await ask(*arguments)
 
-    monkeypatch.setattr(store, "starting_points", points)
+    monkeypatch.setattr(cursor_store, "starting_points", points)
     gone = await receiver.stream("gone", 5)
     await wait_until(lambda: asked)
     live = await receiver.stream("live")

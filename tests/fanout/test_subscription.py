@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanout import tail as tails
-from fanout.events import Event, Slice, encode
+from fanout.delivery import NOTHING, Cursor, EpochState, Leg
+from fanout.events import Event, encode
 from fanout.pages import Pages
-from fanout.store import EventRow, StartingPoint
-from fanout.subscription import Subscription
+from fanout.store.cursors import StartingPoint
+from fanout.store.events import EventRow
+from fanout.subscription import Subscription, Taken
 from fanout.tail import Tail
 from shared.messages import StreamRef
 
@@ -55,17 +57,42 @@ class Stream:
         if news:
             self.tail.extend(news)
 
-    def point(self, cursors: dict[int, int]) -> StartingPoint:
-        epochs: dict[int, int] = {}
-        for each in self.stored:
-            epochs[each.stream_epoch] = max(each.seq, epochs.get(each.stream_epoch, 0))
-        return StartingPoint(self.last_position, epochs, cursors)
+    def point(
+        self, cursors: dict[int, Cursor] | None = None, resume: dict[int, int] | None = None
+    ) -> StartingPoint:
+        """Say what the database would; of a cursor that says no number it does not know one either."""
+        epochs: dict[int, EpochState] = {}
+        for epoch in {each.stream_epoch for each in self.stored}:
+            seqs = [each.seq for each in self.stored if each.stream_epoch == epoch]
+            cursor, resumed = (cursors or {}).get(epoch, NOTHING), (resume or {}).get(epoch)
+            epochs[epoch] = EpochState(
+                max(seqs),
+                len(seqs),
+                cursor,
+                sum(seq > cursor.last_seq for seq in seqs),
+                resumed,
+                sum(seq > (resumed or 0) for seq in seqs),
+            )
+        return StartingPoint(self.last_position, epochs, {epoch: epoch for epoch in epochs})
 
     async def of_epoch(
         self, ref: StreamRef, stream_id: UUID, *, epoch: int, after_seq: int, stored_up_to: int
     ) -> list[Event]:
         mine = [each for each in self.stored if each.stream_epoch == epoch and each.seq > after_seq]
         return self._page(ref, stream_id, stored_up_to, sorted(mine, key=lambda event: event.seq))
+
+    async def late(
+        self, ref: StreamRef, stream_id: UUID, leg: Leg, *, horizon: int
+    ) -> tuple[list[Event], bool]:
+        mine = [
+            each
+            for each in self.stored
+            if each.stream_epoch == leg.epoch
+            and leg.after_seq < each.seq <= leg.up_to_seq
+            and leg.above_position < each.position <= horizon
+        ]
+        mine.sort(key=lambda event: event.seq)
+        return self._page(ref, stream_id, horizon, mine), len(mine) > PAGE
 
     async def after_position(
         self, ref: StreamRef, stream_id: UUID, *, position: int, stored_up_to: int
@@ -89,20 +116,30 @@ def _short_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tails, "WINDOW_EVENTS", 5)
 
 
-def identities(taken: Slice) -> list[Identity]:
-    return [(each["stream_epoch"], each["seq"]) for each in orjson.loads(b"[" + taken.json + b"]")]
+def identities(taken: Taken) -> list[Identity]:
+    return [(each["stream_epoch"], each["seq"]) for each in orjson.loads(b"[" + taken.slice.json + b"]")]
 
 
 def begun(
-    stream: Stream, *, cursors: dict[int, int] | None = None, resume: dict[int, int] | None = None
+    stream: Stream, *, cursors: dict[int, Cursor] | None = None, resume: dict[int, int] | None = None
 ) -> Subscription:
     subscription = Subscription(stream.tail, resume or {})
-    subscription.begin(stream.stream_id, stream.point(cursors or {}))
+    subscription.begin(stream.stream_id, stream.point(cursors, resume))
     return subscription
 
 
+async def take_next(subscription: Subscription, stream: Stream, limit: int = 100) -> Taken:
+    """Take, as the sender does: the row of an epoch that begins is made first."""
+    taken = await subscription.take(cast("Pages", stream), limit)
+    if subscription.new_epochs:
+        assert not taken.steps
+        subscription.begin_epochs({epoch: epoch for epoch in subscription.new_epochs})
+        taken = await subscription.take(cast("Pages", stream), limit)
+    return taken
+
+
 async def take(subscription: Subscription, stream: Stream, limit: int = 100) -> list[Identity]:
-    return identities(await subscription.take(cast("Pages", stream), limit))
+    return identities(await take_next(subscription, stream, limit))
 
 
 async def rest(subscription: Subscription, stream: Stream, limit: int = 3) -> list[Identity]:
@@ -151,7 +188,7 @@ async def test_late_events_of_an_older_epoch_are_live_events() -> None:
     stream.commit_next(1, 2)
     stream.commit_next(2, 2)
     stream.follow()
-    subscription = begun(stream, cursors={1: 2, 2: 2})
+    subscription = begun(stream, cursors={1: Cursor(2, 2, 2), 2: Cursor(2, 4, 2)})
     assert await rest(subscription, stream) == []
     stream.commit_next(1, 2)
     stream.follow()
@@ -197,7 +234,7 @@ async def test_a_stream_that_is_made_anew_starts_from_its_first_event_without_th
     stream.follow()
     assert subscription.awaits_start
     assert await take(subscription, stream) == []  # not the new stream's events at the old stream's place
-    subscription.begin(stream.stream_id, stream.point({}))
+    subscription.begin(stream.stream_id, stream.point())
     assert await rest(subscription, stream) == [(1, seq) for seq in range(1, 7)]
 
 
@@ -209,26 +246,63 @@ async def test_the_rest_of_a_page_of_a_stream_that_was_made_anew_is_not_sent() -
     stream.stream_id, stream.stored, stream.last_position = uuid4(), [], 0
     stream.commit_next(1, 1)
     stream.tail.begin(stream.stream_id, 0)
-    subscription.begin(stream.stream_id, stream.point({}))
+    subscription.begin(stream.stream_id, stream.point())
     assert await rest(subscription, stream) == [(1, 1)]
 
 
-async def test_only_epochs_that_the_receiver_can_have_had_are_known() -> None:
+async def test_an_epoch_that_begins_waits_for_the_row_that_its_acks_will_move() -> None:
     stream = Stream()
     stream.commit_next(1, 1)
-    subscription = begun(stream, cursors={1: 1})
-    stream.commit_next(3, 1)
-    assert [subscription.knows(epoch) for epoch in (1, 2, 3)] == [True, False, False]
+    subscription = begun(stream)
+    assert await take(subscription, stream) == [(1, 1)]
+    stream.commit_next(3, 2)
     stream.follow()
-    await rest(subscription, stream)
-    assert [subscription.knows(epoch) for epoch in (1, 2, 3)] == [True, False, True]
+    for _ in range(2):
+        assert not (await subscription.take(cast("Pages", stream), 100)).steps
+    assert subscription.new_epochs == {3}
+    subscription.begin_epochs({3: 7})
+    assert await take(subscription, stream) == [(3, 1), (3, 2)]
+
+
+async def test_what_was_stored_below_the_cursor_comes_first_and_counts_when_all_of_it_is_acked() -> None:
+    stream = Stream()
+    stream.commit(1, *range(6, 11))
+    stream.commit(1, *range(1, 6))
+    stream.commit(1, 11, 12)
+    stream.follow()
+    subscription = begun(stream, cursors={1: Cursor(10, 5, 5)})
+    steps: list[tuple[list[int], Cursor]] = []
+    while subscription.due:
+        taken = await take_next(subscription, stream, 3)
+        steps += [([seq for _, seq in identities(taken)], each.after) for each in taken.steps]
+    assert steps == [
+        ([1, 2, 3], Cursor(10, 5, 5)),
+        ([4], Cursor(10, 5, 5)),
+        ([5], Cursor(10, 12, 10)),
+        ([11, 12], Cursor(12, 12, 12)),
+    ]
+
+
+async def test_a_deletion_of_its_cursors_begins_the_stream_anew() -> None:
+    stream = Stream()
+    stream.commit_next(1, 6)
+    subscription = begun(stream, resume={1: 5})
+    assert await take(subscription, stream) == [(1, 6)]
+    stream.follow()
+    subscription.restart()
+    assert subscription.awaits_start
+    assert await take(subscription, stream) == []
+    # Another session of the receiver has acked it all again by now: this one is owed it all the same.
+    subscription.begin(stream.stream_id, stream.point({1: Cursor(6, 6, 6)}))
+    assert await rest(subscription, stream) == [(1, seq) for seq in range(1, 7)]
 
 
 # Everything at once: commits of any epoch at any time, also while a page is read; a tail that reads now and then;
-# a receiver that connects somewhere in the middle, with cursors, and takes a little at a time.
+# a receiver that connects somewhere in the middle, with a resume, and takes a little at a time.
 COMMIT = st.tuples(st.just("commit"), st.integers(1, 3), st.integers(1, 6))
 FOLLOW = st.tuples(st.just("follow"), st.just(0), st.just(0))
 TAKE = st.tuples(st.just("take"), st.integers(1, 5), st.just(0))
+RESUMES = st.dictionaries(st.integers(1, 3), st.integers(0, 8))
 STEPS = st.lists(st.one_of(COMMIT, FOLLOW, TAKE), max_size=40)
 
 
@@ -244,37 +318,32 @@ def committing(stream: Stream, between: Iterator[tuple[str, int, int]]) -> Itera
     stream.while_reading = lambda: None
 
 
-@given(
-    st.lists(COMMIT, max_size=8),
-    STEPS,
-    st.lists(COMMIT, max_size=10),
-    st.dictionaries(st.integers(1, 3), st.integers(0, 8)),
-    st.dictionaries(st.integers(1, 3), st.integers(0, 8)),
-)
-def test_every_event_beyond_the_cursors_comes_once_in_order_whatever_happens_when(
+@given(st.lists(COMMIT, max_size=8), STEPS, st.lists(COMMIT, max_size=10), RESUMES)
+def test_every_event_beyond_the_resume_comes_once_in_order_whatever_happens_when(
     before: list[tuple[str, int, int]],
     steps: list[tuple[str, int, int]],
     between: list[tuple[str, int, int]],
-    cursors: dict[int, int],
     resume: dict[int, int],
 ) -> None:
-    asyncio.run(_walk(before, steps, iter(between), cursors, resume))
+    asyncio.run(_walk(before, steps, iter(between), resume))
 
 
 async def _walk(
     before: list[tuple[str, int, int]],
     steps: list[tuple[str, int, int]],
     between: Iterator[tuple[str, int, int]],
-    cursors: dict[int, int],
     resume: dict[int, int],
 ) -> None:
     stream = Stream()
     for _, epoch, count in before:
         stream.commit_next(epoch, count)
-    subscription = Subscription(stream.tail, resume)
-    point = stream.point(cursors)
-    done = subscription.begin(stream.stream_id, point)
-    cursor = {epoch: max(done.get(epoch, 0), _valid(cursors, point, epoch)) for epoch in (1, 2, 3)}
+    point = stream.point(resume=resume)
+    subscription = begun(stream, resume=resume)
+    valid = {e: seq for e, seq in resume.items() if e in point.epochs and seq <= point.epochs[e].last_seq}
+    claimed = {
+        epoch: valid.get(epoch, state.last_seq if epoch < max(valid, default=0) else 0)
+        for epoch, state in point.epochs.items()
+    }
     got: list[Identity] = []
     with committing(stream, between):
         for kind, number, count in steps:
@@ -288,12 +357,8 @@ async def _walk(
         got += await rest(subscription, stream)
     stream.follow()
     got += await rest(subscription, stream)
-    owed = [(e.stream_epoch, e.seq) for e in stream.stored if e.seq > cursor[e.stream_epoch]]
+    owed = [(e.stream_epoch, e.seq) for e in stream.stored if e.seq > claimed.get(e.stream_epoch, 0)]
     assert sorted(got) == sorted(owed)
     for epoch in (1, 2, 3):
         seqs = [seq for of, seq in got if of == epoch]
         assert seqs == sorted(seqs)
-
-
-def _valid(cursors: dict[int, int], point: StartingPoint, epoch: int) -> int:
-    return cursors.get(epoch, 0) if cursors.get(epoch, 0) <= point.epochs.get(epoch, -1) else 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fanout import tail as tails
 from fanout.events import Event, encode
-from fanout.store import EventRow
+from fanout.store.events import EventRow
 from fanout.tail import Tail
 from shared.messages import StreamRef
 
@@ -80,14 +80,14 @@ def test_the_window_keeps_the_newest_events() -> None:
 def test_long_lines_make_the_window_shorter() -> None:
     tail = following()
     tail.extend(events(1, 100, line=b"x" * 65536))
-    assert sum(len(event.json) for event in tail._window) == tail._window_bytes <= tails.WINDOW_BYTES
+    assert sum(len(event.json) for event in tail._window) == tail.window_bytes <= tails.WINDOW_BYTES
     assert taken(tail, tail.start, 1) == [tail.start + 1]
 
 
 def test_a_line_that_is_longer_than_the_window_leaves_it_empty_and_the_head_right() -> None:
     tail = following()
     tail.extend(events(1, 1, line=b"x" * (tails.WINDOW_BYTES + 1)))
-    assert (tail.start, tail.head, tail._window_bytes) == (1, 1, 0)
+    assert (tail.start, tail.head, tail.window_bytes) == (1, 1, 0)
     assert taken(tail, 0) is None
 
 
@@ -117,6 +117,19 @@ def test_a_slice_never_outlives_the_window_that_it_was_cut_from() -> None:
     assert taken(tail, 0) == []
     tail.extend(events(1, 2))
     assert taken(tail, 0) == [1, 2]
+
+
+def test_an_emptied_window_is_read_elsewhere_and_goes_on_from_its_head() -> None:
+    tail = following()
+    tail.extend(events(1, 5))
+    assert taken(tail, 2) == [3, 4, 5]
+    tail.empty()
+    assert (tail.start, tail.head, tail.window_bytes) == (5, 5, 0)
+    assert taken(tail, 2) is None
+    assert taken(tail, 5) == []
+    tail.extend(events(6, 7))
+    assert taken(tail, 5) == [6, 7]
+    assert taken(tail, 4) is None
 
 
 def test_followers_are_stirred_by_every_move() -> None:

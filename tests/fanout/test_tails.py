@@ -8,22 +8,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from fanout import store
 from fanout import tail as tail_module
+from fanout.store import events as store
 from fanout.tail import Tails
 from shared.database import Connection
-from shared.messages import StreamRef
+from shared.errors import ProtocolError
 from shared.process import Process
 from tests.delivery import stored
+from tests.fanout.conftest import Follower, ref, resolve
 from tests.waiting import wait_until
-
-
-class Follower:
-    def __init__(self) -> None:
-        self.stirred: set[str] = set()
-
-    def stir(self, ref: StreamRef) -> None:
-        self.stirred.add(ref.reader_ip)
 
 
 class Reads:
@@ -48,22 +41,6 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     return Reads(monkeypatch)
 
 
-@pytest.fixture
-async def tails(process: Process) -> AsyncIterator[Tails]:
-    found = Tails(process)
-    yield found
-    found._link.drop()
-
-
-@pytest.fixture
-async def ids(database: Connection) -> dict[str, UUID]:
-    return {name: await stored.make_stream(database, "start", name) for name in ("a", "b", "c")}
-
-
-def ref(name: str) -> StreamRef:
-    return StreamRef("start", name)
-
-
 def events(first: int, last: int) -> list[stored.Stored]:
     return [(1, seq, b"aa") for seq in range(first, last + 1)]
 
@@ -75,7 +52,7 @@ async def test_one_read_serves_all_streams_and_all_who_follow_them(
     for follower in followers:
         for name in "ab":
             tails.follow(ref(name), follower)
-    await tails._resolve()
+    await resolve(tails)
     for follower in followers:
         follower.stirred.clear()
     await stored.store(database, ids["a"], events(1, 3))
@@ -96,7 +73,7 @@ async def test_more_than_one_read_gives_is_read_in_turns(
     monkeypatch.setattr(store, "READ_ALL_EVENTS", 4)
     for name in ids:
         tails.follow(ref(name), Follower())
-    await tails._resolve()
+    await resolve(tails)
     for each in ids.values():
         await stored.store(database, each, events(1, 3))
     assert await tails._read()
@@ -112,7 +89,7 @@ async def test_streams_that_nobody_follows_are_not_asked_for(
     for name in "ab":
         tails.follow(ref(name), follower)
     tails.follow(ref("b"), other)
-    await tails._resolve()
+    await resolve(tails)
     tails.leave([ref("a"), ref("b")], follower)
     await tails._read()
     tails.leave([ref("b")], other)
@@ -125,7 +102,7 @@ async def test_a_tail_that_was_given_up_during_a_read_does_not_come_back(
 ) -> None:
     old = Follower()
     tails.follow(ref("a"), old)
-    await tails._resolve()
+    await resolve(tails)
     await stored.store(database, ids["a"], events(1, 3))
     reads.go_on.clear()
     reading = asyncio.ensure_future(tails._read())
@@ -142,14 +119,14 @@ async def test_what_was_read_of_a_stream_that_was_made_anew_meanwhile_is_dropped
     tails: Tails, database: Connection, ids: dict[str, UUID], reads: Reads
 ) -> None:
     tail = tails.follow(ref("a"), Follower())
-    await tails._resolve()
+    await resolve(tails)
     await stored.store(database, ids["a"], events(1, 3))
     reads.go_on.clear()
     reading = asyncio.ensure_future(tails._read())
     await wait_until(lambda: reads.asked, what="the read")
     await stored.delete_stream(database, ids["a"])
     anew = await stored.make_stream(database, "start", "a")
-    await tails._resolve()
+    await resolve(tails)
     reads.go_on.set()
     await reading
     assert (tail.stream_id, tail.head) == (anew, 0)
@@ -161,15 +138,15 @@ async def test_a_name_is_looked_up_again_and_again_and_begins_once(
     follower = Follower()
     tail = tails.follow(ref("x"), follower)
     for _ in range(2):
-        await tails._resolve()
+        await resolve(tails)
     assert not follower.stirred
     stream_id = await stored.make_stream(database, "start", "x")
     await stored.store(database, stream_id, events(1, 3))
-    await tails._resolve()
+    await resolve(tails)
     assert (tail.stream_id, tail.start, tail.head, follower.stirred) == (stream_id, 3, 3, {"x"})
     follower.stirred.clear()
     await stored.store(database, stream_id, events(4, 5))
-    await tails._resolve()
+    await resolve(tails)
     assert (tail.head, follower.stirred) == (3, set())
 
 
@@ -191,7 +168,7 @@ async def test_a_bell_has_those_streams_read_that_it_names(
     reads: Reads,
 ) -> None:
     followed = {name: tails.follow(ref(name), Follower()) for name in ids}
-    await tails._resolve()
+    await resolve(tails)
     async with tailing(tails, process):
         await wait_until(lambda: len(reads.asked) == 1, what="the first read, which is of all")
         tails._read_all_at = math.inf  # the next one is not due within the test
@@ -210,7 +187,7 @@ async def test_a_stream_whose_bell_is_lost_is_found_soon_though_others_ring_all_
 ) -> None:
     tail = tails.follow(ref("a"), Follower())
     tails.follow(ref("b"), Follower())
-    await tails._resolve()
+    await resolve(tails)
     async with tailing(tails, process):
         await wait_until(lambda: tails._read_all_at, what="the first read")
         await stored.store(database, ids["a"], events(1, 1), bell=False)
@@ -220,3 +197,73 @@ async def test_a_stream_whose_bell_is_lost_is_found_soon_though_others_ring_all_
             return tail.head
 
         await wait_until(found, deadline_s=10 * tail_module.POLL_S, what="a read of all streams")
+
+
+# --- bounds ---
+
+
+def window_bytes(tails: Tails) -> int:
+    """Count the windows, and make sure that the node's count of them is right."""
+    found = sum(sum(len(event.json) for event in tail._window) for tail in tails._tails.values())
+    assert tails._window_bytes == found
+    return found
+
+
+async def test_all_windows_together_are_bounded_and_whose_stream_rests_goes_first(
+    tails: Tails, database: Connection, ids: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed = {name: tails.follow(ref(name), Follower()) for name in ids}
+    await resolve(tails)
+    await stored.store(database, ids["a"], events(1, 10))
+    await tails._read()
+    monkeypatch.setattr(tail_module, "ALL_WINDOWS_BYTES", 29 * window_bytes(tails) // 10)
+    for name in "bc":
+        await stored.store(database, ids[name], events(1, 10))
+        await tails._read()
+        assert window_bytes(tails) <= tail_module.ALL_WINDOWS_BYTES
+    # Emptied is the one that moved longest ago; whoever is behind its head has to read pages, who is not waits.
+    assert [followed[name].after(0, 1) is None for name in "abc"] == [True, False, False]
+    assert followed["a"].after(10, 1) is not None
+    await stored.store(database, ids["a"], events(11, 12))
+    await tails._read()
+    found = followed["a"].after(10, 9)
+    assert found is not None
+    assert (found[0].event_count, found[1]) == (2, 12)
+    assert followed["a"].after(9, 9) is None
+
+
+async def test_windows_are_counted_out_when_they_go(
+    tails: Tails, database: Connection, ids: dict[str, UUID]
+) -> None:
+    follower = Follower()
+    for name in ids:
+        tails.follow(ref(name), follower)
+    await resolve(tails)
+    for each in ids.values():
+        await stored.store(database, each, events(1, 3))
+    await tails._read()
+    all_of_them = window_bytes(tails)
+    tails.leave([ref("a")], follower)
+    assert window_bytes(tails) == all_of_them * 2 // 3
+    await stored.delete_stream(database, ids["b"])
+    await stored.make_stream(database, "start", "b")
+    await resolve(tails)
+    assert window_bytes(tails) == all_of_them // 3
+    tails.leave([ref("b"), ref("c")], follower)
+    assert window_bytes(tails) == 0
+
+
+async def test_a_node_follows_so_many_streams_and_no_more(
+    tails: Tails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "MOST_TAILS", 2)
+    one, two = Follower(), Follower()
+    for name in "ab":
+        tails.follow(ref(name), one)
+    with pytest.raises(ProtocolError) as refused:
+        tails.follow(ref("c"), two)
+    assert refused.value.code == "INTERNAL_ERROR"  # who is refused is not at fault, and may try again
+    tails.follow(ref("a"), two)
+    tails.leave([ref("b")], one)
+    tails.follow(ref("c"), two)
+    assert set(tails._tails) == {ref("a"), ref("c")}

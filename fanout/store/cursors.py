@@ -1,0 +1,214 @@
+"""What receivers have of each stream and epoch, as far as they have acked it.
+
+A cursor's row is made when a session begins with an epoch (last_seq 0: nothing is acked yet), and acks only update it,
+by its cursor_id. So a deletion, by whom and how ever, makes all acks void that were given before it: they find no row,
+and whoever holds the id begins anew with the stream.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from fanout.delivery import NOTHING, Cursor, EpochState
+from shared.database import Pool
+from shared.errors import DatabaseRefused, DatabaseUnavailable, RtServerError, translated
+
+__all__ = [
+    "CursorKey",
+    "RowLocked",
+    "StartingPoint",
+    "advance_cursors",
+    "begin_epochs",
+    "gone_cursors",
+    "starting_points",
+]
+
+
+class RowLocked(RtServerError):
+    """Somebody else holds a row that we need, and goes on holding it."""
+
+
+class CursorKey(NamedTuple):
+    """A cursor, by its row, and the stream that it belongs to."""
+
+    stream_id: UUID
+    cursor_id: int
+
+
+class StartingPoint(NamedTuple):
+    """Of one snapshot: newest position, the stream's epochs, and the rows that acks of each move."""
+
+    last_position: int
+    epochs: dict[int, EpochState]
+    cursor_ids: dict[int, int]
+
+
+# A cursor beyond what is stored (a restored backup) is void: left in place it would count again as soon as as much is
+# stored. It begins again under another id, so that no ack of before counts. $3: the receiver's resumes, as JSON by
+# stream and epoch. A row of the release before has no position: up to the one of its last_seq it had delivered. Where
+# the list of gaps is full (stream_metrics.missing), nobody can tell how many events lie above a number.
+_STARTING_POINTS = """
+WITH void AS (
+    DELETE FROM receiver_cursors AS cursors
+    WHERE receiver_id = $1 AND stream_id = ANY($2::uuid[])
+      AND NOT EXISTS (SELECT FROM stream_metrics AS epoch
+                      WHERE epoch.stream_id = cursors.stream_id AND epoch.stream_epoch = cursors.stream_epoch)
+),
+begun AS (
+    INSERT INTO receiver_cursors AS cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count)
+    SELECT $1, epoch.stream_id, epoch.stream_epoch, 0, 0, 0
+    FROM stream_metrics AS epoch
+    JOIN streams USING (stream_id)
+    LEFT JOIN receiver_cursors AS known
+        ON known.receiver_id = $1 AND known.stream_id = epoch.stream_id AND known.stream_epoch = epoch.stream_epoch
+    WHERE epoch.stream_id = ANY($2::uuid[])
+      AND (known.cursor_id IS NULL OR known.last_seq > epoch.last_seq OR known.position > streams.last_position)
+    ORDER BY epoch.stream_id, epoch.stream_epoch
+    ON CONFLICT (receiver_id, stream_id, stream_epoch) DO UPDATE
+    SET cursor_id = DEFAULT, last_seq = 0, position = 0, event_count = 0, updated_at = now()
+    WHERE cursors.last_seq > (SELECT epoch.last_seq FROM stream_metrics AS epoch
+                              WHERE epoch.stream_id = cursors.stream_id AND epoch.stream_epoch = cursors.stream_epoch)
+       OR cursors.position > (SELECT last_position FROM streams WHERE streams.stream_id = cursors.stream_id)
+    RETURNING stream_id, stream_epoch, cursor_id
+)
+SELECT streams.stream_id, streams.last_position, epoch.stream_epoch, epoch.last_seq,
+       CASE WHEN numbers_in(epoch.missing) = epoch.last_seq - epoch.dedup_count
+            THEN epoch.dedup_count END AS event_count,
+       coalesce(begun.cursor_id, known.cursor_id) AS cursor_id,
+       coalesce(known.last_seq, 0) AS acked,
+       coalesce(known.position, (SELECT event.position FROM events AS event
+                                 WHERE event.stream_id = epoch.stream_id AND event.stream_epoch = epoch.stream_epoch
+                                   AND event.seq = known.last_seq
+                                 LIMIT 1), 0) AS position,
+       known.event_count AS acked_count,
+       events_above(epoch, coalesce(known.last_seq, 0)) AS above_cursor,
+       resumed.last_seq AS resume,
+       coalesce(events_above(epoch, resumed.last_seq), 0) AS above_resume
+FROM streams
+LEFT JOIN stream_metrics AS epoch ON epoch.stream_id = streams.stream_id
+LEFT JOIN begun ON begun.stream_id = epoch.stream_id AND begun.stream_epoch = epoch.stream_epoch
+LEFT JOIN receiver_cursors AS known
+    ON known.receiver_id = $1 AND known.stream_id = epoch.stream_id AND known.stream_epoch = epoch.stream_epoch
+   AND begun.cursor_id IS NULL
+LEFT JOIN LATERAL (
+    SELECT ($3::jsonb #>> ARRAY[epoch.stream_id::text, epoch.stream_epoch::text])::bigint AS last_seq
+) AS resumed ON true
+WHERE streams.stream_id = ANY($2::uuid[])
+"""
+
+# The row first, then the first event of the epoch: an ack must find it.
+_BEGIN_EPOCHS = """
+WITH begun AS (
+    INSERT INTO receiver_cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count)
+    SELECT $1, stream_id, epoch, 0, 0, 0
+    FROM streams CROSS JOIN unnest($3::bigint[]) AS epoch
+    WHERE stream_id = $2
+    ORDER BY epoch
+    ON CONFLICT (receiver_id, stream_id, stream_epoch) DO NOTHING
+    RETURNING stream_epoch, cursor_id
+)
+SELECT stream_epoch, cursor_id FROM begun
+UNION ALL
+SELECT stream_epoch, cursor_id FROM receiver_cursors
+WHERE receiver_id = $1 AND stream_id = $2 AND stream_epoch = ANY($3::bigint[])
+"""
+
+# A pair is written whole, and only where neither number falls: of two sessions of one receiver, (100, 100) of one and
+# (50, 200) of the other do not make (100, 200). Locked in the order of their ids, so that two nodes never wait for each
+# other in a circle. Returned are those that are there no more.
+_ADVANCE = """
+WITH moved AS (
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
+        AS moved(cursor_id, last_seq, position, event_count)
+),
+held AS MATERIALIZED (
+    SELECT cursor_id FROM receiver_cursors WHERE cursor_id = ANY($1::bigint[])
+    ORDER BY cursor_id
+    FOR NO KEY UPDATE
+),
+written AS (
+    UPDATE receiver_cursors AS cursors
+    SET last_seq = moved.last_seq, position = moved.position, event_count = moved.event_count, updated_at = now()
+    FROM moved
+    WHERE cursors.cursor_id = moved.cursor_id AND moved.cursor_id IN (SELECT cursor_id FROM held)
+      AND moved.last_seq >= cursors.last_seq AND moved.position >= coalesce(cursors.position, 0)
+)
+SELECT cursor_id FROM moved WHERE cursor_id NOT IN (SELECT cursor_id FROM held)
+"""
+
+_GONE = """
+SELECT cursor_id FROM unnest($1::bigint[]) AS held(cursor_id)
+WHERE NOT EXISTS (SELECT FROM receiver_cursors AS cursors WHERE cursors.cursor_id = held.cursor_id)
+"""
+
+
+async def starting_points(
+    pool: Pool, receiver_id: str, resumes: Mapping[UUID, Mapping[int, int]]
+) -> dict[UUID, StartingPoint]:
+    """Return where a receiver stands in each of the streams that still exist, and make the rows that acks will move.
+
+    resumes: for each stream what the receiver says itself, last_seq by epoch. DatabaseUnavailable also where another
+    session makes the same rows at this moment.
+    """
+    named = {
+        str(stream_id): {str(epoch): seq for epoch, seq in of.items()} for stream_id, of in resumes.items()
+    }
+    with translated():
+        rows = await pool.fetch(_STARTING_POINTS, receiver_id, list(resumes), orjson.dumps(named).decode())
+    found: dict[UUID, StartingPoint] = {}
+    for row in rows:
+        point = found.setdefault(row["stream_id"], StartingPoint(row["last_position"], {}, {}))
+        epoch = row["stream_epoch"]
+        if epoch is None:
+            continue
+        if row["cursor_id"] is None:
+            raise DatabaseUnavailable("another session of this receiver is beginning with the stream")
+        point.cursor_ids[epoch] = row["cursor_id"]
+        point.epochs[epoch] = EpochState(
+            row["last_seq"],
+            row["event_count"],
+            Cursor(row["acked"], row["position"], row["acked_count"]) if row["acked"] else NOTHING,
+            row["above_cursor"],
+            row["resume"],
+            row["above_resume"],
+        )
+    return found
+
+
+async def begin_epochs(
+    pool: Pool, receiver_id: str, stream_id: UUID, epochs: Collection[int]
+) -> dict[int, int]:
+    """Make the rows that acks of these epochs will move and return their ids by epoch; none of a deleted stream."""
+    try:
+        with translated():
+            rows = await pool.fetch(_BEGIN_EPOCHS, receiver_id, stream_id, list(epochs))
+    except DatabaseRefused as error:
+        if isinstance(error.__cause__, asyncpg.ForeignKeyViolationError):
+            raise DatabaseUnavailable("the stream is being deleted") from error
+        raise
+    return {row["stream_epoch"]: row["cursor_id"] for row in rows}
+
+
+async def advance_cursors(pool: Pool, cursors: Mapping[CursorKey, Cursor]) -> list[int]:
+    """Move cursors forward, in one statement, and return the ids of those that are there no more.
+
+    RowLocked when somebody holds one of them.
+    """
+    ids = [key.cursor_id for key in cursors]
+    try:
+        with translated():
+            rows = await pool.fetch(_ADVANCE, ids, *map(list, zip(*cursors.values(), strict=True)))
+    except DatabaseUnavailable as error:
+        if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+            raise RowLocked("another transaction holds a row of the cursors' streams") from error
+        raise
+    return [row["cursor_id"] for row in rows]
+
+
+async def gone_cursors(pool: Pool, cursor_ids: Iterable[int]) -> list[int]:
+    """Return those of the ids whose rows were deleted."""
+    with translated():
+        return [row["cursor_id"] for row in await pool.fetch(_GONE, list(cursor_ids))]

@@ -1,0 +1,34 @@
+"""Which streams the names stand for that devices use."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from shared.database import Pool
+from shared.errors import translated
+from shared.messages import StreamRef
+
+__all__ = ["Resolved", "resolve_streams"]
+
+_RESOLVE = """
+SELECT streams.forwarder_id, streams.reader_ip, stream_id, last_position
+FROM unnest($1::text[], $2::text[]) AS named(forwarder_id, reader_ip)
+JOIN streams USING (forwarder_id, reader_ip)
+"""
+
+
+class Resolved(NamedTuple):
+    """A stream that exists: its id and newest position."""
+
+    stream_id: UUID
+    last_position: int
+
+
+async def resolve_streams(pool: Pool, refs: Sequence[StreamRef]) -> dict[StreamRef, Resolved]:
+    """Return those of the named streams that exist."""
+    with translated():
+        rows = await pool.fetch(_RESOLVE, [ref.forwarder_id for ref in refs], [ref.reader_ip for ref in refs])
+    return {
+        StreamRef(row["forwarder_id"], row["reader_ip"]): Resolved(row["stream_id"], row["last_position"])
+        for row in rows
+    }

@@ -1,0 +1,194 @@
+"""Where a receiver starts, and the rows that its acks move."""
+
+import asyncio
+from uuid import UUID, uuid4
+
+import pytest
+
+from fanout.delivery import NOTHING, Cursor, EpochState
+from fanout.store.cursors import (
+    CursorKey,
+    StartingPoint,
+    advance_cursors,
+    begin_epochs,
+    gone_cursors,
+    starting_points,
+)
+from shared.channels import CURSORS
+from shared.database import Connection
+from shared.errors import DatabaseUnavailable
+from shared.process import Process
+from tests.delivery import stored
+from tests.waiting import wait_until
+
+
+async def point_of(
+    process: Process, stream_id: UUID, receiver_id: str = "tent", resume: dict[int, int] | None = None
+) -> StartingPoint:
+    return (await starting_points(process.pool, receiver_id, {stream_id: resume or {}}))[stream_id]
+
+
+async def test_a_starting_point_is_one_snapshot_of_the_stream_the_cursors_and_what_is_resumed(
+    process: Process, database: Connection, stream_id: UUID
+) -> None:
+    await stored.store(database, stream_id, [(1, 3, b"a"), (2, 7, b"b"), (1, 9, b"c"), (1, 4, b"d")])
+    bar, tent = [await stored.make_cursor(database, each, stream_id) for each in ("bar", "tent")]
+    await advance_cursors(process.pool, {CursorKey(stream_id, bar): Cursor(9, 4, 3)})
+    await advance_cursors(process.pool, {CursorKey(stream_id, tent): Cursor(3, 1, 1)})
+    points = await starting_points(process.pool, "tent", {stream_id: {1: 4, 2: 8, 5: 1}, uuid4(): {1: 1}})
+    assert points == {
+        stream_id: StartingPoint(
+            4,
+            {1: EpochState(9, 3, Cursor(3, 1, 1), 2, 4, 1), 2: EpochState(7, 1, NOTHING, 1, 8, 0)},
+            {1: tent, 2: points[stream_id].cursor_ids[2]},
+        )
+    }
+    assert await rows_of(database) == {
+        ("bar", 1): (bar, Cursor(9, 4, 3)),
+        ("tent", 1): (tent, Cursor(3, 1, 1)),
+        ("tent", 2): (points[stream_id].cursor_ids[2], NOTHING),
+    }
+
+
+async def test_a_starting_point_keeps_the_rows_that_are_there(
+    process: Process, database: Connection, stream_id: UUID
+) -> None:
+    await stored.store(database, stream_id, [(1, 1, b"a")])
+    first, second = await point_of(process, stream_id), await point_of(process, stream_id)
+    assert first == second
+    assert len(await rows_of(database)) == 1
+
+
+async def test_where_more_is_missing_than_the_list_says_nobody_tells_how_many_events_there_are(
+    process: Process, database: Connection, stream_id: UUID
+) -> None:
+    await stored.store(database, stream_id, [(1, 1, b"a"), (1, 5, b"a"), (1, 9, b"a")])
+    await database.execute("UPDATE stream_metrics SET missing = '{[2,5)}'")
+    assert (await point_of(process, stream_id)).epochs[1].event_count is None
+
+
+async def test_a_row_of_the_release_before_stands_for_the_position_of_its_event(
+    process: Process, database: Connection, stream_id: UUID
+) -> None:
+    await stored.store(database, stream_id, [(1, 1, b"a"), (1, 3, b"a"), (1, 4, b"a"), (1, 2, b"late")])
+    await database.execute(
+        "INSERT INTO receiver_cursors (receiver_id, stream_id, stream_epoch, last_seq)"
+        " VALUES ('tent', $1, 1, 3)",
+        stream_id,
+    )
+    assert (await point_of(process, stream_id)).epochs[1] == EpochState(4, 4, Cursor(3, 2, None), 1)
+
+
+@pytest.mark.parametrize(
+    ("last_seq", "position"), [(6, 3), (2, 6)], ids=["beyond the newest number", "beyond the last position"]
+)
+async def test_a_cursor_beyond_what_is_stored_is_void_and_stays_void(
+    process: Process, database: Connection, stream_id: UUID, last_seq: int, position: int
+) -> None:
+    await stored.store(database, stream_id, [(1, seq, b"a") for seq in range(1, 5)] + [(2, 5, b"a")])
+    ids = {}
+    for epoch, cursor in {1: Cursor(last_seq, position, 2), 2: Cursor(5, 5, 1), 3: Cursor(1, 1, 1)}.items():
+        ids[epoch] = await stored.make_cursor(database, "tent", stream_id, epoch)
+        await advance_cursors(process.pool, {CursorKey(stream_id, ids[epoch]): cursor})
+    await starting_points(process.pool, "tent", {stream_id: {}})
+    await stored.store(database, stream_id, [(1, seq, b"a") for seq in range(5, 9)])
+    point = await point_of(process, stream_id)
+    assert {epoch: state.cursor for epoch, state in point.epochs.items()} == {1: NOTHING, 2: Cursor(5, 5, 1)}
+    # Another row: an ack that was given to the one of before does not count.
+    assert point.cursor_ids[1] != ids[1]
+    assert point.cursor_ids[2] == ids[2]
+    assert await gone_cursors(process.pool, ids.values()) == [ids[1], ids[3]]
+    assert set(await rows_of(database)) == {("tent", 1), ("tent", 2)}
+
+
+async def test_sessions_of_one_receiver_that_begin_at_once_move_the_same_rows_or_try_again(
+    process: Process, database: Connection, stream_id: UUID
+) -> None:
+    await stored.store(database, stream_id, [(epoch, 1, b"a") for epoch in range(1, 20)])
+
+    async def begin() -> dict[int, int]:
+        while True:
+            try:
+                return (await point_of(process, stream_id)).cursor_ids
+            except DatabaseUnavailable:
+                await asyncio.sleep(0)
+
+    found = await asyncio.gather(*(begin() for _ in range(4)))
+    assert found == [found[0]] * 4
+    assert {id_ for id_, _ in (await rows_of(database)).values()} == set(found[0].values())
+
+
+async def test_an_epoch_that_begins_later_gets_its_row_once(
+    process: Process, database: Connection, stream_id: UUID
+) -> None:
+    known = await stored.make_cursor(database, "tent", stream_id, 1)
+    begun = await begin_epochs(process.pool, "tent", stream_id, [1, 2])
+    assert begun == {1: known, 2: begun[2]}
+    assert await begin_epochs(process.pool, "tent", stream_id, [2]) == {2: begun[2]}
+    assert await rows_of(database) == {("tent", 1): (known, NOTHING), ("tent", 2): (begun[2], NOTHING)}
+
+
+async def test_an_epoch_of_a_stream_that_is_deleted_gets_no_row(process: Process) -> None:
+    assert await begin_epochs(process.pool, "tent", uuid4(), [1]) == {}
+
+
+# --- cursors ---
+
+
+async def rows_of(database: Connection) -> dict[tuple[str, int], tuple[int, Cursor]]:
+    """Return id and cursor by receiver and epoch."""
+    rows = await database.fetch("SELECT * FROM receiver_cursors")
+    return {
+        (row["receiver_id"], row["stream_epoch"]): (
+            row["cursor_id"],
+            Cursor(row["last_seq"], row["position"], row["event_count"]),
+        )
+        for row in rows
+    }
+
+
+async def test_a_cursor_is_written_whole_and_only_where_neither_number_falls(
+    process: Process, database: Connection, stream_id: UUID
+) -> None:
+    key = CursorKey(stream_id, await stored.make_cursor(database, "tent", stream_id))
+    for asked, then in (
+        (Cursor(5, 5, 5), Cursor(5, 5, 5)),
+        (Cursor(3, 5, 3), Cursor(5, 5, 5)),
+        (Cursor(5, 7, None), Cursor(5, 7, None)),
+        (Cursor(9, 6, 9), Cursor(5, 7, None)),
+        (Cursor(4, 9, 9), Cursor(5, 7, None)),
+        (Cursor(10, 10, 10), Cursor(10, 10, 10)),
+    ):
+        assert await advance_cursors(process.pool, {key: asked}) == []
+        assert await rows_of(database) == {("tent", 1): (key.cursor_id, then)}
+
+
+async def test_an_ack_makes_no_row_and_says_which_are_gone(
+    process: Process, database: Connection, stream_id: UUID
+) -> None:
+    kept, deleted = [await stored.make_cursor(database, "tent", stream_id, epoch) for epoch in (1, 2)]
+    await database.execute("DELETE FROM receiver_cursors WHERE cursor_id = $1", deleted)
+    anew = await stored.make_cursor(database, "tent", stream_id, 2)
+    moved = {CursorKey(stream_id, each): Cursor(1, 1, 1) for each in (kept, deleted)}
+    assert await advance_cursors(process.pool, moved) == [deleted]
+    assert await rows_of(database) == {("tent", 1): (kept, Cursor(1, 1, 1)), ("tent", 2): (anew, NOTHING)}
+
+
+async def test_whoever_deletes_cursors_tells_which_where_they_are_few(
+    database: Connection, stream_id: UUID
+) -> None:
+    heard: list[str] = []
+    await database.add_listener(CURSORS, lambda *told: heard.append(told[3]))
+    ids = [await stored.make_cursor(database, f"tent-{number}", stream_id) for number in range(3)]
+    await database.execute("UPDATE receiver_cursors SET last_seq = 5, position = 5")
+    await database.execute("DELETE FROM receiver_cursors WHERE receiver_id = 'nobody'")
+    await database.execute("DELETE FROM receiver_cursors WHERE cursor_id = $1", ids[0])
+    await database.execute("DELETE FROM receiver_cursors")
+    await database.execute(
+        "INSERT INTO receiver_cursors (receiver_id, stream_id, stream_epoch, last_seq)"
+        " SELECT 'tent', $1, epoch, 0 FROM generate_series(1, 8000) AS epoch",
+        stream_id,
+    )
+    await database.execute("DELETE FROM receiver_cursors")
+    await wait_until(lambda: len(heard) == 3, what="three notifications")
+    assert [sorted(each.split(",")) for each in heard] == [[str(ids[0])], sorted(map(str, ids[1:])), [""]]

@@ -23,7 +23,7 @@ from api.errors import ApiError, Code, Handler
 from api.room import Api
 from shared.errors import DatabaseUnavailable
 
-__all__ = ["Route", "serve"]
+__all__ = ["Route", "is_optional", "serve"]
 
 # Far above any statement of a handler; a database that hangs costs a request this long at the most.
 ANSWER_WITHIN_S = 30.0
@@ -110,6 +110,8 @@ async def _read_body(request: web.Request, kind: type[msgspec.Struct]) -> msgspe
     except (TimeoutError, web.RequestPayloadError) as error:
         raise ApiError("BAD_REQUEST", "body: it did not arrive whole") from error
     if not body.strip():
+        if is_optional(kind):
+            return kind()
         raise ApiError("BAD_REQUEST", "body: it is empty; a JSON object is wanted")
     try:
         return msgspec.json.decode(body, type=kind)
@@ -132,6 +134,13 @@ def _checked(where: str, texts: Mapping[str, str], kind: type[msgspec.Struct]) -
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise ApiError("BAD_REQUEST", f"{where}: {error}") from error
+
+
+def is_optional(kind: object) -> bool:
+    """Whether a body of this type may be left out: it is a Struct that has no field that must be given."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return False
+    return not any(field.required for field in msgspec.structs.fields(kind))
 
 
 @cache

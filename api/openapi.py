@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from api.access import OPEN_PATHS
-from api.contract import Route
+from api.contract import Route, is_optional
 from api.errors import STATUS, Code, Error
 from api.messages.health import Health
 from api.sites import UNDER
@@ -85,7 +85,10 @@ def _operation(route: Route, schema_of: Mapping[str, object]) -> dict[str, objec
         },
     }
     if (body := route.inputs.get("body")) is not None:
-        operation["requestBody"] = {"required": True, "content": _json(schema_of[repr(body)])}
+        operation["requestBody"] = {
+            "required": not is_optional(body),
+            "content": _json(schema_of[repr(body)]),
+        }
     if _is_open(route.method, route.path):
         operation["security"] = []
     return operation

@@ -111,7 +111,7 @@ def _verdict(rows: Rows, troubles: Sequence[Trouble]) -> Verdict:
         watch=counted.get("watch_total", 0),
         act=counted.get("act_total", 0),
         since=None if first is None else first.since,
-        headline=None if first is None else f"{first.title}: {first.reason}",
+        headline=None if first is None else f"{first.reason} · {first.title}",
         streams=streams.get("streams_total", 0),
         online=streams.get("online_total", 0),
         missing=streams.get("missing_total", 0),

@@ -294,7 +294,13 @@ class Session:
         reader_ip, stream_id = command.request["reader_ip"], UUID(command.request["stream_id"])
         epoch = await self._patiently(
             lambda: self._epochs.command(
-                self._forwarder_id, reader_ip, stream_id, asked_by="operator", until=until
+                self._forwarder_id,
+                reader_ip,
+                stream_id,
+                asked_by="operator",
+                until=until,
+                # Who saw another epoch than there is now, because somebody else was faster, means another reset.
+                unless_beyond=command.request.get("expected_epoch"),
             )
         )
         if epoch is None:

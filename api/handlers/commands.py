@@ -9,6 +9,7 @@ from api.errors import ApiError, no_stream
 from api.messages.commands import (
     ConfigAnswer,
     ConfigWritten,
+    EpochReset,
     ForwarderPath,
     NewEpoch,
     Payload,
@@ -28,20 +29,37 @@ DEEPEST = 100
 A = TypeVar("A", ConfigAnswer, ConfigWritten, Restarted)
 
 
-async def reset_epoch(api: Api, *, path: StreamPath) -> NewEpoch:
-    """Command a stream's reader to a fresh epoch."""
-    stream = await store.find_stream(api.pool, path.stream_id)
-    if stream is None:
-        raise no_stream()
+async def reset_epoch(api: Api, *, path: StreamPath, body: EpochReset) -> NewEpoch:
+    """Command a stream's reader to a fresh epoch. With an expected epoch only out of that one: of two who ask at once,
+    the second is told which epoch the stream has by then.
+    """
+    stream = await _as_expected(api, path, body)
     if stream.stream_epoch >= HIGHEST_EPOCH:
         raise ApiError("CONFLICT", "the stream has the highest epoch that there is")
-    request = {"stream_id": str(stream.stream_id), "reader_ip": stream.reader_ip}
+    request: Payload = {"stream_id": str(stream.stream_id), "reader_ip": stream.reader_ip}
+    if body.expected_epoch is not None:
+        request["expected_epoch"] = body.expected_epoch
     reply = await api.commands.ask(stream.forwarder_id, "epoch_reset", request)
     if reply.ending == "absent":
+        await _as_expected(api, path, body)
         raise ApiError("CONFLICT", "forwarder not connected")
     answer = msgspec.json.decode(reply.answer, type=NewEpoch)
     api.note("epoch_reset_asked", stream_id=stream.stream_id, stream_epoch=answer.new_stream_epoch)
     return answer
+
+
+async def _as_expected(api: Api, path: StreamPath, body: EpochReset) -> store.Stream:
+    """Return the stream, in the epoch that is expected; ApiError when it is in another."""
+    stream = await store.find_stream(api.pool, path.stream_id)
+    if stream is None:
+        raise no_stream()
+    if body.expected_epoch not in (None, stream.stream_epoch):
+        raise ApiError(
+            "CONFLICT",
+            f"the stream is in epoch {stream.stream_epoch}, not in {body.expected_epoch}: somebody else has reset it",
+            details={"stream_epoch": stream.stream_epoch},
+        )
+    return stream
 
 
 async def read_config(api: Api, *, path: ForwarderPath) -> ConfigAnswer:

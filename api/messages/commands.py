@@ -7,6 +7,7 @@ from api.messages.types import Answer, DeviceId, Name, Number, Request
 __all__ = [
     "ConfigAnswer",
     "ConfigWritten",
+    "EpochReset",
     "ForwarderPath",
     "NewEpoch",
     "Payload",
@@ -29,6 +30,12 @@ class SectionPath(Request):
 
     forwarder_id: DeviceId
     section: Name
+
+
+class EpochReset(Request):
+    """Which epoch the stream has, as far as whoever asks knows; none: whichever it is."""
+
+    expected_epoch: Number | None = None
 
 
 class NewEpoch(Answer):

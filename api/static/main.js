@@ -29,10 +29,19 @@ const main = document.querySelector("main");
 const bar = verdictBar();
 let page = null;
 
+// What of an address cannot be read is no address of ours.
+function parts(hash) {
+  try {
+    return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  } catch {
+    return [""];
+  }
+}
+
 function open() {
-  const [name, ...given] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const [name, ...given] = parts(location.hash);
   page?.close?.();
-  page = (PAGES[name] ?? firstPage)(...given);
+  page = (Object.hasOwn(PAGES, name) ? PAGES[name] : firstPage)(...given);
   main.replaceChildren(page.node);
   const above = ABOVE[name] ?? name;
   for (const link of document.querySelectorAll("nav a:not(.home)")) {

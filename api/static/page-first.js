@@ -1,4 +1,4 @@
-// The first page: streams, flow, what needs a look, the latest reads, the cluster.
+// The first page: what needs a look, streams, flow, the latest reads, the cluster.
 
 import { streamCards } from "./cards.js";
 import { clusterFold } from "./cluster.js";
@@ -20,9 +20,9 @@ export function firstPage() {
     "div",
     {},
     h("h1", { class: "unseen" }, "Race day"),
+    section("Needs a look", { id: "troubles" }, parts.troubles.node),
     section("Streams", { aside: many.node }, cards.node, none),
     section("Flow to receivers", {}, parts.flow.node),
-    section("Needs a look", { id: "troubles" }, parts.troubles.node),
     section("Latest reads", {}, parts.tail.node),
     section("Cluster", {}, parts.cluster.node),
   );

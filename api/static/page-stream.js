@@ -205,7 +205,8 @@ async function resetEpoch(stream_id) {
     typed: streamName(card),
     verb: "Reset epoch",
     kind: "danger",
-    act: () => ask("POST", path(["streams", stream_id, "reset-epoch"])),
+    act: () =>
+      ask("POST", path(["streams", stream_id, "reset-epoch"]), { body: { expected_epoch: card.stream_epoch } }),
   });
   if (answer) say(`The forwarder was told to begin epoch ${answer.new_stream_epoch}.`);
 }

@@ -46,7 +46,7 @@ function trouble(first) {
     "li",
     { class: "trouble" },
     level.node,
-    h("div", {}, h("p", { class: "what" }, title, " ", reason), advice),
+    h("div", {}, h("p", { class: "what" }, reason, " ", title), advice),
     since,
   );
   const update = (each) => {

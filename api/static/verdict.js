@@ -7,11 +7,14 @@ import { linkState } from "./link.js";
 import { shape } from "./parts.js";
 import { serverNow, state } from "./state.js";
 
+// An address that stands there already opens nothing.
+const showTroubles = () => document.getElementById("troubles")?.scrollIntoView();
+
 /** Returns {node, update()}. */
 export function verdictBar() {
   const mark = h("span", { class: "mark" });
   const word = h("strong", { class: "word", role: "status" });
-  const what = h("a", { class: "what", href: "#/troubles" });
+  const what = h("a", { class: "what", href: "#/troubles", on: { click: showTroubles } });
   const age = h("span", { class: "age" });
   const node = h(
     "div",

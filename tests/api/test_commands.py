@@ -143,6 +143,38 @@ async def test_a_change_is_in_the_log_without_what_was_written(
 # --- what is not -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("expected", [1, 3])
+async def test_a_reset_out_of_another_epoch_is_refused_with_the_one_that_is(
+    ask: Ask, database: Database, gateway_id: UUID, expected: int
+) -> None:
+    stream_id = await add_stream(database, epoch=2)
+    path = f"/api/v1/streams/{stream_id}/reset-epoch"
+    error = await ask("POST", path, json={"expected_epoch": expected}, status=409)
+    assert error["details"] == {"stream_epoch": 2}
+    assert await left(database) == 0
+
+
+async def test_a_reset_that_another_was_faster_than_is_refused_with_the_epoch_that_is_now(
+    ask: Ask, database: Database, gateway_id: UUID, database_url: str
+) -> None:
+    stream_id = await add_stream(database)
+
+    # Between the api's look and the gateway's.
+    await database.execute(
+        """
+        CREATE FUNCTION another() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN UPDATE streams SET stream_epoch = 2; RETURN NULL; END $$;
+        CREATE TRIGGER another AFTER INSERT ON commands EXECUTE FUNCTION another();
+        """
+    )
+    async with ending(database_url, "absent") as came:
+        error = await ask(
+            "POST", f"/api/v1/streams/{stream_id}/reset-epoch", json={"expected_epoch": 1}, status=409
+        )
+    assert came[0][1]["expected_epoch"] == 1
+    assert error["details"] == {"stream_epoch": 2}
+
+
 async def test_nobody_is_asked_who_is_not_connected(ask: Ask, database: Database) -> None:
     stream_id = await add_stream(database)
     await add_forwarder_session(database, "start", await add_process(database, "gateway", lives=False))

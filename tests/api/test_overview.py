@@ -138,7 +138,7 @@ async def test_a_trouble_says_who_what_since_when_and_what_to_do(
     )
     assert (trouble["title"], trouble["level"], trouble["ended_at"]) == ("Start", "act", None)
     assert datetime.fromisoformat(trouble["since"]) == since
-    assert overview["verdict"]["headline"] == f"Start: {trouble['reason']}"
+    assert overview["verdict"]["headline"] == f"{trouble['reason']} · Start"
     assert overview["verdict"]["since"] == trouble["since"]
     (card,) = overview["streams"]
     assert (card["level"], card["reasons"]) == ("act", [trouble["reason"]])

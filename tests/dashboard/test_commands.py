@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Browser, Locator, expect
 
-from tests.dashboard.browser import Tab
+from tests.dashboard.browser import Tab, tab
 from tests.dashboard.conftest import Stack, line
 from tests.waiting import wait_until
 
@@ -72,6 +72,22 @@ async def test_an_epoch_is_reset_when_its_stream_has_been_typed_and_not_before(
         await said(page, "The forwarder was told to begin epoch 2.")
         forwarder.record(READER, line("0580000000A1"))
         await expect(page.page.get_by_role("cell", name="2, current")).to_be_visible()
+
+
+async def test_of_two_operators_who_reset_at_once_the_second_is_told(
+    page: Tab, browser: Browser, stack: Stack
+) -> None:
+    async with stack.forwarder("two", READER), tab(browser, stack.url) as second:
+        for each in (page, second):
+            await open_stream(each, stack, "two")
+            await each.page.get_by_role("button", name="Reset epoch…").click()
+            await dialog(each).get_by_role("textbox").fill(f"two {READER}")
+        for each in (page, second):
+            await dialog(each).get_by_role("button", name="Reset epoch").click()
+            if each is page:
+                await said(page, "The forwarder was told to begin epoch 2.")
+        await expect(dialog(second).get_by_role("alert")).to_contain_text("somebody else has reset it")
+        second.refused(409)
 
 
 async def test_a_reset_that_reaches_nobody_says_so(page: Tab, stack: Stack) -> None:

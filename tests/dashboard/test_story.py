@@ -1,9 +1,9 @@
 """What an operator sees of a stream, from its first connection on."""
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Browser, Locator, expect
 
-from tests.dashboard.browser import Tab
+from tests.dashboard.browser import Tab, tab
 from tests.dashboard.conftest import Stack, line, reading
 from tests.waiting import wait_until
 
@@ -123,3 +123,31 @@ async def test_what_a_device_says_of_itself_is_text_and_never_markup(page: Tab, 
             await page.open(place)
             await expect(page.page.get_by_text(evil).first).to_be_visible()
             assert await page.page.locator("main img, main b").count() == 0
+
+
+@pytest.mark.parametrize("place", ["%", "stream/%zz", "constructor", "nothing"])
+async def test_an_address_that_cannot_be_read_shows_the_first_page(
+    browser: Browser, stack: Stack, place: str
+) -> None:
+    async with tab(browser, stack.url) as page:
+        await page.page.goto(f"{stack.url}/#/{place}")
+        await expect(page.page.get_by_role("heading", name="Streams")).to_be_visible()
+        assert page.errors == []
+
+
+async def test_what_needs_a_look_stands_right_under_the_verdict_and_says_what_is_wrong_first(
+    browser: Browser, stack: Stack
+) -> None:
+    async with stack.forwarder("wrong", READER) as forwarder, tab(browser, stack.url) as page:
+        forwarder.record(READER, "no read at all")
+        await page.open()
+        headings = page.page.locator("main h2")
+        await expect(headings.first).to_have_text("Needs a look")
+        link = page.page.get_by_role("link", name=f"wrong · {READER}", exact=True)
+        trouble = page.page.locator(".trouble", has=link).filter(has_text="no chip read")
+        await expect(trouble.locator(".what")).to_have_text(f"1 line that is no chip read wrong · {READER}")
+        # Its link works as often as it is used.
+        for _ in range(2):
+            await page.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            await page.page.locator(".verdict .what").click()
+            await expect(headings.first).to_be_in_viewport()

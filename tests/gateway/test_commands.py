@@ -114,6 +114,16 @@ async def test_a_reset_is_done_when_the_socket_took_it(wire: Wire, database: Dat
     assert await database.fetchval("SELECT stream_epoch FROM streams") == 2
 
 
+async def test_of_two_resets_out_of_one_epoch_one_is_carried_out(wire: Wire, database: Database) -> None:
+    stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
+    request = {"stream_id": str(stream_id), "reader_ip": READER, "expected_epoch": 1}
+    asked = [await command(database, "epoch_reset", request) for _ in range(2)]
+    await wire.expect("epoch_reset_command")
+    endings = [await ended(database, each) for each in asked]
+    assert sorted(endings, key=str) == [("absent", None), ("done", {"new_stream_epoch": 2})]
+    assert await database.fetchval("SELECT stream_epoch FROM streams") == 2
+
+
 async def test_a_late_answer_is_not_taken_for_the_next_question_s(wire: Wire, database: Database) -> None:
     first = await command(database, "config_get", within_s=0.5)
     late = await wire.expect("config_get_request")

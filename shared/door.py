@@ -21,7 +21,7 @@ from shared.log import get_logger
 from shared.metrics import BRAKED_UPGRADES, REFUSED_UPGRADES
 from shared.peer import Peer, attend, close_all
 from shared.process import Process
-from shared.tokens import FIELD_RECEIVER_ID, DeviceType, Identity, authenticate, revoked_among
+from shared.tokens import DeviceType, Identity, authenticate, revoked_among
 
 __all__ = ["Door"]
 
@@ -118,7 +118,7 @@ class Door:
 
         Never is a living one closed: boxes share tokens, and those of the first generation do not come back.
         """
-        mine = [peer for peer, each in self._peers.items() if each and _receiver(each) == _receiver(newcomer)]
+        mine = [peer for peer, each in self._peers.items() if each and each.device_id == newcomer.device_id]
         if len(mine) < SESSIONS_OF_ONE:
             return None
         full = _too_soon(PROBE_S, f"{len(mine)} sessions of this receiver are open here")
@@ -221,12 +221,6 @@ class Door:
             log.info("tokens_revoked", sessions=len(ended))
             refusal = ProtocolError("the token was revoked", code="INVALID_TOKEN")
             await asyncio.gather(*(peer.refuse(refusal) for peer in ended))
-
-
-def _receiver(identity: Identity) -> tuple[str, UUID | None]:
-    """Who a receiver is: of those that are all called the same, each token is one (protocol.md, section 5)."""
-    shared = identity.device_id == FIELD_RECEIVER_ID
-    return identity.device_id, identity.token_id if shared else None
 
 
 def _come_back() -> web.Response:

@@ -17,7 +17,7 @@ import aiohttp
 from deploy.stack.child import ends_with_parent
 from shared.database import Connection
 from tests.bench.crowd import Crowd
-from tests.bench.ground import Ground, running
+from tests.bench.ground import NO_PAUSE, Ground, running
 from tests.bench.report import Row, Target, cpu_seconds, percentile, row, say
 from tests.delivery.stored import make_stream, store
 from tests.ports import free_port
@@ -122,7 +122,7 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
     """Run both servers and take turns."""
     async with (
         ground.site() as site,
-        running("fanout", site) as fanout,
+        running("fanout", site, **NO_PAUSE) as fanout,
         bare_server() as (url, pid),
     ):
         token = await make_token(site.database, "receiver", "bench")

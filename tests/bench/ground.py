@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import asyncpg
 
@@ -14,10 +14,22 @@ from shared.database import Connection
 from shared.migrate import migrate
 from tests.rooms import Process
 
-__all__ = ["RESULTS", "Ground", "Site", "ground", "running"]
+__all__ = ["NO_PAUSE", "RESULTS", "Ground", "Pace", "Site", "ground", "running"]
 
 # Ignored by git; the database lies there too, on a real disk.
 RESULTS = Path(".bench").absolute()
+
+
+class Pace(TypedDict, total=False):
+    """Settings of a fanout: how fast its receivers are sent to."""
+
+    REPLAY_EVENTS_PER_SECOND: str
+    LIVE_EVENTS_PER_SECOND: str
+
+
+# For receivers that take all that comes: what the server can do, and not what receivers in the field bear. What their
+# pace costs is a figure of its own (pace.py).
+NO_PAUSE: Pace = {"REPLAY_EVENTS_PER_SECOND": "0", "LIVE_EVENTS_PER_SECOND": "0"}
 
 
 class Site(NamedTuple):

@@ -11,7 +11,7 @@ import aiohttp
 
 from tests.bench.crowd import Crowd
 from tests.bench.fleet import READER, Drainer
-from tests.bench.ground import Ground, Site, running
+from tests.bench.ground import NO_PAUSE, Ground, Site, running
 from tests.bench.report import Row, Target, row, say
 from tests.bench.sockets import connect
 from tests.delivery.stored import make_stream, store_many
@@ -83,7 +83,7 @@ async def place(ground: Ground, stored: int) -> AsyncIterator[Place]:
             other = await make_stream(site.database, f"{FORWARDER}-{number}", READER)
             await store_many(site.database, other, BESIDE)
         await site.database.execute("VACUUM ANALYZE", timeout=600)
-        async with rooms(site.url, LOG_LEVEL="warn") as roles, running("api", site) as api:
+        async with rooms(site.url, LOG_LEVEL="warn", **NO_PAUSE) as roles, running("api", site) as api:
             yield Place(stored, site, roles, api.url, stream_id)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from tests.bench.fleet import Drainer, Witness, lines
-from tests.bench.ground import Ground, Site
+from tests.bench.ground import NO_PAUSE, Ground, Site
 from tests.bench.report import Row, Target, row, say
 from tests.bench.sockets import connect
 from tests.delivery.stored import make_stream
@@ -117,7 +117,7 @@ async def ingest(
     """Have all forwarders drain; return events per second until all are acked and delivered."""
     async with ground.site() as site, AsyncExitStack() as stack:
         running = await stack.enter_async_context(
-            rooms(site.url, gateway=gateways, writer=writers, LOG_LEVEL="warn")
+            rooms(site.url, gateway=gateways, writer=writers, LOG_LEVEL="warn", **NO_PAUSE)
         )
         fleet = await join_fleet(site, running, events=events, size=size)
         return FORWARDERS * events / await drain(*fleet)

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.bench.fleet import Ticker, Witness
-from tests.bench.ground import Ground, Site
+from tests.bench.ground import NO_PAUSE, Ground, Pace, Site
 from tests.bench.ingest import join_drainers, join_witness
 from tests.bench.report import Row, Target, percentile, row, say
 from tests.bench.sockets import connect
 from tests.rooms import make_token, rooms
 from tests.waiting import wait_until
 
-__all__ = ["Delays", "by_load", "measure", "measure_catch_up"]
+__all__ = ["Delays", "at_load", "by_load", "measure", "measure_catch_up"]
 
 READERS = 50
 LOADS = (1_000, 5_000)
@@ -76,9 +76,9 @@ async def by_load(ground: Ground) -> dict[int, Delays]:
     return found
 
 
-async def at_load(ground: Ground, rate: float) -> Delays:
+async def at_load(ground: Ground, rate: float, pace: Pace = NO_PAUSE) -> Delays:
     """Measure one load, after a short warm-up, on fresh processes over a fresh database."""
-    async with ground.site() as site, rooms(site.url, LOG_LEVEL="warn") as running:
+    async with ground.site() as site, rooms(site.url, LOG_LEVEL="warn", **pace) as running:
         names = [f"f{n}" for n in range(READERS)]
         witness = await join_witness(site, running.fanouts[0].url, names, timed=True)
         tickers = await join_tickers(site, running.gateways[0].url, names)
@@ -136,7 +136,7 @@ async def measure_catch_up(ground: Ground, rounds: int) -> list[Row]:
 
 async def catch_up(ground: Ground) -> tuple[float, Sequence[float]]:
     """Return how long the backlog took, and how long the live events of the others took meanwhile."""
-    async with ground.site() as site, rooms(site.url, LOG_LEVEL="warn") as running:
+    async with ground.site() as site, rooms(site.url, LOG_LEVEL="warn", **NO_PAUSE) as running:
         url = running.gateways[0].url
         names = [f"f{n}" for n in range(OTHERS)]
         witness = await join_witness(site, running.fanouts[0].url, [*names, "late"], timed=True)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from tests.bench.fleet import Forwarder
-from tests.bench.ground import Ground, Site
+from tests.bench.ground import NO_PAUSE, Ground, Site
 from tests.bench.ingest import drain, join_fleet, join_witness
 from tests.bench.latency import READERS, WARM_UP_S, join_tickers, settled, tick
 from tests.bench.report import Row, cpu_seconds, row, say, tree_cpu_seconds
@@ -59,7 +59,7 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
 
 async def one_run(ground: Ground, load: Load) -> dict[str, float]:
     """Return the figures of one load on fresh processes and a fresh database."""
-    async with ground.site() as site, rooms(site.url, api=1, LOG_LEVEL="warn") as running:
+    async with ground.site() as site, rooms(site.url, api=1, LOG_LEVEL="warn", **NO_PAUSE) as running:
 
         async def look(forwarders: Sequence[Forwarder]) -> Look:
             used_s = {each.role: cpu_seconds(each.pid) for each in running.all}

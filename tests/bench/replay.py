@@ -3,7 +3,7 @@
 import time
 
 from tests.bench.crowd import Crowd
-from tests.bench.ground import Ground, running
+from tests.bench.ground import NO_PAUSE, Ground, running
 from tests.bench.report import Row, Target, resident_bytes, row, say
 from tests.delivery.stored import make_stream, store_many
 from tests.rooms import make_token
@@ -31,7 +31,7 @@ async def replay(url: str, token: str, stream: tuple[str, str], events: int) -> 
 
 async def measure(ground: Ground, rounds: int) -> list[Row]:
     """Store, then replay again and again, each time to a receiver that was never here before."""
-    async with ground.site() as site, running("fanout", site) as fanout:
+    async with ground.site() as site, running("fanout", site, **NO_PAUSE) as fanout:
         await store_many(site.database, await make_stream(site.database, *STREAM), EVENTS)
         await site.database.execute("VACUUM ANALYZE events")
         before = resident_bytes(fanout.pid)

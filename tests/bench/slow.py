@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.bench.crowd import Crowd
 from tests.bench.fan_out import Feeder, Rounds, one_round, settled
-from tests.bench.ground import Ground, running
+from tests.bench.ground import NO_PAUSE, Ground, running
 from tests.bench.report import Row, Target, row, say
 from tests.delivery.stored import make_stream
 from tests.delivery.wire import stopped
@@ -24,7 +24,7 @@ STUCK_AFTER_S = 2.0
 async def measure(ground: Ground, rounds: int) -> list[Row]:
     """Take turns."""
     alone, beside = Rounds("live receivers alone"), Rounds("live receivers beside stopped ones")
-    async with ground.site() as site, running("fanout", site) as fanout:
+    async with ground.site() as site, running("fanout", site, **NO_PAUSE) as fanout:
         token = await make_token(site.database, "receiver", "bench")
         feeder = Feeder(site.database, await make_stream(site.database, *STREAM))
         crowd = Crowd(fanout.url, [STREAM])

@@ -17,7 +17,7 @@ import orjson
 import uvloop
 
 from tests.bench.fleet import Ticker, Witness
-from tests.bench.ground import RESULTS, Ground, Site, ground
+from tests.bench.ground import NO_PAUSE, RESULTS, Ground, Site, ground
 from tests.bench.ingest import join_witness
 from tests.bench.latency import join_tickers, tick
 from tests.bench.report import percentile, resident_bytes, say
@@ -50,7 +50,7 @@ class Sample:
 
 async def soak(at: Ground, *, seconds: float, rate: float) -> list[Sample]:
     """Load one of each role for so long, and look every few seconds."""
-    async with at.site() as site, rooms(site.url, LOG_LEVEL="warn") as running:
+    async with at.site() as site, rooms(site.url, LOG_LEVEL="warn", **NO_PAUSE) as running:
         names = [f"f{n}" for n in range(READERS)]
         witness = await join_witness(site, running.fanouts[0].url, names, timed=True)
         tickers = await join_tickers(site, running.gateways[0].url, names)

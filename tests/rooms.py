@@ -15,7 +15,7 @@ from tests.forks import Started, start_role
 from tests.ports import free_port
 from tests.waiting import wait_until
 
-__all__ = ["Process", "Rooms", "free_port", "make_token", "rooms"]
+__all__ = ["Process", "Rooms", "free_port", "make_token", "read_metric", "rooms"]
 
 
 @dataclass
@@ -86,11 +86,14 @@ class Process:
 
     async def metric(self, name: str) -> float:
         """Return the sum of a metric over its labels."""
-        async with aiohttp.ClientSession() as http, http.get(f"{self.url}/metrics") as answer:
-            lines = (await answer.text()).splitlines()
-        return sum(
-            float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name
-        )
+        return await read_metric(self.url, name)
+
+
+async def read_metric(url: str, name: str) -> float:
+    """Return the sum of a metric of the process at `url`, over its labels."""
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from deploy.devices.forwarder import Forwarder
 from deploy.devices.journal import Event as JournalEvent
 from deploy.devices.journal import Journal
 from deploy.devices.messages import Message, StreamEpoch
-from deploy.devices.receiver import AT_ONCE, Receiver
+from deploy.devices.receiver import Manners, Receiver
 from shared.ipico import compose
 from tests.chaos.ledger import Event, Ledger
 
@@ -45,6 +45,36 @@ class WatchedJournal(Journal):
         self._forwarder_id = forwarder_id
         self._ledger = ledger
         self._in_flight: list[Event] = []
+        self._to_hold: dict[str, int] = {}
+        self._held: list[JournalEvent] = []
+
+    def append(self, reader_ip: str, raw_line: str, *, reader_timestamp: str, read_type: str) -> JournalEvent:
+        event = super().append(reader_ip, raw_line, reader_timestamp=reader_timestamp, read_type=read_type)
+        pending = self._readers[reader_ip].pending
+        if self._to_hold.get(reader_ip, 0) and pending and pending[-1] is event:
+            self._to_hold[reader_ip] -= 1
+            self._held.append(pending.pop())
+        return event
+
+    def hold_back(self, reader_ip: str, reads: int) -> None:
+        """Keep the next reads of one reader from being sent, while those that follow go ahead of them."""
+        self._to_hold[reader_ip] = reads
+
+    def let_go(self) -> None:
+        """Have what was held back sent, behind higher numbers; only while nothing is under way.
+
+        An ack of a higher number that is under way would take these for acked, too.
+        """
+        for event in self._release():
+            reader = self._readers[event.reader_ip]
+            reader.pending = deque(sorted([*reader.pending, event], key=lambda each: each[1:3]))
+            # A cursor moves forward only, and that of the device is beyond these: it forgets it.
+            reader.acked = min(reader.acked, (event.stream_epoch, event.seq - 1))
+
+    def _release(self) -> list[JournalEvent]:
+        held, self._held, self._to_hold = self._held, [], {}
+        self._ledger.late |= {self.event(each).identity for each in held}
+        return held
 
     def batch(self, limit: int) -> list[JournalEvent]:
         events = super().batch(limit)
@@ -62,10 +92,13 @@ class WatchedJournal(Journal):
 
     def wipe(self) -> None:
         super().wipe()
+        # Numbers that were passed over and never sent: whoever comes later with them is late, or nobody does.
+        self._ledger.torn |= {self.event(each).identity[:3] for each in self._release()}
         self._ledger.note_journal_lost(self._forwarder_id)
 
     def forget_cursors(self) -> None:
-        """Take everything for unacked."""
+        """Take everything for unacked, what is held back as well."""
+        self._release()
         for reader_ip, reader in self._readers.items():
             reader.acked = (0, 0)
             reader.pending = deque(self.events(reader_ip))
@@ -152,6 +185,7 @@ class WatchedReceiver(Receiver):
         receiver_id: str,
         streams: list[tuple[str, str]],
         resumes: bool,
+        manners: Manners,
     ) -> None:
         super().__init__(
             url=url,
@@ -159,8 +193,8 @@ class WatchedReceiver(Receiver):
             receiver_id=receiver_id,
             streams=streams,
             keep=False,
-            manners=AT_ONCE,
-            resumes=False,
+            manners=manners,
+            resumes=resumes,
         )
         self.token_id = token_id
         self.sessions_revoked = 0
@@ -168,7 +202,6 @@ class WatchedReceiver(Receiver):
         self.newest: defaultdict[str, int] = defaultdict(int)
         self.wanted = asyncio.Event()
         self.wanted.set()
-        self._resumes = resumes
         self._running: asyncio.Task[None] | None = None
         self._kept: dict[Event, Event] = {}
 
@@ -194,8 +227,6 @@ class WatchedReceiver(Receiver):
 
     async def run(self) -> None:
         self.connections.append([])
-        if self._resumes:
-            self._resume = {key: each.through for key, each in self.arrivals.epochs.items() if each.through}
         await super().run()
 
     def _note(self, epoch: StreamEpoch, event: Message, now: float) -> None:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
-__all__ = ["KINDS", "PROCESSES_OF_EACH_ROLE", "ROLES", "Fault", "Strike", "strikes"]
+__all__ = ["ATTACKS", "KINDS", "PROCESSES_OF_EACH_ROLE", "ROLES", "Fault", "Strike", "strikes"]
 
 ROLES = ("gateway", "writer", "fanout", "api")
 PROCESSES_OF_EACH_ROLE = 2
 
 # "stop" is SIGSTOP and, some seconds later, SIGCONT; "outlast" goes on only when the others have taken over. "plug out"
-# kills everything at once, Postgres too.
+# kills everything at once, Postgres too. "fail drains" is an I/O error that passes, for some streams. "send late" has
+# numbers of an epoch stored behind higher ones. An "attack" (attack.py) is still under way when it must flow again.
+ATTACKS = ("oversize", "conflicting", "unfinished", "numerous")
 _ROLE_KINDS = {
     "kill": ROLES,
     "stop": ROLES,
@@ -33,6 +35,9 @@ _OTHER_KINDS = (
     "lose a journal",
     "revoke a token",
     "withhold bells",
+    "fail drains",
+    "send late",
+    *(f"attack {how}" for how in ATTACKS),
 )
 KINDS = (*(f"{what} {role}" for what, roles in _ROLE_KINDS.items() for role in roles), *_OTHER_KINDS)
 
@@ -40,7 +45,7 @@ _TWO_AT_ONCE = 0.25
 _CALM_S = (0.2, 1.2)
 # The second of two falls into what the first has begun.
 _APART_S = (0.0, 0.6)
-_SECONDS = {"stop": (0.5, 4.0), "withhold": (0.5, 2.0)}
+_SECONDS = {"stop": (0.5, 4.0), "withhold": (0.5, 2.0), "fail": (0.2, 2.0), "attack": (2.0, 5.0)}
 _PICKED_AT_MOST = 8
 
 

@@ -6,12 +6,13 @@ younger than a given moment has come from every forwarder, acked, to every recei
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
+from deploy.devices.receiver import FIRST_GENERATION, Manners
 from tests.chaos.devices import ComingAndGoing, WatchedForwarder, WatchedReceiver
 from tests.chaos.ledger import Event, Ledger
 from tests.failure.link import Link, link
@@ -22,6 +23,8 @@ FORWARDERS, READERS, RECEIVERS = 20, 2, 10
 # These stay; the others come and go.
 STEADY_RECEIVERS = 4
 READS_PER_SECOND = 200
+# Most are deaf for a moment only: just those that hang on a slow answer are for seconds. These are waited for.
+STEADY = Manners(deaf_s=0.5)
 _TICK_S = 0.05
 
 Device: TypeAlias = WatchedForwarder | WatchedReceiver
@@ -68,22 +71,26 @@ class Fleet:
         """Have each forwarder say one read, and return the number before them: what comes is younger."""
         before = self.number
         for forwarder in self.forwarders:
-            self._say(forwarder)
+            self.say(forwarder)
         return before
+
+    def missing(self, forwarders: Sequence[WatchedForwarder], since: int) -> list[Device]:
+        """Return which of these have nothing acked that is younger than number `since`; and which of the receivers that
+        are there to stay have nothing so young of all of these.
+        """
+        silent = [each for each in forwarders if each.watched.newest_acked <= since]
+        lacking = [
+            each for each in self.steady if any(each.newest[sent.device_id] <= since for sent in forwarders)
+        ]
+        return [*silent, *lacking]
 
     def stuck(self, since: int) -> list[Device]:
         """Return who has nothing younger than number `since` yet: acked, or received from every forwarder; and who
         has no other session yet than one whose token is revoked.
         """
-        silent = [each for each in self.forwarders if each.watched.newest_acked <= since]
-        deaf = [
-            each
-            for each in self.steady
-            if any(each.newest[sent.device_id] <= since for sent in self.forwarders)
-        ]
         there: list[Device] = [*self.forwarders, *self.steady]
         kept = [each for each in there if 0 < each.sessions <= each.sessions_revoked]
-        return [*silent, *deaf, *kept]
+        return [*self.missing(self.forwarders, since), *kept]
 
     def journals(self) -> dict[tuple[str, str], list[Event]]:
         """Return what was sent of each stream, by the journals that were never lost."""
@@ -103,7 +110,7 @@ class Fleet:
             due = int((clock() - began) * READS_PER_SECOND)
             # A machine that stood still for a while is not made to catch up all at once.
             for turn in range(max(said, due - READS_PER_SECOND), due):
-                self._say(self.forwarders[turn % FORWARDERS])
+                self.say(self.forwarders[turn % FORWARDERS])
             said = due
 
     async def come_and_go(self) -> None:
@@ -113,9 +120,11 @@ class Fleet:
         ]
         await asyncio.gather(*(each.run() for each in comers))
 
-    def _say(self, forwarder: WatchedForwarder) -> None:
-        self.number += 1
-        forwarder.say(self.number, self.random)
+    def say(self, forwarder: WatchedForwarder, reads: int = 1) -> None:
+        """Have the readers of a forwarder say so many reads, in turns."""
+        for _ in range(reads):
+            self.number += 1
+            forwarder.say(self.number, self.random)
 
 
 def name_of(device: Device) -> str:
@@ -156,6 +165,7 @@ async def fleet(url: str, mint: Mint, random: Random) -> AsyncIterator[Fleet]:
                     receiver_id=name,
                     streams=streams,
                     resumes=number % 2 == 1,
+                    manners=STEADY if number < STEADY_RECEIVERS else FIRST_GENERATION,
                 )
             )
         for device in made.devices:

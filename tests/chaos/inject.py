@@ -1,4 +1,5 @@
 """How each fault is done to the stack and its devices. Each returns when it is over: from then on things must heal.
+Only an attack goes on, and hurts nobody.
 
 A fault that finds nothing to strike, or an operator's request that is honestly refused, is no failure; it is
 counted by its answer.
@@ -10,16 +11,19 @@ import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 import orjson
 
 from deploy.stack.supervisor import Stack
+from tests.chaos.attack import Attacker
 from tests.chaos.desk import Answer, Desk
 from tests.chaos.devices import WatchedForwarder
 from tests.chaos.faults import ROLES, Fault, Strike
 from tests.chaos.fleet import Fleet, name_of
+from tests.waiting import wait_until
 
 __all__ = ["Injector"]
 
@@ -27,8 +31,26 @@ D = TypeVar("D")
 Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _HALF_OPEN_S = 0.5
+_HELD_AT_MOST = 8
 # Also "no such route or stream", "its device is away or busy", "nobody can now", and no answer of a killed process.
 _HONEST = {200, 201, 202, 204, 404, 409, 503, 504, 0}
+# An I/O error for whatever is stored of some streams, until a given time. It is dropped afterwards; where it cannot be,
+# because the database is away just then, it does nothing any more.
+_FAIL = """
+CREATE OR REPLACE FUNCTION chaos_io_error() RETURNS trigger LANGUAGE plpgsql AS $function$
+BEGIN
+    IF clock_timestamp() < '{until}' AND NEW.stream_id = ANY ('{{{streams}}}'::uuid[]) THEN
+        RAISE EXCEPTION 'could not write block' USING ERRCODE = 'io_error';
+    END IF;
+    RETURN NEW;
+END
+$function$;
+CREATE OR REPLACE TRIGGER chaos_io_error BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION chaos_io_error();
+"""
+_STREAMS = "SELECT stream_id FROM streams WHERE forwarder_id LIKE 'mat-%' ORDER BY forwarder_id, reader_ip"
+_MEND = "DROP TRIGGER IF EXISTS chaos_io_error ON events"
+# How long numbers that overtake others may take to arrive; a second fault may keep them from it.
+_OVERTAKEN_WITHIN_S = 2.0
 _BACKENDS = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE 'rt-server %' AND pid <> pg_backend_pid()
@@ -46,11 +68,13 @@ class Injector:
     what they should not have been told.
     """
 
-    def __init__(self, stack: Stack, fleet: Fleet, desk: Desk) -> None:
+    def __init__(self, stack: Stack, fleet: Fleet, desk: Desk, attacker: Attacker) -> None:
         self.answers: Counter[str] = Counter()
         self.problems: list[str] = []
         self._restarting = asyncio.Lock()
         self._stack, self._fleet, self._desk = stack, fleet, desk
+        self._attacker = attacker
+        self._attacks: list[asyncio.Task[None]] = []
         self._ways: dict[str, Callable[[Fault], Awaitable[None]]] = {
             "kill": self._kill,
             "stop": self._stop,
@@ -59,11 +83,13 @@ class Injector:
             "plug": self._plug_out,
             "cut": self._cut,
             "half-open": self._half_open,
-            "send": self._send_twice,
             "reset": self._reset_epochs,
             "lose": self._lose_journal,
             "revoke": self._revoke_token,
             "withhold": self._withhold_bells,
+            "fail": self._fail_drains,
+            "send": self._send_again,
+            "attack": self._attack,
         }
 
     async def inject(self, strike: Strike) -> None:
@@ -118,6 +144,36 @@ class Injector:
 
         await self._in_database(silence)
 
+    async def _fail_drains(self, fault: Fault) -> None:
+        """Have the database refuse what comes of some streams, with an error that is nobody's data's."""
+
+        async def fail(database: Database) -> None:
+            streams = [row["stream_id"] for row in await database.fetch(_STREAMS)]
+            until = await database.fetchval(
+                "SELECT clock_timestamp() + $1::interval", timedelta(seconds=fault.seconds)
+            )
+            picked = ",".join(str(each) for each in self._picked(fault, streams))
+            await database.execute(_FAIL.format(until=until, streams=picked))
+            await asyncio.sleep(fault.seconds)
+            await database.execute(_MEND)
+
+        await self._in_database(fail)
+
+    async def _attack(self, fault: Fault) -> None:
+        """Begin: it must flow while this goes on."""
+        how = fault.kind.partition(" ")[2]
+        attack = self._attacker.attack(how, pick=fault.picks[0], seconds=fault.seconds)
+        self._attacks.append(asyncio.create_task(attack, name=fault.kind))
+
+    async def end_attacks(self) -> None:
+        """Stop whoever still attacks; an error of theirs is raised."""
+        attacks, self._attacks = self._attacks, []
+        for each in attacks:
+            each.cancel()
+        for end in await asyncio.gather(*attacks, return_exceptions=True):
+            if isinstance(end, Exception):
+                raise end
+
     async def _crash(self, _: Fault) -> None:
         async with self._restarting:  # two at once: one after the other
             await self._stack.restart_postgres("immediate")
@@ -143,6 +199,28 @@ class Injector:
     async def _send_twice(self, fault: Fault) -> None:
         struck = self._picked(fault, self._fleet.forwarders)
         await asyncio.gather(*(each.reboot(each.watched.forget_cursors) for each in struck))
+
+    async def _send_again(self, fault: Fault) -> None:
+        await (self._send_twice(fault) if fault.kind == "send twice" else self._send_late(fault))
+
+    async def _send_late(self, fault: Fault) -> None:
+        """Have numbers of an epoch stored behind higher ones, which every receiver has; some are away just then."""
+        struck, since = self._picked(fault, self._fleet.forwarders), self._fleet.number
+        held = 1 + fault.picks[0] % _HELD_AT_MOST
+        for each in struck:
+            each.watched.hold_back(each.readers[0], held)
+            self._fleet.say(each, reads=len(each.readers) * (held + 1))
+        try:
+            with suppress(AssertionError):
+                await wait_until(
+                    lambda: not self._fleet.missing(struck, since),
+                    deadline_s=_OVERTAKEN_WITHIN_S,
+                    what="the higher numbers",
+                )
+            for receiver in self._picked(fault, self._fleet.receivers):
+                self._fleet.link_of(receiver).cut()
+        finally:
+            await asyncio.gather(*(each.reboot(each.watched.let_go) for each in struck))
 
     async def _lose_journal(self, fault: Fault) -> None:
         for each in self._picked(fault, self._fleet.forwarders)[:1]:

@@ -35,6 +35,9 @@ class Ledger:
         self.acked: set[Event] = set()
         self.forgotten: set[Event] = set()
         self.without_journal: set[str] = set()
+        # Identities that were sent behind higher ones; and epochs of whose numbers some may never have been sent.
+        self.late: set[tuple[str, str, int, int]] = set()
+        self.torn: set[tuple[str, str, int]] = set()
         self.unfounded_acks: list[str] = []
 
     @property

@@ -6,13 +6,14 @@ tests show that each kind of violation is found.
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from tests.chaos.ledger import Event, Ledger
 
 __all__ = ["Counts", "Stored", "counters", "delivered", "exports", "lost_acks", "positions", "stored_once"]
 
 StreamName = tuple[str, str]
+K = TypeVar("K", bound=tuple[Any, ...])
 _SHOWN = 3
 
 
@@ -60,26 +61,32 @@ def stored_once(ledger: Ledger, stored: Sequence[Stored], conflicts: Collection[
     ]
 
 
-def positions(stored: Iterable[Stored]) -> list[str]:
-    """Within each stream positions are 1, 2, 3 …, and follow the seqs of each epoch, which have no gaps either."""
-    streams: defaultdict[StreamName, list[Stored]] = defaultdict(list)
-    for each in stored:
-        streams[each.event[:2]].append(each)
-    sparse, disordered = set(), set()
-    for name, rows in streams.items():
-        rows.sort(key=lambda row: row.position)
-        if [row.position for row in rows] != list(range(1, len(rows) + 1)):
-            sparse.add(name)
-        epochs: defaultdict[int, list[int]] = defaultdict(list)
-        for row in rows:
-            epochs[row.event.stream_epoch].append(row.event.seq)
-        disordered |= {
-            (*name, epoch) for epoch, seqs in epochs.items() if seqs != list(range(1, len(seqs) + 1))
-        }
+def positions(ledger: Ledger, stored: Iterable[Stored]) -> list[str]:
+    """Within each stream positions are 1, 2, 3 …, and so are the seqs of each epoch; they follow each other, but for
+    those that their device sent late.
+    """
+    streams: defaultdict[StreamName, list[int]] = defaultdict(list)
+    epochs: defaultdict[tuple[str, str, int], list[int]] = defaultdict(list)
+    in_time: defaultdict[tuple[str, str, int], list[int]] = defaultdict(list)
+    for event, position in sorted(stored, key=lambda row: row.position):
+        epoch = event.identity[:3]
+        streams[event[:2]].append(position)
+        if epoch not in ledger.torn:
+            epochs[epoch].append(event.seq)
+            in_time[epoch] += [event.seq] if event.identity not in ledger.late else []
     return [
-        *_some("streams whose positions are not 1, 2, 3 …", sparse),
-        *_some("epochs whose seqs, by position, are not 1, 2, 3 …", disordered),
+        *_some("streams whose positions are not 1, 2, 3 …", _with_gaps(streams)),
+        *_some("epochs whose seqs are not 1, 2, 3 …", _with_gaps(epochs)),
+        *_some(
+            "epochs whose seqs do not rise with their positions",
+            [epoch for epoch, seqs in in_time.items() if seqs != sorted(seqs)],
+        ),
     ]
+
+
+def _with_gaps(numbers: Mapping[K, Sequence[int]]) -> list[K]:
+    """Return which are not 1, 2, 3 … in any order."""
+    return [name for name, each in numbers.items() if sorted(each) != list(range(1, len(each) + 1))]
 
 
 def counters(stored: Iterable[Stored], conflicts: Iterable[Event], counted: Iterable[Counts]) -> list[str]:
@@ -119,29 +126,33 @@ def counters(stored: Iterable[Stored], conflicts: Iterable[Event], counted: Iter
 def delivered(
     receiver_id: str, connections: Sequence[Sequence[Event]], stored: Iterable[Stored]
 ) -> list[str]:
-    """A receiver got exactly what is stored; on no connection anything twice, or behind a later seq of its epoch."""
-    due = {each.event for each in stored}
+    """A receiver got exactly what is stored; on no connection anything twice, or behind a later seq of its epoch that
+    was stored later, too.
+    """
+    positions = {each.event: each.position for each in stored}
     came = {event for connection in connections for event in connection}
     found = [
-        *_some("stored and not delivered", due - came),
-        *_some("delivered and not what is stored", came - due),
-        *(problem for connection in connections for problem in _disorder(connection)),
+        *_some("stored and not delivered", positions.keys() - came),
+        *_some("delivered and not what is stored", came - positions.keys()),
+        *(problem for connection in connections for problem in _disorder(connection, positions)),
     ]
     return [f"{receiver_id}: {words}" for words in found]
 
 
-def _disorder(connection: Iterable[Event]) -> list[str]:
-    last: dict[tuple[str, str, int], int] = {}
+def _disorder(connection: Iterable[Event], positions: Mapping[Event, int]) -> list[str]:
+    """What came late, with a lower seq, was stored later than all that came before it."""
+    newest: dict[tuple[str, str, int], tuple[int, int]] = {}  # highest seq and position so far, of each epoch
     twice, backward = set(), set()
     seen: set[tuple[str, str, int, int]] = set()
     for event in connection:
-        identity = event.identity
+        identity, position = event.identity, positions.get(event, 0)
+        seq_before, position_before = newest.get(identity[:3], (0, 0))
         if identity in seen:
             twice.add(identity)
-        elif event.seq < last.get(identity[:3], 0):
+        elif event.seq < seq_before and position < position_before:
             backward.add(identity)
         seen.add(identity)
-        last[identity[:3]] = max(event.seq, last.get(identity[:3], 0))
+        newest[identity[:3]] = max(event.seq, seq_before), max(position, position_before)
     return [
         *_some("delivered twice on one connection", twice),
         *_some("delivered behind a later seq", backward),

@@ -43,6 +43,7 @@ class Outcome:
     reconnects: int = 0
     checkpoints: int = 0
     peaks_mib: Mapping[str, float] = field(default_factory=dict)
+    stalls_s: Mapping[str, float] = field(default_factory=dict)
     answers: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -93,6 +94,10 @@ class Outcome:
             ("reconnects", f"{self.reconnects:,}"),
             ("checkpoints", f"{self.checkpoints:,}"),
             ("most memory, MiB", ", ".join(f"{role} {peak:.0f}" for role, peak in self.peaks_mib.items())),
+            (
+                "longest stall of its own, ms",
+                ", ".join(f"{role} {1000 * stall_s:.0f}" for role, stall_s in self.stalls_s.items()),
+            ),
             (
                 "operators were told",
                 ", ".join(f"{what}: {n}" for what, n in sorted(self.answers.items())) or "nothing",

@@ -1,7 +1,8 @@
 """No process lives and does nothing: each is asked to do its work, and to do it alone.
 
 A gateway takes a read of a device that is connected straight to it; a fanout delivers the reads of that device; a
-writer stores one while the other writers stand still; an api answers. And none has more memory than it may.
+writer stores one while the other writers stand still; an api answers. And none has more memory than it may, or holds
+its event loop for longer.
 """
 
 import asyncio
@@ -12,25 +13,32 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
+from deploy.devices.receiver import AT_ONCE
 from deploy.stack.supervisor import Member, Stack
 from tests.bench.report import resident_bytes
 from tests.chaos.devices import WatchedForwarder, WatchedReceiver
 from tests.chaos.faults import ROLES
 from tests.chaos.fleet import Fleet, Mint
+from tests.rooms import read_metric
 from tests.waiting import wait_until
 
 __all__ = ["MEMORY_MIB", "RollCall"]
 
 MEMORY_MIB = 200
+# Of work of its own, by the processor's clock: a machine that is busy, or a process that was stopped, is not counted.
+STALL_S = 0.5
 WITHIN_S = 15.0
 _READER = "10.2.0.1:10000"
 
 
 class RollCall:
-    """Asks the processes of a stack; `peaks_mib` is the most memory that was seen of each role."""
+    """Asks the processes of a stack; `peaks_mib` is the most memory that was seen of each role, `stalls_s` the longest
+    that one of it held its event loop.
+    """
 
     def __init__(self, stack: Stack, fleet: Fleet, mint: Mint, *, patience: float) -> None:
         self.peaks_mib = dict.fromkeys(ROLES, 0.0)
+        self.stalls_s = dict.fromkeys(ROLES, 0.0)
         self._stack, self._fleet, self._mint = stack, fleet, mint
         self._within_s = WITHIN_S * patience
         self._witnesses = 0
@@ -60,9 +68,16 @@ class RollCall:
                 await self._ready(member)
                 async with asyncio.timeout(self._within_s):
                     await works[member.role](self._stack.member(member.role, member.index))
+                    found += await self._was_held(self._stack.member(member.role, member.index))
             except (AssertionError, TimeoutError) as late:
                 found.append(f"{member.role} {member.index} lives and does nothing: {late}")
         return found
+
+    async def _was_held(self, member: Member) -> list[str]:
+        """Note how long a process has held its event loop in the last minute, and say so where that was too long."""
+        held_s = await read_metric(f"http://{member.address}", "rtserver_loop_longest_own_stall_seconds")
+        self.stalls_s[member.role] = max(held_s, self.stalls_s[member.role])
+        return [f"{member.role} {member.index} held its loop for {held_s:.2f} s"] if held_s > STALL_S else []
 
     def _members(self) -> list[Member]:
         return [member for member in self._stack.members if member.role in ROLES]
@@ -108,6 +123,7 @@ class RollCall:
                 receiver_id=f"asks-{witness.device_id}",
                 streams=[(witness.device_id, _READER)],
                 resumes=False,
+                manners=AT_ONCE,
             )
             receiver.start()
             try:

@@ -19,10 +19,13 @@ import orjson
 from deploy.stack import StackError
 from deploy.stack.supervisor import Stack
 from tests.chaos import oracle
+from tests.chaos.attack import ATTACKER, Attacker, Door
 from tests.chaos.desk import Desk
 from tests.chaos.faults import PROCESSES_OF_EACH_ROLE, ROLES, Strike, strikes
 from tests.chaos.fleet import Fleet, fleet, name_of
 from tests.chaos.inject import Injector
+from tests.chaos.ledger import Event
+from tests.chaos.oracle import Stored
 from tests.chaos.report import Outcome, Struck
 from tests.chaos.roll_call import RollCall
 from tests.chaos.tables import Tables, read_exports, read_tables
@@ -46,6 +49,14 @@ _TRIES = 20
 Say = Callable[[str], None]
 
 
+def _without_attacker(tables: Tables) -> tuple[list[Stored], list[Event]]:
+    """Return what is stored and kept aside of those that have an account."""
+    return (
+        [each for each in tables.stored if not each.event.forwarder_id.startswith(ATTACKER)],
+        [each for each in tables.conflicts if not each.forwarder_id.startswith(ATTACKER)],
+    )
+
+
 class StuckError(Exception):
     """It does not flow any more, and nothing that follows would mean anything."""
 
@@ -67,7 +78,8 @@ async def run(seed: int, *, minutes: float, patience: float, data_dir: Path, say
                 async with fleet(
                     stack.url, lambda kind, name: mint(desk, kind, name), Random(seed)
                 ) as devices:
-                    await _Run(outcome, stack, devices, desk, patience=patience, say=say).hold()
+                    attacker = Attacker(stack.url, await doors(desk))
+                    await _Run(outcome, stack, devices, desk, attacker, patience=patience, say=say).hold()
         finally:
             await stack.stop()
     return outcome
@@ -85,13 +97,27 @@ async def mint(desk: Desk, device_type: str, device_id: str) -> tuple[str, str]:
     raise StuckError(f"no token for {device_id}: {answer.status}")
 
 
+async def doors(desk: Desk) -> list[Door]:
+    """Return where an attacker comes in: with tokens of its own, and with one that nobody made."""
+    minted = [(kind, (await mint(desk, kind, f"{ATTACKER}-{kind}"))[0]) for kind in ("forwarder", "receiver")]
+    return [Door(f"/ws/v1/{kind}s", token) for kind, good in minted for token in (good, "nobody's")]
+
+
 class _Run:
     def __init__(
-        self, outcome: Outcome, stack: Stack, devices: Fleet, desk: Desk, *, patience: float, say: Say
+        self,
+        outcome: Outcome,
+        stack: Stack,
+        devices: Fleet,
+        desk: Desk,
+        attacker: Attacker,
+        *,
+        patience: float,
+        say: Say,
     ) -> None:
         self._outcome, self._stack, self._fleet, self._desk = outcome, stack, devices, desk
         self._patience, self._say = patience, say
-        self._injector = Injector(stack, devices, desk)
+        self._injector = Injector(stack, devices, desk, attacker)
         self._roll_call = RollCall(
             stack, devices, lambda kind, name: mint(desk, kind, name), patience=patience
         )
@@ -107,11 +133,12 @@ class _Run:
             async with self._load():
                 await self._flows(GIVES_UP_AFTER_S)
                 await self._strike_on()
+                await self._injector.end_attacks()
             await self._settle()
         except (StuckError, StackError, AssertionError) as stuck:
             self._violated([f"it is stuck: {stuck}"])
         self._outcome.answers = dict(self._injector.answers)
-        self._outcome.peaks_mib = self._roll_call.peaks_mib
+        self._outcome.peaks_mib, self._outcome.stalls_s = self._roll_call.peaks_mib, self._roll_call.stalls_s
 
     @asynccontextmanager
     async def _load(self) -> AsyncIterator[None]:
@@ -209,7 +236,7 @@ class _Run:
     def _told_right(self, tables: Tables) -> list[str]:
         poisoned = [f"{tables.poisoned} parts were put aside as poisoned"] if tables.poisoned else []
         counted = oracle.counters(tables.stored, tables.conflicts, tables.counts)
-        return [*oracle.positions(tables.stored), *counted, *poisoned]
+        return [*oracle.positions(self._fleet.ledger, tables.stored), *counted, *poisoned]
 
     async def _settle(self) -> None:
         """Let everything come home, and hold it against the journals."""
@@ -220,7 +247,7 @@ class _Run:
         )
         tables = await read_tables(self._stack.database_url)
         self._violated(oracle.lost_acks(ledger.acked, tables.stored, tables.conflicts))
-        self._violated(oracle.stored_once(ledger, tables.stored, tables.conflicts))
+        self._violated(oracle.stored_once(ledger, *_without_attacker(tables)))
         self._violated(self._told_right(tables))
         self._violated(oracle.exports(await read_exports(self._desk), tables.stored, self._fleet.journals()))
         await self._check_receivers(tables)

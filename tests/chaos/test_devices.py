@@ -47,6 +47,46 @@ def test_a_lost_journal_numbers_from_one_again_and_forgives_the_unacked() -> Non
     assert (again.stream_epoch, again.seq) == (1, 1)
 
 
+def holding(ledger: Ledger) -> WatchedJournal:
+    """A journal that sent 1 and 4 and was acked 4, while it held 2 and 3 back."""
+    sending = journal(ledger, 1)
+    sending.hold_back("r", 2)
+    for number in (2, 3, 4):
+        sending.append("r", f"aa00{number:012x}", reader_timestamp="t", read_type="raw")
+    assert [event.seq for event in sending.batch(9)] == [1, 4]
+    sending.ack("r", 1, 4)
+    return sending
+
+
+def test_what_is_held_back_is_overtaken_and_sent_when_it_is_let_go() -> None:
+    ledger = Ledger()
+    sending = holding(ledger)
+    sending.append("r", f"aa00{5:012x}", reader_timestamp="t", read_type="raw")
+    assert (sending.backlog, ledger.late) == (1, set())
+    assert sorted(event.seq for event in ledger.acked) == [1, 4]
+    sending.let_go()
+    assert [event.seq for event in sending.batch(9)] == [2, 3, 5]
+    assert {seq for *_, seq in ledger.late} == {2, 3}
+    sending.ack("r", 1, 5)
+    assert (sending.backlog, sorted(event.seq for event in ledger.acked)) == (0, [1, 2, 3, 4, 5])
+
+
+def test_what_is_held_back_goes_out_with_everything_where_cursors_are_forgotten() -> None:
+    ledger = Ledger()
+    sending = holding(ledger)
+    sending.forget_cursors()
+    assert [event.seq for event in sending.batch(9)] == [1, 2, 3, 4]
+    assert {seq for *_, seq in ledger.late} == {2, 3}
+    sending.let_go()
+    assert sending.backlog == 4
+
+
+def test_a_journal_that_is_lost_while_it_holds_back_leaves_a_torn_epoch() -> None:
+    ledger = Ledger()
+    holding(ledger).wipe()
+    assert (ledger.torn, ledger.owed) == ({("f", "r", 1)}, ledger.sent)
+
+
 async def test_a_line_carries_the_number_of_its_read() -> None:
     device = WatchedForwarder(
         url="http://nowhere", token="t", token_id="", device_id="f", readers=["r", "s"], ledger=Ledger()

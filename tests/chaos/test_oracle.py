@@ -38,7 +38,7 @@ def test_where_all_is_well_nothing_is_said() -> None:
     account = Account()
     assert oracle.lost_acks(account.ledger.acked, STORED, []) == []
     assert oracle.stored_once(account.ledger, STORED, []) == []
-    assert oracle.positions(STORED) == []
+    assert oracle.positions(account.ledger, STORED) == []
     assert oracle.counters(STORED, [], [COUNTS]) == []
     assert oracle.delivered("t", [SENT[:2], SENT[1:]], STORED) == []
     assert oracle.exports({("f", "r"): b"a\nb\nc\n"}, STORED, {("f", "r"): SENT}) == []
@@ -112,18 +112,45 @@ def test_an_ack_of_what_was_not_sent_is_found() -> None:
 @pytest.mark.parametrize("wrong", [(1, 2, 4), (2, 3, 4), (1, 2, 2)])
 def test_positions_with_a_gap_or_a_double_are_found(wrong: tuple[int, ...]) -> None:
     stored = [Stored(each, position) for each, position in zip(SENT, wrong, strict=True)]
-    assert found(oracle.positions(stored), "1 streams whose positions are not 1, 2, 3")
+    assert found(oracle.positions(Ledger(), stored), "1 streams whose positions are not 1, 2, 3")
 
 
 def test_events_that_are_stored_out_of_order_are_found() -> None:
     stored = [Stored(SENT[0], 1), Stored(SENT[2], 2), Stored(SENT[1], 3)]
-    assert found(oracle.positions(stored), "1 epochs whose seqs, by position, are not 1, 2, 3 …: f r 1")
+    assert found(
+        oracle.positions(Ledger(), stored), "1 epochs whose seqs do not rise with their positions: f r 1"
+    )
+
+
+def test_a_gap_in_an_epoch_is_found() -> None:
+    stored = [Stored(event(seq), position) for position, seq in enumerate((1, 2, 4), start=1)]
+    assert found(oracle.positions(Ledger(), stored), "1 epochs whose seqs are not 1, 2, 3 …: f r 1")
+
+
+def test_numbers_that_were_sent_late_may_be_stored_late_and_no_others() -> None:
+    stored = [Stored(event(seq), position) for position, seq in enumerate((3, 4, 1, 2), start=1)]
+    ledger = Ledger()
+    ledger.late = {event(1).identity, event(2).identity}
+    assert oracle.positions(ledger, stored) == []
+    ledger.late = {event(1).identity}
+    assert found(oracle.positions(ledger, stored), "1 epochs whose seqs do not rise with their positions")
+    assert found(oracle.positions(ledger, stored[:3]), "whose seqs are not 1, 2, 3")
+
+
+def test_numbers_that_a_lost_journal_passed_over_are_missed_by_nobody() -> None:
+    stored = [Stored(event(seq), position) for position, seq in enumerate((1, 4, 2), start=1)]
+    ledger = Ledger()
+    ledger.torn = {("f", "r", 1)}
+    assert oracle.positions(ledger, stored) == []
 
 
 def test_epochs_may_lie_among_each_other() -> None:
     later = [event(1, epoch=2), event(2, epoch=2)]
     order = [SENT[0], later[0], SENT[1], later[1], SENT[2]]
-    assert oracle.positions([Stored(each, position) for position, each in enumerate(order, start=1)]) == []
+    assert (
+        oracle.positions(Ledger(), [Stored(each, position) for position, each in enumerate(order, start=1)])
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,6 +196,28 @@ def test_a_double_on_two_connections_is_none() -> None:
 def test_disorder_on_one_connection_is_found() -> None:
     problems = oracle.delivered("t", [[SENT[0], SENT[2], SENT[1]]], STORED)
     assert found(problems, "1 delivered behind a later seq: f r 1 2")
+
+
+# 3 was stored behind 4: a receiver may have it before 4 or behind it, by when it came.
+LATE = [Stored(event(seq), position) for position, seq in enumerate((1, 2, 4, 3, 5), start=1)]
+
+
+@pytest.mark.parametrize("came", [(1, 2, 3, 4, 5), (1, 2, 4, 3, 5)])
+def test_what_was_stored_late_may_come_late(came: tuple[int, ...]) -> None:
+    assert oracle.delivered("t", [[event(seq) for seq in came]], LATE) == []
+
+
+@pytest.mark.parametrize("came", [(1, 2, 3, 5, 4), (1, 4, 2, 3, 5), (1, 2, 4, 5, 3)])
+def test_what_was_stored_in_time_may_not_come_late(came: tuple[int, ...]) -> None:
+    problems = oracle.delivered("t", [[event(seq) for seq in came]], LATE)
+    assert found(problems, "1 delivered behind a later seq")
+
+
+def test_a_hole_below_what_a_receiver_was_acked_is_found() -> None:
+    """It had 1, 2 and 4 when it left, 3 was stored, and from after 4 on everything came."""
+    connections = [[event(1), event(2), event(4)], [event(5)]]
+    assert found(oracle.delivered("t", connections, LATE), "1 stored and not delivered: f r 1 3")
+    assert oracle.delivered("t", [connections[0], [event(3), event(5)]], LATE) == []
 
 
 @pytest.mark.parametrize(

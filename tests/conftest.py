@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests import forks
 from tests.postgres import TEMPLATE, Postgresql, execute, make_seed, start_cluster, use_memory_for_files
@@ -18,6 +19,10 @@ _numbers = itertools.count(1)
 
 use_memory_for_files()
 forks.enable()
+
+# A busy machine is slow, which says nothing of what is tested.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+# Each time another session must have made a row in between.
+BEGIN_ATTEMPTS = 3
+
+
 class RowLocked(RtServerError):
     """Somebody else holds a row that we need, and goes on holding it."""
 
@@ -150,22 +154,29 @@ async def starting_points(
 ) -> dict[UUID, StartingPoint]:
     """Return where a receiver stands in each of the streams that still exist, and make the rows that acks will move.
 
-    resumes: for each stream what the receiver says itself, last_seq by epoch. DatabaseUnavailable also where another
-    session makes the same rows at this moment.
+    resumes: for each stream what the receiver says itself, last_seq by epoch.
     """
     named = {
         str(stream_id): {str(epoch): seq for epoch, seq in of.items()} for stream_id, of in resumes.items()
     }
-    with translated():
-        rows = await pool.fetch(_STARTING_POINTS, receiver_id, list(resumes), orjson.dumps(named).decode())
+    for _ in range(BEGIN_ATTEMPTS):
+        with translated():
+            rows = await pool.fetch(
+                _STARTING_POINTS, receiver_id, list(resumes), orjson.dumps(named).decode()
+            )
+        # Rows that another session of the receiver made meanwhile were waited for, and are not in our snapshot.
+        if all(row["cursor_id"] is not None for row in rows if row["stream_epoch"] is not None):
+            return _points(rows)
+    raise DatabaseUnavailable("other sessions of this receiver begin with the same streams all the time")
+
+
+def _points(rows: Iterable[asyncpg.Record]) -> dict[UUID, StartingPoint]:
     found: dict[UUID, StartingPoint] = {}
     for row in rows:
         point = found.setdefault(row["stream_id"], StartingPoint(row["last_position"], {}, {}))
         epoch = row["stream_epoch"]
         if epoch is None:
             continue
-        if row["cursor_id"] is None:
-            raise DatabaseUnavailable("another session of this receiver is beginning with the stream")
         point.cursor_ids[epoch] = row["cursor_id"]
         point.epochs[epoch] = EpochState(
             row["last_seq"],

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fanout import store
@@ -435,7 +435,7 @@ def test_in_the_end_a_receiver_has_had_all_that_its_resume_does_not_claim(parts_
     with asyncio.Runner() as runner:
         pool, database = runner.run(_open(parts_url))
 
-        @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=150)
         @given(st.booleans(), STEPS)
         @example(False, LATE_WHILE_AWAY)
         @example(True, LATE_WHILE_AWAY)

@@ -165,11 +165,10 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       poisoned_parts, forwarder_sessions, forwarder_faults, live_forwarder_sessions, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity
     TO rt_api;
-GRANT EXECUTE ON FUNCTION events_above, revoke_token, alias_stream, delete_empty_stream TO rt_api;
+GRANT EXECUTE ON FUNCTION events_above, revoke_token, alias_stream, forget_cursors, delete_empty_stream TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id, events_per_second) ON device_tokens TO rt_api;
 GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;
 GRANT UPDATE (acknowledged_at) ON integrity_conflicts TO rt_api;
-GRANT DELETE ON receiver_cursors TO rt_api;
 -- The states of the dashboard are the api's own.
 GRANT SELECT, UPDATE (evaluated_at) ON evaluation TO rt_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON troubles, stream_samples, subscriptions TO rt_api;

@@ -58,17 +58,12 @@ LIMIT $2
 """
 # $2: a stream, or null for all. A receiver that is gone is missed no more.
 _DELETE_CURSORS = """
-WITH deleted AS (
-    DELETE FROM receiver_cursors
-    WHERE receiver_id = $1 AND ($2::uuid IS NULL OR stream_id = $2)
-    RETURNING 1
-),
-forgotten AS (
+WITH forgotten AS (
     DELETE FROM subscriptions
     WHERE receiver_id = $1 AND ($2::uuid IS NULL OR stream_id = $2) AND gone_since IS NOT NULL
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM deleted) + (SELECT count(*) FROM forgotten)
+SELECT forget_cursors($1, $2) + (SELECT count(*) FROM forgotten)
 """
 
 _PROCESSES = """

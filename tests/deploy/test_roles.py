@@ -326,14 +326,7 @@ LOCKABLE = {
     "gateway": set[str](),
     "writer": {"inbox", "outcomes", "poisoned_parts"},
     "fanout": {"receiver_cursors", "receiver_sessions"},
-    "api": {
-        "commands",
-        "epoch_names",
-        "receiver_cursors",
-        "stream_samples",
-        "subscriptions",
-        "troubles",
-    },
+    "api": {"commands", "epoch_names", "stream_samples", "subscriptions", "troubles"},
 }
 
 
@@ -493,7 +486,7 @@ WRITES = {
     "integrity_conflicts": {"writer": "INSERT", "api": "UPDATE"},
     "outcomes": {"writer": "INSERT DELETE TRUNCATE"},
     "poisoned_parts": {"writer": "INSERT DELETE"},
-    "receiver_cursors": {"fanout": "INSERT UPDATE DELETE", "api": "DELETE"},
+    "receiver_cursors": {"fanout": "INSERT UPDATE DELETE"},
     "receiver_sessions": {"fanout": "INSERT UPDATE DELETE"},
     "stream_metrics": {"writer": "INSERT UPDATE"},
     "stream_samples": {"api": "INSERT UPDATE DELETE"},

@@ -115,7 +115,7 @@ def test_rooms_with_devices_are_scaled_by_load_and_scaled_in_slowly(room: str) -
 
 
 def test_the_front_door_is_told_what_compose_tells_it() -> None:
-    compose = load_compose({"POSTGRES_PASSWORD": "p"})["services"]["front-door"]
+    compose = load_compose({"POSTGRES_PASSWORD": "p"})["services"]["server"]
     told = environment("front-door")
     for name in ("UPSTREAMS", *VARIABLES.values()):
         assert told[name] == compose["environment"][name]

@@ -30,7 +30,7 @@ from tests.api.seeds import (
 from tests.api.sse import PATH, follow
 from tests.postgres import Postgresql
 from tests.rooms import Process
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 OVERVIEW = "/api/v1/overview"
 
@@ -331,7 +331,7 @@ async def test_events_pass_the_front_door_as_they_come_and_over_a_lost_process(
     child = await door.launch()
     try:
         assert await until_answering(child, door.answers), child.last_lines(5)
-        async with follow(http, door.url) as events, asyncio.timeout(30):
+        async with follow(http, door.url) as events, asyncio.timeout(stretched(30)):
             await add_stream(database)
             await ring(database, "rt_streams")
             await events.named("stream_created")
@@ -339,7 +339,7 @@ async def test_events_pass_the_front_door_as_they_come_and_over_a_lost_process(
             await held.kill()
             with pytest.raises((aiohttp.ClientError, asyncio.IncompleteReadError)):
                 await events.named("nothing that there is")
-        async with follow(http, door.url, last_id=events.last_id) as events, asyncio.timeout(30):
+        async with follow(http, door.url, last_id=events.last_id) as events, asyncio.timeout(stretched(30)):
             assert (await events.next())["type"] == "resync"
     finally:
         await child.stop(door.stop_signals, within_s=5)
@@ -359,7 +359,7 @@ async def test_a_database_that_was_away_is_a_reason_to_start_anew(
             await wait_until(lambda: unready(http, apis[0]), what="the loss to be noticed")
         finally:
             cluster.start()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(stretched(30)):
             await events.named("resync")
         await apis[0].ready()
         await get(http, apis[0])
@@ -370,13 +370,12 @@ async def unready(http: aiohttp.ClientSession, process: Process) -> bool:
         return answer.status == 503
 
 
-@pytest.mark.timeout(60)
 async def test_three_hundred_open_streams_do_not_hold_up_a_stop(
     apis: list[Process], http: aiohttp.ClientSession
 ) -> None:
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(follow(http, apis[0].url)) for _ in range(300)]
         apis[0].signal(signal.SIGTERM)
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(stretched(8)):
             assert await apis[0].ended() == 0
         assert len(streams) == 300

@@ -12,7 +12,7 @@ import pytest
 from tests.api.seeds import Database, add_events, add_stream
 from tests.postgres import Postgresql
 from tests.rooms import Process
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, stretched, wait_until
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_an_orderly_stop_breaks_the_exports_under_way(
         api.signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):
             assert await api.ended() == 0
-        assert monotonic() - began < 8
+        assert monotonic() - began < stretched(8)
         with pytest.raises(aiohttp.ClientError):
             await answer.read()
 

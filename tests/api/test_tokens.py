@@ -16,7 +16,7 @@ from shared.tokens import authenticate
 from tests.api.conftest import Ask
 from tests.api.seeds import Database
 from tests.rooms import Rooms, rooms
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 TOKENS_PATH = "/api/v1/admin/tokens"
 
@@ -194,7 +194,7 @@ async def ten_reads(running: Rooms, start: str, tent: str, journal: Journal) -> 
         tasks.create_task(receiver.run())
         for number in range(10):
             forwarder.record(reader, f"line {number}")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(stretched(30)):
             await forwarder.drained()
             await receiver.wait_for(10)
         await forwarder.stop()

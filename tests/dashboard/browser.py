@@ -21,7 +21,7 @@ WIDE: Size = (1440, 900)
 # Debian's, and what others call it or have instead.
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 # Far beyond what anything takes; what is waited for comes when it comes.
-PATIENCE_MS = 45_000
+PATIENCE_MS = 90_000
 
 # What a place shows is told from what the place before it did: that stands until the page has heard of its new address.
 _LEAVE = (

@@ -12,7 +12,7 @@ from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store_many
 from tests.delivery.wire import START, Message, Wire, connect
 from tests.rooms import make_token
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, stretched, wait_until
 
 HELLO = {"kind": "receiver_hello", "receiver_id": "receiver-main"}
 
@@ -35,7 +35,7 @@ async def sessions(database: Connection) -> list[tuple[str, str]]:
 async def test_a_receiver_may_call_itself_what_receivers_do(standing: Standing, claimed: str) -> None:
     async with connect(standing.url, standing.token) as wire:
         await wire.send({**HELLO, "receiver_id": claimed})
-        heartbeat = await wire.next(within_s=2)
+        heartbeat = await wire.next(within_s=stretched(2))
         assert heartbeat is not None
         assert heartbeat == {"kind": "heartbeat", "session_id": heartbeat["session_id"], "device_id": "tent"}
         assert await sessions(standing.database) == [(heartbeat["session_id"], "tent")]
@@ -93,7 +93,7 @@ async def test_a_token_that_is_not_right_is_told_so_after_the_hello(standing: St
 
 async def test_a_wrong_token_without_a_hello_is_refused_within_seconds(standing: Standing) -> None:
     async with connect(standing.url, "x" * 43) as wire:
-        assert await refused(wire, within_s=3) == ("INVALID_TOKEN", False, 1008)
+        assert await refused(wire, within_s=stretched(3)) == ("INVALID_TOKEN", False, 1008)
 
 
 FIRST: list[Message | bytes] = [

@@ -10,6 +10,7 @@ from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store
 from tests.delivery.wire import READER, START, receiver
 from tests.rooms import make_token, rooms
+from tests.waiting import stretched
 
 LINES = [
     "",
@@ -60,7 +61,7 @@ async def test_long_lines_come_in_short_messages(standing: Standing, size: int, 
     async with receiver(standing.url, standing.token, START) as live:
         for seq in range(1, count + 1):
             await store(standing.database, stream, [(1, seq, str(seq).encode().rjust(size, b"x"))])
-        got_live = await live.take(count, acking=False, within_s=20)
+        got_live = await live.take(count, acking=False, within_s=stretched(20))
     async with receiver(standing.url, standing.token, START) as late:
         got_late = await late.take(count)
     for got, wire in ((got_live, live), (got_late, late)):

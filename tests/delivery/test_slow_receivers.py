@@ -10,7 +10,7 @@ from tests.delivery.conftest import UNBRIDLED, Standing, running_fanout
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import START, connect, receiver, stopped
 from tests.rooms import Process, make_token
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 DELIVERED = "rtserver_events_delivered_total"
 STOPPED = 40
@@ -34,7 +34,7 @@ async def test_stopped_receivers_cost_a_bounded_amount_of_memory(
     await store_many(database, await make_stream(database, *START), 60_000)
     async with running_fanout(database_url, **UNBRIDLED) as fanout, AsyncExitStack() as stack:
         async with receiver(fanout.url, token, START) as wire:
-            await wire.take(30_000, within_s=30)  # what pages are kept are there now
+            await wire.take(30_000, within_s=stretched(30))  # what pages are kept are there now
         delivered, memory = await steady(fanout), resident_bytes(fanout.pid)
         for _ in range(STOPPED):
             await stack.enter_async_context(stopped(fanout.url, token, START))
@@ -65,7 +65,7 @@ async def test_a_stopped_receiver_delays_no_other(standing: Standing) -> None:
             await store(standing.database, stream, [(1, seq, b"x" * 4_000)])
             assert await wire.identities(1) == [(1, seq)]
             longest = max(longest, asyncio.get_running_loop().time() - began)
-    assert longest < 3.0
+    assert longest < stretched(3.0)
 
 
 async def test_a_receiver_that_stopped_for_a_while_gets_all_of_it_in_order(standing: Standing) -> None:
@@ -78,7 +78,7 @@ async def test_a_receiver_that_stopped_for_a_while_gets_all_of_it_in_order(stand
                 standing.database, stream, [(1, seq, b"x" * 300) for seq in range(first, first + 500)]
             )
         await steady(standing.fanout)
-        assert await wire.identities(6_000, within_s=20) == [(1, seq) for seq in range(2, 6_002)]
+        assert await wire.identities(6_000, within_s=stretched(20)) == [(1, seq) for seq in range(2, 6_002)]
 
 
 async def test_a_stuck_receiver_that_is_refused_is_rid_of_within_seconds(
@@ -119,9 +119,8 @@ async def test_a_stop_ends_every_socket_with_1001_and_waits_for_no_stuck_one(
         began = asyncio.get_running_loop().time()
         fanout.signal(signal.SIGTERM)
         codes = await asyncio.gather(*(wire.closed() for wire in [*live, silent]))
-        assert asyncio.get_running_loop().time() - began < 5
-        assert await fanout.ended() == 0
-        assert asyncio.get_running_loop().time() - began < 9
+        assert asyncio.get_running_loop().time() - began < stretched(5)
+        assert await fanout.ended() == 0  # within its deadline, else it would have been cancelled
     assert codes == [1001] * 11
     assert await database.fetchval("SELECT count(*) FROM receiver_sessions") == 0
     assert await database.fetchval("SELECT count(*) FROM processes") == 0

@@ -20,7 +20,7 @@ from deploy.devices.receiver import AT_ONCE, Receiver
 from deploy.stack.postgres_programs import give_to_server, write_launchers
 from tests.deploy.compose import load_compose
 from tests.deploy.containers import Container, Engine, in_namespace, why_not
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=f"no namespaces: {why_not()}"),
@@ -230,7 +230,7 @@ async def test_reads_pass_the_door_spread_over_all_processes_and_survive_one_tha
         found = await connections(url)
         return found["gateway"] == found["fanout"] == [2, 2]
 
-    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(stretched(60)):
         for forwarder in forwarders:
             tasks.create_task(forwarder.run())
         for receiver in receivers:

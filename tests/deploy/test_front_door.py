@@ -16,7 +16,7 @@ from deploy.stack import StackError
 from deploy.stack.child import until_answering
 from deploy.stack.front_door import CADDYFILE, FrontDoor, caddy
 from tests.ports import free_port
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, stretched, wait_until
 
 Open: TypeAlias = Callable[..., Awaitable[str]]
 
@@ -225,7 +225,7 @@ async def test_passes_an_event_on_at_once_and_the_news_that_its_reader_left(
 ) -> None:
     api = await upstream("api")
     url = await door(api=[api.address])
-    async with http.get(f"{url}/stream") as stream, asyncio.timeout(5):
+    async with http.get(f"{url}/stream") as stream, asyncio.timeout(stretched(5)):
         assert await stream.content.readline() == b"event: first\n"
     await wait_until(lambda: api.left, deadline_s=5, what="the end of the stream behind the door")
 

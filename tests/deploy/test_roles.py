@@ -28,7 +28,7 @@ from deploy.roles import ROOMS, apply_roles, scram_verifier
 from deploy.stack.postgres_programs import binaries
 from shared.errors import DatabaseFault
 from tests.rooms import Process, make_token
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 from writer.store.upkeep import empty_inbox
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -143,7 +143,7 @@ async def test_rooms_as_their_own_users_carry_reads_resets_cursors_and_names(
     async def cursors() -> bool:
         return bool(await database.fetchval("SELECT sum(last_seq) = 51 FROM receiver_cursors"))
 
-    async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(stretched(30)):
         tasks.create_task(forwarder.run())
         tasks.create_task(receiver.run())
         for number in range(50):

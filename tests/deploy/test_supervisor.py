@@ -274,7 +274,10 @@ async def test_refuses_a_port_that_is_in_use_before_it_starts_anything(make: Mak
             {"database_url": f"postgresql://rt:secret@{LOOPBACK}:{free_port()}/rt"},
             f"cannot connect to {LOOPBACK}:",
         ),
-        ({"database_url": "mysql://rt:secret@localhost/rt"}, "cannot connect to the database: must look like postgresql://"),
+        (
+            {"database_url": "mysql://rt:secret@localhost/rt"},
+            "cannot connect to the database: must look like postgresql://",
+        ),
         ({"data_dir": Path("/proc/1/nowhere")}, "cannot write to /proc/1/nowhere: "),
     ],
 )

@@ -15,7 +15,7 @@ from deploy.stack import up
 from deploy.stack.supervisor import Stack
 from deploy.stack.up import UpOptions, run_up
 from tests.deploy.test_supervisor import is_running, role_program
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 
 class Foreground:
@@ -77,7 +77,7 @@ async def test_ends_everything_at_once_at_the_second_signal(foreground: Foregrou
     os.kill(os.getpid(), signal.SIGINT)
     await wait_until(lambda: "stopping" in foreground.shown.getvalue())
     os.kill(os.getpid(), signal.SIGINT)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(stretched(5)):
         await foreground.ended
     assert not [pid for pid in pids if is_running(pid)]
     assert not (tmp_path / "ended").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.failure.wire import Wire, batch, read
 from tests.rooms import Process
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 __all__ = [
     "DEVICES",
@@ -33,7 +33,9 @@ async def send_on(wire: Wire) -> None:
 
 async def all_acked(wire: Wire) -> None:
     """Hear the acks of all of it, in order."""
-    assert [(await wire.ack(within_s=30))[0][2] for _ in range(MESSAGES)] == list(range(1, MESSAGES + 1))
+    assert [(await wire.ack(within_s=stretched(30)))[0][2] for _ in range(MESSAGES)] == list(
+        range(1, MESSAGES + 1)
+    )
 
 
 def memory(process: Process) -> int:

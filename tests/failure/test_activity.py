@@ -5,15 +5,12 @@ import json
 from typing import Any
 
 import aiohttp
-import pytest
 
 from deploy.token import create_token
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read
 from tests.rooms import make_token, rooms
 from tests.waiting import wait_until
-
-pytestmark = pytest.mark.timeout(120)
 
 
 async def entries(database: Database) -> list[tuple[str, str, dict[str, Any]]]:

@@ -40,7 +40,6 @@ async def jammed(cluster: Cluster, database: Database) -> AsyncIterator[None]:
         yield
 
 
-@pytest.mark.timeout(120)
 async def test_everything_lives_by_the_polls_while_the_queue_is_jammed(tmp_path: Path, seed: Path) -> None:
     async with small_queue(tmp_path, seed) as cluster, cluster.connection() as database:
         tokens = [await make_token(database, kind, kind) for kind in ("forwarder", "receiver")]

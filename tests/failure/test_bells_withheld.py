@@ -6,7 +6,7 @@ from tests.failure.facts import Database, backends, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, batch, connect, forwarder, read, reads
 from tests.rooms import make_token, rooms
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 
 async def test_without_any_bell_everything_works_only_slower(database_url: str, database: Database) -> None:
@@ -30,7 +30,7 @@ async def test_without_any_bell_a_batch_after_a_pause_is_acked_soon(
     ):
         for number in range(1, 6):
             await wire.send(batch(read(number)))
-            assert await wire.ack(within_s=1.0) == [(READER, 1, number)]
+            assert await wire.ack(within_s=stretched(1.0)) == [(READER, 1, number)]
 
 
 async def test_without_any_bell_a_second_connection_learns_that_the_first_is_alive(
@@ -44,7 +44,7 @@ async def test_without_any_bell_a_second_connection_learns_that_the_first_is_ali
         alive = asyncio.create_task(first.next(within_s=60))
         async with connect(running.gateways[1].url, token) as second:
             await second.send({"kind": "forwarder_hello", "forwarder_id": "", "reader_ips": []})
-            assert (await second.expect("error", within_s=5.0))["code"] == "PROTOCOL_ERROR"
+            assert (await second.expect("error", within_s=stretched(5.0)))["code"] == "PROTOCOL_ERROR"
         assert not alive.done()
         alive.cancel()
 
@@ -55,7 +55,7 @@ async def test_bells_that_are_lost_cost_a_poll_and_no_read(database_url: str, da
         for number in range(1, 4):
             await lose_every_listener(database)
             await wire.send(batch(*reads(10 * number, 10 * number + 9)))
-            assert await wire.ack(within_s=5.0) == [(READER, 1, 10 * number + 9)]
+            assert await wire.ack(within_s=stretched(5.0)) == [(READER, 1, 10 * number + 9)]
     assert len(await lines(database, "f", READER)) == 30
 
 

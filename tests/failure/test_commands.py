@@ -15,8 +15,6 @@ from tests.failure.wire import READER, batch, forwarder, read
 from tests.rooms import Process, Rooms, make_token, rooms
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(180)
-
 
 class Operator:
     """Somebody at an api process."""

@@ -10,7 +10,7 @@ from tests.failure.fleet import fleet
 from tests.failure.link import link
 from tests.failure.wire import batch, connect, deaf, forwarder, read, refused
 from tests.rooms import make_token, rooms
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 # What supervisors give a process before they kill it; the process' own deadline is 10 s.
 DEADLINE_S = 10.0
@@ -28,7 +28,7 @@ async def test_every_device_gets_1001_at_once_and_the_process_ends_well(
         began = time.monotonic()
         gateway.signal(signal.SIGTERM)
         assert await asyncio.gather(*(wire.closed() for wire in [*wires, early])) == [1001] * 31
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < stretched(2.0)
         assert await gateway.ended() == 0
     assert not await database.fetchval("SELECT EXISTS (SELECT FROM live_forwarder_sessions)")
     assert not await database.fetchval("SELECT EXISTS (SELECT FROM processes)")
@@ -42,7 +42,7 @@ async def test_a_device_that_does_not_read_keeps_nobody(database_url: str, datab
             began = time.monotonic()
             gateway.signal(signal.SIGTERM)
             assert await wire.closed() == 1001
-            assert time.monotonic() - began < 2.0
+            assert time.monotonic() - began < stretched(2.0)
             assert await gateway.ended() == 0
             assert time.monotonic() - began < DEADLINE_S
 

@@ -14,7 +14,7 @@ from tests.failure.facts import Database, counts, lines
 from tests.failure.hostile import EXTREMES, hostile_messages
 from tests.failure.wire import READER, Wire, batch, connect, deaf, forwarder, read
 from tests.rooms import Process, make_token, rooms
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 # An ack takes a few milliseconds; what a neighbour may cost is a scheduler's slice, not a lost connection.
 NOTICEABLE_S = 2.0
@@ -35,7 +35,7 @@ class Neighbour:
             self.sent += 1
             began = time.monotonic()
             await wire.send(batch(read(self.sent)))
-            assert await wire.ack(within_s=30) == [(READER, 1, self.sent)]
+            assert await wire.ack(within_s=stretched(30)) == [(READER, 1, self.sent)]
             self.slowest_s = max(self.slowest_s, time.monotonic() - began)
 
 
@@ -77,7 +77,7 @@ async def attack(gateway: Process, token: str, messages: list[bytes]) -> None:
             for message in messages:
                 await wire.send(message)
             await wire.ping()
-            while (frame := await wire.frame(within_s=20)).type is aiohttp.WSMsgType.TEXT:
+            while (frame := await wire.frame(within_s=stretched(20))).type is aiohttp.WSMsgType.TEXT:
                 wire.seen.append(frame.json())
         except (ConnectionError, aiohttp.ClientError):
             return  # it had closed while we were sending still

@@ -5,7 +5,7 @@ import asyncio
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, forwarder, read
 from tests.rooms import make_token, rooms
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 
 async def test_the_device_is_back_on_another_gateway_within_five_seconds(
@@ -17,7 +17,7 @@ async def test_the_device_is_back_on_another_gateway_within_five_seconds(
             await wire.send(batch(read(1)))
             await wire.ack()
             await running.gateways[0].kill()
-            async with asyncio.timeout(5), forwarder(running.gateways[1].url, token) as again:
+            async with asyncio.timeout(stretched(5)), forwarder(running.gateways[1].url, token) as again:
                 await again.send(batch(read(2)))
                 assert await again.ack() == [(READER, 1, 2)]
 

@@ -6,7 +6,7 @@ import signal
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, forwarder, read, reads
 from tests.rooms import make_token, rooms
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 
 async def test_the_device_is_back_within_15_s_and_the_sleeper_writes_and_acks_nothing(
@@ -21,7 +21,7 @@ async def test_the_device_is_back_within_15_s_and_the_sleeper_writes_and_acks_no
             sleeper.signal(signal.SIGSTOP)
             # It lies in the sleeper's socket and is not its to write once the device has another session.
             await old.send(batch(*reads(2, 9), read(10, "from the old session")))
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(stretched(15)):
                 async with forwarder(running.gateways[1].url, token) as new:
                     await new.send(batch(read(2)))
                     assert await new.ack() == [(READER, 1, 2)]

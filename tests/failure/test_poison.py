@@ -8,7 +8,7 @@ import asyncpg
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, forwarder, read, reads
 from tests.rooms import Process, make_token, rooms
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 _REFUSE = "ALTER TABLE events ADD CHECK (raw_frame <> 'poison')"
 
@@ -24,11 +24,11 @@ async def test_it_goes_aside_and_its_neighbours_go_on(database_url: str, databas
             await wire.send(batch(read(6), read(7, "poison"), read(8)))
             await wire.send(batch(*reads(9, 12)))
             await neighbour.send(batch(*reads(1, 5)))
-            assert await neighbour.ack(within_s=3) == [(READER, 1, 5)]
+            assert await neighbour.ack(within_s=stretched(3)) == [(READER, 1, 5)]
             assert await wire.ack() == [(READER, 1, 5)]
             await wait_until(lambda: stored(database, 14), what="all but the part that is refused")
             await neighbour.send(batch(*reads(6, 9)))
-            assert await neighbour.ack(within_s=3) == [(READER, 1, 9)]
+            assert await neighbour.ack(within_s=stretched(3)) == [(READER, 1, 9)]
             error = await wire.expect("error")
             assert (error["code"], error["retryable"]) == ("INTERNAL_ERROR", True)
             assert await wire.closed() == 1011
@@ -87,8 +87,8 @@ async def test_a_stream_whose_rows_are_held_rests_and_the_others_go_on(
                 await wire.send(batch(read(2)))
                 for number in range(2, 12):
                     await neighbour.send(batch(read(number)))
-                    assert await neighbour.ack(within_s=2) == [(READER, 1, number)]
+                    assert await neighbour.ack(within_s=stretched(2)) == [(READER, 1, number)]
                 assert not any(each["kind"] == "error" for each in wire.seen)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(stretched(3)):
                 assert await wire.ack() == [(READER, 1, 2)]
     await holder.close()

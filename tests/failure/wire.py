@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, stretched
 
 __all__ = [
     "READER",
@@ -204,7 +204,7 @@ async def deaf(url: str, token: str) -> AsyncIterator[None]:
         await loop.sock_sendall(plain, _frame(aiohttp.WSMsgType.TEXT, json.dumps(hello([])).encode()))
         pings = _frame(aiohttp.WSMsgType.PING, b"?" * 125) * 1000
         with suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(stretched(5)):
                 for _ in range(_PINGS // 1000):
                     await loop.sock_sendall(plain, pings)
         yield

@@ -11,6 +11,7 @@ from tests.failure.facts import Database
 from tests.failure.wire import Message, Wire, batch, connect, forwarder, hello, read
 from tests.gateway.conftest import Inside
 from tests.rooms import make_token
+from tests.waiting import stretched
 
 
 async def refusal(wire: Wire, *, within_s: float = 5.0) -> tuple[str, bool, int | None]:
@@ -24,7 +25,7 @@ async def refusal(wire: Wire, *, within_s: float = 5.0) -> tuple[str, bool, int 
 async def test_a_hello_is_answered_by_a_heartbeat_with_session_and_device(inside: Inside) -> None:
     async with connect(inside.url, inside.token) as wire:
         await wire.send(hello())
-        heartbeat = await wire.next(within_s=1.0)
+        heartbeat = await wire.next(within_s=stretched(1.0))
     assert heartbeat is not None
     assert (heartbeat["kind"], heartbeat["device_id"]) == ("heartbeat", "f")
     assert heartbeat.keys() == {"kind", "session_id", "device_id"}

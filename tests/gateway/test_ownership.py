@@ -11,14 +11,14 @@ from tests.failure.facts import Database
 from tests.failure.link import link
 from tests.failure.wire import Wire, batch, connect, forwarder, hello, read
 from tests.gateway.conftest import Inside
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 ALREADY = "a session for this device is already active"
 
 
 async def refused(wire: Wire) -> None:
     await wire.send(hello())
-    error = await wire.expect("error", within_s=5.0)
+    error = await wire.expect("error", within_s=stretched(5.0))
     assert (error["code"], error["message"]) == ("PROTOCOL_ERROR", ALREADY)
     assert await wire.closed() == 1008
 
@@ -55,14 +55,14 @@ async def test_the_place_is_free_once_the_first_has_closed(inside: Inside, other
 async def test_the_place_is_free_once_the_first_has_vanished(inside: Inside, other: Inside) -> None:
     async with forwarder(inside.url, inside.token) as first:
         await first.drop()
-    async with asyncio.timeout(2), forwarder(other.url, inside.token):
+    async with asyncio.timeout(stretched(2)), forwarder(other.url, inside.token):
         pass
 
 
 async def test_a_half_open_first_connection_gives_way_to_the_second(inside: Inside, other: Inside) -> None:
     async with link(inside.url) as way, forwarder(way.url, inside.token):
         way.freeze()
-        async with asyncio.timeout(5), forwarder(other.url, inside.token):
+        async with asyncio.timeout(stretched(5)), forwarder(other.url, inside.token):
             await wait_until(lambda: not inside.gateway._ownership._held, what="the first to be dropped")
 
 

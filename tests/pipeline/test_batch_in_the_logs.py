@@ -9,6 +9,7 @@ import pytest
 from deploy.devices.forwarder import Forwarder
 from deploy.devices.receiver import AT_ONCE, Receiver
 from tests.rooms import make_token, rooms
+from tests.waiting import stretched
 
 READER = "10.0.0.1:10000"
 ROOMS = {
@@ -38,7 +39,7 @@ async def test_a_batch_has_one_name_in_the_logs_from_its_gateway_to_its_receiver
             for number in range(30):
                 forwarder.record(READER, f"line {number}")
             tasks.create_task(forwarder.run())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(stretched(20)):
                 await forwarder.drained()
                 await receiver.wait_for(30)
             await forwarder.stop()

@@ -15,7 +15,7 @@ import asyncpg
 
 from deploy.stack.child import ends_with_parent
 from shared.tokens import token_hash
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 RT_SERVER = [sys.executable, "-m", "deploy"]
 
@@ -32,7 +32,7 @@ async def up(data_dir: Path, *options: str) -> AsyncIterator[dict[str, Any]]:
     )
     assert child.stdout is not None
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(stretched(60)):
             while b"Ctrl-C" not in (line := await child.stdout.readline()):
                 assert line or child.returncode is None, "the stack did not start"
         yield json.loads((data_dir / "stack.json").read_text())

@@ -7,7 +7,7 @@ import asyncpg
 from deploy.devices.forwarder import Forwarder
 from deploy.devices.receiver import AT_ONCE, Receiver
 from tests.rooms import make_token, rooms
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 READER = "10.0.0.1:10000"
 
@@ -47,7 +47,7 @@ async def test_reads_reach_the_receiver_in_order_and_the_table_once_and_each_rol
                 return busy == {"gateway", "writer", "fanout"}
 
             await wait_until(all_busy, what="each role to say what it does")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(stretched(20)):
                 await forwarder.drained()
                 await receiver.wait_for(len(lines))
             await forwarder.stop()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.ports import free_port
 from tests.rooms import Process, rooms
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, stretched
 
 ROLES = ["gateway", "writer", "fanout", "api"]
 
@@ -27,7 +27,7 @@ async def run_to_the_end(role: str, **environment: str) -> tuple[int, str]:
         env={**clean, "BIND_ADDR": f"127.0.0.1:{free_port()}", **environment},
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(stretched(20)):
         _, said = await child.communicate()
     assert child.returncode is not None
     return child.returncode, said.decode()

@@ -3,6 +3,7 @@
 import asyncio
 
 from shared.wake import Stop, Wake
+from tests.waiting import stretched
 
 
 async def test_a_wait_ends_by_the_wake_and_the_next_one_waits_again() -> None:
@@ -21,7 +22,7 @@ async def test_a_stop_wakes_all_who_wait_and_those_who_come_late() -> None:
     await asyncio.sleep(0)
     stop.ask()
     stop.ask()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(stretched(5)):
         assert await waiting is True
         await sleeping
         assert await stop.waker().wait(at_most_s=60) is True

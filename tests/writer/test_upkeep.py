@@ -11,7 +11,7 @@ from shared.process import Process
 from shared.settings import Settings
 from tests.failure.facts import Database, lines
 from tests.ports import free_port
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 from tests.writer.inbox import GATEWAY, add_stream, drain, event, outcomes, put
 from writer.store import upkeep as store
 from writer.upkeep import Upkeep
@@ -67,7 +67,7 @@ async def test_who_holds_the_inbox_is_not_waited_for_long(database: Database, se
     await database.execute("SET lock_timeout = '50ms'")
     async with second.transaction():
         await second.execute("LOCK TABLE inbox IN ACCESS SHARE MODE")  # as a backup does
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(stretched(1)):
             assert not await store.empty_inbox(database)
     assert await store.empty_inbox(database)
     assert await drain(database) is not None

@@ -17,7 +17,7 @@ from deploy.devices.receiver import AT_ONCE, Receiver
 from shared.ipico import compose
 from tests.deploy.runbook.document import BLOCKS
 from tests.deploy.runbook.terminal import Foreground, Terminal
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 __all__ = ["CHECKS", "CURSORS", "OTHER", "STREAM", "Race", "Scene", "block", "documents"]
 
@@ -79,7 +79,7 @@ class Race:
     async def pause(self) -> None:
         """Send no more, and wait until everything is acked."""
         self.going.clear()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(stretched(30)):
             await self.forwarder.drained()
 
     def sent(self, reader: str) -> list[Identified]:

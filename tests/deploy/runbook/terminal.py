@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.deploy.runbook.document import REPOSITORY
+from tests.waiting import stretched
 
 __all__ = ["BlockFailed", "Foreground", "Terminal"]
 
@@ -107,7 +108,7 @@ class Foreground:
         if self._child.returncode is None:
             os.killpg(self._child.pid, signal.SIGINT)
         try:
-            async with asyncio.timeout(45):
+            async with asyncio.timeout(stretched(45)):
                 await self._child.communicate()
         except TimeoutError:
             os.killpg(self._child.pid, signal.SIGKILL)

@@ -18,7 +18,7 @@ import pytest_asyncio
 from deploy.devices.forwarder import Forwarder
 from deploy.devices.receiver import AT_ONCE, Receiver
 from deploy.stack.postgres_programs import give_to_server, write_launchers
-from tests.deploy.compose import load_compose
+from tests.deploy.compose import COMPOSE_FILE, load_compose, read_env
 from tests.deploy.containers import Container, Engine, in_namespace, why_not
 from tests.waiting import stretched, wait_until
 
@@ -27,8 +27,8 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-PASSWORD = secrets.token_urlsafe(9) + "/@:?# %"  # of any characters
-API_TOKEN = "for operators only"
+PASSWORD = secrets.token_urlsafe(9) + "/@:?# %$HOME"  # of any characters
+EXAMPLE = COMPOSE_FILE.with_name(".env.example")
 SCALE = {"writer": 1, "api": 1, "gateway": 2, "fanout": 2, "server": 1}
 
 
@@ -67,9 +67,13 @@ async def start_postgres(engine: Engine, directory: Path) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
-    """All services, as `up -d --scale gateway=2 --scale fanout=2` would have them; the last test stops one."""
+    """All services, as `up -d --scale gateway=2 --scale fanout=2` would have them; the last test stops one.
+
+    As on a fresh `.env`: a copy of the example with nothing but a password written into it.
+    """
     tmp_path = tmp_path_factory.mktemp("containers")
-    compose = load_compose({"POSTGRES_PASSWORD": PASSWORD, "API_TOKEN": API_TOKEN, "LOG_LEVEL": "warn"})
+    written = EXAMPLE.read_text().replace("\nPOSTGRES_PASSWORD=\n", f"\nPOSTGRES_PASSWORD='{PASSWORD}'\n")
+    compose = load_compose({**read_env(written, {}), "LOG_LEVEL": "warn"})
     tmp_path.chmod(0o755)
     async with Engine(compose, tmp_path) as engine:
         await start_postgres(engine, tmp_path)
@@ -101,7 +105,7 @@ async def url(engine: Engine) -> str:
 
 async def mint(url: str, device_type: str, device_id: str) -> str:
     async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {API_TOKEN}"}) as http,
+        aiohttp.ClientSession() as http,
         http.post(
             f"{url}/api/v1/admin/tokens", json={"device_type": device_type, "device_id": device_id}
         ) as answer,
@@ -113,7 +117,7 @@ async def mint(url: str, device_type: str, device_id: str) -> str:
 async def connections(url: str) -> dict[str, list[int]]:
     """Return the open device sockets of each process, by role."""
     async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {API_TOKEN}"}) as http,
+        aiohttp.ClientSession() as http,
         http.get(f"{url}/api/v1/processes") as answer,
     ):
         processes = (await answer.json())["processes"] if answer.status == 200 else []
@@ -155,8 +159,17 @@ async def test_nothing_is_reached_that_should_not_be(engine: Engine, url: str) -
     assert not reaches(engine.of("writer")[0], gateway.addresses["front"], 8080)
     # No room has a way out: its networks lead nowhere else.
     assert not in_namespace(gateway.namespace, lambda: "00000000\t" in routes())
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/api/v1/admin/tokens") as answer:
-        assert answer.status == 401
+
+
+async def test_this_machine_needs_no_token_and_no_page_of_another_name_is_let_in(url: str) -> None:
+    """What the runbook asks, word for word, at http://localhost:8080."""
+    async with aiohttp.ClientSession() as http:
+        for path in ("/", "/healthz", "/readyz", "/metrics", "/api/v1/streams", "/api/v1/admin/tokens"):
+            async with http.get(url + path, headers={"Host": "localhost:8080"}) as answer:
+                assert answer.status == 200, path
+        for path, status in (("/readyz", 200), ("/api/v1/streams", 200), ("/metrics", 403), ("/", 403)):
+            async with http.get(url + path, headers={"Host": "evil.example:8080"}) as answer:
+                assert answer.status == status, path
 
 
 def routes() -> str:

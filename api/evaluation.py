@@ -46,23 +46,25 @@ class Evaluation:
     def __init__(self, process: Process, *, time_zone: str = "") -> None:
         self._process = process
         self._time_zone = time_zone or None
+        self._problem: str | None = None
+        process.concerns["evaluation"] = lambda: self._problem
         self._link = Link(process.settings.database_url, name="rt-server api evaluation", **_CONNECTION)
 
     async def run(self) -> None:
         """Look, or see that another does, until the process stops."""
-        troubled = False
         took = 0.0
         while not self._process.stop.asked:
             try:
                 began = monotonic()
                 if await self.look(turn_s=max(TURN_S, REST * took)):
                     took = monotonic() - began
-                troubled = False
+                self._problem = None
             except (DatabaseUnavailable, DatabaseRefused) as error:
                 self._link.drop()
-                if not troubled:
+                if self._problem is None:
                     log.warning("evaluation_delayed", error=str(error))
-                troubled = True
+                # In its row, for all to see: what cannot be written cannot be kept as a trouble.
+                self._problem = f"the states are not looked at: {error}"
             await self._process.stop.sleep(max(EVERY_S, REST * took))
         self._link.drop()
 

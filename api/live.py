@@ -23,6 +23,7 @@ from api.messages.logs import LogEntry
 from api.messages.overview import Card, LogWritten, Message, MetricsUpdated, Overview, Resync, name_of
 from api.page import Levels, Page, changes, made, moved
 from api.ring import Ring
+from api.storage import StorageFacts
 from api.store import logs, overview, streams
 from shared.channels import ACTIVITY, POSITIONS, SESSIONS, STATES, STREAMS
 from shared.errors import DatabaseRefused, DatabaseUnavailable
@@ -38,6 +39,8 @@ REST = 3
 # What nobody rings for: acks of receivers, heartbeats.
 POLL_S = 1.0
 ASKED_LATELY_S = 60.0
+# How large the database is need not be asked with every read.
+STORAGE_EVERY_S = 1.0
 # For those who come back, and for those who are slow.
 RING_MESSAGES = 4096
 RING_BYTES = 8 * 1024 * 1024
@@ -77,6 +80,8 @@ class Live:
         self._told_at: dict[UUID, float] = {}  # and when
         self._entries: set[int] = set()
         self._lost = False
+        self._storage: StorageFacts | None = None
+        self._storage_at = 0.0
 
     @property
     def wanted(self) -> bool:
@@ -115,6 +120,7 @@ class Live:
             flow=[row for rows in page.flow.values() for row in rows],
             troubles=list(page.troubles),
             processes=list(page.processes.values()),
+            database=page.database,
         )
 
     async def card(self, stream_id: UUID) -> Card | None:
@@ -177,7 +183,11 @@ class Live:
     async def _read(self, number: int) -> None:
         """Read the page and the log, and tell what has changed."""
         pool = self._process.pool
-        page = made(await overview.rows(pool, cured=CURED))
+        known = self._storage if self._clock() - self._storage_at < STORAGE_EVERY_S else None
+        rows = await overview.rows(pool, cured=CURED, known=known)
+        if known is None:
+            self._storage, self._storage_at = rows.storage, self._clock()
+        page = made(rows)
         entries = await logs.latest(pool, ENTRIES)
         told, due = self._told, self._due(page)
         metrics = {} if told is None or self._lost else await streams.metrics_of(pool, due)

@@ -12,8 +12,10 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from api import storage
 from api.messages.overview import (
     Card,
+    Database,
     Flow,
     Message,
     ProcessUpdated,
@@ -27,6 +29,7 @@ from api.messages.overview import (
     WatchedProcess,
 )
 from api.standings import Level, worst
+from api.states import DATABASE
 from api.store.overview import Row, Rows
 
 __all__ = ["Levels", "Page", "changes", "made", "moved"]
@@ -60,6 +63,7 @@ class Page(NamedTuple):
     flow: Mapping[str, Sequence[Flow]]
     troubles: Sequence[Trouble]
     processes: Mapping[UUID, WatchedProcess]
+    database: Database
 
 
 class Levels:
@@ -87,6 +91,7 @@ class Levels:
 def made(rows: Rows) -> Page:
     """Make the page of its rows."""
     troubles = [Trouble(**{name: row[name] for name in Trouble.__struct_fields__}) for row in rows.troubles]
+    troubles = [*_unkept(rows, troubles), *troubles]
     levels = Levels(troubles)
     cards = {row["stream_id"]: levels.card(row) for row in rows.cards}
     flow: dict[str, list[Flow]] = defaultdict(list)
@@ -98,18 +103,42 @@ def made(rows: Rows) -> Page:
         row["process_id"]: WatchedProcess(**row, level=levels.of(("process", str(row["process_id"]), None)))
         for row in rows.processes
     }
-    return Page(rows.at, _verdict(rows, troubles), cards, flow, troubles, processes)
+    facts = {name: getattr(rows.storage, name) for name in Database.__struct_fields__ if name != "level"}
+    database = Database(**facts, level=levels.of((DATABASE.subject_kind, DATABASE.subject_id, None)))
+    return Page(rows.at, _verdict(rows, troubles), cards, flow, troubles, processes, database)
+
+
+def _unkept(rows: Rows, troubles: Sequence[Trouble]) -> Iterator[Trouble]:
+    """Yield the trouble of a database that takes nothing in, if nobody could keep it: since the last look."""
+    said = storage.judged(rows.storage)
+    is_kept = any(each.signal == "database" and each.ended_at is None for each in troubles)
+    if said is not None and said[0] == "act" and not is_kept:
+        yield Trouble(
+            trouble_id=0,
+            signal=DATABASE.signal,
+            subject_kind=DATABASE.subject_kind,
+            subject_id=DATABASE.subject_id,
+            stream_id=None,
+            title="database",
+            level=said[0],
+            reason=said[1],
+            advice=storage.ADVICE,
+            since=rows.storage.evaluated_at,
+            ended_at=None,
+            duration_s=None,
+        )
 
 
 def _verdict(rows: Rows, troubles: Sequence[Trouble]) -> Verdict:
     """The open ones come worst and oldest first; how many of all there are stands in the first row of each kind."""
     first = next((each for each in troubles if each.ended_at is None), None)
-    counted = rows.troubles[0] if first is not None else {}
+    unkept = len(troubles) - len(rows.troubles)
+    counted = rows.troubles[0] if rows.troubles and rows.troubles[0]["ended_at"] is None else {}
     streams = rows.cards[0] if rows.cards else {}
     return Verdict(
         level="good" if first is None else first.level,
         watch=counted.get("watch_total", 0),
-        act=counted.get("act_total", 0),
+        act=counted.get("act_total", 0) + unkept,
         since=None if first is None else first.since,
         headline=None if first is None else f"{first.reason} · {first.title}",
         streams=streams.get("streams_total", 0),

@@ -44,8 +44,9 @@ Signal: TypeAlias = Literal[
     "clock",
     "unparsed",
     "process",
+    "database",
 ]
-SubjectKind: TypeAlias = Literal["stream", "forwarder", "receiver", "process"]
+SubjectKind: TypeAlias = Literal["stream", "forwarder", "receiver", "process", "database"]
 
 RANK: Mapping[Level, int] = {"good": 0, "watch": 1, "act": 2}
 # What has a bound in numbers, not in time, is left after twice this.
@@ -78,6 +79,7 @@ BOUNDS: Mapping[Signal, Bound] = {
     "clock": _lasting(0, 0),
     "unparsed": _lasting(0, 0),
     "process": _lasting(5, 15),
+    "database": _lasting(0, 0),
 }
 
 

@@ -9,13 +9,15 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from api import clocks, faults
+from api import clocks, faults, storage
 from api.clocks import ClockFacts
 from api.coalesce import Owner, coalesced
 from api.faults import FaultFacts
 from api.standings import BOUNDS, RANK, Claim, Finding, Key, Level, Signal, Standing, lasting
+from api.storage import StorageFacts
 
 __all__ = [
+    "DATABASE",
     "UNPARSED_ACT_RATIO",
     "Facts",
     "FlowFacts",
@@ -31,6 +33,9 @@ BEHIND_WATCH = 100
 UNPARSED_ACT_RATIO = 0.01
 # A process that starts or stops is not ready for a moment.
 NOT_READY_S = 5.0
+
+
+DATABASE = Key("database", "database", "database")
 
 
 class ForwarderFacts(NamedTuple):
@@ -99,6 +104,7 @@ class Facts(NamedTuple):
     receivers: Sequence[ReceiverFacts]
     processes: Sequence[ProcessFacts]
     faults: Sequence[FaultFacts] = ()
+    storage: StorageFacts | None = None
 
 
 def find(facts: Facts, standings: Sequence[Standing]) -> Iterator[Finding]:
@@ -110,6 +116,8 @@ def find(facts: Facts, standings: Sequence[Standing]) -> Iterator[Finding]:
     yield from coalesced(_of_streams(facts), standings)
     yield from map(_receiver, facts.receivers)
     yield from map(_process, facts.processes)
+    if facts.storage is not None:
+        yield _database(facts.storage)
 
 
 def _of_streams(facts: Facts) -> Iterator[tuple[Owner, Finding]]:
@@ -284,6 +292,12 @@ def _process(facts: ProcessFacts) -> Finding:
         "why.",
         "runs",
     )
+
+
+def _database(facts: StorageFacts) -> Finding:
+    said = storage.judged(facts)
+    claims = [] if said is None else [Claim(said[0], 0, said[1])]
+    return Finding(DATABASE, "database", claims, storage.ADVICE, "reads are stored")
 
 
 def _of_stream(

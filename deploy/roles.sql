@@ -169,6 +169,8 @@ GRANT EXECUTE ON FUNCTION events_above, revoke_token, alias_stream, forget_curso
 GRANT INSERT (token_hash, device_type, device_id, events_per_second) ON device_tokens TO rt_api;
 GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;
 GRANT UPDATE (acknowledged_at) ON integrity_conflicts TO rt_api;
+-- How much waits there, and since when; not what it is.
+GRANT SELECT (received_at) ON inbox TO rt_api;
 -- The states of the dashboard are the api's own.
 GRANT SELECT, UPDATE (evaluated_at) ON evaluation TO rt_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON troubles, stream_samples, subscriptions TO rt_api;

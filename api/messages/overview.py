@@ -13,6 +13,7 @@ from api.standings import Level, Signal, SubjectKind
 
 __all__ = [
     "Card",
+    "Database",
     "EventQuery",
     "Flow",
     "LogWritten",
@@ -117,6 +118,21 @@ class Trouble(Answer):
     duration_s: float | None
 
 
+class Database(Answer):
+    """The database: how many parts of batches wait in it to be stored, and for how long the oldest; its size, and what
+    is free on its disk where that can be known; its connections; how long it took to answer just now.
+    """
+
+    level: Level
+    waiting_parts: int
+    waiting_s: float
+    size_bytes: int
+    free_bytes: int | None
+    connections: int
+    connections_max: int
+    answer_ms: float
+
+
 class WatchedProcess(Process):
     """A process of the cluster, and its state; one that has died and is missed, too."""
 
@@ -136,6 +152,7 @@ class Overview(Answer):
     flow: list[Flow]
     troubles: list[Trouble]
     processes: list[WatchedProcess]
+    database: Database
 
 
 class EventQuery(Request):

@@ -54,6 +54,15 @@ export function offset({ clock_offset_ms: ms, zone_unknown }) {
   return size < 60000 ? `${sign}${(size / 1000).toFixed(1)} s` : `${sign}${duration(size / 1000)}`;
 }
 
+/** Bytes in the unit that people would use: 512 kB, 3.4 GB. */
+export function bytes(size) {
+  if (size === null || size === undefined) return NONE;
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  for (; size >= 1000 && unit < units.length - 1; unit++) size /= 1000;
+  return `${size >= 10 || unit === 0 ? Math.round(size) : size.toFixed(1)} ${units[unit]}`;
+}
+
 /** One thing, two things. */
 export const count = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
 

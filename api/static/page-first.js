@@ -2,6 +2,7 @@
 
 import { streamCards } from "./cards.js";
 import { clusterFold } from "./cluster.js";
+import { databaseCard } from "./database.js";
 import { h, setText } from "./dom.js";
 import { flowTable } from "./flow.js";
 import { count, number } from "./format.js";
@@ -12,7 +13,7 @@ import { troubleList } from "./troubles.js";
 
 /** Returns {title, node, update(), close()}. */
 export function firstPage() {
-  const parts = { troubles: troubleList(), flow: flowTable(), tail: liveTail(), cluster: clusterFold() };
+  const parts = { troubles: troubleList(), flow: flowTable(), tail: liveTail(), cluster: clusterFold(), database: databaseCard() };
   const cards = streamCards();
   const many = streamCount();
   const none = noStreams();
@@ -24,6 +25,7 @@ export function firstPage() {
     section("Streams", { aside: many.node }, cards.node, none),
     section("Flow to receivers", {}, parts.flow.node),
     section("Latest reads", {}, parts.tail.node),
+    section("Database", {}, parts.database.node),
     section("Cluster", {}, parts.cluster.node),
   );
   const update = () => {

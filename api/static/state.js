@@ -14,6 +14,7 @@ export const state = {
   flow: new Map(),
   troubles: [],
   processes: new Map(),
+  database: null,
 };
 
 /** The server's time in ms, as well as we know it. */
@@ -38,6 +39,7 @@ export function takeOverview(overview, meanwhile) {
   state.at = overview.at;
   state.verdict = overview.verdict;
   state.troubles = overview.troubles;
+  state.database = overview.database;
   state.streams = new Map(overview.streams.map((card) => [card.stream_id, card]));
   state.processes = new Map(overview.processes.map((process) => [process.process_id, process]));
   state.flow = new Map();

@@ -32,6 +32,7 @@ const PAGES = {
   forwarder: () => "#/devices",
   receiver: () => "#/devices",
   process: () => "#/",
+  database: () => "#/",
 };
 
 function trouble(first) {

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from api.storage import StorageFacts
+from api.store.storage import storage
 from shared.database import Connection, Pool
 from shared.errors import translated
 
@@ -124,10 +126,11 @@ class Rows(NamedTuple):
     flow: Sequence[Row]
     troubles: Sequence[Row]
     processes: Sequence[Row]
+    storage: StorageFacts
 
 
-async def rows(pool: Pool, *, cured: int) -> Rows:
-    """Return the rows of the page, with the newest `cured` troubles that have ended."""
+async def rows(pool: Pool, *, cured: int, known: StorageFacts | None = None) -> Rows:
+    """Return the rows of the page, with the newest `cured` troubles that have ended. known: what was just looked at."""
     with translated():
         async with (
             pool.acquire() as connection,
@@ -139,6 +142,7 @@ async def rows(pool: Pool, *, cured: int) -> Rows:
                 await _fetch(connection, _FLOW, FLOWS),
                 await _fetch(connection, _TROUBLES, cured, TROUBLES),
                 await _fetch(connection, _PROCESSES),
+                known if known is not None else await storage(connection),
             )
 
 

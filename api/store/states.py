@@ -17,6 +17,7 @@ from api.coalesce import Owner
 from api.faults import FaultFacts
 from api.standings import BOUNDS, Key, Standing
 from api.states import Facts, FlowFacts, ForwarderFacts, ProcessFacts, ReceiverFacts, StreamFacts
+from api.store.storage import storage
 from shared.database import Connection
 from shared.errors import translated
 
@@ -224,6 +225,7 @@ async def facts(connection: Connection) -> Facts:
             receivers=[ReceiverFacts(**row) for row in await connection.fetch(_RECEIVERS)],
             processes=[ProcessFacts(**row) for row in await connection.fetch(_PROCESSES)],
             faults=[FaultFacts(**row) for row in await connection.fetch(_FAULTS)],
+            storage=await storage(connection),
         )
 
 

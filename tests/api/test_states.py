@@ -14,6 +14,7 @@ from api.coalesce import MANY, Owner
 from api.faults import FaultFacts
 from api.standings import BOUNDS, Claim, Finding, Key, Level, Standing, advance, judge
 from api.states import Facts, FlowFacts, ForwarderFacts, ProcessFacts, ReceiverFacts, StreamFacts, find
+from tests.api.test_storage import storage
 
 NOW = datetime(2026, 5, 3, 8, 0, tzinfo=UTC)
 STREAM = UUID(int=1)
@@ -302,6 +303,7 @@ def test_every_finding_says_who_what_and_what_to_do() -> None:
         receiver(60).receivers,
         process(60, ready=False).processes,
         [FaultFacts("f", "Finish", "malformed", "it is no JSON", at(-60))],
+        storage(problem="the disk is full", storing=0),
     )
     findings = list(find(every, []))
     assert {each.key.signal for each in findings} == set(BOUNDS)

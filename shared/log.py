@@ -48,8 +48,10 @@ def configure(*, level: str, form: str, **always: str) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)
     libraries = logging.DEBUG if level == "trace" else logging.WARNING
-    for library in ("aiohttp", "asyncio", "asyncpg"):
+    for library in ("aiohttp", "asyncio"):
         logging.getLogger(library).setLevel(libraries)
+    # While the database is away its pool says so with a page of traceback again and again; our loops say it once.
+    logging.getLogger("asyncpg").setLevel(logging.DEBUG if level == "trace" else logging.ERROR)
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:

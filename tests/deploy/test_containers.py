@@ -94,7 +94,7 @@ async def healthy(engine: Engine, container: Container) -> None:
     async def passes() -> bool:
         return await engine.execute(container, check) == 0
 
-    await wait_until(passes, deadline_s=30, what=f"{container.service} to be healthy")
+    await wait_until(passes, deadline_s=90, what=f"{container.service} to be healthy")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,4 +1,4 @@
-"""One browser and one stack for each module; a tab of its own for each test, and devices."""
+"""One browser for all, one stack for each module; a tab of its own for each test, and devices."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -140,21 +140,21 @@ async def stack_of(cluster: Postgresql, **environment: str) -> AsyncIterator[Sta
         yield Stack(roles, database)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """The module's browser."""
+    """The browser of all modules: a tab knows nothing of another."""
     async with chromium() as browser:
         yield browser
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stack(browser: Browser, cluster: Postgresql) -> AsyncIterator[Stack]:
     """The module's stack; it comes after the browser, so that nothing starts where there is none."""
     async with stack_of(cluster) as stack:
         yield stack
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, stack: Stack) -> AsyncIterator[Tab]:
     """A tab that must have nothing to complain of."""
     async with tab(browser, stack.url) as opened:

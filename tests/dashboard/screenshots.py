@@ -14,7 +14,7 @@ from deploy.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab
 from tests.dashboard.conftest import Stack, line
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 FOLDER = Path(__file__).parents[2] / ".screenshots"
 MATS = ("Start", "5 km split", "Transition 1", "Bike turn", "Run turn", "Finish line")

@@ -10,13 +10,13 @@ from tests.dashboard.browser import tab
 from tests.dashboard.conftest import Stack, line, stack_of
 from tests.postgres import Postgresql
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PASSWORD = "geheim-ü-7-und-lang"
 READER = "10.0.0.1:10000"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def locked(browser: Browser, cluster: Postgresql) -> AsyncIterator[Stack]:
     async with stack_of(cluster, API_TOKEN=PASSWORD) as stack:
         yield stack

@@ -10,7 +10,7 @@ from tests.dashboard.browser import Tab, tab
 from tests.dashboard.conftest import Stack, line
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 READER = "10.0.0.1:10000"
 

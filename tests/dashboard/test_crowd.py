@@ -14,7 +14,7 @@ from playwright.async_api import Browser, expect
 from tests.dashboard.browser import tab
 from tests.dashboard.conftest import Stack, line
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 READERS = [f"10.0.{n // 100}.{n % 100}:10000" for n in range(200)]
 READS_PER_S = 50

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Route, expect
 from tests.dashboard.browser import DRAWN, Tab, tab
 from tests.dashboard.conftest import Stack, line
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 READER = "10.0.0.1:10000"
 TAKEN = "import('/static/state.js').then(({ state }) => state.at)"

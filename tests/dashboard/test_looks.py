@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, Route, expect
 from tests.dashboard.browser import DRAWN, NARROW, WIDE, Size, Tab, Theme, tab, violations
 from tests.dashboard.conftest import Stack, line
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 READER = "10.0.0.1:10000"
 LONG = "Zieleinlauf_Marktplatz_Halbmarathon_der_Männer_und_Frauen_Nordseite_" * 2
@@ -37,7 +37,7 @@ _WATCH_SHIFTS = """() => {
 }"""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def busy(stack: Stack) -> AsyncIterator[Stack]:
     """A stack where every page has something to show: long names, lines of all kinds, a conflict, a receiver."""
     async with stack.forwarder("looks", READER, display_name=LONG) as forwarder:

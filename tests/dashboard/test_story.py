@@ -7,7 +7,7 @@ from tests.dashboard.browser import Tab, tab
 from tests.dashboard.conftest import Stack, line, reading
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _NOTED = "SELECT count(*) FROM subscriptions WHERE receiver_id = 'tent-1'"
 READER = "10.0.0.1:10000"

@@ -1,4 +1,4 @@
--- version: 2
+-- version: 3
 --
 -- Who is alive: processes by lease and lock, sessions by their process.
 
@@ -76,5 +76,3 @@ LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
     DELETE FROM processes WHERE lease_expires_at < clock_timestamp() - interval '1 day';
 END;
-
-DROP FUNCTION IF EXISTS leave_processes(uuid);

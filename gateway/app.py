@@ -39,11 +39,11 @@ class Gateway:
             # What waits longer waits for an administrator: sessions must not hold the whole pool for that.
             pool_settings={"lock_timeout": "2s"},
         )
+        self._account = Account(settings.max_unacked_mib * 1024 * 1024)
         self._ownership = Ownership(self._process)
-        self._commands = Commands(self._process)
+        self._commands = Commands(self._process, self._account)
         self._brake = Brake()
         self._max_readers = settings.max_readers
-        self._account = Account(settings.max_unacked_mib * 1024 * 1024)
         self._door = Door(
             self._process,
             "forwarder",

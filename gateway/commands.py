@@ -22,6 +22,7 @@ from uuid import UUID
 from gateway import metrics
 from gateway.store import commands as store
 from gateway.store.commands import Command, Ending
+from shared.account import Account
 from shared.channels import ANSWERS, COMMANDS
 from shared.errors import DatabaseUnavailable
 from shared.log import get_logger
@@ -57,8 +58,9 @@ CarryOut: TypeAlias = Callable[[Command, float], Awaitable[Carried]]
 class Commands:
     """The commands of this gateway's sessions."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, account: Account) -> None:
         self._process = process
+        self._account = account
         self._stop = process.stop
         self._gateway_id: UUID = process.presence.process_id
         self._sessions: dict[UUID, CarryOut] = {}
@@ -145,6 +147,12 @@ class Commands:
                 del self._at_once[command.session_id]
 
     async def _end(self, command: Command, carried: Carried, until: float) -> None:
+        with self._account.holding(
+            len(carried.answer or b"")
+        ):  # while the database is away, up to the deadline
+            await self._end_patiently(command, carried, until)
+
+    async def _end_patiently(self, command: Command, carried: Carried, until: float) -> None:
         while True:
             try:
                 await store.end_command(self._process.pool, command.command_id, *carried)

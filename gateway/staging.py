@@ -25,7 +25,7 @@ from gateway import metrics
 from gateway.batch import Batch, Part
 from gateway.store import inbox as store
 from gateway.store.streams import register_streams
-from shared.account import Account
+from shared.account import Account, Held
 from shared.channels import INBOX, OUTCOMES
 from shared.database import STEADY_PLANS, Link
 from shared.errors import DatabaseRefused, DatabaseUnavailable, ProtocolError
@@ -280,8 +280,8 @@ class Staging:
 
     def _hold(self, size: int) -> None:
         self._unacked_bytes += size
-        self._account.hold(size)
+        self._account.hold(Held(size))
 
     def _give_back(self, size: int) -> None:
         self._unacked_bytes -= size
-        self._account.give_back(size)
+        self._account.give_back(Held(size))

@@ -6,31 +6,48 @@ message counts it on by `holding`. What is made of a message takes several times
 
 Messages wait in their order, large ones and small ones apart: the large take half of the room at most, and while one of
 them waits the small take no more than the other half. So neither keeps the other out, and one of each is always let in,
-whatever its size. Sockets count too, and a quarter of the room is theirs at most.
+whatever its size. What devices say before they are let in, where it is longer than a hello usually is, has an eighth
+of the room for itself. Sockets count too, and a quarter of the room is theirs at most.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from shared.log import get_logger
 from shared.metrics import HELD_BYTES
 
-__all__ = ["Account"]
+__all__ = ["Account", "Held"]
 
 # Batches as devices in the field send them are small.
 SMALL_BYTES = 256 * 1024
+# A hello of 256 readers has some 6 kB.
+HELLO_BYTES = 16 * 1024
 # A socket that is idle takes some 50 kB, a sixth of which is counted, as of a message.
 SOCKET_BYTES = 8 * 1024
 
 log = get_logger(__name__)
 
 
+class Held(NamedTuple):
+    """Bytes that are counted. first: of a message of a device that is not let in yet."""
+
+    size: int
+    first: bool = False
+
+
 class _Waiting(NamedTuple):
     size: int
     admitted: Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Pool:
+    held: int = 0
+    waiting: deque[_Waiting] = field(default_factory=deque)
 
 
 class Account:
@@ -39,27 +56,30 @@ class Account:
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
         self._sockets = 0
-        self._small = 0
-        self._large = 0
-        self._small_waiting: deque[_Waiting] = deque()
-        self._large_waiting: deque[_Waiting] = deque()
+        self._first, self._small, self._large = _Pool(), _Pool(), _Pool()
+        self._pools = (self._first, self._large, self._small)
         self._looking = False
         HELD_BYTES.set_function(lambda: self.held)
 
     @property
     def held(self) -> int:
         """How many bytes are held."""
-        return self._sockets * SOCKET_BYTES + self._small + self._large
+        return self._sockets * SOCKET_BYTES + sum(pool.held for pool in self._pools)
 
     @property
     def full(self) -> bool:
         """Whether no more devices should come: some message waits for room, or there is none for a socket."""
         return bool(
-            self._small_waiting
-            or self._large_waiting
+            self._small.waiting
+            or self._large.waiting
             or self.held > self._limit
             or (self._sockets + 1) * SOCKET_BYTES > self._limit // 4
         )
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits for room."""
+        return any(pool.waiting for pool in self._pools)
 
     @contextmanager
     def socket(self) -> Iterator[None]:
@@ -71,72 +91,72 @@ class Account:
             self._sockets -= 1
             self._look_soon()
 
-    def admit(self, size: int, admitted: Callable[[], None]) -> bool:
+    def admit(self, held: Held, admitted: Callable[[], None]) -> bool:
         """Count a message that begins, if there is room; else it waits, and is counted when `admitted` is called."""
-        waiting = self._large_waiting if size > SMALL_BYTES else self._small_waiting
-        if not waiting and self._fits(size):
-            self.hold(size)
+        pool = self._pool(held)
+        if not pool.waiting and self._fits(pool, held.size):
+            pool.held += held.size
             return True
-        if not (self._small_waiting or self._large_waiting):
+        if not self.awaited:
             log.warning("back_pressure", held_bytes=self.held)
-        waiting.append(_Waiting(size, admitted))
+        pool.waiting.append(_Waiting(held.size, admitted))
         return False
 
     def withdraw(self, admitted: Callable[[], None]) -> None:
         """Let a message wait no more."""
-        for waiting in (self._small_waiting, self._large_waiting):
-            for each in waiting:
+        for pool in self._pools:
+            for each in pool.waiting:
                 if each.admitted == admitted:
-                    waiting.remove(each)
+                    pool.waiting.remove(each)
                     self._look_soon()
                     return
 
-    def hold(self, size: int) -> None:
+    def hold(self, held: Held) -> None:
         """Count some bytes, room or not: what they are of has been counted until now."""
-        if size > SMALL_BYTES:
-            self._large += size
-        else:
-            self._small += size
+        self._pool(held).held += held.size
 
-    def give_back(self, size: int) -> None:
-        """Count some bytes no more, that were counted by this very size."""
-        if size > SMALL_BYTES:
-            self._large -= size
-        else:
-            self._small -= size
+    def give_back(self, held: Held) -> None:
+        """Count no more what was counted."""
+        self._pool(held).held -= held.size
         self._look_soon()
 
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
         """Count some bytes while inside."""
-        self.hold(size)
+        self.hold(Held(size))
         try:
             yield
         finally:
-            self.give_back(size)
+            self.give_back(Held(size))
 
-    def _fits(self, size: int) -> bool:
-        room = self._limit - self.held >= size
-        if size > SMALL_BYTES:
-            if not self._large:
-                return room or self._small <= self._limit // 2
-            return room and self._large + size <= self._limit // 2
-        if not self._small:
-            return True
-        return room and (not self._large_waiting or self._small + size <= self._limit // 2)
+    def _pool(self, held: Held) -> _Pool:
+        if held.first and held.size > HELLO_BYTES:
+            return self._first
+        return self._large if held.size > SMALL_BYTES else self._small
+
+    def _fits(self, pool: _Pool, size: int) -> bool:
+        """Whether there is room, or nothing of the kind is held."""
+        room, half = self._limit - self.held >= size, self._limit // 2
+        if pool is self._first:
+            return not pool.held or (room and pool.held + size <= self._limit // 8)
+        if pool is self._large:
+            if not pool.held:
+                return room or self._small.held <= half
+            return room and pool.held + size <= half
+        return not pool.held or (room and (not self._large.waiting or pool.held + size <= half))
 
     def _look_soon(self) -> None:
         """Not at once: who gives back what it was sent counts it on within the same step of the loop."""
-        if not self._looking and (self._small_waiting or self._large_waiting):
+        if not self._looking and self.awaited:
             self._looking = True
             asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
         self._looking = False
-        for waiting in (self._large_waiting, self._small_waiting):
-            while waiting and self._fits(waiting[0].size):
-                size, admitted = waiting.popleft()
-                self.hold(size)
+        for pool in self._pools:
+            while pool.waiting and self._fits(pool, pool.waiting[0].size):
+                size, admitted = pool.waiting.popleft()
+                pool.held += size
                 admitted()
-        if not (self._small_waiting or self._large_waiting):
+        if not self.awaited:
             log.info("back_pressure_over", held_bytes=self.held)

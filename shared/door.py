@@ -204,7 +204,7 @@ class Door:
 
     def _drop_slow(self) -> None:
         """Make room where others wait for it."""
-        for peer in self.peers if self._account.full else ():
+        for peer in self.peers if self._account.awaited else ():
             if peer.is_slow:
                 log.info("peer_slow", session_id=str(peer.session_id), address=peer.address)
                 task = asyncio.create_task(peer.close(WSCloseCode.TRY_AGAIN_LATER, "too slow"), name="close")

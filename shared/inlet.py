@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from aiohttp.web_protocol import RequestHandler
 
-from shared.account import Account
+from shared.account import Account, Held
 
 __all__ = ["FIRST_MESSAGE_BYTES", "Inlet"]
 
@@ -56,10 +56,10 @@ class Inlet(asyncio.Protocol):
         self._left = 0  # of the payload of that frame
         self._passing = True
         self._skipping = False  # a binary message that has not ended
-        self._under_way: int | None = None  # what is counted for the message under way
+        self._under_way: Held | None = None  # what is counted for the message under way
         self._under_way_since = 0.0
         self._got = 0  # bytes of it
-        self._whole: deque[int] = deque()  # what is counted for messages that aiohttp has, in their order
+        self._whole: deque[Held] = deque()  # what is counted for messages that aiohttp has, in their order
         self._thrown: int | None = None  # bytes thrown away since the connection is being closed
         self._throws_at_most = 0
         self._woken = False
@@ -197,12 +197,13 @@ class Inlet(asyncio.Protocol):
     def _has_begun(self, size: int) -> bool:
         if self.too_large:
             return True
-        if not self._admitted and not self._account.admit(size, self._has_room):
+        held = Held(size, first=not self._let_in)
+        if not self._admitted and not self._account.admit(held, self._has_room):
             self._hold_back()
             return False
         self._admitted = False
         self._begun += not self._let_in
-        self._under_way, self._under_way_since, self._got = size, self._loop.time(), 0
+        self._under_way, self._under_way_since, self._got = held, self._loop.time(), 0
         return True
 
     def _ends(self) -> None:

@@ -55,6 +55,10 @@ class Blunt:
         """Send bytes as they are."""
         self._plain.sendall(some)
 
+    def stop_waiting(self, after_s: float) -> None:
+        """Raise TimeoutError when what is sent is not taken for so long."""
+        self._plain.settimeout(after_s)
+
     def frame(self) -> tuple[int, bytes]:
         """Return opcode and payload of the next frame; (CLOSE, b"") when the connection has ended without one."""
         head = self._file.read(2)
@@ -73,6 +77,8 @@ class Blunt:
             opcode, payload = self.frame()
             if opcode in opcodes:
                 return opcode, payload
+            if opcode == CLOSE:
+                raise ConnectionError("the socket has ended")
 
     def ended(self) -> tuple[list[bytes], int]:
         """Hear the connection to its end: the texts that came, and the code of the close frame (1006: none)."""

@@ -165,7 +165,7 @@ async def test_a_message_counts_from_its_head_on_and_what_has_no_room_waits(
     await wait_until(lambda: account.held > 3 * MIB, what="the message to count")
     async with forwarder(inside.url, other) as wire:
         sending = asyncio.create_task(wire.send(BATCH + b" " * (2 * MIB)))
-        await wait_until(lambda: account._large_waiting, what="the second to wait")
+        await wait_until(lambda: account._large.waiting, what="the second to wait")
         go_on.set()
         assert kinds(await first) == ["forwarder_ack"]
         await sending

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.account import SMALL_BYTES, SOCKET_BYTES, Account
+from shared.account import HELLO_BYTES, SMALL_BYTES, SOCKET_BYTES, Account, Held
 
 LIMIT = 64 * SMALL_BYTES
 LARGE = 16 * SMALL_BYTES
@@ -18,13 +18,13 @@ class Messages:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.account = Account(limit)
-        self.inside: list[tuple[str, int]] = []
+        self.inside: list[tuple[str, Held]] = []
 
-    def asks(self, name: str, size: int) -> bool:
+    def asks(self, name: str, size: int, *, first: bool = False) -> bool:
         def admitted() -> None:
-            self.inside.append((name, size))
+            self.inside.append((name, Held(size, first)))
 
-        if self.account.admit(size, admitted):
+        if self.account.admit(Held(size, first), admitted):
             admitted()
             return True
         return False
@@ -73,6 +73,17 @@ async def test_one_of_each_goes_in_whatever_its_size() -> None:
     assert messages.names == "Lt"
 
 
+async def test_what_is_said_before_a_device_is_let_in_has_a_room_of_its_own() -> None:
+    messages = Messages()
+    size = LIMIT // 16
+    assert [messages.asks(name, size, first=True) for name in "abc"] == [True, True, False]
+    assert not messages.account.full
+    assert messages.asks("h", HELLO_BYTES, first=True)
+    assert messages.asks("L", LARGE)
+    await messages.done("a")
+    assert messages.names == "bhLc"
+
+
 async def test_who_waits_no_more_is_not_let_in_and_keeps_nobody_out() -> None:
     messages, called = Messages(), []
 
@@ -80,7 +91,7 @@ async def test_who_waits_no_more_is_not_let_in_and_keeps_nobody_out() -> None:
         called.append(1)
 
     assert messages.asks("a", LIMIT)
-    assert not messages.account.admit(LARGE, never)
+    assert not messages.account.admit(Held(LARGE), never)
     assert not messages.asks("b", LARGE)
     messages.account.withdraw(never)
     await messages.done("a")
@@ -92,7 +103,7 @@ async def test_what_is_given_back_and_counted_on_in_one_step_lets_nobody_in_betw
     messages = Messages()
     assert messages.asks("a", LIMIT)
     assert not messages.asks("b", LARGE)
-    messages.account.give_back(LIMIT)
+    messages.account.give_back(Held(LIMIT))
     with messages.account.holding(LIMIT):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -125,7 +136,7 @@ async def test_all_are_let_in_in_the_end_and_never_more_than_fits_but_for_one_of
         messages.asks(chr(0x100 + number), size)
     left = len(sizes)
     while left:
-        most = LIMIT + max((size for _, size in messages.inside), default=0) + SMALL_BYTES
+        most = LIMIT + max((held.size for _, held in messages.inside), default=0) + SMALL_BYTES
         assert messages.account.held <= most
         assert messages.inside, "nobody is let in"
         await messages.done(order.choice(messages.names))

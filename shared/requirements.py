@@ -21,7 +21,7 @@ SELECT current_setting('server_version_num')::integer / 10000 AS version,
        pg_is_in_recovery() AS standby,
        current_setting('default_transaction_read_only') = 'on' AS read_only,
        current_setting('server_encoding') AS encoding,
-       current_setting('search_path') AS search_path,
+       array_to_string(current_schemas(false), ', ') AS search_path,
        current_setting('default_transaction_isolation') AS isolation,
        current_setting('fsync') AS fsync,
        current_setting('full_page_writes') AS full_page_writes,
@@ -140,7 +140,10 @@ def _needed(facts: Facts) -> list[Finding]:
             else "make the database anew with ENCODING 'UTF8' TEMPLATE template0",
             needed=True,
         ),
-        Finding("search_path", facts.search_path, "" if facts.search_path == path else pooled, needed=True),
+        # Schemas that there are and that may be used: none is what the next but one finds.
+        Finding(
+            "search_path", facts.search_path, _unless(facts.search_path in (path, ""), pooled), needed=True
+        ),
         Finding("isolation", facts.isolation, "" if facts.isolation == isolation else pooled, needed=True),
         Finding(
             "schema public",

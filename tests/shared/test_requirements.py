@@ -17,7 +17,7 @@ from shared.database import connect
 from shared.errors import DatabaseUnavailable, SchemaError
 from shared.migrate import migrate
 from shared.presence import Presence
-from shared.requirements import Facts, judge
+from shared.requirements import Facts, judge, look
 from shared.wake import Stop
 from tests.ports import free_port
 from tests.postgres import Postgresql
@@ -110,6 +110,17 @@ async def test_a_schema_of_the_owner_s_name_is_passed_over(
         assert await migrate(re.sub(r"//\w+@", "//rt_writer@", empty_database_url)) == []
     finally:
         await writer.close()
+
+
+async def test_what_a_pooler_leaves_out_is_missed_only_where_another_setting_is_in_the_way(
+    empty_database_url: str, administrator: Connection
+) -> None:
+    """A connection without the settings that ours have, as a pooler would hand it on."""
+    assert not needed(await look(administrator))
+    await administrator.execute("CREATE SCHEMA app; SET search_path = app, public")
+    assert needed(await look(administrator)) == {"search_path"}
+    await administrator.execute("RESET search_path; SET default_transaction_isolation = 'repeatable read'")
+    assert needed(await look(administrator)) == {"isolation"}
 
 
 async def test_an_owner_who_may_not_create_is_told_the_grant(

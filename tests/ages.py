@@ -157,7 +157,16 @@ def _way_in(node: Plan) -> str:
     if "Index Name" not in node:
         return str(node["Node Type"])
     condition = str(node.get("Index Cond", ""))
-    names = ["receiver_id", "forwarder_id", "reader_ip", "stream_id", "stream_epoch", "seq", "position"]
+    names = [
+        "cursor_id",
+        "receiver_id",
+        "forwarder_id",
+        "reader_ip",
+        "stream_id",
+        "stream_epoch",
+        "seq",
+        "position",
+    ]
     columns = [
         name for name in names if re.search(rf'[( ]"?{name}"?[,)]* (=|>|<)|ROW.*"?{name}"?[,)]', condition)
     ]

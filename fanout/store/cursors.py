@@ -54,53 +54,80 @@ class StartingPoint(NamedTuple):
 # stored. It begins again under another id, so that no ack of before counts. $3: the receiver's resumes, as JSON by
 # stream and epoch. A row of the release before has no position: up to the one of its last_seq it had delivered. Where
 # the list of gaps is full (stream_metrics.missing), nobody can tell how many events lie above a number.
+#
+# Each row is looked up in a form that only its key can serve, for each of the named streams: a plan that begins from
+# another side goes through all streams for one receiver (routines/drain.sql says why).
 _STARTING_POINTS = """
 WITH void AS (
     DELETE FROM receiver_cursors AS cursors
     WHERE receiver_id = $1 AND stream_id = ANY($2::uuid[])
-      AND NOT EXISTS (SELECT FROM stream_metrics AS epoch
-                      WHERE epoch.stream_id = cursors.stream_id AND epoch.stream_epoch = cursors.stream_epoch)
+      AND (SELECT epoch.stream_epoch FROM stream_metrics AS epoch
+           WHERE epoch.stream_id = cursors.stream_id
+             AND epoch.stream_epoch >= cursors.stream_epoch AND epoch.stream_epoch <= cursors.stream_epoch
+           ORDER BY epoch.stream_epoch DESC LIMIT 1) IS NULL
+),
+found AS MATERIALIZED (
+    SELECT stream.stream_id, stream.last_position, epoch.stream_epoch, epoch.counted, known.cursor_id,
+           known.last_seq AS acked, known.position, known.event_count AS acked_count
+    FROM unnest($2::uuid[]) AS named(stream_id)
+    CROSS JOIN LATERAL (
+        SELECT stream_id, last_position FROM streams
+        WHERE streams.stream_id >= named.stream_id AND streams.stream_id <= named.stream_id
+        ORDER BY streams.stream_id DESC LIMIT 1
+    ) AS stream
+    LEFT JOIN LATERAL (
+        SELECT metrics.stream_epoch, metrics AS counted FROM stream_metrics AS metrics
+        WHERE metrics.stream_id = stream.stream_id
+        ORDER BY metrics.stream_epoch
+        OFFSET 0
+    ) AS epoch ON true
+    LEFT JOIN LATERAL (
+        SELECT cursors.* FROM receiver_cursors AS cursors
+        WHERE cursors.receiver_id = $1 AND cursors.stream_id = stream.stream_id
+          AND cursors.stream_epoch >= epoch.stream_epoch AND cursors.stream_epoch <= epoch.stream_epoch
+        ORDER BY cursors.stream_epoch DESC LIMIT 1
+    ) AS known ON true
 ),
 begun AS (
     INSERT INTO receiver_cursors AS cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count)
-    SELECT $1, epoch.stream_id, epoch.stream_epoch, 0, 0, 0
-    FROM stream_metrics AS epoch
-    JOIN streams USING (stream_id)
-    LEFT JOIN receiver_cursors AS known
-        ON known.receiver_id = $1 AND known.stream_id = epoch.stream_id AND known.stream_epoch = epoch.stream_epoch
-    WHERE epoch.stream_id = ANY($2::uuid[])
-      AND (known.cursor_id IS NULL OR known.last_seq > epoch.last_seq OR known.position > streams.last_position)
-    ORDER BY epoch.stream_id, epoch.stream_epoch
+    SELECT $1, stream_id, stream_epoch, 0, 0, 0
+    FROM found
+    WHERE stream_epoch IS NOT NULL
+      AND (cursor_id IS NULL OR acked > (counted).last_seq OR position > last_position)
+    ORDER BY stream_id, stream_epoch
     ON CONFLICT (receiver_id, stream_id, stream_epoch) DO UPDATE
     SET cursor_id = DEFAULT, last_seq = 0, position = 0, event_count = 0, updated_at = now()
     WHERE cursors.last_seq > (SELECT epoch.last_seq FROM stream_metrics AS epoch
                               WHERE epoch.stream_id = cursors.stream_id AND epoch.stream_epoch = cursors.stream_epoch)
        OR cursors.position > (SELECT last_position FROM streams WHERE streams.stream_id = cursors.stream_id)
     RETURNING stream_id, stream_epoch, cursor_id
+),
+standing AS (
+    SELECT found.stream_id, last_position, found.stream_epoch, counted,
+           coalesce(begun.cursor_id, found.cursor_id) AS cursor_id,
+           CASE WHEN begun.cursor_id IS NULL THEN acked END AS acked,
+           CASE WHEN begun.cursor_id IS NULL THEN position END AS position,
+           CASE WHEN begun.cursor_id IS NULL THEN acked_count END AS acked_count
+    FROM found
+    LEFT JOIN begun ON begun.stream_id = found.stream_id AND begun.stream_epoch = found.stream_epoch
 )
-SELECT streams.stream_id, streams.last_position, epoch.stream_epoch, epoch.last_seq,
-       CASE WHEN numbers_in(epoch.missing) = epoch.last_seq - epoch.dedup_count
-            THEN epoch.dedup_count END AS event_count,
-       coalesce(begun.cursor_id, known.cursor_id) AS cursor_id,
-       coalesce(known.last_seq, 0) AS acked,
-       coalesce(known.position, (SELECT event.position FROM events AS event
-                                 WHERE event.stream_id = epoch.stream_id AND event.stream_epoch = epoch.stream_epoch
-                                   AND event.seq = known.last_seq
-                                 LIMIT 1), 0) AS position,
-       known.event_count AS acked_count,
-       events_above(epoch, coalesce(known.last_seq, 0)) AS above_cursor,
+SELECT stream_id, last_position, stream_epoch, (counted).last_seq AS last_seq,
+       CASE WHEN numbers_in((counted).missing) = (counted).last_seq - (counted).dedup_count
+            THEN (counted).dedup_count END AS event_count,
+       cursor_id,
+       coalesce(acked, 0) AS acked,
+       coalesce(position, (SELECT event.position FROM events AS event
+                           WHERE event.stream_id = standing.stream_id AND event.stream_epoch = standing.stream_epoch
+                             AND event.seq >= standing.acked AND event.seq <= standing.acked
+                           ORDER BY event.seq DESC LIMIT 1), 0) AS position,
+       acked_count,
+       events_above(counted, coalesce(acked, 0)) AS above_cursor,
        resumed.last_seq AS resume,
-       coalesce(events_above(epoch, resumed.last_seq), 0) AS above_resume
-FROM streams
-LEFT JOIN stream_metrics AS epoch ON epoch.stream_id = streams.stream_id
-LEFT JOIN begun ON begun.stream_id = epoch.stream_id AND begun.stream_epoch = epoch.stream_epoch
-LEFT JOIN receiver_cursors AS known
-    ON known.receiver_id = $1 AND known.stream_id = epoch.stream_id AND known.stream_epoch = epoch.stream_epoch
-   AND begun.cursor_id IS NULL
+       coalesce(events_above(counted, resumed.last_seq), 0) AS above_resume
+FROM standing
 LEFT JOIN LATERAL (
-    SELECT ($3::jsonb #>> ARRAY[epoch.stream_id::text, epoch.stream_epoch::text])::bigint AS last_seq
+    SELECT ($3::jsonb #>> ARRAY[standing.stream_id::text, standing.stream_epoch::text])::bigint AS last_seq
 ) AS resumed ON true
-WHERE streams.stream_id = ANY($2::uuid[])
 """
 
 # The row first, then the first event of the epoch: an ack must find it.
@@ -145,7 +172,9 @@ SELECT cursor_id FROM moved WHERE cursor_id NOT IN (SELECT cursor_id FROM held)
 
 _GONE = """
 SELECT cursor_id FROM unnest($1::bigint[]) AS held(cursor_id)
-WHERE NOT EXISTS (SELECT FROM receiver_cursors AS cursors WHERE cursors.cursor_id = held.cursor_id)
+WHERE (SELECT cursors.cursor_id FROM receiver_cursors AS cursors
+       WHERE cursors.cursor_id >= held.cursor_id AND cursors.cursor_id <= held.cursor_id
+       ORDER BY cursors.cursor_id DESC LIMIT 1) IS NULL
 """
 
 

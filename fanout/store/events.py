@@ -121,6 +121,7 @@ _LATE_BY_POSITION = """
 SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
 FROM events
 WHERE stream_id = $1 AND position > $5 AND position <= $6
+ORDER BY position
 OFFSET 0
 """
 

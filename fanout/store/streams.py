@@ -11,9 +11,14 @@ from shared.messages import StreamRef
 __all__ = ["Resolved", "resolve_streams"]
 
 _RESOLVE = """
-SELECT streams.forwarder_id, streams.reader_ip, stream_id, last_position
+SELECT named.forwarder_id, named.reader_ip, stream_id, last_position
 FROM unnest($1::text[], $2::text[]) AS named(forwarder_id, reader_ip)
-JOIN streams USING (forwarder_id, reader_ip)
+CROSS JOIN LATERAL (
+    SELECT stream_id, last_position FROM streams
+    WHERE streams.forwarder_id = named.forwarder_id
+      AND streams.reader_ip >= named.reader_ip AND streams.reader_ip <= named.reader_ip
+    ORDER BY streams.reader_ip DESC LIMIT 1
+) AS stream
 """
 
 

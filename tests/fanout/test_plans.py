@@ -1,0 +1,76 @@
+"""What a fanout asks keeps its plans at every age of a race, on connections that have been there since it began."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from fanout.delivery import Cursor
+from fanout.store import POOL_SETTINGS, cursors, events, streams
+from shared.database import connect
+from shared.messages import StreamRef
+from tests.ages import Ways, complaints, grow, planned
+from tests.failure.facts import Database
+from tests.writer.inbox import add_stream
+
+KEY = "events_pkey: stream_id stream_epoch seq"
+PLACE = "events_stream_id_position_key: stream_id position"
+STREAM = "streams_pkey: stream_id"
+COUNTS = {"stream_metrics_pkey: stream_id stream_epoch", "stream_metrics_pkey: stream_id"}
+CURSORS = {
+    "receiver_cursors_pkey: receiver_id stream_id stream_epoch",
+    "receiver_cursors_pkey: receiver_id stream_id",
+    "receiver_cursors_of_stream: receiver_id stream_id stream_epoch",
+    "receiver_cursors_of_stream: receiver_id stream_id",
+    "receiver_cursors_id: cursor_id",
+}
+HOT: Ways = {
+    "SELECT tail.stream_id": {"events": {PLACE}},
+    "SELECT position, stream_epoch, seq": {"events": {PLACE, KEY}},
+    "SELECT named.forwarder_id": {"streams": {"streams_forwarder_id_reader_ip_key: forwarder_id reader_ip"}},
+    "WITH void AS": {
+        "streams": {STREAM},
+        "stream_metrics": COUNTS,
+        "receiver_cursors": CURSORS,
+        "events": {KEY},
+    },
+    "WITH begun AS": {"streams": {STREAM}, "receiver_cursors": CURSORS},
+    "WITH moved AS": {"receiver_cursors": CURSORS},
+    "SELECT cursor_id FROM unnest": {"receiver_cursors": CURSORS},
+}
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Any]:
+    """A connection like those of a fanout's pool, and of its tail."""
+    connection = await connect(database_url, name="plans", **POOL_SETTINGS)
+    yield connection
+    await connection.close()
+
+
+async def test_what_is_asked_often_keeps_its_plans_at_every_age(database: Database, connection: Any) -> None:
+    stream_id = await add_stream(database)
+    wrong: list[str] = []
+    async for age in grow(database):
+        giant = await database.fetchval("SELECT stream_id FROM streams ORDER BY last_position DESC LIMIT 1")
+        async with planned(connection, nested=False) as plans:
+            await deliver(connection, [stream_id, giant], "f" if giant == stream_id else "f1")
+        wrong += [f"{age}: {each}" for each in complaints(plans, HOT)]
+    assert not wrong, "\n".join(wrong)
+
+
+async def deliver(connection: Any, stream_ids: list[UUID], forwarder_id: str) -> None:
+    """Find, tail, replay and ack, as for one receiver."""
+    await streams.resolve_streams(connection, [StreamRef(forwarder_id, "r")])
+    await cursors.starting_points(connection, "tent", {each: {1: 3} for each in stream_ids})
+    for stream_id in stream_ids:
+        await events.read_tails(connection, {stream_id: 3})
+        await events.read_epoch_page(connection, stream_id, epoch=1, after_seq=3)
+        await events.read_position_page(connection, stream_id, after_position=3)
+        for seqs, positions in (((0, 5), (0, 50)), ((0, 50), (0, 5))):
+            await events.read_late_page(connection, stream_id, epoch=1, seqs=seqs, positions=positions)
+        begun = await cursors.begin_epochs(connection, "tent", stream_id, [1, 2])
+        key = cursors.CursorKey(stream_id, begun[2])
+        await cursors.advance_cursors(connection, {key: Cursor(1, 1, 1)})
+        await cursors.gone_cursors(connection, [begun[2]])

@@ -1,6 +1,7 @@
 """What is wrong with one device by what it sends: told to operators, and braked where it would come again at once.
 
-A fault stands in the database, where every api process sees it, until a batch of the device was acked.
+A fault stands in the database, where every api process sees it, until a batch of the device was acked. To tell of one
+may fail: that is no reason to take no reads.
 """
 
 from collections.abc import Iterable
@@ -8,7 +9,7 @@ from time import monotonic
 
 from gateway.brake import Brake
 from gateway.store.faults import Fault, clear_faults, note_fault
-from shared.errors import DatabaseUnavailable
+from shared.errors import RtServerError
 from shared.log import get_logger
 from shared.process import Process
 from shared.tokens import Identity
@@ -61,7 +62,7 @@ class Faults:
             # Another gateway may have noted them. Once is enough: what comes in this session ends it.
             await clear_faults(self._process.pool, self._identity.device_id, _OVER_WITH_AN_ACK)
             self._acked = True
-        except DatabaseUnavailable as error:
+        except RtServerError as error:
             log.debug("faults_not_cleared", error=str(error))
 
     def _note(self, event: str, **fields: object) -> None:
@@ -74,5 +75,5 @@ class Faults:
     async def _store(self, fault: Fault, complaint: str) -> None:
         try:
             await note_fault(self._process.pool, self._identity.device_id, fault, complaint)
-        except DatabaseUnavailable as error:
+        except RtServerError as error:
             log.debug("fault_not_stored", error=str(error))

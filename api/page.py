@@ -4,7 +4,7 @@ The states of streams, receivers and processes are those of their open troubles 
 on to what they are about.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -91,7 +91,7 @@ class Levels:
 def made(rows: Rows) -> Page:
     """Make the page of its rows."""
     troubles = [Trouble(**{name: row[name] for name in Trouble.__struct_fields__}) for row in rows.troubles]
-    troubles = [*_unkept(rows, troubles), *troubles]
+    troubles = _with_storage(rows, troubles)
     levels = Levels(troubles)
     cards = {row["stream_id"]: levels.card(row) for row in rows.cards}
     flow: dict[str, list[Flow]] = defaultdict(list)
@@ -108,37 +108,43 @@ def made(rows: Rows) -> Page:
     return Page(rows.at, _verdict(rows, troubles), cards, flow, troubles, processes, database)
 
 
-def _unkept(rows: Rows, troubles: Sequence[Trouble]) -> Iterator[Trouble]:
-    """Yield the trouble of a database that takes nothing in, if nobody could keep it: since the last look."""
+def _with_storage(rows: Rows, troubles: Sequence[Trouble]) -> list[Trouble]:
+    """Return the troubles as they are, where a database that takes nothing in lets nobody keep that: its own is red,
+    whatever it was at the last look.
+    """
     said = storage.judged(rows.storage)
-    is_kept = any(each.signal == "database" and each.ended_at is None for each in troubles)
-    if said is not None and said[0] == "act" and not is_kept:
-        yield Trouble(
-            trouble_id=0,
-            signal=DATABASE.signal,
-            subject_kind=DATABASE.subject_kind,
-            subject_id=DATABASE.subject_id,
-            stream_id=None,
-            title="database",
-            level=said[0],
-            reason=said[1],
-            advice=storage.ADVICE,
-            since=rows.storage.evaluated_at,
-            ended_at=None,
-            duration_s=None,
-        )
+    kept = next((each for each in troubles if each.signal == "database" and each.ended_at is None), None)
+    if said is None or said[0] != "act" or (kept is not None and kept.level == "act"):
+        return list(troubles)
+    now = Trouble(
+        trouble_id=0 if kept is None else kept.trouble_id,
+        signal=DATABASE.signal,
+        subject_kind=DATABASE.subject_kind,
+        subject_id=DATABASE.subject_id,
+        stream_id=None,
+        title="database",
+        level=said[0],
+        reason=said[1],
+        advice=storage.ADVICE,
+        since=rows.storage.evaluated_at,
+        ended_at=None,
+        duration_s=None,
+    )
+    return [now, *(each for each in troubles if each is not kept)]
 
 
 def _verdict(rows: Rows, troubles: Sequence[Trouble]) -> Verdict:
     """The open ones come worst and oldest first; how many of all there are stands in the first row of each kind."""
     first = next((each for each in troubles if each.ended_at is None), None)
-    unkept = len(troubles) - len(rows.troubles)
     counted = rows.troubles[0] if rows.troubles and rows.troubles[0]["ended_at"] is None else {}
+    # What could not be kept is counted as it is, and not as it was.
+    shown = Counter(each.level for each in troubles if each.ended_at is None)
+    shown.subtract(row["level"] for row in rows.troubles if row["ended_at"] is None)
     streams = rows.cards[0] if rows.cards else {}
     return Verdict(
         level="good" if first is None else first.level,
-        watch=counted.get("watch_total", 0),
-        act=counted.get("act_total", 0) + unkept,
+        watch=counted.get("watch_total", 0) + shown["watch"],
+        act=counted.get("act_total", 0) + shown["act"],
         since=None if first is None else first.since,
         headline=None if first is None else f"{first.reason} · {first.title}",
         streams=streams.get("streams_total", 0),

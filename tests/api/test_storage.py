@@ -103,6 +103,21 @@ async def test_a_full_disk_is_told_though_no_trouble_can_be_kept(
     await wait_until(well, what="the disk to be well again")
 
 
+async def test_a_disk_that_was_nearly_full_and_is_full_is_red_though_its_trouble_cannot_be_changed(
+    ask: Ask, database: Database, writer: UUID
+) -> None:
+    await database.execute(
+        """
+        INSERT INTO troubles (signal, subject_kind, subject_id, title, level, reason, advice, since)
+        VALUES ('database', 'database', 'database', 'database', 'watch', 'nearly full', 'make room', now())
+        """
+    )
+    overview = await ask("GET", OVERVIEW)
+    (trouble,) = overview["troubles"]
+    assert (trouble["level"], trouble["reason"]) == ("act", f"reads wait and nothing is stored: {FULL}")
+    assert [overview["verdict"][name] for name in ("level", "act", "watch")] == ["act", 1, 0]
+
+
 async def test_what_can_be_kept_is_one_trouble_and_stays_for_its_time(
     ask: Ask, database: Database, evaluation: Evaluation, writer: UUID
 ) -> None:

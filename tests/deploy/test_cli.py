@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from deploy.cli import main
 from shared.tokens import token_hash
-from tests.rooms import free_port
+from tests.ports import free_port
 
 # As the environment of a person who has set nothing.
 NOTHING_SET = {"DATABASE_URL": "", "SERVER_URL": "", "DATA_DIR": "", "API_TOKEN": ""}
@@ -62,10 +62,14 @@ def test_the_doctor_examines_the_stack_that_runs_here(tmp_path: Path) -> None:
 def test_what_the_local_extra_brings_is_named_where_it_is_missing(
     command: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in list(sys.modules):
+    for name in sorted(sys.modules, reverse=True):
         if name.split(".")[0] == package or name.startswith(
             ("deploy.demo", "deploy.stack.up", "deploy.stack.desc")
         ):
+            # Its package knows it too, and would keep the one that is imported now: later tests would meet both.
+            package_of_it, _, own_name = name.rpartition(".")
+            if package_of_it:
+                monkeypatch.delattr(sys.modules[package_of_it], own_name, raising=False)
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     done = CliRunner(env=NOTHING_SET).invoke(main, [command])

@@ -107,6 +107,18 @@ async def row_says_so(database: Database) -> bool:
     )
 
 
+async def page_says_so(api: Process) -> bool:
+    """Whether the verdict is red for it: it must be found without anything being written."""
+    async with aiohttp.ClientSession() as http, http.get(f"{api.url}/api/v1/overview") as answer:
+        if answer.status != 200:
+            return False
+        overview = await answer.json()
+    told = [each for each in overview["troubles"] if each["signal"] == "database" and not each["ended_at"]]
+    return overview["verdict"]["level"] == "act" and any(
+        "the disk is full" in each["reason"] for each in told
+    )
+
+
 async def is_noted(database: Database) -> bool:
     return bool(
         await database.fetchval(
@@ -130,8 +142,8 @@ async def test_a_full_disk_is_told_and_all_goes_on_when_there_is_room(
     on_small_disk: tuple[Cluster, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     cluster, disk = on_small_disk
-    async with cluster.connection() as database, rooms(cluster.url, fanout=0) as running:
-        (writer,), (gateway,) = running.writers, running.gateways
+    async with cluster.connection() as database, rooms(cluster.url, fanout=0, api=1) as running:
+        (writer,), (gateway,), (api,) = running.writers, running.gateways, running.apis
         async with fleet(database, gateway.url, count=2) as devices:
             async with devices.racing():
                 await devices.goes_on()
@@ -140,6 +152,7 @@ async def test_a_full_disk_is_told_and_all_goes_on_when_there_is_room(
                 await wait_until(
                     partial(row_says_so, database), what="its row to say so, for every api process"
                 )
+                await wait_until(partial(page_says_so, api), what="the page to say so")
                 filler.unlink()
                 await wait_until(partial(is_ready, writer), what="the writer to be ready again")
                 await devices.goes_on()

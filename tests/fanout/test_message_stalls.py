@@ -57,3 +57,19 @@ async def test_no_message_of_a_receiver_holds_the_others_for_long(
         with stalls(monkeypatch) as found:
             await asyncio.to_thread(sent, url, token, message)
     assert found.longest_s < AT_MOST_S, found.step
+
+
+async def test_a_receivers_message_of_more_than_two_mebibytes_is_refused_at_its_head(
+    database_url: str, database: Connection
+) -> None:
+    token = await make_token(database, "receiver", "tent")
+
+    def talk(url: str) -> int:
+        with blunt(url, token, "/ws/v1/receivers") as device:
+            device.send(HELLO)
+            device.until(TEXT)
+            device.send_head(MESSAGE_BYTES + 1)
+            return device.ended()[1]
+
+    async with running_inside(database_url) as url:
+        assert await asyncio.to_thread(talk, url) == 1009

@@ -8,7 +8,7 @@ the deletion is heard of, at the latest with the next ack or look.
 """
 
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import groupby, islice
 from time import monotonic
 from typing import Protocol
 from uuid import UUID
@@ -28,8 +28,9 @@ __all__ = ["Cursors", "Holder"]
 WRITE_EVERY_S = 0.3
 # What a write carries at the most; the rest goes with the next.
 WRITE_CURSORS = 5_000
-# How soon a deletion is found whose notification was lost.
+# How soon a deletion is found whose notification was lost, of so many cursors at a time.
 LOOK_EVERY_S = 5.0
+LOOK_CURSORS = 10_000
 
 log = get_logger(__name__)
 
@@ -129,7 +130,7 @@ class Cursors:
         doubtful, self._doubtful = self._doubtful, set()
         if monotonic() >= self._look_at:
             self._look_at = monotonic() + LOOK_EVERY_S
-            doubtful = set(self._holders)
+            doubtful |= self._next_to_look_at()
         if not doubtful:
             return
         try:
@@ -137,6 +138,13 @@ class Cursors:
         except DatabaseUnavailable:
             self._doubtful |= doubtful
             raise
+
+    def _next_to_look_at(self) -> set[int]:
+        """Return the cursors that have not been looked at for longest, and let the others come first next time."""
+        next_ids = list(islice(self._holders, LOOK_CURSORS))
+        for cursor_id in next_ids:
+            self._holders[cursor_id] = self._holders.pop(cursor_id)
+        return set(next_ids)
 
     def _restart(self, gone: Iterable[int]) -> None:
         for cursor_id in gone:

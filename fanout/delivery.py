@@ -198,25 +198,36 @@ class _Message(NamedTuple):
 class InFlight:
     """What was sent and not acked. What the pace waits for no longer still counts as sent."""
 
-    # Messages of a stream and epoch that are told apart. A receiver that never acks is owed nothing by this: the two
-    # oldest become one, which is covered by what covers the second.
-    MOST_MESSAGES = 1_000
+    # Messages that are told apart. A receiver that never acks is owed nothing by this: the oldest is dropped, and so
+    # becomes one with the next of its stream and epoch, which is covered by what covers that.
+    MOST_MESSAGES = 10_000
 
     def __init__(self) -> None:
         self.events = 0  # that are waited for
         self._last = 0
         self._waiting: OrderedDict[int, int] = OrderedDict()  # events by number of their message
-        self._sent: dict[tuple[StreamRef, int], _Sent] = {}  # by stream and epoch
+        self._keys: OrderedDict[int, tuple[StreamRef, int]] = (
+            OrderedDict()
+        )  # of all messages that are told apart
+        self._sent: dict[tuple[StreamRef, int], _Messages] = {}  # by stream and epoch
 
     def add(self, ref: StreamRef, sent: Sent, step: Step) -> None:
         """Note that something was sent, and what the receiver has before it, and once it and all before are acked."""
         self._last += 1
         self._waiting[self._last] = sent.event_count
         self.events += sent.event_count
-        of_epoch = self._sent.setdefault((ref, sent.stream_epoch), _Sent())
-        of_epoch.append(_Message(self._last, sent.last_seq, step))
-        if len(of_epoch) > self.MOST_MESSAGES:
-            of_epoch.drop_oldest()
+        key = ref, sent.stream_epoch
+        self._keys[self._last] = key
+        self._sent.setdefault(key, _Messages()).append(_Message(self._last, sent.last_seq, step))
+        if len(self._keys) > self.MOST_MESSAGES:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, key = self._keys.popitem(last=False)
+        of_epoch = self._sent[key]
+        self.events -= self._waiting.pop(of_epoch.drop_oldest().number, 0)
+        if not len(of_epoch):
+            del self._sent[key]
 
     def ack(self, ref: StreamRef, epoch: int, last_seq: int) -> Acked:
         """Take out what an ack covers.
@@ -233,6 +244,7 @@ class InFlight:
         for message in of_epoch.take(last_seq):
             cursor = message.step.after if message.step else None
             self.events -= self._waiting.pop(message.number, 0)
+            del self._keys[message.number]
         cursor = of_epoch.partly(last_seq) or cursor
         if not len(of_epoch):
             del self._sent[ref, epoch]
@@ -251,7 +263,7 @@ class InFlight:
             self.events -= self._waiting.popitem(last=False)[1]
 
 
-class _Sent:
+class _Messages:
     """Messages of one stream and epoch in the order of sending."""
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from math import inf
+from time import monotonic
 from typing import NamedTuple
 from uuid import UUID
 
@@ -25,6 +26,8 @@ __all__ = ["Pages"]
 KEPT_BYTES = 24 * 1024 * 1024
 # What an event costs beside its JSON.
 EVENT_BYTES = 200
+# An administrator may delete what a page holds.
+KEPT_S = 60.0
 
 
 class _Key(NamedTuple):
@@ -38,6 +41,7 @@ class _Page(NamedTuple):
     more: bool  # there may be events behind the last
     complete_up_to: float  # position: all up to it that belong into the page are in it
     size: int
+    kept_until: float
 
 
 _Read = Callable[[StreamRef, _Key, int], Awaitable[_Page]]
@@ -99,9 +103,14 @@ class Pages:
         metrics.PAGES_READ.inc()
         return encode(ref, rows.events), rows.more
 
+    def forget(self, stream_id: UUID) -> None:
+        """Keep no page of a stream: what they hold may have been deleted."""
+        for key in [key for key in self._kept if key.stream_id == stream_id]:
+            self._kept_bytes -= self._kept.pop(key).size
+
     async def _get(self, ref: StreamRef, key: _Key, up_to: int, read: _Read) -> _Page:
         page = self._kept.get(key)
-        if page is not None and page.complete_up_to >= up_to:
+        if page is not None and page.complete_up_to >= up_to and monotonic() < page.kept_until:
             self._kept.move_to_end(key)
             metrics.PAGES_SHARED.inc()
             return page
@@ -140,16 +149,17 @@ class Pages:
         events = encode(ref, rows.events)
         # Without a gap there is no place where an event could still come in.
         whole = rows.more and events[-1].seq - key.after == len(events)
-        return _Page(events, rows.more, inf if whole else up_to, _size(events))
+        return _page(events, rows.more, inf if whole else up_to)
 
     async def _read_positions(self, ref: StreamRef, key: _Key, up_to: int) -> _Page:
         rows = await store.read_position_page(self._process.pool, key.stream_id, after_position=key.after)
         events = encode(ref, rows.events)
-        return _Page(events, rows.more, inf if rows.more else up_to, _size(events))
+        return _page(events, rows.more, inf if rows.more else up_to)
 
 
-def _size(events: list[Event]) -> int:
-    return sum(len(event.json) + EVENT_BYTES for event in events)
+def _page(events: list[Event], more: bool, complete_up_to: float) -> _Page:
+    size = sum(len(event.json) + EVENT_BYTES for event in events)
+    return _Page(events, more, complete_up_to, size, monotonic() + KEPT_S)
 
 
 def _no_news(task: asyncio.Task[_Page]) -> None:

@@ -8,7 +8,6 @@ until the page of another one is through.
 import asyncio
 import logging
 from collections.abc import Iterable
-from uuid import UUID
 
 from fanout import metrics
 from fanout.delivery import Cursor, InFlight
@@ -32,8 +31,12 @@ __all__ = ["Sender"]
 RETRY_S = 0.5
 # A whole marathon has a few hundred streams.
 MAX_SUBSCRIPTIONS = 1_000
-# How soon we look again whether a receiver that is asked for a pong has gone. Nothing depends on it.
-PONG_LOOK_S = 60.0
+# How many streams one statement begins with, so that the first of a thousand do not wait for the last.
+BEGIN_AT_ONCE = 100
+# A stream that an administrator holds rows of lets the others go on. Each look at it waits for the lock, half a second.
+REST_S = 5.0
+# How soon a receiver is asked again for a pong: it may answer the latest of several pings alone.
+PONG_LOOK_S = 5.0
 
 log = get_logger(__name__)
 _NOTHING_STORED = StartingPoint(0, {}, {})
@@ -48,6 +51,7 @@ class Sender:
         self._node = node
         self._subscriptions: dict[StreamRef, Subscription] = {}
         self._stirred: dict[StreamRef, None] = {}  # in turn: subscriptions that may have something to send
+        self._resting: set[StreamRef] = set()
         self._paging: StreamRef | None = None  # the one that holds the rest of a page
         self._in_flight = InFlight()
         self._unlisted = False  # whether streams have begun that the session's row does not list yet
@@ -82,8 +86,21 @@ class Sender:
 
     def stir(self, ref: StreamRef) -> None:
         """Look at a subscription: its stream has moved."""
-        self._stirred[ref] = None
-        self._news.set()
+        if ref not in self._resting:
+            self._stirred[ref] = None
+            self._news.set()
+
+    def _rest(self, ref: StreamRef) -> None:
+        """Leave a subscription alone for a while."""
+        if self._paging == ref:
+            self._paging = None
+        self._stirred.pop(ref, None)
+        self._resting.add(ref)
+        asyncio.get_running_loop().call_later(REST_S, self._rested, ref)
+
+    def _rested(self, ref: StreamRef) -> None:
+        self._resting.discard(ref)
+        self.stir(ref)
 
     def ack(self, entries: Iterable[AckEntry]) -> None:
         """Note what the receiver is done with, as far as it was sent."""
@@ -109,8 +126,11 @@ class Sender:
 
     def restart(self, ref: StreamRef) -> None:
         """Begin anew with a stream whose cursors were deleted, from its very first event."""
-        if ref in self._subscriptions:
-            self._subscriptions[ref].restart()
+        subscription = self._subscriptions.get(ref)
+        if subscription is not None:
+            if subscription.stream_id is not None:  # its past may have been deleted with them
+                self._node.pages.forget(subscription.stream_id)
+            subscription.restart()
             self.stir(ref)
 
     def leave(self) -> None:
@@ -157,32 +177,57 @@ class Sender:
         """Wait for a pong to a ping that follows all that was sent, or for acks. Who never answers is dropped by
         `stay_alive`, which ends this task.
         """
-        self._pings += 1
-        await self._peer.ping(self._pings.to_bytes(8))
         owed = self._in_flight.events
-        while self._ponged != self._pings and self._in_flight.events == owed:
-            await self._acks.wait(at_most_s=PONG_LOOK_S)
+        first = self._pings + 1
+        while self._ponged < first and self._in_flight.events == owed:
+            self._pings += 1
+            await self._peer.ping(self._pings.to_bytes(8))
+            await self._acks_or_pong(first, owed)
+
+    async def _acks_or_pong(self, first: int, owed: int) -> None:
+        """Wait PONG_LOOK_S for a pong to `first` or a later ping, or for acks."""
+        gives_up_at = asyncio.get_running_loop().time() + PONG_LOOK_S
+        while self._ponged < first and self._in_flight.events == owed:
+            left_s = gives_up_at - asyncio.get_running_loop().time()
+            if left_s <= 0 or not await self._acks.wait(at_most_s=left_s):
+                return
 
     def _hear_pong(self, payload: bytes) -> None:
-        if payload:  # those of `stay_alive` have none
-            self._ponged = int.from_bytes(payload[:8])
+        number = int.from_bytes(payload[:8])  # 0: one of `stay_alive`
+        if self._ponged < number <= self._pings:
+            self._ponged = number
             self._acks.set()
 
     async def _begin_new(self) -> None:
         """Start with the streams that have come to exist, and list them in the session's row."""
         stirred = [self._subscriptions[ref] for ref in self._stirred]
-        due = {each.tail.stream_id: each for each in stirred if each.awaits_start}
-        if due:
-            await self._begin({id_: each for id_, each in due.items() if id_ is not None})
+        due = [each for each in stirred if each.awaits_start]
+        for first in range(0, len(due), BEGIN_AT_ONCE):
+            await self._begin(due[first : first + BEGIN_AT_ONCE])
         if self._unlisted:
             known = [each.stream_id for each in self._subscriptions.values() if each.stream_id is not None]
             await subscribe_session(self._node.process.pool, self._peer.session_id, known)
             self._unlisted = False
 
-    async def _begin(self, due: dict[UUID, Subscription]) -> None:
-        resumes = {stream_id: subscription.resume for stream_id, subscription in due.items()}
+    async def _begin(self, due: list[Subscription]) -> None:
+        """Begin with streams; where an administrator holds rows of one, with all others."""
+        try:
+            await self._begin_together(due)
+        except store.RowLocked as error:
+            if len(due) == 1:
+                log.debug(
+                    "stream_waits", receiver_id=self._receiver_id, stream=due[0].tail.ref, error=str(error)
+                )
+                self._rest(due[0].tail.ref)
+                return
+            for subscription in due:
+                await self._begin([subscription])
+
+    async def _begin_together(self, due: list[Subscription]) -> None:
+        by_id = {each.tail.stream_id: each for each in due if each.tail.stream_id is not None}
+        resumes = {stream_id: subscription.resume for stream_id, subscription in by_id.items()}
         points = await store.starting_points(self._node.process.pool, self._receiver_id, resumes)
-        for stream_id, subscription in due.items():
+        for stream_id, subscription in by_id.items():
             ref = subscription.tail.ref
             self._node.cursors.release(subscription.cursor_ids.values(), self)
             self._in_flight.void(ref)
@@ -199,6 +244,8 @@ class Sender:
             cursor_ids = await store.begin_epochs(
                 self._node.process.pool, self._receiver_id, subscription.stream_id, subscription.new_epochs
             )
+            if not cursor_ids:  # the stream has been deleted: what it holds of it is not sent any more
+                subscription.restart()
             subscription.begin_epochs(cursor_ids)
             self._node.cursors.hold(cursor_ids.values(), self, subscription.tail.ref)
             taken = await subscription.take(self._node.pages, room)
@@ -219,6 +266,9 @@ class Sender:
                 continue
             try:
                 found = await self._take(subscription, room)
+            except store.RowLocked:
+                self._rest(ref)
+                continue
             except DatabaseUnavailable as error:
                 failed = error
                 continue

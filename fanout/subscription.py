@@ -185,12 +185,16 @@ class Subscription:
             self._legs[0] = leg._replace(after_seq=events[-1].seq)
         else:
             self._legs.popleft()
+        goes_on = self._page_leg is not None and (self._page_leg.epoch, self._page_leg.late) == (
+            leg.epoch,
+            leg.late,
+        )
         self._begin_leg(leg)
         self._page = [event for event in events if event.position <= self._horizon]
         self._page_leg, self._page_ends_leg = leg, not more
         if not (events or more):
             self._reached[leg.epoch] = leg.end
-            if leg.late:  # nothing of the epoch was sent before, so no ack will say it
+            if leg.late and not goes_on:  # nothing of the epoch was sent before, so no ack will say it
                 self.proven[leg.epoch] = leg.end
 
     def _begin_leg(self, leg: Leg) -> None:

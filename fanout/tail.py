@@ -2,7 +2,7 @@
 
 The promise: a receiver that has everything up to position p and asks `after(p)` gets what follows p without a gap,
 or None when p lies before the window, and then reads the database until it is inside again. Positions of a stream
-are handed out in commit order without gaps (architecture.md, promise 3), so the window is all there is between its
+are handed out in commit order without gaps (ARCHITECTURE.md, promise 3), so the window is all there is between its
 two ends, whatever epochs and sequence numbers its events have. Late events of old epochs need no care of their own.
 
 A tail holds no receiver's state and never waits for one: who follows it is told, and looks.
@@ -287,7 +287,10 @@ class Tails:
         known = await resolve_streams(self._process.pool, refs)
         for ref, resolved in known.items():
             tail = self._tails.get(ref)
-            if tail is not None and tail.stream_id != resolved.stream_id:
+            # A position that is behind our own: a backup was restored under us.
+            if tail is not None and (
+                tail.stream_id != resolved.stream_id or resolved.last_position < tail.head
+            ):
                 self._unknown.discard(ref)
                 self._window_bytes -= tail.window_bytes
                 tail.begin(resolved.stream_id, resolved.last_position)

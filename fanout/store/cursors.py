@@ -5,7 +5,8 @@ by its cursor_id. So a deletion, by whom and how ever, makes all acks void that 
 and whoever holds the id begins anew with the stream.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 from uuid import UUID
 
@@ -14,7 +15,7 @@ import orjson
 
 from fanout.delivery import NOTHING, Cursor, EpochState
 from shared.database import Pool
-from shared.errors import DatabaseRefused, DatabaseUnavailable, RtServerError, translated
+from shared.errors import DatabaseUnavailable, RtServerError, translated
 
 __all__ = [
     "CursorKey",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 
-# Each time another session must have made a row in between.
+# Each time an epoch must have begun, or somebody have deleted cursors, in between.
 BEGIN_ATTEMPTS = 3
 
 
@@ -50,101 +51,126 @@ class StartingPoint(NamedTuple):
     cursor_ids: dict[int, int]
 
 
-# A cursor beyond what is stored (a restored backup) is void: left in place it would count again as soon as as much is
-# stored. It begins again under another id, so that no ack of before counts. $3: the receiver's resumes, as JSON by
-# stream and epoch. A row of the release before has no position: up to the one of its last_seq it had delivered. Where
-# the list of gaps is full (stream_metrics.missing), nobody can tell how many events lie above a number.
+# Rows are looked up in one form, of which only the primary key gives the order (routines/drain.sql says why).
 #
-# Each row is looked up in a form that only its key can serve, for each of the named streams: a plan that begins from
-# another side goes through all streams for one receiver (routines/drain.sql says why).
-_STARTING_POINTS = """
-WITH void AS (
-    DELETE FROM receiver_cursors AS cursors
-    WHERE receiver_id = $1 AND stream_id = ANY($2::uuid[])
-      AND (SELECT epoch.stream_epoch FROM stream_metrics AS epoch
-           WHERE epoch.stream_id = cursors.stream_id
-             AND epoch.stream_epoch >= cursors.stream_epoch AND epoch.stream_epoch <= cursors.stream_epoch
-           ORDER BY epoch.stream_epoch DESC LIMIT 1) IS NULL
-),
-found AS MATERIALIZED (
-    SELECT stream.stream_id, stream.last_position, epoch.stream_epoch, epoch.counted, known.cursor_id,
-           known.last_seq AS acked, known.position, known.event_count AS acked_count
-    FROM unnest($2::uuid[]) AS named(stream_id)
+# A cursor beyond what is stored (a restored backup) is void: left in place it would count again as soon as as much is
+# stored. It begins again under another id, so that no ack of before counts. Rows that another session is making at this
+# moment are waited for; they are seen by the next statement, whose snapshot is younger.
+_BEGIN = """
+WITH epochs AS MATERIALIZED (
+    SELECT stream.stream_id, stream.last_position, epoch.stream_epoch, epoch.last_seq
+    FROM unnest($2::uuid[]) AS wanted(stream_id)
     CROSS JOIN LATERAL (
-        SELECT stream_id, last_position FROM streams
-        WHERE streams.stream_id >= named.stream_id AND streams.stream_id <= named.stream_id
+        SELECT streams.stream_id, last_position FROM streams
+        WHERE streams.stream_id >= wanted.stream_id AND streams.stream_id <= wanted.stream_id
         ORDER BY streams.stream_id DESC LIMIT 1
     ) AS stream
-    LEFT JOIN LATERAL (
-        SELECT metrics.stream_epoch, metrics AS counted FROM stream_metrics AS metrics
+    CROSS JOIN LATERAL (
+        SELECT metrics.stream_epoch, metrics.last_seq FROM stream_metrics AS metrics
         WHERE metrics.stream_id = stream.stream_id
         ORDER BY metrics.stream_epoch
         OFFSET 0
-    ) AS epoch ON true
-    LEFT JOIN LATERAL (
-        SELECT cursors.* FROM receiver_cursors AS cursors
-        WHERE cursors.receiver_id = $1 AND cursors.stream_id = stream.stream_id
-          AND cursors.stream_epoch >= epoch.stream_epoch AND cursors.stream_epoch <= epoch.stream_epoch
-        ORDER BY cursors.stream_epoch DESC LIMIT 1
-    ) AS known ON true
+    ) AS epoch
 ),
-begun AS (
-    INSERT INTO receiver_cursors AS cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count)
-    SELECT $1, stream_id, stream_epoch, 0, 0, 0
-    FROM found
-    WHERE stream_epoch IS NOT NULL
-      AND (cursor_id IS NULL OR acked > (counted).last_seq OR position > last_position)
-    ORDER BY stream_id, stream_epoch
-    ON CONFLICT (receiver_id, stream_id, stream_epoch) DO UPDATE
-    SET cursor_id = DEFAULT, last_seq = 0, position = 0, event_count = 0, updated_at = now()
-    WHERE cursors.last_seq > (SELECT epoch.last_seq FROM stream_metrics AS epoch
-                              WHERE epoch.stream_id = cursors.stream_id AND epoch.stream_epoch = cursors.stream_epoch)
-       OR cursors.position > (SELECT last_position FROM streams WHERE streams.stream_id = cursors.stream_id)
-    RETURNING stream_id, stream_epoch, cursor_id
-),
-standing AS (
-    SELECT found.stream_id, last_position, found.stream_epoch, counted,
-           coalesce(begun.cursor_id, found.cursor_id) AS cursor_id,
-           CASE WHEN begun.cursor_id IS NULL THEN acked END AS acked,
-           CASE WHEN begun.cursor_id IS NULL THEN position END AS position,
-           CASE WHEN begun.cursor_id IS NULL THEN acked_count END AS acked_count
-    FROM found
-    LEFT JOIN begun ON begun.stream_id = found.stream_id AND begun.stream_epoch = found.stream_epoch
+void AS (
+    DELETE FROM receiver_cursors AS cursors
+    USING (
+        SELECT known.ctid AS row_place
+        FROM unnest($2::uuid[]) AS wanted(stream_id)
+        CROSS JOIN LATERAL (
+            SELECT row.ctid, row.stream_epoch FROM receiver_cursors AS row
+            WHERE row.receiver_id = $1 AND row.stream_id = wanted.stream_id
+            ORDER BY row.stream_epoch
+            OFFSET 0
+        ) AS known
+        WHERE (SELECT metrics.stream_epoch FROM stream_metrics AS metrics
+               WHERE metrics.stream_id = wanted.stream_id
+                 AND metrics.stream_epoch >= known.stream_epoch AND metrics.stream_epoch <= known.stream_epoch
+               ORDER BY metrics.stream_epoch DESC LIMIT 1) IS NULL
+    ) AS unknown
+    WHERE cursors.ctid = unknown.row_place
 )
-SELECT stream_id, last_position, stream_epoch, (counted).last_seq AS last_seq,
-       CASE WHEN numbers_in((counted).missing) = (counted).last_seq - (counted).dedup_count
-            THEN (counted).dedup_count END AS event_count,
-       cursor_id,
-       coalesce(acked, 0) AS acked,
-       coalesce(position, (SELECT event.position FROM events AS event
-                           WHERE event.stream_id = standing.stream_id AND event.stream_epoch = standing.stream_epoch
-                             AND event.seq >= standing.acked AND event.seq <= standing.acked
-                           ORDER BY event.seq DESC LIMIT 1), 0) AS position,
-       acked_count,
-       events_above(counted, coalesce(acked, 0)) AS above_cursor,
-       resumed.last_seq AS resume,
-       coalesce(events_above(counted, resumed.last_seq), 0) AS above_resume
-FROM standing
+INSERT INTO receiver_cursors AS cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count)
+SELECT $1, epochs.stream_id, epochs.stream_epoch, 0, 0, 0
+FROM epochs
 LEFT JOIN LATERAL (
-    SELECT ($3::jsonb #>> ARRAY[standing.stream_id::text, standing.stream_epoch::text])::bigint AS last_seq
+    SELECT row.cursor_id, row.last_seq, row.position FROM receiver_cursors AS row
+    WHERE row.receiver_id = $1 AND row.stream_id = epochs.stream_id
+      AND row.stream_epoch >= epochs.stream_epoch AND row.stream_epoch <= epochs.stream_epoch
+    ORDER BY row.stream_epoch DESC LIMIT 1
+) AS known ON true
+WHERE known.cursor_id IS NULL OR known.last_seq > epochs.last_seq OR known.position > epochs.last_position
+ORDER BY epochs.stream_id, epochs.stream_epoch
+ON CONFLICT (receiver_id, stream_id, stream_epoch) DO UPDATE
+SET cursor_id = DEFAULT, last_seq = 0, position = 0, event_count = 0, updated_at = now()
+WHERE cursors.last_seq > (SELECT metrics.last_seq FROM stream_metrics AS metrics
+                          WHERE metrics.stream_id = cursors.stream_id AND metrics.stream_epoch = cursors.stream_epoch)
+   OR cursors.position > (SELECT last_position FROM streams WHERE streams.stream_id = cursors.stream_id)
+"""
+# $3: the receiver's resumes, as JSON by stream and epoch. A row of the release before has no position: up to the one of
+# its last_seq it had delivered. Where the list of gaps is full (stream_metrics.missing), nobody can tell how many
+# events lie above a number.
+_STARTING_POINTS = """
+SELECT stream.stream_id, stream.last_position, epoch.stream_epoch, epoch.last_seq,
+       CASE WHEN numbers_in(epoch.missing) = epoch.last_seq - epoch.dedup_count
+            THEN epoch.dedup_count END AS event_count,
+       known.cursor_id,
+       coalesce(known.last_seq, 0) AS acked,
+       coalesce(known.position, stored.position, 0) AS position,
+       known.event_count AS acked_count,
+       events_above(epoch.counted, coalesce(known.last_seq, 0)) AS above_cursor,
+       resumed.last_seq AS resume,
+       coalesce(events_above(epoch.counted, resumed.last_seq), 0) AS above_resume
+FROM unnest($2::uuid[]) AS wanted(stream_id)
+CROSS JOIN LATERAL (
+    SELECT streams.stream_id, last_position FROM streams
+    WHERE streams.stream_id >= wanted.stream_id AND streams.stream_id <= wanted.stream_id
+    ORDER BY streams.stream_id DESC LIMIT 1
+) AS stream
+LEFT JOIN LATERAL (
+    SELECT metrics.stream_id, metrics.stream_epoch, metrics.last_seq, metrics.dedup_count, metrics.missing,
+           metrics AS counted
+    FROM stream_metrics AS metrics
+    WHERE metrics.stream_id = stream.stream_id
+    ORDER BY metrics.stream_epoch
+    OFFSET 0
+) AS epoch ON true
+LEFT JOIN LATERAL (
+    SELECT row.cursor_id, row.last_seq, row.position, row.event_count FROM receiver_cursors AS row
+    WHERE row.receiver_id = $1 AND row.stream_id = epoch.stream_id
+      AND row.stream_epoch >= epoch.stream_epoch AND row.stream_epoch <= epoch.stream_epoch
+    ORDER BY row.stream_epoch DESC LIMIT 1
+) AS known ON true
+LEFT JOIN LATERAL (
+    SELECT event.position FROM events AS event
+    WHERE known.position IS NULL AND event.stream_id = epoch.stream_id AND event.stream_epoch = epoch.stream_epoch
+      AND event.seq >= known.last_seq AND event.seq <= known.last_seq
+    ORDER BY event.seq DESC LIMIT 1
+) AS stored ON true
+LEFT JOIN LATERAL (
+    SELECT ($3::jsonb #>> ARRAY[epoch.stream_id::text, epoch.stream_epoch::text])::bigint AS last_seq
 ) AS resumed ON true
 """
 
-# The row first, then the first event of the epoch: an ack must find it.
+# The row first, then the first event of the epoch: an ack must find it. One that another session makes at this moment
+# is waited for, and read by the second statement.
 _BEGIN_EPOCHS = """
-WITH begun AS (
-    INSERT INTO receiver_cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count)
-    SELECT $1, stream_id, epoch, 0, 0, 0
-    FROM streams CROSS JOIN unnest($3::bigint[]) AS epoch
-    WHERE stream_id = $2
-    ORDER BY epoch
-    ON CONFLICT (receiver_id, stream_id, stream_epoch) DO NOTHING
-    RETURNING stream_epoch, cursor_id
-)
-SELECT stream_epoch, cursor_id FROM begun
-UNION ALL
-SELECT stream_epoch, cursor_id FROM receiver_cursors
-WHERE receiver_id = $1 AND stream_id = $2 AND stream_epoch = ANY($3::bigint[])
+INSERT INTO receiver_cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count)
+SELECT $1, stream_id, epoch, 0, 0, 0
+FROM streams CROSS JOIN unnest($3::bigint[]) AS epoch
+WHERE stream_id = $2
+ORDER BY epoch
+ON CONFLICT (receiver_id, stream_id, stream_epoch) DO NOTHING
+"""
+_EPOCHS_BEGUN = """
+SELECT wanted.stream_epoch, known.cursor_id
+FROM unnest($3::bigint[]) AS wanted(stream_epoch)
+CROSS JOIN LATERAL (
+    SELECT row.cursor_id FROM receiver_cursors AS row
+    WHERE row.receiver_id = $1 AND row.stream_id = $2
+      AND row.stream_epoch >= wanted.stream_epoch AND row.stream_epoch <= wanted.stream_epoch
+    ORDER BY row.stream_epoch DESC LIMIT 1
+) AS known
 """
 
 # A pair is written whole, and only where neither number falls: of two sessions of one receiver, (100, 100) of one and
@@ -178,25 +204,39 @@ WHERE (SELECT cursors.cursor_id FROM receiver_cursors AS cursors
 """
 
 
+@contextmanager
+def _row_errors() -> Iterator[None]:
+    """Raise RowLocked for what an administrator's transaction does to the streams, and our errors for all else."""
+    try:
+        with translated():
+            yield
+    except RtServerError as error:
+        if isinstance(error.__cause__, asyncpg.LockNotAvailableError | asyncpg.ForeignKeyViolationError):
+            raise RowLocked("another transaction holds or deletes a row of the cursors' streams") from error
+        raise
+
+
 async def starting_points(
     pool: Pool, receiver_id: str, resumes: Mapping[UUID, Mapping[int, int]]
 ) -> dict[UUID, StartingPoint]:
     """Return where a receiver stands in each of the streams that still exist, and make the rows that acks will move.
 
-    resumes: for each stream what the receiver says itself, last_seq by epoch.
+    resumes: for each stream what the receiver says itself, last_seq by epoch. RowLocked when somebody holds one of the
+    streams, or is deleting it.
     """
     named = {
         str(stream_id): {str(epoch): seq for epoch, seq in of.items()} for stream_id, of in resumes.items()
     }
     for _ in range(BEGIN_ATTEMPTS):
-        with translated():
+        with _row_errors():
+            await pool.execute(_BEGIN, receiver_id, list(resumes))
             rows = await pool.fetch(
                 _STARTING_POINTS, receiver_id, list(resumes), orjson.dumps(named).decode()
             )
-        # Rows that another session of the receiver made meanwhile were waited for, and are not in our snapshot.
+        # An epoch that began, or a cursor that was deleted, between the two has no row yet.
         if all(row["cursor_id"] is not None for row in rows if row["stream_epoch"] is not None):
             return _points(rows)
-    raise DatabaseUnavailable("other sessions of this receiver begin with the same streams all the time")
+    raise DatabaseUnavailable("cursors of this receiver are deleted all the time")
 
 
 def _points(rows: Iterable[asyncpg.Record]) -> dict[UUID, StartingPoint]:
@@ -221,14 +261,13 @@ def _points(rows: Iterable[asyncpg.Record]) -> dict[UUID, StartingPoint]:
 async def begin_epochs(
     pool: Pool, receiver_id: str, stream_id: UUID, epochs: Collection[int]
 ) -> dict[int, int]:
-    """Make the rows that acks of these epochs will move and return their ids by epoch; none of a deleted stream."""
-    try:
-        with translated():
-            rows = await pool.fetch(_BEGIN_EPOCHS, receiver_id, stream_id, list(epochs))
-    except DatabaseRefused as error:
-        if isinstance(error.__cause__, asyncpg.ForeignKeyViolationError):
-            raise DatabaseUnavailable("the stream is being deleted") from error
-        raise
+    """Make the rows that acks of these epochs will move and return their ids by epoch; none of a deleted stream.
+
+    RowLocked when somebody holds the stream, or is deleting it.
+    """
+    with _row_errors():
+        await pool.execute(_BEGIN_EPOCHS, receiver_id, stream_id, list(epochs))
+        rows = await pool.fetch(_EPOCHS_BEGUN, receiver_id, stream_id, list(epochs))
     return {row["stream_epoch"]: row["cursor_id"] for row in rows}
 
 
@@ -238,13 +277,8 @@ async def advance_cursors(pool: Pool, cursors: Mapping[CursorKey, Cursor]) -> li
     RowLocked when somebody holds one of them.
     """
     ids = [key.cursor_id for key in cursors]
-    try:
-        with translated():
-            rows = await pool.fetch(_ADVANCE, ids, *map(list, zip(*cursors.values(), strict=True)))
-    except DatabaseUnavailable as error:
-        if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
-            raise RowLocked("another transaction holds a row of the cursors' streams") from error
-        raise
+    with _row_errors():
+        rows = await pool.fetch(_ADVANCE, ids, *map(list, zip(*cursors.values(), strict=True)))
     return [row["cursor_id"] for row in rows]
 
 

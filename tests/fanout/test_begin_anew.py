@@ -2,8 +2,10 @@
 
 from uuid import UUID
 
+import asyncpg
 import pytest
 
+from fanout import sender as sender_module
 from fanout import tail as tail_module
 from fanout.delivery import NOTHING, Cursor
 from fanout.node import Node
@@ -182,3 +184,65 @@ async def test_windows_that_are_emptied_cost_pages_and_no_event(
         await receiver.got_until(ref, 150)
     for ref in refs:
         assert receiver.got(ref) == list(range(1, 151))
+
+
+async def arrived(receiver: Receiver, ref: StreamRef, events: int) -> None:
+    await wait_until(lambda: len(receiver.got(ref)) == events, what=f"{events} events")
+
+
+async def test_an_epoch_that_begins_for_two_sessions_of_a_receiver_at_once_reaches_both(
+    node: Node, database: Connection
+) -> None:
+    async with running(node, database) as one, running(node, database) as two:
+        ref = await one.stream("1", 1)
+        two.streams[ref] = one.streams[ref]
+        two.sender.subscribe(ref, {})
+        for each in (one, two):
+            await each.got_until(ref, 1)
+        for epoch in range(2, 20):
+            await stored.store(database, one.streams[ref], [(epoch, 1, b"aa")])
+            await node.tails._read()
+            for each in (one, two):
+                await arrived(each, ref, epoch)
+                each.sender.ack([AckEntry(ref.forwarder_id, ref.reader_ip, epoch, 1)])
+
+
+async def test_a_stream_that_an_administrator_holds_keeps_no_other_one_back(
+    receiver: Receiver, database: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "REST_S", 0.2)
+    live = await receiver.stream("live", 1)
+    await receiver.got_until(live, 1)
+    administrator = await asyncpg.connect(database_url)
+    async with administrator.transaction():
+        held = StreamRef("start", "held")
+        receiver.streams[held] = await stored.make_stream(database, "start", "held")
+        await stored.store_many(database, receiver.streams[held], 3)
+        await administrator.execute(
+            "SELECT FROM streams WHERE stream_id = $1 FOR UPDATE", receiver.streams[held]
+        )
+        receiver.sender.subscribe(held, {})
+        await resolve(receiver.node.tails)
+        for seq in range(2, 6):
+            await receiver.commit(live, seq)
+            await receiver.got_until(live, seq)
+        assert receiver.got(held) == []
+    await administrator.close()
+    await receiver.got_until(held, 3)
+
+
+async def test_what_was_deleted_since_a_page_was_read_is_not_sent_from_it(
+    node: Node, database: Connection
+) -> None:
+    async with running(node, database) as first:
+        ref = await first.stream("1", 1_500)
+        await first.got_until(ref, 1_500)
+        await node.cursors.flush()
+        await stored.retain_nothing(database, first.streams[ref])
+        await stored.store(database, first.streams[ref], [(1, 1_501, b"aa")])
+        await delete_cursors(node, database)
+        async with running(node, database) as second:
+            second.streams[ref] = first.streams[ref]
+            second.sender.subscribe(ref, {})
+            await second.got_until(ref, 1_501)
+            assert second.got(ref) == [1_501]

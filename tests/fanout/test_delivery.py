@@ -217,14 +217,19 @@ def test_acks_of_what_was_sent_before_a_deletion_say_nothing_and_come_first() ->
     assert sending.ack(10) == (10, Cursor(10, 10, 10))
 
 
-def test_a_receiver_that_never_acks_costs_a_bounded_amount() -> None:
-    sending = Sending()
-    for seq in range(1, 5_001):
-        sending.send(seq)
-    kept = sending.waiting._sent[ref(1), 1]
-    assert len(kept) == InFlight.MOST_MESSAGES
-    sending.waiting.forget(5_000)
-    assert sending.ack(5_000)[1] == Cursor(5_000, 5_000, 5_000)
+def test_a_receiver_that_never_acks_costs_a_bounded_amount_over_all_streams(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(InFlight, "MOST_MESSAGES", 100)
+    waiting = InFlight()
+    for seq in range(1, 501):
+        for stream in (1, 2):
+            reached = Cursor(seq, seq, seq)
+            waiting.add(ref(stream), Sent(1, seq, 1), Step(Cursor(seq - 1, seq - 1, seq - 1), reached))
+    assert sum(len(each) for each in waiting._sent.values()) == waiting.events == 100
+    for stream in (1, 2):
+        assert waiting.ack(ref(stream), 1, 500)[1] == Cursor(500, 500, 500)
+    assert waiting.events == len(waiting._keys) == 0
 
 
 @given(

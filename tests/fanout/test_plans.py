@@ -29,13 +29,19 @@ HOT: Ways = {
     "SELECT tail.stream_id": {"events": {PLACE}},
     "SELECT position, stream_epoch, seq": {"events": {PLACE, KEY}},
     "SELECT named.forwarder_id": {"streams": {"streams_forwarder_id_reader_ip_key: forwarder_id reader_ip"}},
-    "WITH void AS": {
+    "WITH epochs AS": {
+        "streams": {STREAM},
+        "stream_metrics": COUNTS,
+        "receiver_cursors": CURSORS | {"Tid Scan"},
+    },
+    "SELECT stream.stream_id": {
         "streams": {STREAM},
         "stream_metrics": COUNTS,
         "receiver_cursors": CURSORS,
         "events": {KEY},
     },
-    "WITH begun AS": {"streams": {STREAM}, "receiver_cursors": CURSORS},
+    "INSERT INTO receiver_cursors": {"streams": {STREAM}},
+    "SELECT wanted.stream_epoch": {"receiver_cursors": CURSORS},
     "WITH moved AS": {"receiver_cursors": CURSORS},
     "SELECT cursor_id FROM unnest": {"receiver_cursors": CURSORS},
 }

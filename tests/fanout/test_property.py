@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import asyncpg
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fanout import store
+from fanout import store, tail
+from fanout.store import events as event_store
 from shared.database import Connection, Pool, create_pool
 from shared.messages import StreamRef
 from tests.delivery import stored
@@ -117,7 +119,12 @@ async def _world(pool: Pool, database: Connection, *, resumes: bool) -> World:
     )
 
 
-def test_in_the_end_a_receiver_has_had_all_that_its_resume_does_not_claim(parts_url: str) -> None:
+def test_in_the_end_a_receiver_has_had_all_that_its_resume_does_not_claim(
+    parts_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Few events make several pages, and windows that many are behind.
+    monkeypatch.setattr(event_store, "READ_EVENTS", 2)
+    monkeypatch.setattr(tail, "WINDOW_EVENTS", 2)
     with asyncio.Runner() as runner:
         pool, database = runner.run(_open(parts_url))
 

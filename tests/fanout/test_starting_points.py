@@ -1,13 +1,18 @@
 """Where a receiver starts, and the rows that its acks move."""
 
 import asyncio
+import json
+from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from fanout.delivery import NOTHING, Cursor, EpochState
+from fanout.store import cursors
 from fanout.store.cursors import (
     CursorKey,
+    RowLocked,
     StartingPoint,
     advance_cursors,
     begin_epochs,
@@ -116,6 +121,65 @@ async def test_sessions_of_one_receiver_that_begin_at_once_move_the_same_rows_or
     found = await asyncio.gather(*(begin() for _ in range(4)))
     assert found == [found[0]] * 4
     assert {id_ for id_, _ in (await rows_of(database)).values()} == set(found[0].values())
+
+
+async def test_sessions_of_one_receiver_to_which_an_epoch_begins_at_once_all_get_its_row(
+    process: Process, database: Connection, stream_id: UUID
+) -> None:
+    for epoch in range(1, 30):
+        found = await asyncio.gather(
+            *(begin_epochs(process.pool, "tent", stream_id, [epoch]) for _ in range(4))
+        )
+        assert found == [{epoch: found[0][epoch]}] * 4
+
+
+async def test_where_to_start_costs_the_same_for_each_epoch_however_many_there_are(
+    process: Process, database: Connection
+) -> None:
+    """Counted in rows that are passed over, with statistics that say that there is hardly anything."""
+    await database.execute("ANALYZE")
+    costs: list[float] = []
+    for count in (10, 100):
+        ids = [await stored.make_stream(database, f"many-{count}", str(number)) for number in range(count)]
+        for each in ids:
+            await stored.store(database, each, [(epoch, 1, b"a") for epoch in range(1, 5)], bell=False)
+        costs += [
+            await rows_passed(process, statement, ids) / count
+            for statement in (cursors._BEGIN, cursors._STARTING_POINTS)
+        ]
+    begin, start, begin_many, start_many = costs
+    assert begin_many < 1.5 * begin
+    assert start_many < 1.5 * start
+
+
+async def rows_passed(process: Process, statement: str, ids: list[UUID]) -> int:
+    """Return how many rows all nodes of a statement's plan gave or threw away."""
+    arguments = ["tent", ids] if statement == cursors._BEGIN else ["tent", ids, "{}"]
+    found = await process.pool.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments)
+
+    def passed(node: dict[str, Any]) -> float:
+        thrown: float = sum(
+            node.get(f"Rows Removed by {kind}", 0) for kind in ("Filter", "Join Filter", "Index Recheck")
+        )
+        own = float(node["Actual Rows"] + thrown) * float(node["Actual Loops"])
+        return own + sum(map(passed, node.get("Plans", ())))
+
+    return int(passed(json.loads(found)[0]["Plan"]))
+
+
+async def test_a_stream_that_is_being_deleted_is_said_to_be_held(
+    process: Process, database: Connection, database_url: str, stream_id: UUID
+) -> None:
+    await stored.store_many(database, stream_id, 3)
+    administrator = await asyncpg.connect(database_url)
+    async with administrator.transaction():
+        await administrator.execute("SELECT FROM streams WHERE stream_id = $1 FOR UPDATE", stream_id)
+        with pytest.raises(RowLocked):
+            await point_of(process, stream_id)
+        with pytest.raises(RowLocked):
+            await begin_epochs(process.pool, "tent", stream_id, [2])
+    await administrator.close()
+    assert set((await point_of(process, stream_id)).cursor_ids) == {1}
 
 
 async def test_an_epoch_that_begins_later_gets_its_row_once(

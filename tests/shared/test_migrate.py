@@ -118,3 +118,24 @@ async def test_a_routine_of_a_newer_release_is_left_as_it_is(
 ) -> None:
     await database.execute("UPDATE schema_routines SET checksum = 'newer', version = version + 1")
     assert await migrate(database_url) == []
+
+
+async def test_tokens_of_receivers_that_could_not_be_told_apart_get_other_ids(
+    database: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    """Two of receiver-main made within a minute, by the release that made ids of the time."""
+    ids = await database.fetch("SELECT uuidv7() AS token_id FROM generate_series(1, 3)")
+    names = ("receiver-main", "receiver-main", "tent")
+    for number, (row, name) in enumerate(zip(ids, names, strict=True)):
+        await database.execute(
+            "INSERT INTO device_tokens (token_id, token_hash, device_type, device_id)"
+            " VALUES ($1, sha256($2), 'receiver', $3)",
+            row["token_id"],
+            bytes([number]),
+            name,
+        )
+    migration = next(each for each in available() if each.name.endswith("token_ids.sql"))
+    await database.execute(migration.sql)
+    rows = await database.fetch("SELECT token_id, device_id FROM device_tokens ORDER BY device_id")
+    assert len({str(row["token_id"])[:8] for row in rows[:2]}) == 2
+    assert rows[2]["token_id"] == ids[2]["token_id"]

@@ -17,11 +17,10 @@ import aiohttp
 from deploy.stack.child import ends_with_parent
 from shared.database import Connection
 from tests.bench.crowd import Crowd
-from tests.bench.ground import NO_PAUSE, Ground, running
+from tests.bench.ground import NO_PAUSE, Ground, receivers, running
 from tests.bench.report import Row, Target, cpu_seconds, percentile, row, say
 from tests.delivery.stored import make_stream, store
 from tests.ports import free_port
-from tests.rooms import make_token
 
 STREAM = ("bench", "10.0.0.1:10000")
 RECEIVERS = 500
@@ -125,11 +124,11 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
         running("fanout", site, **NO_PAUSE) as fanout,
         bare_server() as (url, pid),
     ):
-        token = await make_token(site.database, "receiver", "bench")
+        tokens = await receivers(site, RECEIVERS)
         feeder = Feeder(site.database, await make_stream(site.database, *STREAM))
         ours, theirs = Crowd(fanout.url, [STREAM]), Crowd(url, [STREAM])
         for crowd in (ours, theirs):
-            await crowd.join([token] * RECEIVERS)
+            await crowd.join(tokens)
         found = Rounds("fan-out"), Rounds("bare aiohttp")
         await feeder.run(RATE, 1.0)
         await run_bare(url, RATE, 1.0)

@@ -12,9 +12,9 @@ import asyncpg
 from deploy.stack.postgres import EmbeddedPostgres
 from shared.database import Connection
 from shared.migrate import migrate
-from tests.rooms import Process
+from tests.rooms import Process, make_token
 
-__all__ = ["NO_PAUSE", "RESULTS", "Ground", "Pace", "Site", "ground", "running"]
+__all__ = ["NO_PAUSE", "RESULTS", "Ground", "Pace", "Site", "ground", "receivers", "running"]
 
 # Ignored by git; the database lies there too, on a real disk.
 RESULTS = Path(".bench").absolute()
@@ -37,6 +37,11 @@ class Site(NamedTuple):
 
     url: str
     database: Connection
+
+
+async def receivers(site: Site, count: int, name: str = "bench") -> list[str]:
+    """Make so many receivers, and return their tokens; one of them may have eight sessions at the most."""
+    return [await make_token(site.database, "receiver", f"{name}-{number}") for number in range(count)]
 
 
 class Ground:

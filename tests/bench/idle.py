@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from tests.bench.crowd import Crowd
 from tests.bench.fleet import Ticker, streams
-from tests.bench.ground import Ground, running
+from tests.bench.ground import Ground, receivers, running
 from tests.bench.report import Row, Target, cpu_seconds, resident_bytes, row, say
 from tests.bench.sockets import connect
 from tests.rooms import make_token
@@ -59,7 +59,7 @@ async def idle_receivers(ground: Ground, rounds: int) -> list[Row]:
     async with ground.site() as site, running("fanout", site) as fanout:
         crowd = Crowd(fanout.url, streams(names))
         empty = resident_bytes(fanout.pid)
-        await crowd.join([await make_token(site.database, "receiver", "bench")] * RECEIVERS)
+        await crowd.join(await receivers(site, RECEIVERS))
         shares = await look({"fanout": fanout.pid}, rounds)
         each_kib = (resident_bytes(fanout.pid) - empty) / RECEIVERS / 1024
         if crowd.lost:

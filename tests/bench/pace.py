@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tests.bench.crowd import Crowd
 from tests.bench.fan_out import RATE, SECONDS, Feeder, Rounds, one_round
-from tests.bench.ground import NO_PAUSE, Ground, Pace, Site, running
+from tests.bench.ground import NO_PAUSE, Ground, Pace, Site, receivers, running
 from tests.bench.latency import at_load
 from tests.bench.replay import replay
 from tests.bench.report import Row, percentile, row, say
@@ -62,7 +62,7 @@ async def place(ground: Ground, name: str) -> AsyncIterator[Place]:
         await site.database.execute("VACUUM ANALYZE events")
         feeder = Feeder(site.database, await make_stream(site.database, *LIVE))
         crowd = Crowd(fanout.url, [LIVE])
-        await crowd.join([await make_token(site.database, "receiver", "bench")] * RECEIVERS)
+        await crowd.join(await receivers(site, RECEIVERS))
         await feeder.run(RATE, 1.0)
         made = Place(site, fanout, feeder, crowd, Rounds(name), [], {load: [] for load in LOADS})
         yield made

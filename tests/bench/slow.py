@@ -1,16 +1,15 @@
 """What receivers that stopped reading cost the others: how long live events take without them and beside them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.bench.crowd import Crowd
 from tests.bench.fan_out import Feeder, Rounds, one_round, settled
-from tests.bench.ground import NO_PAUSE, Ground, running
+from tests.bench.ground import NO_PAUSE, Ground, receivers, running
 from tests.bench.report import Row, Target, row, say
 from tests.delivery.stored import make_stream
 from tests.delivery.wire import stopped
-from tests.rooms import make_token
 
 __all__ = ["measure"]
 
@@ -25,15 +24,14 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
     """Take turns."""
     alone, beside = Rounds("live receivers alone"), Rounds("live receivers beside stopped ones")
     async with ground.site() as site, running("fanout", site, **NO_PAUSE) as fanout:
-        token = await make_token(site.database, "receiver", "bench")
         feeder = Feeder(site.database, await make_stream(site.database, *STREAM))
         crowd = Crowd(fanout.url, [STREAM])
-        await crowd.join([token] * RECEIVERS)
+        await crowd.join(await receivers(site, RECEIVERS))
         await feeder.run(RATE, STUCK_AFTER_S)
         for number in range(rounds):
             await one_round(crowd, fanout.pid, alone, asyncio.ensure_future(feeder.run(RATE, SECONDS)))
             await settled(crowd)
-            async with stuck(fanout.url, token):
+            async with stuck(fanout.url, await receivers(site, STOPPED, f"stopped-{number}")):
                 await feeder.run(RATE, STUCK_AFTER_S)
                 await one_round(crowd, fanout.pid, beside, asyncio.ensure_future(feeder.run(RATE, SECONDS)))
                 await settled(crowd)
@@ -55,9 +53,9 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
 
 
 @asynccontextmanager
-async def stuck(url: str, token: str) -> AsyncIterator[None]:
+async def stuck(url: str, tokens: Sequence[str]) -> AsyncIterator[None]:
     """Have receivers that subscribe and read nothing of what comes."""
     async with AsyncExitStack() as stack:
-        for _ in range(STOPPED):
+        for token in tokens:
             await stack.enter_async_context(stopped(url, token, STREAM))
         yield

@@ -49,7 +49,7 @@ async def test_an_unknown_route_is_not_found(client: Client) -> None:
 async def test_a_method_that_a_route_does_not_take_is_named(client: Client) -> None:
     for method, path in (
         ("POST", "/api/v1/streams"),
-        ("DELETE", STREAM),
+        ("PUT", STREAM),
         ("GET", MINT + "/x/revoke"),
         ("OPTIONS", "/api/v1/streams"),
     ):

@@ -1,0 +1,86 @@
+"""Every bound of a fanout is full at once, in the memory that compose gives it: it lives, and delivers afterwards."""
+
+import asyncio
+import json
+import resource
+from contextlib import ExitStack, suppress
+
+from shared.database import Connection
+from tests.blunt import TEXT, Blunt, blunt
+from tests.delivery.conftest import NO_PAUSE, running_fanout
+from tests.delivery.stored import make_stream, store, store_many
+from tests.delivery.wire import START, receiver
+from tests.deploy.compose import load_compose
+from tests.rooms import make_token
+from tests.waiting import wait_until
+
+MIB = 1024 * 1024
+PATH = "/ws/v1/receivers"
+HELLO = json.dumps({"kind": "receiver_hello"}).encode()
+RECEIVERS, SESSIONS, NAMES = 3, 8, 1_000
+# As many streams with as long lines fill the windows of all tails, and the pages.
+STREAMS, LINES, LINE = 80, 20, b"x" * 60_000
+
+
+def subscribe(names: list[tuple[str, str]]) -> bytes:
+    streams = [{"forwarder_id": forwarder, "reader_ip": reader} for forwarder, reader in names]
+    return json.dumps({"kind": "receiver_subscribe", "streams": streams}).encode()
+
+
+def crowd(stack: ExitStack, url: str, tokens: list[str], streams: list[tuple[str, str]]) -> list[Blunt]:
+    """Open as many sessions as there may be, each with as many names as it may have; none reads what it is sent."""
+    devices: list[Blunt] = []
+    for number, token in enumerate(tokens * SESSIONS):
+        device: Blunt = stack.enter_context(blunt(url, token, path=PATH))
+        device.send(HELLO)
+        device.until(TEXT)
+        own = [(f"{number}-" + "n" * 200, str(reader)) for reader in range(NAMES - len(streams))]
+        device.send(subscribe([*streams, *own]))
+        devices.append(device)
+    return devices
+
+
+def leave_unfinished(devices: list[Blunt]) -> None:
+    """Begin a message of the greatest length on each socket."""
+    for device in devices:
+        device.stop_waiting(0.2)
+        with suppress(
+            OSError
+        ):  # it is not read when there is no room, and those beyond the last tail have ended
+            device.send_head(2 * MIB)
+            device.send_bytes(b"x" * MIB)
+
+
+def has_room(url: str, token: str) -> bool:
+    with blunt(url, token, path=PATH) as device:
+        return device.status == 101
+
+
+async def test_a_fanout_lives_when_all_its_bounds_are_full(database_url: str, database: Connection) -> None:
+    limit = load_compose({"POSTGRES_PASSWORD": "p"})["services"]["fanout"]["mem_limit"]
+    assert limit == "1g"
+    tokens = [await make_token(database, "receiver", f"r{number}") for number in range(RECEIVERS)]
+    good = await make_token(database, "receiver", "good")
+    names = [("long", str(number)) for number in range(STREAMS)]
+    ids = [await make_stream(database, *name) for name in names]
+    await store_many(database, await make_stream(database, *START), 500)
+    async with running_fanout(database_url, MAX_IN_FLIGHT="100000", **NO_PAUSE) as fanout:
+        resource.prlimit(fanout.pid, resource.RLIMIT_AS, (1024 * MIB, 1024 * MIB))
+        with ExitStack() as sockets:
+            devices = await asyncio.to_thread(crowd, sockets, fanout.url, tokens, names)
+
+            async def full() -> bool:
+                return await fanout.metric("rtserver_tails") >= 20_000
+
+            await wait_until(full, what="as many tails as there may be")
+            for stream_id in ids:
+                await store(database, stream_id, [(1, seq, LINE) for seq in range(1, LINES + 1)])
+            # Pages: one who begins now reads all that the others have been sent.
+            async with receiver(fanout.url, good, *names) as wire:
+                await wire.take(STREAMS * LINES // 2)
+            await asyncio.to_thread(leave_unfinished, devices)
+            await fanout.ready()
+        await wait_until(lambda: asyncio.to_thread(has_room, fanout.url, good), what="room for another")
+        async with receiver(fanout.url, good, START) as wire:
+            await wire.take(500)
+        await fanout.ready()

@@ -74,10 +74,10 @@ async def test_receivers_that_come_back_at_once_with_old_cursors_share_the_readi
 async def test_what_is_new_is_read_once_whoever_follows(standing: Standing) -> None:
     stream_id = await make_stream(standing.database, *STREAMS[0])
     await store_many(standing.database, stream_id, 1)
+    tokens = [await make_token(standing.database, "receiver", f"tent-{number}") for number in range(20)]
     async with AsyncExitStack() as stack:
         wires = [
-            await stack.enter_async_context(receiver(standing.url, standing.token, STREAMS[0]))
-            for _ in range(20)
+            await stack.enter_async_context(receiver(standing.url, token, STREAMS[0])) for token in tokens
         ]
         await asyncio.gather(*(wire.take(1) for wire in wires))
         tailed, delivered, read = [await standing.metric(name) for name in (TAILED, DELIVERED, READ)]

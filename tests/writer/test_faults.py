@@ -193,7 +193,7 @@ async def test_where_nothing_can_be_stored_the_writer_is_not_ready_and_says_why(
             await wait_until(partial(stored, database, "one", [1, 2]), what="the one's read")
             await wait_until(partial(stored, database, "two", [1, 2]), what="the other's read")
             await wait_until(lambda: not problem(process), what="the writer to be ready")
-            assert process.concerns["drain"]() is None
+            await wait_until(lambda: process.concerns["drain"]() is None, what="its concern to be over")
     begun = named(logs, "drain_fault", "drain_interrupted")
     ended = named(logs, "drain_fault_over", "drain_resumed")
     assert len(begun) == len(ended) <= 2, logs

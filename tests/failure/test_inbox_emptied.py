@@ -1,5 +1,6 @@
 """The inbox is emptied and no connection is lost: as a failover behind a pooler looks, or an administrator's hand."""
 
+import asyncio
 import signal
 
 import pytest
@@ -7,10 +8,24 @@ import pytest
 from tests.failure.facts import Database, counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, batch, forwarder, reads
-from tests.rooms import make_token, rooms
+from tests.rooms import Process, make_token, rooms
 from tests.waiting import wait_until
 
 _EMPTY = "TRUNCATE inbox, outcomes, inbox_generation"
+_HELD = """
+SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE relation = 'inbox'::regclass AND application_name LIKE 'rt-server writer%'
+"""
+
+
+async def stand_still(database: Database, writer: Process) -> None:
+    """Stop a writer that holds nothing: in the middle of a statement it keeps the inbox, and us from emptying it."""
+    while True:
+        writer.signal(signal.SIGSTOP)
+        if not await database.fetchval(_HELD):
+            return
+        writer.signal(signal.SIGCONT)
+        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("listen", ["on", "off"])
@@ -22,7 +37,7 @@ async def test_what_lay_in_it_is_staged_again_in_its_order(
         rooms(database_url, fanout=0, LISTEN=listen) as running,
         forwarder(running.gateways[0].url, token) as wire,
     ):
-        running.writers[0].signal(signal.SIGSTOP)
+        await stand_still(database, running.writers[0])
         for first in (1, 11, 21):
             await wire.send(batch(*reads(first, first + 9)))
         await wait_until(lambda: database.fetchval("SELECT count(*) = 3 FROM inbox"), what="three parts")
@@ -47,7 +62,7 @@ async def test_outcomes_that_vanish_with_it_do_not_leave_a_device_waiting(
     token = await make_token(database, "forwarder", "f")
     async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
         gateway, writer = running.gateways[0], running.writers[0]
-        writer.signal(signal.SIGSTOP)
+        await stand_still(database, writer)
         await wire.send(batch(*reads(1, 10)))
         await wait_until(lambda: database.fetchval("SELECT count(*) = 1 FROM inbox"), what="the part")
         gateway.signal(signal.SIGSTOP)

@@ -218,6 +218,7 @@ async def test_what_is_asked_often_keeps_its_plans_at_every_age(
             await connection.fetch(events.LATEST, stream_id, None, 10, 100, events.PAGE_BYTES)
             wanted = events._arguments(stream_id, EventFilter(epoch=1), order="asc", after=None)
             await connection.fetch(events.READS["asc"], *wanted, 10, events.PAGE_BYTES)
-        wrong += [f"{age}: {each}" for each in complaints(plans, AGELESS)]
+        # A look at a stream's newest reads passes over those without a time, of a hundred.
+        wrong += [f"{age}: {each}" for each in complaints(plans, AGELESS, in_vain=100)]
     await connection.close()
     assert not wrong, "\n".join(wrong)

@@ -99,7 +99,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return _response(ApiError("INTERNAL_ERROR", "the database is at fault; the server's log says why"))
     except DatabaseUnavailable as error:
         log.warning("database_away", path=request.path, error=str(error))
-        return _response(ApiError("UNAVAILABLE", "the database is away; try again in a few seconds"))
+        # A program that asks again, such as the dashboard, says which part is to blame.
+        message = "the database is away; try again in a few seconds"
+        return _response(ApiError("UNAVAILABLE", message, details={"cause": "database"}))
     except ConnectionError:
         raise
     except Exception:

@@ -1,8 +1,9 @@
 """The first page as it stands, and the events that say how it changes: the cluster's, from every api process the same.
 
 A refresh reads the page's rows once, whoever asks and however many: requests that come meanwhile share the next one.
-What differs from what was last told becomes messages, each encoded once, in a ring (ring.py). A client is a position in
-the ring and nothing else: one that is too slow for it is told to fetch the overview anew, and goes on from the end.
+What differs from what was last told becomes messages, each encoded once, in a ring (ring.py): single ones as it comes,
+and one a second of all that has changed (digest.py). A client is a position in the ring and nothing else: one that is
+too slow for it is told to fetch the overview anew, and goes on from the end.
 
 Everything is derived from rows, nothing from bells: they only say that a look is due, and a poll covers a lost one. So
 nothing is missed for as long as somebody listens, or has asked within a minute. After that nothing is looked at; the
@@ -10,7 +11,7 @@ ring comes back under another name, by which it is known that an older id is non
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from time import monotonic
@@ -19,10 +20,21 @@ from uuid import UUID
 import msgspec
 import orjson
 
+from api.digest import Digest
 from api.messages.logs import LogEntry
-from api.messages.overview import Card, LogWritten, Message, MetricsUpdated, Overview, Resync, name_of
+from api.messages.overview import (
+    Card,
+    Form,
+    LogWritten,
+    Message,
+    MetricsUpdated,
+    Overview,
+    Resync,
+    Standing,
+    name_of,
+)
 from api.page import Levels, Page, changes, made, moved
-from api.ring import Ring
+from api.ring import BOTH, CHANGED, SINGLE, Ring
 from api.storage import StorageFacts
 from api.store import logs, overview, streams
 from shared.channels import ACTIVITY, POSITIONS, SESSIONS, STATES, STREAMS
@@ -75,6 +87,9 @@ class Live:
         self._fresh: tuple[int, Page, str] | None = (
             None  # of which refresh, and the id of the last message before it
         )
+        self._digest = Digest(process)
+        self._whole = False
+        self._shown: tuple[Page, str] | None = None  # what an overview is made of
         self._told: Page | None = None
         self._cards: dict[UUID, Card] = {}  # as their numbers were told,
         self._told_at: dict[UUID, float] = {}  # and when
@@ -104,9 +119,8 @@ class Live:
 
     async def overview(self) -> Overview:
         """Return the page as it is now."""
-        self._asked_at = self._clock()
-        page, last_id = await self.refresh()
-        rates = await overview.rates(self._process.pool, page.cards.keys())
+        page, last_id = await self._show()
+        newest, rates = await overview.rates(self._process.pool, page.cards.keys())
         nothing = [0] * overview.BINS
         cards = [
             msgspec.structs.replace(card, rate=rates.get(stream_id, nothing))
@@ -121,7 +135,14 @@ class Live:
             troubles=list(page.troubles),
             processes=list(page.processes.values()),
             database=page.database,
+            rates_bin=newest,
         )
+
+    async def standing(self) -> Standing:
+        """Return the first words of the overview."""
+        self._asked_at = self._clock()
+        page, _ = await self.refresh()
+        return Standing(at=page.at, verdict=page.verdict)
 
     async def card(self, stream_id: UUID) -> Card | None:
         """Return a stream's card, also where the page has no room for it; None when there is no such stream."""
@@ -129,7 +150,7 @@ class Live:
         row = await overview.card(self._process.pool, stream_id)
         if row is None:
             return None
-        rates = await overview.rates(self._process.pool, [stream_id])
+        _, rates = await overview.rates(self._process.pool, [stream_id])
         rate = rates.get(stream_id, [0] * overview.BINS)
         return msgspec.structs.replace(Levels(page.troubles).card(row), rate=rate)
 
@@ -167,6 +188,16 @@ class Live:
                 raise DatabaseUnavailable("the page could not be read")
             return self._fresh[1:]
 
+    async def _show(self) -> tuple[Page, str]:
+        """Return a page that was read after this call and is told to the last, and the id of its last message."""
+        self._asked_at = self._clock()
+        # The refresh that comes next tells all of what it reads, and leaves it in _shown.
+        self._whole = True
+        await self.refresh()
+        if self._shown is None:
+            raise DatabaseUnavailable("the page could not be read")
+        return self._shown
+
     def _rest(self) -> None:
         if self._told is not None and not self._turn.locked():
             self._told = None
@@ -182,6 +213,7 @@ class Live:
 
     async def _read(self, number: int) -> None:
         """Read the page and the log, and tell what has changed."""
+        whole, self._whole = self._whole, False
         pool = self._process.pool
         known = self._storage if self._clock() - self._storage_at < STORAGE_EVERY_S else None
         rows = await overview.rows(pool, cured=CURED, known=known)
@@ -194,17 +226,22 @@ class Live:
         if told is None or self._lost:
             if told is not None:
                 self._tell(Resync())
+            await self._digest.begin(page, self._clock())
             self._cards = dict(page.cards)
             self._lost = False
         else:
             for message in changes(told, page):
-                self._tell(message)
+                self._tell(message, SINGLE)
             for stream_id, numbers in metrics.items():
-                self._tell(MetricsUpdated(stream_id=stream_id, metrics=numbers, card=page.cards[stream_id]))
+                card = page.cards[stream_id]
+                self._tell(MetricsUpdated(stream_id=stream_id, metrics=numbers, card=card), SINGLE)
                 self._cards[stream_id] = page.cards[stream_id]
                 self._told_at[stream_id] = self._clock()
             self._tell_entries(entries)
+            await self._tell_digest(page, whole=whole)
         self._told = page
+        if whole or told is None:
+            self._shown = page, self.ring.last_id
         self._entries = {each.activity_id for each in entries}
         self._fresh = number, page, self.ring.last_id
 
@@ -228,5 +265,12 @@ class Live:
         for entry in new:
             self._tell(LogWritten(entry=entry))
 
-    def _tell(self, message: Message) -> None:
-        self.ring.add(encoded(message, self.ring.next_id))
+    async def _tell_digest(self, page: Page, *, whole: bool) -> None:
+        said, later = await self._digest.next(page, self._clock(), whole=whole)
+        if said is not None:
+            self._tell(said, CHANGED)
+        if later:
+            self._wake.set()
+
+    def _tell(self, message: Message, forms: Collection[Form] = BOTH) -> None:
+        self.ring.add(encoded(message, self.ring.next_id), forms)

@@ -54,7 +54,7 @@ _NUMBERS = tuple(name for name in Card.__struct_fields__ if name not in _IDENTIT
 
 class Page(NamedTuple):
     """Everything on it, by what it is of; streams in order of creation, processes by role and age. Streams, flow and
-    open troubles have bounds (store/overview.py); the verdict counts all.
+    open troubles have bounds (store/overview.py); the verdict counts all. positions: of the last event of each stream.
     """
 
     at: datetime
@@ -64,6 +64,7 @@ class Page(NamedTuple):
     troubles: Sequence[Trouble]
     processes: Mapping[UUID, WatchedProcess]
     database: Database
+    positions: Mapping[UUID, int]
 
 
 class Levels:
@@ -105,7 +106,8 @@ def made(rows: Rows) -> Page:
     }
     facts = {name: getattr(rows.storage, name) for name in Database.__struct_fields__ if name != "level"}
     database = Database(**facts, level=levels.of((DATABASE.subject_kind, DATABASE.subject_id, None)))
-    return Page(rows.at, _verdict(rows, troubles), cards, flow, troubles, processes, database)
+    positions = {row["stream_id"]: row["last_position"] for row in rows.cards}
+    return Page(rows.at, _verdict(rows, troubles), cards, flow, troubles, processes, database, positions)
 
 
 def _with_storage(rows: Rows, troubles: Sequence[Trouble]) -> list[Trouble]:

@@ -2,12 +2,22 @@
 
 A follower is a position: the number of the next message that it wants. Nothing is kept for anyone; who comes too late
 for a message finds it gone. The ring has a name, which stands in every id: under another name numbers mean nothing.
+
+What is told has two forms, and most messages are of one only. Numbers are common to both, so that an id says to any
+follower where it stands.
 """
 
 import asyncio
+from collections.abc import Collection
 from secrets import token_hex
 
-__all__ = ["Ring"]
+from api.messages.overview import Form
+
+__all__ = ["BOTH", "CHANGED", "SINGLE", "Ring"]
+
+SINGLE: tuple[Form, ...] = ("single",)
+CHANGED: tuple[Form, ...] = ("changed",)
+BOTH: tuple[Form, ...] = ("single", "changed")
 
 
 class Ring:
@@ -16,7 +26,7 @@ class Ring:
     def __init__(self, *, messages: int, size: int) -> None:
         self._most_messages = messages
         self._most_bytes = size
-        self._kept: dict[int, bytes] = {}
+        self._kept: dict[int, tuple[bytes, Collection[Form]]] = {}
         self._bytes = 0
         self._next = 1
         self._name = token_hex(4)
@@ -38,13 +48,14 @@ class Ring:
         """The id of the newest message, or of none before the first."""
         return f"{self._name}-{self._next - 1}"
 
-    def add(self, message: bytes) -> None:
+    def add(self, message: bytes, forms: Collection[Form] = BOTH) -> None:
         """Add the message that has `next_id`, and wake who waits."""
-        self._kept[self._next] = message
+        self._kept[self._next] = message, forms
         self._bytes += len(message)
         self._next += 1
         while len(self._kept) > self._most_messages or self._bytes > self._most_bytes:
-            self._bytes -= len(self._kept.pop(next(iter(self._kept))))
+            message, _ = self._kept.pop(next(iter(self._kept)))
+            self._bytes -= len(message)
         self._wake()
 
     def rename(self) -> None:
@@ -65,17 +76,19 @@ class Ring:
         position = int(number) + 1
         return position if self._has(position) else None
 
-    def take(self, position: int, *, at_most: int) -> tuple[bytes, int] | None:
-        """Return the messages from a position on, whole ones of about `at_most` bytes, and the position behind them;
-        None when the first of them is gone.
+    def take(self, position: int, *, at_most: int, form: Form = "single") -> tuple[bytes, int] | None:
+        """Return the messages of a form from a position on, whole ones of about `at_most` bytes, and the position
+        behind them; None when the first of all is gone.
         """
         if not self._has(position):
             return None
         taken: list[bytes] = []
         size = 0
         while position < self._next and size < at_most:
-            taken.append(self._kept[position])
-            size += len(taken[-1])
+            message, forms = self._kept[position]
+            if form in forms:
+                taken.append(message)
+                size += len(message)
             position += 1
         return b"".join(taken), position
 

@@ -32,6 +32,7 @@ ROUTES = (
     ),
     Route("POST", _STREAM + "/conflicts/acknowledge", events.acknowledge_conflicts, errors=("NOT_FOUND",)),
     Route("GET", "/api/v1/overview", overview.show_overview),
+    Route("GET", "/api/v1/verdict", overview.show_verdict),
     Route("GET", "/api/v1/events", overview.follow_events, media_type="text/event-stream"),
     Route(
         "POST",

@@ -2,16 +2,17 @@
 
 import asyncio
 from datetime import UTC, datetime
+from time import monotonic
 
 from aiohttp import web
 
 from api.errors import ApiError
 from api.live import encoded
-from api.messages.overview import EventQuery, Overview, Resync, Tick
+from api.messages.overview import EventQuery, Form, Overview, Resync, Stalled, Standing, Tick
 from api.room import Api
 from shared.log import get_logger
 
-__all__ = ["follow_events", "show_overview"]
+__all__ = ["follow_events", "show_overview", "show_verdict"]
 
 LISTENERS_AT_ONCE = 1000
 # A page that hears nothing for twice as long says that its link is lost.
@@ -36,9 +37,17 @@ async def show_overview(api: Api) -> Overview:
     return await api.live.overview()
 
 
+async def show_verdict(api: Api) -> Standing:
+    """Show how things stand as a whole, and nothing else."""
+    return await api.live.standing()
+
+
 async def follow_events(api: Api, *, query: EventQuery, request: web.Request) -> web.StreamResponse:
-    """Follow what happens, as Server-Sent Events; the data of each is one line of JSON that repeats the event's name as
-    type. After a resync the overview is to be fetched anew.
+    """Follow what happens, as Server-Sent Events; the data of each is one line of JSON that repeats the event's name
+    as type. After a resync the overview is to be fetched anew. With form=changed there is one event changed a
+    second at most instead of those of single streams, receivers, processes and of the verdict: of the overview's rows
+    it holds those that differ, by their keys, with the fields that differ; besides, the newest reads, and what is new
+    in the rates. A tick says that nothing has happened, stalled that nobody knows: the database does not answer.
     """
     if request.method == "HEAD":
         return web.Response(headers=_HEADERS)
@@ -51,7 +60,7 @@ async def follow_events(api: Api, *, query: EventQuery, request: web.Request) ->
         await response.prepare(request)
         seen = request.headers.get("Last-Event-ID", query.last_event_id)
         try:
-            await _follow(api, response, seen)
+            await _follow(api, response, seen, query.form)
         except TimeoutError:
             # What waits in the socket's buffer would hold the connection for as long as the client likes.
             if request.transport is not None:
@@ -61,14 +70,15 @@ async def follow_events(api: Api, *, query: EventQuery, request: web.Request) ->
     return response
 
 
-async def _follow(api: Api, response: web.StreamResponse, seen: str | None) -> None:
+async def _follow(api: Api, response: web.StreamResponse, seen: str | None, form: Form) -> None:
     """Send what comes until the process stops; TimeoutError when the client takes nothing for long."""
     ring = api.live.ring
     position = ring.end if seen is None else ring.position_after(seen)
     # First bytes at once, or a browser's EventSource would not count as open; an id without an event is kept in mind.
     await _send(response, b"retry: 2000\nid: %b\n\n" % (ring.last_id if seen is None else seen).encode())
+    sent_at = monotonic()
     while not ring.closed:
-        taken = None if position is None else ring.take(position, at_most=CHUNK_BYTES)
+        taken = None if position is None else ring.take(position, at_most=CHUNK_BYTES, form=form)
         if taken is None:
             position = ring.end
             await _send(response, encoded(Resync(), ring.last_id))
@@ -76,13 +86,24 @@ async def _follow(api: Api, response: web.StreamResponse, seen: str | None) -> N
         chunk, position = taken
         if chunk:
             await _send(response, chunk)
+            sent_at = monotonic()
             continue
-        await ring.news(position, within_s=TICK_EVERY_S)
-        if position == ring.end:
-            # Without its database it knows of nothing that happens: the connection is kept, the page is not deceived.
-            knows = api.process.presence.problem is None
-            tick = encoded(Tick(at=datetime.now(UTC)), ring.last_id) if knows else b"\n"
-            await _send(response, b":\n" + tick)
+        # What is told in another form wakes us, and is no sign of life for who follows this one.
+        left_s = sent_at + TICK_EVERY_S - monotonic()
+        if left_s > 0:
+            await ring.news(position, within_s=left_s)
+        else:
+            await _send(response, b":\n" + _sign(api, ring.last_id))
+            sent_at = monotonic()
+
+
+def _sign(api: Api, last_id: str) -> bytes:
+    """Return a sign of life. Without its database a process knows of nothing that happens: the connection is kept, and
+    the page is not deceived.
+    """
+    if api.process.presence.problem is None:
+        return encoded(Tick(at=datetime.now(UTC)), last_id)
+    return encoded(Stalled(at=datetime.now(UTC)), last_id)
 
 
 async def _send(response: web.StreamResponse, chunk: bytes) -> None:

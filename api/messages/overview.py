@@ -1,11 +1,12 @@
 """The dashboard's first page, and the events that keep it up to date."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from api.messages.devices import Process
+from api.messages.events import StreamRead
 from api.messages.logs import LogEntry
 from api.messages.streams import StreamMetrics
 from api.messages.types import Answer, Request, Time
@@ -13,16 +14,23 @@ from api.standings import Level, Signal, SubjectKind
 
 __all__ = [
     "Card",
+    "Changed",
     "Database",
     "EventQuery",
     "Flow",
+    "FlowKey",
+    "Form",
     "LogWritten",
     "Message",
     "MetricsUpdated",
     "Overview",
+    "Partial",
     "ProcessUpdated",
+    "RateBins",
     "ReceiverUpdated",
     "Resync",
+    "Stalled",
+    "Standing",
     "StreamCreated",
     "StreamUpdated",
     "Tick",
@@ -34,6 +42,8 @@ __all__ = [
 ]
 
 EventId = Annotated[str, Meta(max_length=60, description="the id of the last event that was seen")]
+Form = Literal["single", "changed"]
+Partial: TypeAlias = dict[str, Any]
 
 
 class Verdict(Answer):
@@ -139,10 +149,18 @@ class WatchedProcess(Process):
     level: Level
 
 
+class Standing(Answer):
+    """How things stand as a whole, at a moment: the first words of the overview, for whom all of it is too much."""
+
+    at: Time
+    verdict: Verdict
+
+
 class Overview(Answer):
     """All of the first page, of one moment. Events that come after last_event_id are not in it yet. Streams: at most
     500, those first of which something is wrong, then those that read within a day, then the newest; events tell of
     these only. Flow: at most 500 rows, those first that are behind. Troubles: the worst 500, and some that are over.
+    rates_bin: the number of the bin that is the newest in each stream's rate, in tens of seconds since 1970.
     """
 
     at: Time
@@ -153,12 +171,16 @@ class Overview(Answer):
     troubles: list[Trouble]
     processes: list[WatchedProcess]
     database: Database
+    rates_bin: int
 
 
 class EventQuery(Request):
-    """From where on; a Last-Event-ID in the header counts more."""
+    """From where on; a Last-Event-ID in the header counts more. form: `single` events, one for each stream, receiver or
+    process that has changed, whole; or one `changed` a second at the most, of what differs.
+    """
 
     last_event_id: EventId | None = None
+    form: Form = "single"
 
 
 class StreamCreated(Answer, tag_field="type", tag="stream_created"):
@@ -201,6 +223,43 @@ class VerdictUpdated(Answer, tag_field="type", tag="verdict_updated"):
     troubles: list[Trouble]
 
 
+class FlowKey(Answer):
+    """A row of the flow."""
+
+    receiver_id: str
+    stream_id: UUID
+
+
+class RateBins(Answer):
+    """What came in the newest bins, the last of which has this number; zeros in those of streams that are not named."""
+
+    bin: int
+    counts: dict[UUID, list[int]]
+
+
+class Changed(Answer, omit_defaults=True, tag_field="type", tag="changed"):
+    """How the overview differs from what was told before. Rows hold their key (`stream_id`; `receiver_id` and
+    `stream_id`; `trouble_id`; `process_id`) and of all other fields those that have changed, new ones all of them.
+    troubles_shown: all that are listed, in their order, where that has changed. reads: the newest that were stored
+    since, the newest first; reads_skipped: how many came besides. What has not changed is left out.
+    """
+
+    at: Time
+    verdict: Verdict | UnsetType = UNSET
+    streams: list[Partial] | UnsetType = UNSET
+    streams_gone: list[UUID] | UnsetType = UNSET
+    flow: list[Partial] | UnsetType = UNSET
+    flow_gone: list[FlowKey] | UnsetType = UNSET
+    troubles: list[Partial] | UnsetType = UNSET
+    troubles_shown: list[int] | UnsetType = UNSET
+    processes: list[Partial] | UnsetType = UNSET
+    processes_gone: list[UUID] | UnsetType = UNSET
+    database: Database | UnsetType = UNSET
+    reads: list[StreamRead] | UnsetType = UNSET
+    reads_skipped: int | UnsetType = UNSET
+    rates: RateBins | UnsetType = UNSET
+
+
 class LogWritten(Answer, tag_field="type", tag="log_entry"):
     """Something happened."""
 
@@ -217,8 +276,15 @@ class Tick(Answer, tag_field="type", tag="tick"):
     at: Time
 
 
+class Stalled(Answer, tag_field="type", tag="stalled"):
+    """Nobody knows what has happened: the server is there, and its database does not answer."""
+
+    at: Time
+
+
 Message: TypeAlias = (
-    StreamCreated
+    Changed
+    | StreamCreated
     | StreamUpdated
     | MetricsUpdated
     | ReceiverUpdated
@@ -226,6 +292,7 @@ Message: TypeAlias = (
     | VerdictUpdated
     | LogWritten
     | Resync
+    | Stalled
     | Tick
 )
 

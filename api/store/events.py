@@ -4,7 +4,7 @@ Pages go by key, not by offset: a page costs what it holds, wherever it lies. `s
 index, which would slow down every insert: they are filters on the way.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -23,6 +23,8 @@ __all__ = [
     "LATEST_LOOKED_AT",
     "PAGE_BYTES",
     "READS",
+    "SINCE",
+    "Growth",
     "Key",
     "Page",
     "StreamName",
@@ -33,6 +35,7 @@ __all__ = [
     "copy_events",
     "latest",
     "reads",
+    "since",
     "stream_name",
     "stream_names",
 ]
@@ -167,6 +170,29 @@ LATEST = _page(
 )
 LATEST_LOOKED_AT = 20_000
 
+# What was stored of streams ($1) behind one position of each ($2) and up to another ($3): the newest $4 of all, at most
+# $5 bytes of lines, and none that is longer than half of that by itself.
+SINCE = _page(
+    """
+SELECT grown.stream_id, newest.*
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS grown(stream_id, behind, until)
+CROSS JOIN LATERAL (
+    SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
+           parse_error
+    FROM events
+    WHERE events.stream_id = grown.stream_id
+      AND position > greatest(behind, until - $4) AND position <= until
+      AND octet_length(raw_frame) <= $5 / 2
+    ORDER BY position DESC
+    LIMIT $4
+) AS newest
+""",
+    lines=["raw_read_line"],
+    order="received_at DESC, stream_id, stream_epoch DESC, seq DESC",
+    most="$4",
+    most_bytes="$5",
+)
+
 _ACKNOWLEDGE = """
 UPDATE integrity_conflicts SET acknowledged_at = coalesce(acknowledged_at, now()) WHERE conflict_id = $1
 RETURNING conflict_id
@@ -194,6 +220,13 @@ class Page(NamedTuple, Generic[Row]):
 
     rows: list[Row]
     more: bool
+
+
+class Growth(NamedTuple):
+    """What was stored of a stream behind one position and up to another."""
+
+    behind: int
+    until: int
 
 
 class StreamName(NamedTuple):
@@ -272,6 +305,16 @@ async def latest(pool: Pool, stream_id: UUID | None, tag_id: str | None, *, limi
     """Return the newest reads of one stream or of all, the newest first."""
     with translated():
         rows = await pool.fetch(LATEST, stream_id, tag_id, limit, LATEST_LOOKED_AT, PAGE_BYTES)
+    return _paged(StreamRead, rows, "raw_read_line").rows
+
+
+async def since(
+    pool: Pool, grown: Mapping[UUID, Growth], *, limit: int, lines_bytes: int
+) -> list[StreamRead]:
+    """Return the newest of what some streams have grown by, the newest first."""
+    behind, until = ([each[at] for each in grown.values()] for at in (0, 1))
+    with translated():
+        rows = await pool.fetch(SINCE, list(grown), behind, until, limit, lines_bytes)
     return _paged(StreamRead, rows, "raw_read_line").rows
 
 

@@ -12,7 +12,7 @@ from api.store.storage import storage
 from shared.database import Connection, Pool
 from shared.errors import translated
 
-__all__ = ["BINS", "CARDS", "FLOWS", "TROUBLES", "Row", "Rows", "card", "rates", "rows"]
+__all__ = ["BINS", "CARDS", "FLOWS", "TROUBLES", "Row", "Rows", "card", "newest_bin", "rates", "rows"]
 
 BINS = 180
 # What the page shows at the most: devices decide how many there are.
@@ -53,7 +53,7 @@ SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwar
        conflicts.count AS open_conflicts,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
        sample.clock_offset_ms, sample.clock_ahead_ms IS NOT NULL AND sample.clock_offset_ms IS NULL AS zone_unknown,
-       epoch.last_tag_id,
+       epoch.last_tag_id, last_position,
        streams_total, online_total, coalesce(missing_total, 0) AS missing_total
 FROM shown
 JOIN streams USING (stream_id)
@@ -115,7 +115,13 @@ FROM (
 ORDER BY ended_at DESC NULLS FIRST, level, since, trouble_id
 """
 
-_RATES = "SELECT stream_id, counts FROM stream_samples WHERE stream_id = ANY($1::uuid[])"
+# Of the bins behind the one of number $2. All streams' bins are closed by one statement (samples.py).
+_RATES = """
+SELECT stream_id, bin, counts[greatest(1, 181 - bin + $2):180] AS counts FROM stream_samples
+WHERE stream_id = ANY($1::uuid[]) AND bin > $2
+"""
+
+_NEWEST_BIN = "SELECT coalesce(max(bin), 0) FROM stream_samples WHERE stream_id = ANY($1::uuid[])"
 
 
 class Rows(NamedTuple):
@@ -153,10 +159,22 @@ async def card(pool: Pool, stream_id: UUID) -> Row | None:
     return None if found is None else dict(found)
 
 
-async def rates(pool: Pool, stream_ids: Collection[UUID]) -> dict[UUID, list[int]]:
-    """Return the events of streams in bins of 10 s, oldest first: 180 of them, the last 30 min."""
+async def rates(
+    pool: Pool, stream_ids: Collection[UUID], *, since: int = 0
+) -> tuple[int, dict[UUID, list[int]]]:
+    """Return the events of streams in bins of 10 s, oldest first: the last 180 of them, 30 min, or those behind the bin
+    of a number; and the number of the newest, `since` when there is none.
+    """
     with translated():
-        return {row["stream_id"]: row["counts"] for row in await pool.fetch(_RATES, list(stream_ids))}
+        found = await pool.fetch(_RATES, list(stream_ids), since)
+    newest = max((row["bin"] for row in found), default=since)
+    return newest, {row["stream_id"]: row["counts"] for row in found if row["bin"] == newest}
+
+
+async def newest_bin(pool: Pool, stream_ids: Collection[UUID]) -> int:
+    """Return the number of the newest bin of some streams, 0 when there is none."""
+    with translated():
+        return int(await pool.fetchval(_NEWEST_BIN, list(stream_ids)))
 
 
 async def _fetch(connection: "Connection | Any", statement: str, *arguments: object) -> list[Row]:

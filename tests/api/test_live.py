@@ -10,14 +10,17 @@ from typing import Any
 from uuid import UUID
 
 import aiohttp
+import orjson
 import pytest
 
 from api.app import API
 from api.handlers import overview as handlers
 from api.live import Live
-from api.messages.overview import Resync
+from api.messages.overview import Form, Resync
 from deploy.stack.child import until_answering
 from deploy.stack.front_door import FrontDoor
+from shared.presence import Presence
+from shared.process import Process as ApiProcess
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import (
     Database,
@@ -135,6 +138,135 @@ async def add_conflict(database: Database, stream_id: UUID) -> int:
         stream_id,
     )
     return conflict_id
+
+
+CHANGED = "?form=changed"
+
+
+async def test_one_event_a_second_tells_all_that_has_changed_and_no_more(
+    live: Live, client: Client, ask: Ask, database: Database
+) -> None:
+    clock = [100.0]
+    live._clock = lambda: clock[0]
+    ids = [await add_stream(database, f"box-{n}") for n in range(3)]
+    for stream_id in ids:
+        await store(database, stream_id)
+    before = await ask("GET", OVERVIEW)
+    begun = live.ring.end
+    async with following(client, query=f"{CHANGED}&last_event_id={before['last_event_id']}") as events:
+        await store(database, ids[1], first_seq=2, count=14)
+        for _ in range(5):
+            await live.refresh()
+            clock[0] += 0.1
+        assert told(live, begun) == []
+        clock[0] += 1
+        said = await events.next()
+        assert said["type"] == "changed"
+        (row,) = [each for each in said["streams"] if "epoch_reads" in each]
+        # Of the stream that has moved: its key, and what is other.
+        assert row["stream_id"] == str(ids[1])
+        assert row["epoch_reads"] == 15
+        assert "reader_ip" not in row
+        # Of its reads the newest ten.
+        assert [each["seq"] for each in said["reads"]] == list(range(15, 5, -1))
+        assert said["reads_skipped"] == 4
+        assert "troubles" not in said
+    after = await ask("GET", OVERVIEW)
+    assert {each["stream_id"]: each["epoch_reads"] for each in after["streams"]} == {
+        str(each): 15 if each == ids[1] else 1 for each in ids
+    }
+
+
+def told(live: Live, begun: int, form: Form = "changed") -> list[bytes]:
+    """Return the events of a form that stand in the ring from a position on."""
+    taken = live.ring.take(begun, at_most=10**9, form=form)
+    assert taken is not None
+    return [each for each in taken[0].split(b"\n\n") if each]
+
+
+async def test_who_follows_single_events_is_not_told_twice(
+    live: Live, client: Client, database: Database
+) -> None:
+    async with following(client) as single, following(client, query=CHANGED) as changed:
+        stream_id = await add_stream(database)
+        await ring(database, "rt_streams")
+        assert (await single.named("stream_created"))["stream"]["stream_id"] == str(stream_id)
+        (row,) = (await changed.named("changed"))["streams"]
+        assert (row["stream_id"], row["epoch_reads"], row["rate"]) == (str(stream_id), 0, [])
+        await database.execute("DELETE FROM streams")
+        await ring(database, "rt_streams")
+        # What single events cannot tell, this one can.
+        await single.named("resync")
+        assert (await changed.named("changed"))["streams_gone"] == [str(stream_id)]
+    for each in told(live, 1, "single"):
+        assert b"event: changed" not in each
+    for each in told(live, 1):
+        assert b"event: changed" in each
+
+
+async def test_an_overview_is_of_a_page_that_was_told_to_the_last(
+    live: Live, ask: Ask, database: Database
+) -> None:
+    """Or what goes back to what it was would stay on the screen as the overview had it."""
+    clock = [100.0]
+    live._clock = lambda: clock[0]
+    stream_id = await add_stream(database)
+    first = await ask("GET", OVERVIEW)
+    rename = "UPDATE streams SET display_alias = $1"
+    await database.execute(rename, "for a moment")
+    between = await ask("GET", OVERVIEW)
+    await database.execute(rename, None)
+    clock[0] += 1
+    await live.refresh()
+    assert [each["display_alias"] for each in between["streams"]] == ["for a moment"]
+    position = live.ring.position_after(between["last_event_id"])
+    assert position is not None
+    (event,) = told(live, position)
+    assert orjson.loads(event.partition(b"data: ")[2])["streams"] == [
+        {"stream_id": str(stream_id), "display_alias": None}
+    ]
+    assert live.ring.position_after(first["last_event_id"]) is not None
+
+
+async def test_the_newest_bins_of_the_rates_are_told(
+    live: Live, ask: Ask, client: Client, database: Database
+) -> None:
+    clock = [100.0]
+    live._clock = lambda: clock[0]
+    ids = [await add_stream(database, f"box-{n}") for n in range(2)]
+    sample = """
+        INSERT INTO stream_samples (stream_id, bin, bin_position, counts)
+        SELECT stream_id, $1, 0, array_fill(0, ARRAY[179]) || CASE WHEN stream_id = $2 THEN 7 ELSE 0 END FROM streams
+        ON CONFLICT (stream_id) DO UPDATE SET bin = excluded.bin, counts = excluded.counts
+    """
+    await database.execute(sample, 1000, ids[0])
+    before = await ask("GET", OVERVIEW)
+    assert before["rates_bin"] == 1000
+    await database.execute(sample, 1001, ids[1])
+    async with following(client, query=f"{CHANGED}&last_event_id={before['last_event_id']}") as events:
+        clock[0] += 5
+        said = await events.until(lambda event: "rates" in event)
+        assert said["rates"] == {"bin": 1001, "counts": {str(ids[1]): [7]}}
+
+
+async def test_the_verdict_alone_is_what_the_overview_says(ask: Ask, database: Database) -> None:
+    await add_stream(database)
+    standing = await ask("GET", "/api/v1/verdict")
+    assert standing["verdict"] == (await ask("GET", OVERVIEW))["verdict"]
+    assert standing["verdict"]["streams"] == 1
+
+
+async def test_a_process_that_does_not_know_what_happens_says_so(
+    live: Live, client: Client, process: ApiProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "TICK_EVERY_S", 0.05)
+    async with following(client, query=CHANGED) as events:
+        await events.named("tick")
+        monkeypatch.setattr(Presence, "problem", "not connected")
+        await events.named("stalled")
+        async with client.get("/api/v1/verdict") as answer:
+            assert answer.status == 503
+            assert (await answer.json())["details"] == {"cause": "database"}
 
 
 # --- coming back -------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ async def test_the_overview_looks_at_no_event_but_the_oldest_that_is_not_acked(
         (overview._CARDS, overview.CARDS, None),
         (overview._PROCESSES,),
         (overview._TROUBLES, 50, 500),
-        (overview._RATES, [followed]),
+        (overview._RATES, [followed], 0),
     ):
         assert of_events(await plan_of(process, statement, *arguments)) == []
     (scan,) = of_events(await plan_of(process, overview._FLOW, overview.FLOWS))
@@ -176,6 +176,15 @@ async def test_the_latest_reads_look_at_as_many_of_each_stream_as_they_may_show(
     assert (scan["Actual Rows"], scan["Actual Loops"]) == (50, 3)
     (scan,) = of_events(await plan_of(process, events.LATEST, None, "none", 50, 3_000, events.PAGE_BYTES))
     assert scan["Rows Removed by Filter"] == 1_000
+
+
+async def test_what_a_stream_has_grown_by_is_looked_at_no_further_back_than_is_shown(
+    process: Process, stream_id: UUID
+) -> None:
+    grown = ([stream_id], [3], [EVENTS // 3])
+    (scan,) = of_events(await plan_of(process, events.SINCE, *grown, 10, 4096))
+    assert scan["Index Name"] == "events_stream_id_position_key"
+    assert scan["Actual Rows"] == 10
 
 
 async def test_open_conflicts_are_found_by_their_index(process: Process) -> None:

@@ -99,7 +99,8 @@ class Subscription:
         self._restarts = False
         self._reached = dict(start.cursors)
         self._legs = deque(start.legs)
-        self._horizon = self._position = point.last_position
+        self._horizon = point.last_position
+        self._move_on(point.last_position)
         self._page, self._page_leg = [], None
         self.proven = start.resumed
 
@@ -160,8 +161,12 @@ class Subscription:
             reached = self._reached.get(sent.stream_epoch, NOTHING)
             further = _further(reached, sent.last_seq, position, sent.event_count)
             steps.append(self._step(sent.stream_epoch, further))
-        self._position = max(self._position, position)
+        self._move_on(max(self._position, position))
         return Taken(found, tuple(steps), live)
+
+    def _move_on(self, position: int) -> None:
+        self._position = position
+        self.tail.reached(position)
 
     def _step(self, epoch: int, reached: Cursor) -> Step:
         step = Step(self._reached.get(epoch, NOTHING), reached)
@@ -209,7 +214,7 @@ class Subscription:
         )
         self._page, self._page_leg = events, None
         # Nothing there although the head is ahead: an administrator has deleted it.
-        self._position = events[-1].position if events else head
+        self._move_on(events[-1].position if events else head)
 
     def _head(self, stream_id: UUID) -> int:
         """Return what of the stream is known to be stored: the more a page is asked for, the more it can serve."""

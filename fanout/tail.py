@@ -5,11 +5,14 @@ or None when p lies before the window, and then reads the database until it is i
 are handed out in commit order without gaps (ARCHITECTURE.md, promise 3), so the window is all there is between its
 two ends, whatever epochs and sequence numbers its events have. Late events of old epochs need no care of their own.
 
-A tail holds no receiver's state and never waits for one: who follows it is told, and looks.
+A tail never waits for one receiver: who follows it is told, and looks. It waits for the foremost of all. What nobody
+has come near is not read yet, because it would push out of the window what all still need; each event would then be
+read and encoded a second time, as a page, by a node that is short of time already.
 """
 
 from bisect import bisect_right
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from functools import partial
 from operator import attrgetter
 from time import monotonic
 from typing import Protocol
@@ -72,6 +75,9 @@ class Tail:
         self.start = 0
         self.head = 0
         self.followers: set[Follower] = set()
+        self.on_taken: Callable[[], None] = lambda: None  # called once, when `is_ahead` has ended
+        self._foremost = 0  # the position that some follower has reached
+        self._passed_over = False
         self._window: list[Event] = []
         self._window_bytes = 0
         self._slices: dict[tuple[int, int], tuple[Slice, int]] = {}
@@ -79,9 +85,30 @@ class Tail:
     def begin(self, stream_id: UUID, head: int) -> None:
         """Follow the stream from `head` on, with an empty window."""
         self.stream_id, self.rings_as = stream_id, str(stream_id)
-        self.head = head
+        self.head = self._foremost = head
         self.empty()
         self._stir()
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the window is half full and nobody has taken half of it: reading more would lose what is needed."""
+        half_full = len(self._window) >= WINDOW_EVENTS // 2 or self._window_bytes >= WINDOW_BYTES // 2
+        return half_full and self.head - self._foremost > len(self._window) // 2
+
+    def pass_over(self) -> None:
+        """Note that this is not read now, however many notifications come: `on_taken` will say when it is to be."""
+        self._passed_over = True
+
+    def reached(self, position: int) -> None:
+        """Note that a follower has everything up to `position`. One that knows of more than the tail is the foremost
+        too: a tail that was passed over must not wait for somebody who is past it.
+        """
+        if position <= self._foremost:
+            return
+        self._foremost = position
+        if self._passed_over and not self.is_ahead:
+            self._passed_over = False
+            self.on_taken()
 
     @property
     def window_bytes(self) -> int:
@@ -164,6 +191,7 @@ class Tails:
             if len(self._tails) >= MOST_TAILS:
                 raise ProtocolError("this server follows as many streams as it can", code="INTERNAL_ERROR")
             tail = self._tails[ref] = Tail(ref)
+            tail.on_taken = partial(self._look_again, tail)
             self._unknown.add(ref)
             metrics.TAILS.set(len(self._tails))
             self._resolve_wake.set()
@@ -198,6 +226,9 @@ class Tails:
             self._read_all_at = 0.0
         self._wake.set()
 
+    def _look_again(self, tail: Tail) -> None:
+        self._heard(tail.rings_as)
+
     async def run_tailing(self) -> None:
         """Read what is new of the streams whose bells rang, and of all now and then, until the process stops."""
         while not self._stop.asked:
@@ -226,11 +257,7 @@ class Tails:
         found: set[Follower] = set()
         more = True
         while more and not self._stop.asked:
-            tails = {
-                tail.stream_id: tail
-                for tail in self._tails.values()
-                if tail.stream_id is not None and (rung is None or tail.rings_as in rung)
-            }
+            tails = self._readable(rung)
             if not tails:
                 return found
             news, more = await store.read_tails(
@@ -240,6 +267,17 @@ class Tails:
                 self._extend(tails[stream_id], stream_id, rows)
                 found |= tails[stream_id].followers
             metrics.TAILED.inc(sum(len(rows) for rows in news.values()))
+        return found
+
+    def _readable(self, rung: Container[str] | None) -> dict[UUID, Tail]:
+        """Return the tails of the streams that `rung` names, or of all, but for those that are far enough ahead."""
+        found: dict[UUID, Tail] = {}
+        for tail in self._tails.values():
+            if tail.stream_id is not None and (rung is None or tail.rings_as in rung):
+                if tail.is_ahead:
+                    tail.pass_over()
+                else:
+                    found[tail.stream_id] = tail
         return found
 
     def _extend(self, tail: Tail, stream_id: UUID, rows: list[EventRow]) -> None:

@@ -91,6 +91,43 @@ def test_a_line_that_is_longer_than_the_window_leaves_it_empty_and_the_head_righ
     assert taken(tail, 0) is None
 
 
+def test_it_is_ahead_until_somebody_has_taken_half_of_the_window_and_then_says_so_once() -> None:
+    tail = following(head=10)
+    said: list[tuple[bool, int]] = []
+    tail.on_taken = lambda: said.append((tail.is_ahead, tail._foremost))
+    tail.extend(events(11, 1_009))
+    assert not tail.is_ahead  # not half full
+    tail.extend(events(1_010, 1_510))
+    tail.pass_over()
+    for position in (759, 760, 761):
+        tail.reached(position)
+    assert said == [(False, 760)]
+
+
+def test_who_is_past_the_head_of_a_tail_that_was_passed_over_sets_it_going() -> None:
+    tail = following()
+    said: list[bool] = []
+    tail.on_taken = lambda: said.append(tail.is_ahead)
+    tail.extend(events(1, 2_000))
+    tail.pass_over()
+    tail.reached(2_345)  # it replayed what was stored since
+    assert said == [False]
+
+
+def test_long_lines_make_it_ahead_sooner() -> None:
+    tail = following()
+    tail.extend(events(1, 10, line=b"x" * (tails.WINDOW_BYTES // 20)))
+    assert tail.is_ahead
+
+
+def test_a_stream_that_is_made_anew_is_not_ahead() -> None:
+    tail = following()
+    tail.extend(events(1, 2_000))
+    assert tail.is_ahead
+    tail.begin(UUID(int=2), 0)
+    assert not tail.is_ahead
+
+
 def test_receivers_at_the_same_place_share_one_slice() -> None:
     tail = following()
     tail.extend(events(1, 50))

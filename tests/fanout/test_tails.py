@@ -182,6 +182,35 @@ async def test_a_bell_has_those_streams_read_that_it_names(
         await wait_until(lambda: followed["b"].head, what="the rest")
 
 
+async def test_what_nobody_has_come_near_is_read_when_somebody_does(
+    tails: Tails,
+    database: Connection,
+    ids: dict[str, UUID],
+    process: Process,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tail_module, "WINDOW_EVENTS", 4)
+    monkeypatch.setattr(store, "READ_EVENTS", 2)
+    monkeypatch.setattr(tail_module, "POLL_S", 3_600.0)  # no poll helps
+    for name in "ab":
+        tails.follow(ref(name), Follower())
+    await resolve(tails)
+    await stored.store(database, ids["a"], events(1, 8))
+    async with tailing(tails, process):
+        tails._heard("")
+        slow, other = tails._tails[ref("a")], tails._tails[ref("b")]
+        await wait_until(lambda: slow.head == 2, what="half a window")
+        await stored.store(database, ids["b"], events(1, 1))
+        tails._heard("")
+        await wait_until(lambda: other.head == 1, what="a stream that nothing holds up")
+        assert slow.head == 2
+        for position in range(1, 9):
+            slow.reached(position)
+            await wait_until(lambda: slow.head >= min(slow._foremost + 1, 8), what="what follows")
+            assert slow.start <= position  # it is still there for who takes it
+            assert slow.head <= position + 4
+
+
 async def test_a_stream_whose_bell_is_lost_is_found_soon_though_others_ring_all_the_time(
     tails: Tails, database: Connection, ids: dict[str, UUID], process: Process
 ) -> None:

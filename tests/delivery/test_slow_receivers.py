@@ -32,12 +32,13 @@ async def test_stopped_receivers_cost_a_bounded_amount_of_memory(
     database_url: str, database: Connection, token: str
 ) -> None:
     await store_many(database, await make_stream(database, *START), 60_000)
+    tokens = [await make_token(database, "receiver", f"tent-{number}") for number in range(STOPPED)]
     async with running_fanout(database_url, **UNBRIDLED) as fanout, AsyncExitStack() as stack:
         async with receiver(fanout.url, token, START) as wire:
             await wire.take(30_000, within_s=stretched(30))  # what pages are kept are there now
         delivered, memory = await steady(fanout), resident_bytes(fanout.pid)
-        for _ in range(STOPPED):
-            await stack.enter_async_context(stopped(fanout.url, token, START))
+        for each_token in tokens:
+            await stack.enter_async_context(stopped(fanout.url, each_token, START))
 
         async def begun() -> bool:
             return await fanout.metric(DELIVERED) - delivered >= 200 * STOPPED

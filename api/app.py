@@ -20,6 +20,7 @@ from api.routes import ROUTES
 from api.settings import ApiSettings
 from api.sites import refuse_other_sites
 from api.store.events import ALONG_THE_KEY
+from api.store.samples import require_zone
 from shared.activity import Activity
 from shared.http import secure
 from shared.log import get_logger
@@ -47,7 +48,12 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
         client_max_size=MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(secure)
-    api = app[API] = Api(process, activity=activity, description=describe(ROUTES, version("rt-server")))
+    api = app[API] = Api(
+        process,
+        activity=activity,
+        description=describe(ROUTES, version("rt-server")),
+        time_zone=settings.time_zone,
+    )
     for route in ROUTES:
         handler = serve(route, api)
         app.router.add_route(route.method, route.path, handler)
@@ -81,6 +87,7 @@ async def main(settings: ApiSettings) -> None:
     live = app[API].live
     await process.run(
         app=app,
+        before=lambda: require_zone(process.pool, settings.time_zone),
         tasks={
             "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
             "live": live.run,

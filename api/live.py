@@ -71,10 +71,13 @@ def encoded(message: Message, event_id: str) -> bytes:
 
 
 class Live:
-    """One api process's view of the cluster. `clock`: seconds, from anywhere."""
+    """One api process's view of the cluster. `clock`: seconds, from anywhere. time_zone: the setting, or empty."""
 
-    def __init__(self, process: Process, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, process: Process, *, time_zone: str = "", clock: Callable[[], float] = monotonic
+    ) -> None:
         self._process = process
+        self._time_zone = time_zone or None
         self._clock = clock
         self._wake = process.stop.waker()
         for channel in (STREAMS, POSITIONS, SESSIONS, ACTIVITY, STATES):
@@ -128,6 +131,7 @@ class Live:
         ]
         return Overview(
             at=page.at,
+            time_zone=self._time_zone,
             last_event_id=last_id,
             verdict=page.verdict,
             streams=cards,

@@ -20,14 +20,16 @@ class Api:
     """One api process, as its handlers see it.
 
     activity: where it notes what operators should know. description: the OpenAPI document of its routes. commands: the
-    way to the forwarders. exports: the places for them.
+    way to the forwarders. exports: the places for them. time_zone: the setting, empty where there is none.
     """
 
-    def __init__(self, process: Process, *, activity: Activity, description: Mapping[str, Any]) -> None:
+    def __init__(
+        self, process: Process, *, activity: Activity, description: Mapping[str, Any], time_zone: str = ""
+    ) -> None:
         self.process = process
         self.activity = activity
         self.description = description
-        self.live = Live(process)
+        self.live = Live(process, time_zone=time_zone)
         self.commands = Commands(process)
         self.exports = Places(EXPORTS_AT_ONCE)
 

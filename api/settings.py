@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from typing import ClassVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import available_timezones
 
 from api.access import Admission, is_loopback, names_of
 from api.sites import origins
@@ -25,12 +25,17 @@ def api_token(text: str) -> str:
 
 
 def time_zone(text: str) -> str:
-    """Accept the name of a zone, as in the tz database; empty: not known."""
+    """Return the name of a zone as the tz database writes it, whatever its case; empty: not known."""
     name = text.strip()
-    try:
-        return ZoneInfo(name).key if name else ""
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("must be a name of the tz database, like Europe/Berlin") from error
+    # What this machine is set to has a name here that browsers and databases elsewhere know nothing of.
+    known = (
+        {each.lower(): each for each in available_timezones() - {"localtime", "Factory"}}
+        if name
+        else {"": ""}
+    )
+    if name.lower() not in known:
+        raise ValueError("must be a name of the tz database, like Europe/Berlin")
+    return known[name.lower()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +79,8 @@ class ApiSettings(Settings):
         "TIME_ZONE",
         time_zone,
         default="",
-        text="the zone that readers' clocks are set to, like Europe/Berlin; unset: what most of them agree on",
+        text="the zone that readers' clocks are set to and the page shows times in, like Europe/Berlin; "
+        "unset: what most readers agree on, and each browser's own",
     )
 
     @property

@@ -112,7 +112,7 @@ class Drain:
             level=level,
             of="drain",
             own=True,
-            happened_at=f"{datetime.now(UTC):%H:%M:%S} UTC",
+            happened_at=datetime.now(UTC).isoformat(timespec="seconds"),
             **fields,
         )
 

@@ -101,7 +101,7 @@ class Upkeep:
         if self._snapshot is None:
             return None
         holder, since = self._snapshot
-        return f"dead rows cannot be removed: held by {holder} since {since:%H:%M:%S} UTC"
+        return f"dead rows cannot be removed: held by {holder} since {since.isoformat(timespec='seconds')}"
 
     def _worth_it(self, state: store.InboxState) -> bool:
         return state.parts <= LIVE_PARTS or state.bytes > FAR_TOO_MUCH * self._dead_bytes

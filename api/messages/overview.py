@@ -161,9 +161,11 @@ class Overview(Answer):
     500, those first of which something is wrong, then those that read within a day, then the newest; events tell of
     these only. Flow: at most 500 rows, those first that are behind. Troubles: the worst 500, and some that are over.
     rates_bin: the number of the bin that is the newest in each stream's rate, in tens of seconds since 1970.
+    time_zone: the zone of the IANA database that times are to be shown in (the setting TIME_ZONE); null: the viewer's.
     """
 
     at: Time
+    time_zone: str | None
     last_event_id: str
     verdict: Verdict
     streams: list[Card]

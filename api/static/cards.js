@@ -10,6 +10,7 @@ import {
   shortDuration,
   streamName,
   streamOrigin,
+  withTimes,
 } from "./format.js";
 import { badge, fact } from "./parts.js";
 import { sparkline } from "./sparkline.js";
@@ -105,7 +106,7 @@ function streamCard({ stream_id }) {
     setAttribute(node, "data-level", card.level);
     setText(link, streamName(card));
     setText(origin, card.display_alias ? streamOrigin(card) : "");
-    setText(reasons, card.reasons.join(" · "));
+    setText(reasons, withTimes(card.reasons.join(" · "), serverNow()));
     setText(epoch, `Epoch ${card.stream_epoch}${card.epoch_name === null ? "" : ` · ${card.epoch_name}`}`);
     for (const part of [level, online, facts]) part.update(part === level ? card.level : card);
     line.update(card.rate);

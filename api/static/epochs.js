@@ -2,7 +2,7 @@
 
 import { askFirst, say } from "./dialog.js";
 import { h } from "./dom.js";
-import { NONE, number, time } from "./format.js";
+import { NONE, number, received } from "./format.js";
 import { ask, path } from "./http.js";
 import { button, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
@@ -21,8 +21,8 @@ export function epochList(stream_id, { choose, loaded }) {
     { title: "Name", kind: "grow", text: (each) => each.name ?? NONE },
     { title: "Reads", kind: "right num", text: (each) => number(each.event_count) },
     { title: "Missing", kind: "right num", text: (each) => number(each.missing_count) },
-    { title: "First read", kind: "num", text: (each) => time(each.first_event_at, serverNow()) },
-    { title: "Last read", kind: "num", text: (each) => time(each.last_event_at, serverNow()) },
+    { title: "First received", kind: "num", text: (each) => received(each.first_event_at, serverNow()) },
+    { title: "Last received", kind: "num", text: (each) => received(each.last_event_at, serverNow()) },
     { title: "Actions", kind: "acts", part: acts },
   ];
   const table = rows(columns, { label: "Epochs", kind: "epochs", key: (each) => each.epoch });

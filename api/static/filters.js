@@ -1,9 +1,11 @@
 // The filter of a stream's reads, as it stands on the screen: for the list and for the exports alike.
 
 import { h } from "./dom.js";
+import { moment, zoneNow } from "./format.js";
 import { field } from "./parts.js";
+import { serverNow } from "./state.js";
 
-/** Returns {node, wanted(), setEpochs(epochs), choose(epoch)}; `changed` is called when the filter is another. */
+/** Returns {node, wanted(), isSet(), setEpochs(epochs), choose(epoch)}; `changed` is called when the filter is another. */
 export function readFilter(changed) {
   const epoch = h("select", { on: { change: changed } }, h("option", { value: "" }, "All epochs"));
   const tag = h("input", {
@@ -22,15 +24,16 @@ export function readFilter(changed) {
     { class: "filters" },
     field("Chip", tag),
     field("Epoch", epoch),
-    field("Received since", since),
-    field("Received until", until),
+    field("Received since", since, { hint: inZone() }),
+    field("Received until", until, { hint: inZone() }),
   );
   const wanted = () => ({
     tag_id: tag.value.trim(),
     epoch: epoch.value,
     since: moment(since.value),
-    until: moment(until.value),
+    until: moment(until.value, { last: true }),
   });
+  const isSet = () => Object.values(wanted()).some((each) => each !== "");
   const setEpochs = (epochs) => {
     const chosen = epoch.value;
     const options = epochs.map((each) =>
@@ -47,8 +50,10 @@ export function readFilter(changed) {
     epoch.value = number;
     changed();
   };
-  return { node, wanted, setEpochs, choose };
+  return { node, wanted, isSet, setEpochs, choose };
 }
 
-// What was typed is this device's time; what is asked for has an offset.
-const moment = (typed) => (typed === "" ? "" : new Date(typed).toISOString());
+const inZone = () => {
+  const { name, offset } = zoneNow(serverNow());
+  return `${name}, ${offset}`;
+};

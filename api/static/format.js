@@ -1,10 +1,9 @@
-// How numbers, times and names read. Pure: whatever depends on the time takes it.
+// How numbers, times and names read. Whatever depends on the time takes it; the one thing that is kept is the zone.
+//
+// A read has two times on this page, and each is told by its word: *received*, when the server got it, in the page's
+// zone; *reader time*, what the reader's own clock said, of no zone, and shown as it was said.
 
 const whole = new Intl.NumberFormat("en");
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const minutes = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
-
 export const NONE = "–";
 
 /** 1234567 as 1,234,567. */
@@ -34,15 +33,101 @@ export function shortDuration(seconds) {
   return s < 172800 ? [Math.floor(s / 3600), "h"] : [Math.floor(s / 86400), "d"];
 }
 
-/** A time of today to the second, of another day with its date. */
-export function time(text, now) {
-  if (text === null) return NONE;
-  const at = new Date(text);
-  const [date, today] = [day.format(at), day.format(now)];
-  if (date === today) return clock.format(at);
-  const year = today.slice(-5);
-  return `${date.endsWith(year) ? date.slice(0, -5) : date}, ${minutes.format(at)}`;
+// One zone in the whole page: the server's TIME_ZONE where it is set, else the browser's.
+let zone = formatsIn(undefined);
+
+function formatsIn(timeZone) {
+  const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone };
+  const given = (locale, options) => new Intl.DateTimeFormat(locale, options);
+  return {
+    asked: timeZone,
+    name: timeZone ?? given("en").resolvedOptions().timeZone,
+    minutes: given("en-GB", clock),
+    seconds: given("en-GB", { ...clock, second: "2-digit" }),
+    hundredths: given("en-GB", { ...clock, second: "2-digit", fractionalSecondDigits: 2 }),
+    day: given("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone }),
+    wall: given("sv-SE", { dateStyle: "short", timeStyle: "medium", timeZone }),
+    offset: given("en", { timeZoneName: "shortOffset", timeZone }),
+  };
 }
+
+/** Shows all times in a zone from now on; null, or one that this browser does not know, is the browser's own. */
+export function useZone(name) {
+  const wanted = name ?? undefined;
+  if (wanted === zone.asked) return;
+  try {
+    zone = formatsIn(wanted);
+  } catch {
+    zone = { ...formatsIn(undefined), asked: wanted };
+  }
+}
+
+/** The page's zone: {name, offset, own}, as Europe/Berlin, UTC+1; own: it is the browser's, not the server's. */
+export function zoneNow(now) {
+  const part = zone.offset.formatToParts(now).find(({ type }) => type === "timeZoneName").value;
+  return { name: zone.name, offset: part.replace("GMT", "UTC").replace("-", "−"), own: zone.name !== zone.asked };
+}
+
+/** A time of today to the second, of another day with its date. */
+export const time = (text, now) => (text === null ? NONE : ofDay(new Date(text), now, zone.seconds, zone.minutes));
+
+/** When the server received a read, to the hundredth of a second. */
+export const received = (text, now) =>
+  text === null ? NONE : ofDay(new Date(text), now, zone.hundredths, zone.hundredths);
+
+function ofDay(at, now, today, other) {
+  const date = otherDay(zone.day.format(at), now);
+  return date === "" ? today.format(at) : `${date}, ${other.format(at)}`;
+}
+
+// The date as far as it differs from today's.
+function otherDay(date, now) {
+  const today = zone.day.format(now);
+  if (date === today) return "";
+  const year = today.slice(-5);
+  return date.endsWith(year) ? date.slice(0, -5) : date;
+}
+
+const WALL = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?$/;
+const utcDay = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+  timeZone: "UTC",
+});
+
+/** What the reader's own clock said when it read, to the hundredth: a wall clock that names no zone. */
+export function readerTime({ read_at, reader_timestamp }, now) {
+  const said = WALL.exec(read_at ?? reader_timestamp);
+  if (said === null) return reader_timestamp || NONE;
+  const [, date, seconds, fraction = ""] = said;
+  const day = otherDay(utcDay.format(Date.parse(`${date}T00:00:00Z`)), now);
+  return `${day === "" ? "" : `${day}, `}${seconds}.${fraction.padEnd(2, "0").slice(0, 2)}`;
+}
+
+const STAMP = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)/g;
+
+/** A text of the server's with the times in it as this page shows times. */
+export const withTimes = (text, now) => text.replace(STAMP, (stamp) => time(stamp, now));
+
+/**
+ * The moment that somebody means who typed a time of day of the page's zone, as RFC 3339; "" for nothing. In the night
+ * when clocks are set back an hour comes twice: the first of them, or with `last` the second.
+ */
+export function moment(typed, { last = false } = {}) {
+  if (typed === "") return "";
+  const wall = Date.parse(`${typed}Z`);
+  const DAY = 86400000;
+  // The zone's offset is one of those a day before and after.
+  const offsets = [-DAY, DAY].map((by) => wallOf(wall + by) - wall - by);
+  const meant = offsets.map((offset) => wall - offset);
+  // What clocks leave out when they are set forward is nobody's time: it is taken by the clock of before.
+  const real = meant.filter((at) => wallOf(at) === wall);
+  const found = real.length === 0 ? [meant[0]] : real;
+  return new Date((last ? Math.max : Math.min)(...found)).toISOString();
+}
+
+const wallOf = (at) => Date.parse(`${zone.wall.format(at).replace(" ", "T")}Z`);
 
 /** A clock's offset: +12 ms, −1.2 s, −8 min 00 s; or why there is none. */
 export function offset({ clock_offset_ms: ms, zone_unknown }) {

@@ -10,7 +10,7 @@ import { logPage } from "./page-log.js";
 import { streamPage } from "./page-stream.js";
 import { streamsPage } from "./page-streams.js";
 import { state, subscribe } from "./state.js";
-import { verdictBar } from "./verdict.js";
+import { verdictBar, zoneLine } from "./verdict.js";
 
 const PAGES = {
   "": firstPage,
@@ -27,6 +27,7 @@ const ABOVE = { stream: "", streams: "", troubles: "", config: "devices" };
 
 const main = document.querySelector("main");
 const bar = verdictBar();
+const zone = zoneLine();
 let page = null;
 
 // What of an address cannot be read is no address of ours.
@@ -55,6 +56,7 @@ function open() {
 
 function update() {
   bar.update();
+  zone.update();
   if (!state.loaded) return;
   // A page may count on knowing the streams' names from its first line on.
   if (page === null) open();
@@ -70,6 +72,7 @@ function slash(event) {
   filter.focus();
 }
 
+document.querySelector("nav").append(zone.node);
 document.querySelector("nav").after(bar.node);
 document.body.append(h("p", { id: "said", class: "said", role: "status", hidden: true }));
 addEventListener("hashchange", () => {

@@ -2,7 +2,7 @@
 
 import { say } from "./dialog.js";
 import { h, keyed } from "./dom.js";
-import { streamName, time } from "./format.js";
+import { received, streamName } from "./format.js";
 import { ask, path } from "./http.js";
 import { badge, button, empty, failure } from "./parts.js";
 import { onEvent, serverNow, state } from "./state.js";
@@ -85,7 +85,7 @@ function conflict(each, changed) {
       level.node,
       h("a", { href: `#/stream/${each.stream_id}` }, name),
       h("span", { class: "num" }, `epoch ${each.stream_epoch}, number ${each.seq}`),
-      h("span", { class: "num" }, time(each.received_at, serverNow())),
+      h("span", { class: "num" }, `received ${received(each.received_at, serverNow())}`),
       each.acknowledged_at === null ? acknowledge : null,
     ),
     said,

@@ -1,7 +1,7 @@
 // The cluster's activity log, the newest first, live, with a filter.
 
-import { h } from "./dom.js";
-import { time } from "./format.js";
+import { h, setText } from "./dom.js";
+import { time, withTimes } from "./format.js";
 import { ask } from "./http.js";
 import { badge, empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
@@ -39,6 +39,7 @@ export function logPage() {
     table.update(found);
     table.node.hidden = found.length === 0;
     none.hidden = found.length > 0;
+    setText(none.firstChild, entries.length ? "No entry says that." : "Nothing in the log.");
   }
 
   async function load() {
@@ -63,9 +64,12 @@ export function logPage() {
 const LEVELS = { warn: "watch", error: "act" };
 const words = (entry) => `${entry.level} ${entry.event} ${fields(entry)} ${source(entry)}`;
 const fields = (entry) =>
-  Object.entries(entry.fields)
-    .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`)
-    .join(" · ");
+  withTimes(
+    Object.entries(entry.fields)
+      .map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "object" ? JSON.stringify(value) : value}`)
+      .join(" · "),
+    serverNow(),
+  );
 const source = ({ process_id }) => {
   const process = state.processes.get(process_id);
   return process ? `${process.role} ${process.host}` : "";

@@ -5,12 +5,12 @@ import { lastRead, presence } from "./cards.js";
 import { askFirst, say } from "./dialog.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { epochList } from "./epochs.js";
-import { number, offset, rate, streamName, streamOrigin } from "./format.js";
+import { number, offset, rate, streamName, streamOrigin, withTimes } from "./format.js";
 import { ask, path } from "./http.js";
 import { badge, button, empty, fact, field, section } from "./parts.js";
 import { readList } from "./reads.js";
 import { sparkline } from "./sparkline.js";
-import { onEvent, state } from "./state.js";
+import { onEvent, serverNow, state } from "./state.js";
 
 /** Returns {title, node, update(), close()}. */
 export function streamPage(stream_id) {
@@ -109,7 +109,7 @@ function streamHead(stream_id) {
     setAttribute(node, "data-level", card.level);
     setText(name, streamName(card));
     setText(origin, streamOrigin(card));
-    setText(reasons, card.reasons.join(" · "));
+    setText(reasons, withTimes(card.reasons.join(" · "), serverNow()));
     // The server refuses what holds reads, of any epoch, and what would come back at once.
     remove.hidden = card.online || card.epoch_reads > 0;
     parts.level.update(card.level);

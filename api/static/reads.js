@@ -19,7 +19,7 @@ export function readList(stream_id) {
     kind: "reads",
     key: (read) => readKey({ ...read, stream_id }),
   });
-  const none = empty("No read passes this filter.");
+  const none = empty("");
   const said = h("div", { "aria-live": "polite" });
   const more = button("Older reads", older);
   const shown = h("p", { class: "aside num" });
@@ -35,6 +35,11 @@ export function readList(stream_id) {
       "div",
       { class: "buttons" },
       files.map((each) => each.link),
+    ),
+    h(
+      "p",
+      { class: "hint" },
+      "Received: when the server got the read. Reader time: what the reader's own clock said, which names no zone.",
     ),
     said,
     table.node,
@@ -92,6 +97,7 @@ export function readList(stream_id) {
     table.update(reads);
     table.node.hidden = reads.length === 0;
     none.hidden = reads.length > 0;
+    none.firstChild.textContent = filter.isSet() ? "No read passes this filter." : "No reads yet.";
     more.hidden = cursor === null;
     setText(shown, reads.length ? `${count(reads.length, "read")} shown` : "");
   }

@@ -1,6 +1,8 @@
 // What the server has told: the last overview, with every event since applied to it. Who shows a part of it is called
 // at most once a frame, however many events come.
 
+import { useZone } from "./format.js";
+
 const listeners = new Set();
 const eventListeners = new Set();
 let scheduled = false;
@@ -35,6 +37,7 @@ export function onEvent(listener) {
 /** Takes a whole overview, which may be older than the events that came after it was asked for. */
 export function takeOverview(overview, meanwhile) {
   skewMs = Date.parse(overview.at) - Date.now();
+  useZone(overview.time_zone);
   state.loaded = true;
   state.at = overview.at;
   state.verdict = overview.verdict;

@@ -1,7 +1,7 @@
 // The latest reads of all streams, or of one stream or chip, as they come; pausable.
 
 import { h, keyed, setAttribute, setText } from "./dom.js";
-import { NONE, number, streamName, time } from "./format.js";
+import { NONE, number, readerTime, received, streamName } from "./format.js";
 import { ask, path } from "./http.js";
 import { empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
@@ -79,11 +79,12 @@ export function liveTail() {
     if (wanted.tag_id !== tag.value.trim() || wanted.stream_id !== stream.value) changed();
   }
 
-  function show({ tag_id }) {
+  function show({ tag_id, stream_id }) {
     table.update(reads);
     table.node.hidden = reads.length === 0;
     none.hidden = reads.length > 0;
-    none.firstChild.textContent = tag_id ? `No read of chip ${tag_id}.` : "No reads yet.";
+    const where = stream_id ? " of this stream" : "";
+    none.firstChild.textContent = tag_id ? `No read of chip ${tag_id}${where}.` : `No reads${where} yet.`;
   }
 
   const close = onEvent(({ type }) => {
@@ -105,7 +106,6 @@ const option = (first) => {
 /** What tells a read from all others. */
 export const readKey = (read) => `${read.stream_id} ${read.stream_epoch} ${read.seq}`;
 
-const received = (read) => time(read.received_at, serverNow());
 const chip = (read) => read.tag_id ?? (read.parse_error === null ? NONE : `unparsed: ${read.parse_error}`);
 const of = (read) => {
   const card = state.streams.get(read.stream_id);
@@ -119,18 +119,14 @@ const NUMBER = {
   text: (read) => `${read.stream_epoch} · ${number(read.seq)}`,
 };
 
-/** The columns of reads: of one stream, and of all. */
+/** The columns of reads: of one stream, and of all. Which of its two times a column has, its title says. */
+const RECEIVED = { title: "Received", kind: "num", text: (read) => received(read.received_at, serverNow()) };
+const CHIP = { title: "Chip", kind: "mono strong", text: chip };
 export const READ_COLUMNS = [
-  { title: "Received", kind: "num plain", text: received },
-  { title: "Chip", kind: "mono strong", text: chip },
-  NUMBER,
-  { title: "Reader's time", kind: "num", text: (read) => read.reader_timestamp || NONE },
-  LINE,
-];
-const COLUMNS = [
-  READ_COLUMNS[0],
-  READ_COLUMNS[1],
-  { title: "Stream", kind: "plain", text: of },
+  RECEIVED,
+  { title: "Reader time", kind: "num", text: (read) => readerTime(read, serverNow()) },
+  CHIP,
   NUMBER,
   LINE,
 ];
+const COLUMNS = [RECEIVED, CHIP, { title: "Stream", kind: "plain", text: of }, NUMBER, LINE];

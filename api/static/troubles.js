@@ -1,7 +1,7 @@
 // What needs a look: what it is, since when, what to do; and what has been cured, with how long it took.
 
 import { h, keyed, setText } from "./dom.js";
-import { count, duration, secondsSince, time } from "./format.js";
+import { count, duration, secondsSince, time, withTimes } from "./format.js";
 import { badge, empty } from "./parts.js";
 import { serverNow, state } from "./state.js";
 
@@ -53,7 +53,7 @@ function trouble(first) {
   const update = (each) => {
     level.update(each.level);
     setText(title, each.title);
-    setText(reason, each.reason);
+    setText(reason, withTimes(each.reason, serverNow()));
     setText(advice, each.advice);
     const now = serverNow();
     setText(

@@ -1,8 +1,8 @@
 // The verdict bar: one word on everything, and how old it is. Title and icon of the page follow it. When the link is
-// lost, that is the verdict.
+// lost, that is the verdict. Beside the pages' names stands the zone of all times.
 
 import { h, setAttribute, setText } from "./dom.js";
-import { count, duration, number, time } from "./format.js";
+import { count, duration, number, time, withTimes, zoneNow } from "./format.js";
 import { linkState } from "./link.js";
 import { shape } from "./parts.js";
 import { serverNow, state } from "./state.js";
@@ -39,6 +39,16 @@ export function verdictBar() {
   return { node, update };
 }
 
+/** Returns {node, update()}: which zone all times on the page are in. */
+export function zoneLine() {
+  const node = h("span", { class: "zone" });
+  const update = () => {
+    const { name, offset, own } = zoneNow(serverNow());
+    setText(node, state.loaded ? `Times in ${name}, ${offset}${own ? ", this device's" : ""}` : "");
+  };
+  return { node, update };
+}
+
 function verdict() {
   const { lost, ageMs } = linkState();
   const age = duration(ageMs / 1000);
@@ -58,7 +68,7 @@ function verdict() {
   return {
     level,
     word,
-    what: `${headline ?? ""}${from}${rest}`,
+    what: `${withTimes(headline ?? "", serverNow())}${from}${rest}`,
     age: `data ${age} old`,
     title: `${word}: ${headline}`,
   };

@@ -2,10 +2,10 @@
 the reader's clock. For the one process that looks at the moment (api/evaluation.py).
 """
 
-from shared.database import Connection
-from shared.errors import translated
+from shared.database import Connection, Pool
+from shared.errors import DatabaseRefused, SettingsError, translated
 
-__all__ = ["BIN_S", "sample"]
+__all__ = ["BIN_S", "require_zone", "sample"]
 
 BIN_S = 10
 
@@ -120,6 +120,17 @@ SET bin = excluded.bin, bin_position = excluded.bin_position, counts = excluded.
 _FORGET_SAMPLES = """
 DELETE FROM stream_samples WHERE NOT EXISTS (SELECT FROM streams WHERE streams.stream_id = stream_samples.stream_id)
 """
+
+
+async def require_zone(pool: Pool, time_zone: str) -> None:
+    """Return if the database knows the zone, too: its tz database is another than ours. SettingsError if not."""
+    try:
+        with translated():
+            await pool.fetchval("SELECT now() AT TIME ZONE $1", time_zone or "UTC")
+    except DatabaseRefused as error:
+        raise SettingsError(
+            [f"TIME_ZONE is wrong: the database does not know the zone {time_zone}"]
+        ) from error
 
 
 async def sample(connection: Connection, *, time_zone: str | None) -> None:

@@ -98,12 +98,19 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def tab(
-    browser: Browser, url: str, *, size: Size = WIDE, theme: Theme = "light", password: str | None = None
+    browser: Browser,
+    url: str,
+    *,
+    size: Size = WIDE,
+    theme: Theme = "light",
+    password: str | None = None,
+    zone: str | None = None,
 ) -> AsyncIterator[Tab]:
-    """Open a tab of a browser that knows nothing, and close it."""
+    """Open a tab of a browser that knows nothing, and close it. zone: the time zone it is in, if not this machine's."""
     context: BrowserContext = await browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme=theme,
+        timezone_id=zone,
         http_credentials=None if password is None else {"username": "operator", "password": password},
         permissions=["clipboard-read", "clipboard-write"],
     )

@@ -146,7 +146,7 @@ class Live:
         """Return the first words of the overview."""
         self._asked_at = self._clock()
         page, _ = await self.refresh()
-        return Standing(at=page.at, verdict=page.verdict)
+        return Standing(at=page.at, time_zone=self._time_zone, verdict=page.verdict)
 
     async def card(self, stream_id: UUID) -> Card | None:
         """Return a stream's card, also where the page has no room for it; None when there is no such stream."""

@@ -56,9 +56,14 @@ async def list_conflicts(api: Api, *, query: ConflictQuery) -> ConflictPage:
 
 
 async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
-    """Show the newest reads over all streams, the newest first."""
-    reads = await store.latest(api.pool, query.stream_id, query.tag_id, limit=query.limit)
-    return LatestReads(reads=reads)
+    """Show the newest reads over all streams, the newest first; of one stream, only what was stored since an answer."""
+    if query.after is not None and query.stream_id is None:
+        raise ApiError("BAD_REQUEST", "query: `after` is a place in one stream; name its `stream_id`, too")
+    behind = 0 if query.after is None else decode_cursor(query.after)[0]
+    reads, newest = await store.latest(
+        api.pool, query.stream_id, query.tag_id, limit=query.limit, behind=behind
+    )
+    return LatestReads(reads=reads, cursor=None if query.stream_id is None else encode_cursor(newest))
 
 
 async def acknowledge_conflict(api: Api, *, path: ConflictPath) -> None:

@@ -3,8 +3,14 @@
 They are the same for everybody and hold nothing of a race, so they are there without a database, too: a page that can
 say that the server is in trouble is worth more than an error. A browser keeps them and asks each time whether they are
 still the same, so that a page never mixes two versions for longer than a reload.
+
+A module is found in the module that imports it, a round trip later, and so on down the graph. So the page names all of
+them at its head: those of the verdict, which a slow link should carry before all else, and in a template the others.
+The lists are made of the imports as they stand in the files.
 """
 
+import re
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from importlib.resources import files
 from typing import Final
@@ -13,7 +19,7 @@ from aiohttp import ETag, web
 
 from api.errors import Handler
 
-__all__ = ["POLICY", "page_routes"]
+__all__ = ["POLICY", "filled", "page_routes"]
 
 # `require-trusted-types-for` has the browser itself refuse any text that would become markup.
 POLICY: Final = (
@@ -23,13 +29,39 @@ POLICY: Final = (
 _TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HEADERS: Final = {"Cache-Control": "no-cache", "Content-Security-Policy": POLICY}
 _PAGE: Final = "index.html"
+_ENTRY: Final = "main.js"
+_IMPORT: Final = re.compile(rb'^(?:import|export)\b[^;]*?\bfrom "\./([\w-]+\.js)"', re.MULTILINE)
+_IMPORT_LATER: Final = re.compile(rb'\bimport\("\./([\w-]+\.js)"\)')
 
 
 def page_routes() -> list[web.RouteDef]:
     """Return the route of the page, `/`, and those of the files it is made of."""
     found = {each.name: each.read_bytes() for each in (files("api") / "static").iterdir() if _type(each.name)}
     routes = [web.get(f"/static/{name}", _serve(name, body)) for name, body in found.items()]
-    return [web.get("/", _serve(_PAGE, found[_PAGE])), *routes]
+    return [web.get("/", _serve(_PAGE, filled(found))), *routes]
+
+
+def filled(files: Mapping[str, bytes]) -> bytes:
+    """Return the page with the modules to be loaded at first and later, of files by their names."""
+    first = _reached(files, [_ENTRY], [_IMPORT])
+    later = _reached(files, [_ENTRY], [_IMPORT, _IMPORT_LATER])
+    page = files[_PAGE]
+    for place, names in ((b"first", first[1:]), (b"later", [each for each in later if each not in first])):
+        links = [f'<link rel="modulepreload" href="static/{name}">'.encode() for name in names]
+        page = page.replace(b"<!-- modules: %b -->" % place, b"\n".join(links))
+    return page
+
+
+def _reached(
+    files: Mapping[str, bytes], names: Iterable[str], imports: Iterable[re.Pattern[bytes]]
+) -> list[str]:
+    """Return the modules that some import, and those, the nearest first."""
+    reached = list(names)
+    for name in reached:
+        found = [each.decode() for pattern in imports for each in pattern.findall(files[name])]
+        # A list that is gone through grows behind us.
+        reached.extend(each for each in dict.fromkeys(found) if each not in reached)
+    return reached
 
 
 def _serve(name: str, body: bytes) -> Handler:

@@ -10,6 +10,7 @@ from api.messages.types import (
     ConflictCursor,
     Limit,
     Number,
+    PositionCursor,
     ReadCursor,
     Request,
     Tag,
@@ -77,11 +78,14 @@ class ReadPage(Answer):
 
 
 class LatestQuery(Request):
-    """The newest reads; of one stream, of one chip (in either case), among some 20,000 of the newest of all streams."""
+    """The newest reads; of one stream, of one chip (in either case), among some 20,000 of the newest of all streams.
+    after: the cursor of an earlier answer of the same stream: only what was stored since.
+    """
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     stream_id: UUID | None = None
     tag_id: Tag | None = None
+    after: PositionCursor | None = None
 
 
 class StreamRead(Read):
@@ -91,9 +95,12 @@ class StreamRead(Read):
 
 
 class LatestReads(Answer):
-    """The newest reads over all streams, the newest first; no more once their lines make 1 MiB."""
+    """The newest reads over all streams, the newest first; no more once their lines make 1 MiB. cursor: of one stream,
+    what to ask for what comes after them; null for all.
+    """
 
     reads: list[StreamRead]
+    cursor: str | None
 
 
 class ConflictPath(Request):

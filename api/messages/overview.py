@@ -153,6 +153,7 @@ class Standing(Answer):
     """How things stand as a whole, at a moment: the first words of the overview, for whom all of it is too much."""
 
     at: Time
+    time_zone: str | None
     verdict: Verdict
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "Limit",
     "Name",
     "Number",
+    "PositionCursor",
     "ReadCursor",
     "Request",
     "Secret",
@@ -33,6 +34,7 @@ Secret = Annotated[str, Meta(max_length=1000, pattern=_TEXT)]
 Tag = Annotated[str, Meta(max_length=64, pattern=_TEXT)]
 # One and two numbers of 8 bytes in base64url (pages.py), which goes into a URL as it is.
 ConflictCursor = Annotated[str, Meta(max_length=11, pattern=r"^[A-Za-z0-9_\-]{11}$")]
+PositionCursor = Annotated[str, Meta(max_length=11, pattern=r"^[A-Za-z0-9_\-]{11}$")]
 ReadCursor = Annotated[str, Meta(max_length=22, pattern=r"^[A-Za-z0-9_\-]{22}$")]
 Number = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 EventsPerSecond = Annotated[int, Meta(ge=0, le=1_000_000)]

@@ -1,6 +1,6 @@
 // The streams, a card each, trouble first. A card touches the page only where its stream has changed.
 
-import { h, keyed, setAttribute, setText } from "./dom.js";
+import { h, setAttribute, setText } from "./dom.js";
 import {
   NONE,
   number,
@@ -13,6 +13,7 @@ import {
   withTimes,
 } from "./format.js";
 import { badge, fact } from "./parts.js";
+import { keyedInPieces } from "./pieces.js";
 import { sparkline } from "./sparkline.js";
 import { serverNow } from "./state.js";
 
@@ -22,8 +23,15 @@ const byName = new Intl.Collator("en", { numeric: true });
 /** Returns {node, update(cards)}. */
 export function streamCards() {
   const node = h("ul", { class: "cards" });
-  const show = keyed(node, { key: (card) => card.stream_id, make: streamCard });
-  return { node, update: (cards) => show([...cards].sort(before)) };
+  const show = keyedInPieces(node, { key: (card) => card.stream_id, make: streamCard });
+  let order = new Map();
+  // What was in order is nearly so: a sort that begins with that compares each card with its neighbour, and few more.
+  const update = (cards) => {
+    const sorted = [...cards].sort((a, b) => (order.get(a.stream_id) ?? 1e9) - (order.get(b.stream_id) ?? 1e9)).sort(before);
+    order = new Map(sorted.map((card, at) => [card.stream_id, at]));
+    show(sorted);
+  };
+  return { node, update };
 }
 
 const before = (a, b) =>

@@ -60,8 +60,8 @@ export function keyed(parent, { key, make }) {
   };
 }
 
-// moveBefore, where there is one, keeps the focus in what it moves.
-function place(parent, node, before) {
+/** Puts a node before another; moveBefore, where there is one, keeps the focus in what it moves. */
+export function place(parent, node, before) {
   if (node.parentNode === parent && parent.moveBefore) parent.moveBefore(node, before);
   else parent.insertBefore(node, before);
 }

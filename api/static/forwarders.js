@@ -6,7 +6,7 @@ import { NONE, streamName, time } from "./format.js";
 import { ask } from "./http.js";
 import { empty, failure } from "./parts.js";
 import { rows } from "./rows.js";
-import { onEvent, serverNow, state } from "./state.js";
+import { namesChanged, onEvent, serverNow, state } from "./state.js";
 
 const AT_MOST_EVERY_MS = 2000;
 
@@ -38,12 +38,8 @@ export function forwarderList() {
     }
   }
 
-  const close = onEvent(({ type }) => {
-    stale ||=
-      type === "stream_created" ||
-      type === "stream_updated" ||
-      type === "log_entry" ||
-      type === "verdict_updated";
+  const close = onEvent((event) => {
+    stale ||= namesChanged(event) || event.type === "log_entry" || event.type === "resync";
   });
   return { node, update: refresh, close };
 }

@@ -1,11 +1,13 @@
-// The link to the server: an overview every few seconds, and the event stream, which starts where the overview ended.
-// It says for itself when it is lost: what is on the screen then is old, and must look it.
+// The link to the server: how things stand at first, then all of the overview, then the event stream, which starts where
+// the overview ended and carries what changes. It says for itself when it is lost, or when the server is there and its
+// database is not: what is on the screen then is old, and must look it.
 
 import { ask } from "./http.js";
-import { takeEvent, takeOverview } from "./state.js";
+import { takeEvent, takeOverview, takeStanding } from "./state.js";
 
-const OVERVIEW_EVERY_MS = 10000;
-const OVERVIEW_WITHIN_MS = 8000;
+// Events say all that changes. It is asked for anew all the same, for clocks that drift in the course of days.
+const OVERVIEW_EVERY_MS = 600000;
+const WITHIN_MS = 20000;
 const RETRY_MS = 2000;
 // The server ticks every 5 s: two ticks that did not come.
 const SILENT_MS = 12000;
@@ -13,66 +15,81 @@ const SILENT_MS = 12000;
 const UNLINKED_MS = 4000;
 // An overview may fail once, as when the process that answers is replaced.
 const FAILING_MS = 8000;
-const EVENTS = [
-  "stream_created",
-  "stream_updated",
-  "metrics_updated",
-  "receiver_updated",
-  "process_updated",
-  "verdict_updated",
-  "log_entry",
-  "resync",
-  "tick",
-];
+const EVENTS = ["changed", "log_entry", "resync", "stalled", "tick"];
 
 let source = null;
 let triedAt = 0;
 let linkedAt = performance.now();
 let heardAt = linkedAt;
-let overviewAt = linkedAt;
+// When what is shown was true to the last.
+let trueAt = linkedAt;
 let failingSince = null;
+let stalled = false;
 // What has come since the overview that is on its way was asked for; null when none is.
 let meanwhile = null;
 let missed = false;
 let timer = null;
 
-/** Returns {lost, ageMs}: whether the link is lost, and how old what is shown is. */
+/**
+ * Returns {lost, stalled, ageMs}: whether the link is lost, whether the server says that its database does not answer,
+ * and how old what is shown is.
+ */
 export function linkState() {
   const now = performance.now();
   const silent = now - heardAt > SILENT_MS;
-  const unlinked = !isOpen() && now - linkedAt > UNLINKED_MS;
+  const unlinked = source?.readyState === EventSource.CONNECTING && now - linkedAt > UNLINKED_MS;
   const failing = failingSince !== null && now - failingSince > FAILING_MS;
-  return {
-    lost: silent || unlinked || failing,
-    ageMs: now - (failing ? overviewAt : Math.max(heardAt, overviewAt)),
-  };
+  return { lost: silent || unlinked || failing, stalled, ageMs: now - trueAt };
 }
 
-/** Starts to follow the server; goes on for as long as the page is open. */
-export function follow() {
+/** Starts to follow the server, for as long as the page is open; done when the first words have come, or have not. */
+export async function follow() {
   setInterval(watch, 1000);
   addEventListener("online", load);
-  document.addEventListener("visibilitychange", () => document.hidden || load());
+  document.addEventListener("visibilitychange", () => document.hidden || isFresh() || load());
+  try {
+    takeStanding(await ask("GET", "api/v1/verdict", { withinMs: WITHIN_MS }));
+    know();
+  } catch (error) {
+    blame(error);
+  }
   load();
 }
 
 const isOpen = () => source?.readyState === EventSource.OPEN;
+const isFresh = () => isOpen() && performance.now() - heardAt < SILENT_MS / 2;
+
+function know() {
+  heardAt = trueAt = performance.now();
+  stalled = false;
+}
+
+// The server itself may say that it has no database; anything else that fails is the link's fault, or the server's.
+function blame(error) {
+  if (error.details?.cause === "database") {
+    stalled = true;
+    heardAt = performance.now();
+    failingSince = null;
+  } else failingSince ??= performance.now();
+}
 
 async function load() {
   if (meanwhile !== null) return;
   [meanwhile, missed] = [[], false];
+  let failed = null;
   try {
-    const overview = await ask("GET", "api/v1/overview", { withinMs: OVERVIEW_WITHIN_MS });
-    overviewAt = performance.now();
+    const overview = await ask("GET", "api/v1/overview", { withinMs: WITHIN_MS });
+    know();
     failingSince = null;
     takeOverview(overview, meanwhile);
     if (source === null || source.readyState === EventSource.CLOSED) open(overview.last_event_id);
   } catch (error) {
-    failingSince ??= performance.now();
+    failed = error;
+    blame(error);
     console.info("no overview:", error.message);
   }
   meanwhile = null;
-  loadIn(missed ? 0 : failingSince === null ? OVERVIEW_EVERY_MS : RETRY_MS);
+  loadIn(failed ? RETRY_MS : missed ? 0 : OVERVIEW_EVERY_MS);
 }
 
 function loadIn(ms) {
@@ -81,18 +98,27 @@ function loadIn(ms) {
 }
 
 function open(lastEventId) {
-  triedAt = performance.now();
-  source = new EventSource(`api/v1/events?last_event_id=${encodeURIComponent(lastEventId)}`);
+  linkedAt = triedAt = performance.now();
+  source = new EventSource(`api/v1/events?form=changed&last_event_id=${encodeURIComponent(lastEventId)}`);
   source.addEventListener("open", hear);
   source.addEventListener("error", () => source?.readyState === EventSource.CLOSED && loadIn(RETRY_MS));
   for (const name of EVENTS) source.addEventListener(name, hear);
+  // What was told since the last stream of events has ended is in the overview, but for reads and entries of the log.
+  takeEvent({ type: "resync" });
 }
 
 function hear({ type, data }) {
   heardAt = linkedAt = performance.now();
-  if (type === "open" || type === "tick") return;
+  if (type === "open") return;
+  if (type === "stalled") {
+    stalled = true;
+    return;
+  }
+  know();
+  if (type === "tick") return;
   if (type === "resync") {
     missed = true;
+    takeEvent({ type });
     return load();
   }
   const event = JSON.parse(data);

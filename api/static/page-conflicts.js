@@ -7,6 +7,8 @@ import { ask, path } from "./http.js";
 import { badge, button, empty, failure } from "./parts.js";
 import { onEvent, serverNow, state } from "./state.js";
 
+const PAGE = 20;
+
 /** Returns {title, node, close()}. */
 export function conflictsPage() {
   const list = h("ul", { class: "conflicts" });
@@ -40,7 +42,7 @@ export function conflictsPage() {
 
   async function load(from = null) {
     try {
-      const page = await ask("GET", path(["conflicts"], { cursor: from, limit: 100 }));
+      const page = await ask("GET", path(["conflicts"], { cursor: from, limit: PAGE }));
       conflicts = from === null ? page.conflicts : [...conflicts, ...page.conflicts];
       cursor = page.next_cursor;
       said.replaceChildren();
@@ -52,7 +54,11 @@ export function conflictsPage() {
     }
   }
 
-  const close = onEvent(({ type }) => type === "verdict_updated" && load());
+  // A page that was paged further stays: what it would be replaced by is the first page.
+  const close = onEvent((event) => {
+    const moved = event.streams?.some((row) => "conflict_count" in row || "open_conflicts" in row);
+    if ((moved || event.type === "resync") && conflicts.length <= PAGE) load();
+  });
   load();
   return { title: "Conflicts", node, close };
 }

@@ -7,6 +7,7 @@ import { h, setText } from "./dom.js";
 import { flowTable } from "./flow.js";
 import { count, number } from "./format.js";
 import { empty, section } from "./parts.js";
+import { inTurns } from "./pieces.js";
 import { state } from "./state.js";
 import { liveTail } from "./tail.js";
 import { troubleList } from "./troubles.js";
@@ -28,14 +29,14 @@ export function firstPage() {
     section("Database", {}, parts.database.node),
     section("Cluster", {}, parts.cluster.node),
   );
-  const update = () => {
+  const showCards = () => {
     const all = [...state.streams.values()];
     cards.update(all);
     none.hidden = all.length > 0;
     cards.node.hidden = all.length === 0;
     many.update(all.length);
-    for (const part of Object.values(parts)) part.update();
   };
+  const update = inTurns([showCards, ...Object.values(parts).map((part) => part.update)]);
   return { title: "Race day", node, update, close: parts.tail.close };
 }
 

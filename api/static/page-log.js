@@ -53,6 +53,7 @@ export function logPage() {
   }
 
   const close = onEvent(({ type, entry }) => {
+    if (type === "resync") load();
     if (type !== "log_entry" || entries.some((each) => each.activity_id === entry.activity_id)) return;
     entries = [entry, ...entries].slice(0, KEPT);
     show();

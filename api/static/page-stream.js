@@ -12,6 +12,9 @@ import { readList } from "./reads.js";
 import { sparkline } from "./sparkline.js";
 import { onEvent, serverNow, state } from "./state.js";
 
+// Whole, and not told by events.
+const METRICS_EVERY_MS = 4000;
+
 /** Returns {title, node, update(), close()}. */
 export function streamPage(stream_id) {
   const metrics = metricFacts();
@@ -34,15 +37,26 @@ export function streamPage(stream_id) {
   const node = h("div", {}, body, missing);
   let epoch = null;
 
-  ask("GET", path(["streams", stream_id, "metrics"])).then(metrics.update, () => {});
+  let stale = true;
+  let askedAt = -Infinity;
+
+  async function refresh() {
+    if (!stale || performance.now() - askedAt < METRICS_EVERY_MS) return;
+    [stale, askedAt] = [false, performance.now()];
+    try {
+      metrics.update(await ask("GET", path(["streams", stream_id, "metrics"])));
+    } catch {
+      stale = true;
+    }
+  }
+
   const close = onEvent((event) => {
-    if (event.stream_id !== stream_id || event.type !== "metrics_updated") return;
-    metrics.update(event.metrics);
-    reads.stale();
+    stale ||= event.type === "resync" || Boolean(event.streams?.some((row) => row.stream_id === stream_id));
   });
   const own = ownCard(stream_id);
   const update = () => {
     own.refresh();
+    refresh();
     const card = cardOf(stream_id);
     body.hidden = card === null;
     missing.hidden = card !== null || !own.asked();
@@ -53,7 +67,8 @@ export function streamPage(stream_id) {
     epochs.update(card);
     reads.update();
   };
-  return { title: () => nameOf(stream_id), node, update, close };
+  const end = () => [close, reads.close].forEach((each) => each());
+  return { title: () => nameOf(stream_id), node, update, close: end };
 }
 
 // Cards of streams that the first page has no room for, asked for now and then by who shows them.

@@ -5,7 +5,7 @@ import { count, number, streamName, streamOrigin } from "./format.js";
 import { ask } from "./http.js";
 import { empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
-import { onEvent } from "./state.js";
+import { namesChanged, onEvent } from "./state.js";
 
 const AT_MOST = 200;
 const AT_MOST_EVERY_MS = 5000;
@@ -57,8 +57,8 @@ export function streamsPage() {
   }
 
   filter.addEventListener("input", show);
-  const close = onEvent(({ type }) => {
-    stale ||= type === "stream_created" || type === "stream_updated" || type === "log_entry";
+  const close = onEvent((event) => {
+    stale ||= namesChanged(event) || event.type === "log_entry" || event.type === "resync";
   });
   return { title: "All streams", node, update, close };
 }

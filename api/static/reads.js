@@ -1,23 +1,24 @@
 // The reads of a stream, the newest first, through the filter on the screen; the exports go through the same one.
 
 import { h, setAttribute, setText } from "./dom.js";
+import { feed, merged, readKey } from "./feed.js";
 import { readFilter } from "./filters.js";
 import { count } from "./format.js";
 import { ask, path } from "./http.js";
 import { button, empty, failure } from "./parts.js";
 import { rows } from "./rows.js";
-import { READ_COLUMNS, readKey } from "./tail.js";
+import { READ_COLUMNS } from "./tail.js";
 
 const PAGE = 100;
-const AT_MOST_EVERY_MS = 1000;
+const RETRY_MS = 3000;
 
-/** Returns {node, update(), stale(), choose(epoch), setEpochs(epochs)}. stale: there are new ones. */
+/** Returns {node, update(), choose(epoch), setEpochs(epochs), close()}. */
 export function readList(stream_id) {
   const filter = readFilter(changed);
   const table = rows(READ_COLUMNS, {
     label: "Reads",
     kind: "reads",
-    key: (read) => readKey({ ...read, stream_id }),
+    key: readKey,
   });
   const none = empty("");
   const said = h("div", { "aria-live": "polite" });
@@ -52,17 +53,26 @@ export function readList(stream_id) {
   let paged = false;
   let busy = false;
   let askedAt = -Infinity;
+  const news = feed({ wanted: chosen, most: PAGE, changed: take, failed: () => (isStale = true), again: changed });
+
+  function chosen() {
+    return { stream_id, tag_id: filter.wanted().tag_id };
+  }
 
   function changed() {
     for (const { kind, link } of files)
       setAttribute(link, "href", path(["streams", stream_id, `export.${kind}`], filter.wanted()));
-    [isStale, paged, askedAt] = [true, false, -Infinity];
+    isStale = true;
+    paged = false;
+    askedAt = -Infinity;
+    news.restart();
     refresh();
   }
 
   // Who has gone back to older reads is not pulled to the newest.
   async function refresh() {
-    if (!isStale || paged || performance.now() - askedAt < AT_MOST_EVERY_MS) return;
+    if (!paged) news.refresh();
+    if (!isStale || paged || performance.now() - askedAt < RETRY_MS) return;
     askedAt = performance.now();
     isStale = false;
     await load(null);
@@ -82,15 +92,40 @@ export function readList(stream_id) {
         "GET",
         path(["streams", stream_id, "reads"], { ...wanted, limit: PAGE, cursor: from }),
       );
-      reads = from === null ? page.reads : [...reads, ...page.reads];
+      const found = page.reads.map((read) => ({ ...read, stream_id }));
+      reads = from === null ? found : [...reads, ...found];
       cursor = page.next_cursor;
       said.replaceChildren();
       show();
+      if (from === null) take();
     } catch (error) {
       said.replaceChildren(failure(error));
+      isStale = from === null;
     }
     busy = false;
     if (JSON.stringify(wanted) !== JSON.stringify(filter.wanted())) changed();
+  }
+
+  // What is older than the last one shown is on the next page. Too many new ones, and the page is asked for again.
+  function take() {
+    if (paged) return;
+    const last = reads.at(-1);
+    const found = news.reads().filter((read) => passes(read) && (cursor === null || byNumber(read, last) < 0));
+    const all = merged(reads, found, { order: byNumber, most: 2 * PAGE });
+    isStale ||= all.length === 2 * PAGE;
+    if (all.length === reads.length) return;
+    reads = all;
+    show();
+  }
+
+  function passes(read) {
+    const { epoch, since, until } = filter.wanted();
+    const at = Date.parse(read.received_at);
+    return (
+      (!epoch || read.stream_epoch === Number(epoch)) &&
+      (!since || at >= Date.parse(since)) &&
+      (!until || at <= Date.parse(until))
+    );
   }
 
   function show() {
@@ -107,8 +142,10 @@ export function readList(stream_id) {
   return {
     node,
     update: refresh,
-    stale: () => (isStale = true),
     choose: filter.choose,
     setEpochs: filter.setEpochs,
+    close: news.close,
   };
 }
+
+const byNumber = (a, b) => b.stream_epoch - a.stream_epoch || b.seq - a.seq;

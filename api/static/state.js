@@ -1,5 +1,6 @@
 // What the server has told: the last overview, with every event since applied to it. Who shows a part of it is called
-// at most once a frame, however many events come.
+// at most once a frame, however many events come. A row that has changed is another object, and one that has not is
+// the same: that is how whoever shows it knows.
 
 import { useZone } from "./format.js";
 
@@ -17,6 +18,7 @@ export const state = {
   troubles: [],
   processes: new Map(),
   database: null,
+  ratesBin: 0,
 };
 
 /** The server's time in ms, as well as we know it. */
@@ -34,6 +36,15 @@ export function onEvent(listener) {
   return () => eventListeners.delete(listener);
 }
 
+/** Takes how things stand as a whole, which comes before all else. */
+export function takeStanding({ at, time_zone, verdict }) {
+  if (state.loaded) return;
+  skewMs = Date.parse(at) - Date.now();
+  useZone(time_zone);
+  state.verdict = verdict;
+  schedule();
+}
+
 /** Takes a whole overview, which may be older than the events that came after it was asked for. */
 export function takeOverview(overview, meanwhile) {
   skewMs = Date.parse(overview.at) - Date.now();
@@ -43,13 +54,11 @@ export function takeOverview(overview, meanwhile) {
   state.verdict = overview.verdict;
   state.troubles = overview.troubles;
   state.database = overview.database;
+  state.ratesBin = overview.rates_bin;
   state.streams = new Map(overview.streams.map((card) => [card.stream_id, card]));
   state.processes = new Map(overview.processes.map((process) => [process.process_id, process]));
   state.flow = new Map();
-  for (const row of overview.flow) {
-    if (!state.flow.has(row.receiver_id)) state.flow.set(row.receiver_id, []);
-    state.flow.get(row.receiver_id).push(row);
-  }
+  for (const row of overview.flow) takeFlow(row);
   for (const event of meanwhile) APPLY[event.type]?.(event);
   schedule();
 }
@@ -61,23 +70,65 @@ export function takeEvent(event) {
   schedule();
 }
 
-// An event has no bins: those of the last overview stay.
-function takeCard(card) {
-  const known = state.streams.get(card.stream_id);
-  state.streams.set(card.stream_id, { ...card, rate: known?.rate ?? card.rate });
-}
+// Of a stream these change seldom, and others list them too.
+const NAMES = ["forwarder_id", "display_alias", "forwarder_display_name", "stream_epoch", "online"];
+
+/** Whether an event says that a stream has come, has gone or is called otherwise. */
+export const namesChanged = (event) =>
+  event.type === "changed" &&
+  Boolean(event.streams_gone || event.streams?.some((row) => NAMES.some((name) => name in row)));
 
 const APPLY = {
-  stream_created: ({ stream }) => takeCard(stream),
-  stream_updated: ({ stream }) => takeCard(stream),
-  metrics_updated: ({ card }) => takeCard(card),
-  receiver_updated: ({ receiver_id, flow }) => {
-    if (flow.length) state.flow.set(receiver_id, flow);
-    else state.flow.delete(receiver_id);
+  changed(event) {
+    for (const row of event.streams ?? []) merge(state.streams, row.stream_id, row);
+    for (const id of event.streams_gone ?? []) state.streams.delete(id);
+    for (const row of event.flow ?? []) takeFlow(row);
+    for (const gone of event.flow_gone ?? []) dropFlow(gone);
+    if (event.troubles || event.troubles_shown) takeTroubles(event);
+    for (const row of event.processes ?? []) merge(state.processes, row.process_id, row);
+    for (const id of event.processes_gone ?? []) state.processes.delete(id);
+    if (event.rates) takeRates(event.rates);
+    state.verdict = event.verdict ?? state.verdict;
+    state.database = event.database ?? state.database;
   },
-  process_updated: ({ process }) => state.processes.set(process.process_id, process),
-  verdict_updated: ({ verdict, troubles }) => Object.assign(state, { verdict, troubles }),
 };
+
+const merge = (rows, key, row) => rows.set(key, { ...rows.get(key), ...row });
+
+function takeFlow(row) {
+  const rows = state.flow.get(row.receiver_id) ?? [];
+  const at = rows.findIndex((each) => each.stream_id === row.stream_id);
+  const next = at < 0 ? [...rows, row] : rows.with(at, { ...rows[at], ...row });
+  state.flow.set(row.receiver_id, next);
+}
+
+function dropFlow({ receiver_id, stream_id }) {
+  const left = (state.flow.get(receiver_id) ?? []).filter((each) => each.stream_id !== stream_id);
+  if (left.length) state.flow.set(receiver_id, left);
+  else state.flow.delete(receiver_id);
+}
+
+function takeTroubles({ troubles = [], troubles_shown }) {
+  const known = new Map(state.troubles.map((each) => [each.trouble_id, each]));
+  for (const row of troubles) merge(known, row.trouble_id, row);
+  const shown = troubles_shown ?? state.troubles.map((each) => each.trouble_id);
+  state.troubles = shown.map((id) => known.get(id)).filter(Boolean);
+}
+
+// The bins of a stream that is not named are zeros; of one that had nothing but zeros nothing changes.
+function takeRates({ bin, counts }) {
+  const by = bin - state.ratesBin;
+  if (by <= 0) return;
+  state.ratesBin = bin;
+  for (const [id, card] of state.streams) {
+    const came = counts[id] ?? [];
+    if (!came.length && !card.rate.some(Boolean)) continue;
+    const length = card.rate.length || 180;
+    const zeros = new Array(Math.max(0, by - came.length)).fill(0);
+    const rate = [...card.rate, ...zeros, ...came].slice(-length);
+    state.streams.set(id, { ...card, rate: [...new Array(length - rate.length).fill(0), ...rate] });
+  }
+}
 
 // A page in the background gets no frames, but its title must follow.
 function schedule() {

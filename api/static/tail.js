@@ -1,14 +1,13 @@
 // The latest reads of all streams, or of one stream or chip, as they come; pausable.
 
 import { h, keyed, setAttribute, setText } from "./dom.js";
-import { NONE, number, readerTime, received, streamName } from "./format.js";
-import { ask, path } from "./http.js";
+import { feed, readKey } from "./feed.js";
+import { NONE, count, number, readerTime, received, streamName } from "./format.js";
 import { empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
-import { onEvent, serverNow, state } from "./state.js";
+import { serverNow, state } from "./state.js";
 
 const SHOWN = 50;
-const AT_MOST_EVERY_MS = 1000;
 
 /** Returns {node, update(), close()}. */
 export function liveTail() {
@@ -30,6 +29,7 @@ export function liveTail() {
   const table = rows(COLUMNS, { label: "Latest reads", kind: "latest", key: readKey });
   const none = empty("");
   const said = h("div", { "aria-live": "polite" });
+  const left = h("p", { class: "aside num" });
   const box = h(
     "div",
     { class: "tail", tabindex: "0", role: "region", "aria-label": "Latest reads" },
@@ -42,69 +42,56 @@ export function liveTail() {
     h("div", { class: "filters" }, field("Chip", tag), field("Stream", stream), pause),
     said,
     box,
+    left,
   );
   let paused = false;
-  let stale = true;
-  let busy = false;
-  let askedAt = -Infinity;
-  let reads = [];
+  const reads = feed({ wanted, most: SHOWN, changed: show, failed });
+
+  function wanted() {
+    return { tag_id: tag.value.trim(), stream_id: stream.value };
+  }
 
   function changed() {
-    stale = true;
-    askedAt = -Infinity;
-    refresh();
+    said.replaceChildren();
+    reads.restart();
   }
 
   function toggle() {
     paused = !paused;
     setAttribute(pause, "aria-pressed", String(paused));
     setText(pause, paused ? "Go on" : "Pause");
-    changed();
+    show();
   }
 
-  async function refresh() {
-    if (paused || busy || !stale || performance.now() - askedAt < AT_MOST_EVERY_MS) return;
-    busy = true;
-    stale = false;
-    askedAt = performance.now();
-    const wanted = { tag_id: tag.value.trim(), stream_id: stream.value };
-    try {
-      reads = (await ask("GET", path(["reads", "latest"], { ...wanted, limit: SHOWN }))).reads;
-      said.replaceChildren();
-      show(wanted);
-    } catch (error) {
-      if (error.code !== "UNREACHABLE") said.replaceChildren(failure(error));
-    }
-    busy = false;
-    if (wanted.tag_id !== tag.value.trim() || wanted.stream_id !== stream.value) changed();
+  function failed(error) {
+    if (error.code !== "UNREACHABLE") said.replaceChildren(failure(error));
   }
 
-  function show({ tag_id, stream_id }) {
-    table.update(reads);
-    table.node.hidden = reads.length === 0;
-    none.hidden = reads.length > 0;
+  function show() {
+    if (paused) return;
+    const { tag_id, stream_id } = wanted();
+    const found = reads.reads();
+    table.update(found);
+    table.node.hidden = found.length === 0;
+    none.hidden = found.length > 0;
     const where = stream_id ? " of this stream" : "";
     none.firstChild.textContent = tag_id ? `No read of chip ${tag_id}${where}.` : `No reads${where} yet.`;
+    const skipped = reads.skipped();
+    setText(left, skipped ? `${count(skipped, "read")} came too fast to be shown here. Their streams' pages have them.` : "");
   }
 
-  const close = onEvent(({ type }) => {
-    stale ||= type === "metrics_updated" || type === "stream_created";
-  });
   const update = () => {
     const all = [...state.streams.values()];
     if (document.activeElement !== stream) showStreams([{ stream_id: "", all: true }, ...all]);
-    refresh();
+    reads.refresh();
   };
-  return { node, update, close };
+  return { node, update, close: reads.close };
 }
 
 const option = (first) => {
   const node = h("option", { value: first.stream_id });
   return { node, update: (each) => setText(node, each.all ? "All streams" : streamName(each)) };
 };
-
-/** What tells a read from all others. */
-export const readKey = (read) => `${read.stream_id} ${read.stream_epoch} ${read.seq}`;
 
 const chip = (read) => read.tag_id ?? (read.parse_error === null ? NONE : `unparsed: ${read.parse_error}`);
 const of = (read) => {

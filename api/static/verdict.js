@@ -7,6 +7,18 @@ import { linkState } from "./link.js";
 import { shape } from "./parts.js";
 import { serverNow, state } from "./state.js";
 
+// What may keep the page from knowing anything. Which of both decides whether one looks for a cable or at the server.
+const LOST = {
+  word: "LINK LOST",
+  never: "NO LINK",
+  what: "The server does not answer. What you see is old. The page tries again by itself.",
+};
+const STALLED = {
+  word: "NO DATABASE",
+  never: "NO DATABASE",
+  what: "The server answers, and its database does not. What you see is old; reads wait in their forwarders.",
+};
+
 // An address that stands there already opens nothing.
 const showTroubles = () => document.getElementById("troubles")?.scrollIntoView();
 
@@ -44,21 +56,20 @@ export function zoneLine() {
   const node = h("span", { class: "zone" });
   const update = () => {
     const { name, offset, own } = zoneNow(serverNow());
-    setText(node, state.loaded ? `Times in ${name}, ${offset}${own ? ", this device's" : ""}` : "");
+    setText(node, state.verdict !== null ? `Times in ${name}, ${offset}${own ? ", this device's" : ""}` : "");
   };
   return { node, update };
 }
 
 function verdict() {
-  const { lost, ageMs } = linkState();
-  const age = duration(ageMs / 1000);
-  if (lost && !state.loaded)
-    return { level: "lost", word: "NO LINK", what: "The server does not answer.", age: "", title: "NO LINK" };
-  if (!state.loaded) return { level: "wait", word: "CONNECTING", what: "", age: "", title: "connecting" };
-  if (lost) {
-    const what = "What you see is old. The page tries again by itself.";
-    return { level: "lost", word: "LINK LOST", what, age, title: "LINK LOST" };
+  const { lost, stalled, ageMs } = linkState();
+  const age = state.verdict === null ? "" : duration(ageMs / 1000);
+  if (lost || stalled) {
+    const why = lost ? LOST : STALLED;
+    const word = state.verdict === null ? why.never : why.word;
+    return { level: "lost", word, what: why.what, age, title: word };
   }
+  if (state.verdict === null) return { level: "wait", word: "CONNECTING", what: "", age: "", title: "connecting" };
   const { level, act, watch, headline, since } = state.verdict;
   if (level === "good")
     return { level, word: "ALL GOOD", what: calm(), age: `data ${age} old`, title: "ALL GOOD" };

@@ -131,7 +131,8 @@ WHERE conflict_id < $2 AND ($1::uuid IS NULL OR stream_id = $1)
 )
 
 
-# $1 a stream or null; $2 a tag or null; $3, $5 at most. Streams have no order among each other but by the clock. A tag
+# $1 a stream or null; $2 a tag or null; $3, $5 at most; $6 behind this position, which is one of a stream. Streams have
+# no order among each other but by the clock. A tag
 # is looked for in as many of the newest positions of each stream as make LATEST_LOOKED_AT of all ($4). Without one the
 # newest reads are among those of as many streams as are asked for, of which something came last.
 _LATEST_READS = """
@@ -152,10 +153,10 @@ FROM (
 ) AS streams
 CROSS JOIN LATERAL (
     SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
-           parse_error
+           parse_error, position
     FROM events
     WHERE events.stream_id = streams.stream_id
-      AND position > last_position - greatest(looked_at, 1)
+      AND position > greatest(last_position - greatest(looked_at, 1), $6)
       AND ($2::text IS NULL OR tag_id = lower($2::text))
     ORDER BY position DESC
     LIMIT $3
@@ -301,11 +302,16 @@ async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: in
     return _paged(Conflict, rows, "kept_line", "rejected_line")
 
 
-async def latest(pool: Pool, stream_id: UUID | None, tag_id: str | None, *, limit: int) -> list[StreamRead]:
-    """Return the newest reads of one stream or of all, the newest first."""
+async def latest(
+    pool: Pool, stream_id: UUID | None, tag_id: str | None, *, limit: int, behind: int = 0
+) -> tuple[list[StreamRead], int]:
+    """Return the newest reads of one stream or of all, the newest first; of one, those behind a position, and the
+    position of the newest.
+    """
     with translated():
-        rows = await pool.fetch(LATEST, stream_id, tag_id, limit, LATEST_LOOKED_AT, PAGE_BYTES)
-    return _paged(StreamRead, rows, "raw_read_line").rows
+        rows = await pool.fetch(LATEST, stream_id, tag_id, limit, LATEST_LOOKED_AT, PAGE_BYTES, behind)
+    newest = max((row["position"] for row in rows), default=behind)
+    return _paged(StreamRead, rows, "raw_read_line").rows, newest
 
 
 async def since(

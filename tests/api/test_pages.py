@@ -77,7 +77,9 @@ def test_every_import_names_a_file_and_every_file_is_used() -> None:
     for each in FILES:
         named |= {
             Path(found).name
-            for found in re.findall(r'(?:from "|href="|src=")([./\w-]+\.(?:js|css|svg))"', each.read_text())
+            for found in re.findall(
+                r'(?:from "|import\("|href="|src=")([./\w-]+\.(?:js|css|svg))"', each.read_text()
+            )
         }
     assert named == {each.name for each in FILES}
 

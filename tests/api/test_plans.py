@@ -170,11 +170,11 @@ async def test_the_latest_reads_look_at_as_many_of_each_stream_as_they_may_show(
     process: Process, stream_id: UUID
 ) -> None:
     (scan,) = of_events(
-        await plan_of(process, events.LATEST, None, None, 50, events.LATEST_LOOKED_AT, events.PAGE_BYTES)
+        await plan_of(process, events.LATEST, None, None, 50, events.LATEST_LOOKED_AT, events.PAGE_BYTES, 0)
     )
     assert scan["Index Name"] == "events_stream_id_position_key"
     assert (scan["Actual Rows"], scan["Actual Loops"]) == (50, 3)
-    (scan,) = of_events(await plan_of(process, events.LATEST, None, "none", 50, 3_000, events.PAGE_BYTES))
+    (scan,) = of_events(await plan_of(process, events.LATEST, None, "none", 50, 3_000, events.PAGE_BYTES, 0))
     assert scan["Rows Removed by Filter"] == 1_000
 
 
@@ -224,7 +224,7 @@ async def test_what_is_asked_often_keeps_its_plans_at_every_age(
             await connection.fetch(overview._FLOW, 100)
             await connection.fetch(states._FLOWS)
             await connection.execute(samples._SAMPLE, None)
-            await connection.fetch(events.LATEST, stream_id, None, 10, 100, events.PAGE_BYTES)
+            await connection.fetch(events.LATEST, stream_id, None, 10, 100, events.PAGE_BYTES, 0)
             wanted = events._arguments(stream_id, EventFilter(epoch=1), order="asc", after=None)
             await connection.fetch(events.READS["asc"], *wanted, 10, events.PAGE_BYTES)
         # A look at a stream's newest reads passes over those without a time, of a hundred.

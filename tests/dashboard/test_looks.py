@@ -111,10 +111,10 @@ async def test_numbers_that_change_move_nothing(browser: Browser, busy: Stack) -
         await expect(page.page.locator(".tail .body .row").first).to_be_visible()
         card = await page.page.evaluate(_FIRST_CARD)
         counts = ("epoch_reads", "unique_chips", "missing_count", "retransmit_count", "events_per_second")
-        grown = card | dict.fromkeys(counts, 99_999) | {"last_received_at": card["created_at"], "rate": []}
-        told = {"type": "metrics_updated", "stream_id": card["stream_id"], "metrics": {}, "card": grown}
+        grown = dict.fromkeys(counts, 99_999) | {"last_received_at": card["created_at"]}
+        told = {"type": "changed", "streams": [{"stream_id": card["stream_id"], **grown}]}
         await page.page.evaluate(_WATCH_SHIFTS)
-        await events.put(f"id: x\nevent: metrics_updated\ndata: {json.dumps(told)}\n\n")
+        await events.put(f"id: x\nevent: changed\ndata: {json.dumps(told)}\n\n")
         await expect(page.page.locator(".card dd").first).to_have_text("99,999")
         await page.page.evaluate(DRAWN)
         assert await page.page.evaluate("shifted") < STEADY

@@ -97,7 +97,6 @@ function loadTheRest() {
   if (later) document.head.append(later.content);
 }
 
-
 document.querySelector("nav").append(zone.node);
 document.querySelector("nav").after(bar.node);
 document.body.append(h("p", { id: "said", class: "said", role: "status", hidden: true }));

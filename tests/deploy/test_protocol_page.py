@@ -1,0 +1,259 @@
+"""deploy/docs/protocol.md: its messages, codes, bounds and settings are those of the code."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, get_args
+from uuid import UUID
+
+import msgspec
+import orjson
+import pytest
+from aiohttp import WSCloseCode
+
+from api.commands import ANSWER_WITHIN_S
+from fanout import events as delivered
+from fanout.delivery import InFlight
+from fanout.sender import MAX_SUBSCRIPTIONS
+from fanout.settings import FanoutSettings
+from fanout.store.events import EventRow
+from fanout.tail import MOST_TAILS
+from gateway import session
+from gateway.batch import MAX_GROUPS
+from gateway.commands import MOST_AT_ONCE
+from gateway.settings import GatewaySettings
+from gateway.staging import _REFUSALS
+from shared import door, messages, peer
+from shared.decoding import LARGE_BYTES, decode_forwarder, decode_receiver
+from shared.inlet import FIRST_MESSAGE_BYTES
+from shared.ipico import ParseError, annotate
+from shared.messages import AckEntry, FromForwarder, FromReceiver, StreamRef
+from shared.settings import Settings
+from tests.deploy.pages import PROTOCOL, REPOSITORY, fences, sections, table
+
+TEXT = PROTOCOL.read_text()
+SECTIONS = sections(TEXT)
+Message = dict[str, Any]
+
+
+def told() -> dict[str, tuple[str, str]]:
+    """Return the messages of section 3 by kind: which way they go, and what their section says."""
+    found = {}
+    for number, (title, text) in SECTIONS.items():
+        if number.startswith("3."):
+            way, kind = title.split(" ")
+            found[kind.strip("`")] = (way, text)
+    return found
+
+
+MESSAGES = told()
+FROM_DEVICES = {
+    kind.__struct_config__.tag: (kind, decode)
+    for union, decode in ((FromForwarder, decode_forwarder), (FromReceiver, decode_receiver))
+    for kind in get_args(union)
+}
+
+
+def _ack(example: Message) -> bytes:
+    entries = [AckEntry(**each) for each in example["entries"]]
+    return messages.encode_forwarder_ack(UUID(example["session_id"]), entries)
+
+
+def _batch(example: Message) -> bytes:
+    """Encode events as a fanout does with rows of the database."""
+    (event,) = example["events"]
+    row = EventRow(
+        **{name: event[name] for name in ("stream_epoch", "seq", "reader_timestamp", "read_type")},
+        position=1,
+        received_at=datetime.now(UTC),
+        raw_frame=event["raw_read_line"].encode(),
+    )
+    (encoded,) = delivered.encode(StreamRef(event["forwarder_id"], event["reader_ip"]), [row])
+    return delivered.batch_prefix(UUID(example["session_id"])) + encoded.json + delivered.BATCH_SUFFIX
+
+
+# By kind: what makes the message of its example's values, and the function of the code that it comes from.
+FROM_THE_SERVER: Mapping[str, tuple[Callable[[Message], bytes], object]] = {
+    "forwarder_ack": (_ack, messages.encode_forwarder_ack),
+    "receiver_event_batch": (_batch, delivered.batch_prefix),
+    "heartbeat": (
+        lambda m: messages.encode_heartbeat(UUID(m["session_id"]), m["device_id"]),
+        messages.encode_heartbeat,
+    ),
+    "error": (lambda m: messages.encode_error(m["code"], m["message"]), messages.encode_error),
+    "epoch_reset_command": (
+        lambda m: messages.encode_epoch_reset(
+            UUID(m["session_id"]), m["forwarder_id"], m["reader_ip"], m["new_stream_epoch"]
+        ),
+        messages.encode_epoch_reset,
+    ),
+    "config_get_request": (
+        lambda m: messages.encode_config_get(UUID(m["request_id"])),
+        messages.encode_config_get,
+    ),
+    "config_set_request": (
+        lambda m: messages.encode_config_set(UUID(m["request_id"]), m["section"], m["payload"]),
+        messages.encode_config_set,
+    ),
+    "restart_request": (lambda m: messages.encode_restart(UUID(m["request_id"])), messages.encode_restart),
+}
+
+
+def example(kind: str) -> Message:
+    (block,) = fences(MESSAGES[kind][1], "json")
+    message: Message = orjson.loads(block.text)
+    assert message["kind"] == kind
+    return message
+
+
+def test_every_message_has_its_section_and_no_other() -> None:
+    assert {kind for kind, (way, _) in MESSAGES.items() if way == "→"} == set(FROM_DEVICES)
+    assert {kind for kind, (way, _) in MESSAGES.items() if way == "←"} == set(FROM_THE_SERVER)
+    encoders = {getattr(messages, name) for name in messages.__all__ if name.startswith("encode_")}
+    assert encoders <= {function for _, function in FROM_THE_SERVER.values()}
+
+
+@pytest.mark.parametrize("kind", FROM_DEVICES)
+def test_a_device_s_message_is_taken_as_it_stands(kind: str) -> None:
+    wanted, decode = FROM_DEVICES[kind]
+    told = example(kind)
+    decoded: object = decode(orjson.dumps(told))
+    assert isinstance(decoded, wanted)
+    assert _contains(told, orjson.loads(msgspec.json.encode(decoded)))
+
+
+def _contains(told: Any, taken: Any) -> bool:
+    """Whether all that was taken stands there, beside what is ignored."""
+    if isinstance(taken, dict):
+        return all(_contains(told[name], value) for name, value in taken.items())
+    if isinstance(taken, list):
+        return len(told) == len(taken) and all(map(_contains, told, taken))
+    return bool(told == taken)
+
+
+@pytest.mark.parametrize("kind", FROM_DEVICES)
+def test_a_device_s_fields_are_those_that_are_looked_at(kind: str) -> None:
+    wanted, _ = FROM_DEVICES[kind]
+    rows = {row[0]: row for row in table(MESSAGES[kind][1], "field", "type")}
+    required = {f"`{field.name}`" for field in msgspec.structs.fields(wanted) if field.required}
+    optional = {f"`{field.name}`?" for field in msgspec.structs.fields(wanted) if not field.required}
+    ignored = {name for name, row in rows.items() if row[-1] == "ignored"}
+    assert set(rows) - ignored == required | optional
+    for field in msgspec.structs.fields(wanted):
+        if not field.required:
+            known = msgspec.inspect.type_info(field.type)
+            parts = known.types if isinstance(known, msgspec.inspect.UnionType) else (known,)
+            nullable = any(isinstance(each, msgspec.inspect.NoneType) for each in parts)
+            assert nullable == ("null" in rows[f"`{field.name}`?"][1]), field.name
+
+
+@pytest.mark.parametrize("kind", FROM_THE_SERVER)
+def test_what_the_server_sends_is_what_stands_there(kind: str) -> None:
+    encode, _ = FROM_THE_SERVER[kind]
+    told = example(kind)
+    assert orjson.loads(encode(told)) == told
+    rows = table(MESSAGES[kind][1], "field", "type")
+    assert {row[0] for row in rows} == {f"`{name}`" for name in told if name != "kind"}
+
+
+def test_events_and_cursors_have_the_fields_that_stand_there() -> None:
+    text = SECTIONS["3"][1]
+    events, _, cursors = text.partition("A **cursor**")
+    fields = {f"`{name}`" for name in messages.ReadEvent.__struct_fields__}
+    assert {row[0] for row in table(events, "field", "type")} == fields | {"`forwarder_id`"}
+    cursor = {f"`{name}`" for name in AckEntry.__struct_fields__}
+    assert {row[0] for row in table(cursors, "field", "type")} == cursor
+
+
+def codes() -> set[str]:
+    """Return the codes that devices can be sent: those that refusals are raised with, and the default."""
+    found = {"PROTOCOL_ERROR", *(code for code, _ in _REFUSALS.values())}
+    for room in ("gateway", "fanout", "shared"):
+        for path in (REPOSITORY / room).rglob("*.py"):
+            found |= set(re.findall(r'code="([A-Z_]+)"', path.read_text()))
+    return found
+
+
+def test_every_code_is_told_with_what_it_says_of_itself() -> None:
+    rows = {row[0].strip("`"): row for row in table(SECTIONS["7"][1], "code", "retryable", "close")}
+    assert rows.keys() == codes()
+    for code, row in rows.items():
+        assert orjson.loads(row[1]) == orjson.loads(messages.encode_error(code, ""))["retryable"]
+        assert row[2] == str(int(_close_code(code)))
+
+
+def _close_code(code: str) -> WSCloseCode:
+    """Return what a refusal closes with (`refuse`)."""
+    return WSCloseCode.INTERNAL_ERROR if code == "INTERNAL_ERROR" else WSCloseCode.POLICY_VIOLATION
+
+
+def test_every_close_code_is_told() -> None:
+    used: set[int] = set()
+    for path in (REPOSITORY / "shared").glob("*.py"):
+        used |= {int(WSCloseCode[name]) for name in re.findall(r"WSCloseCode\.([A-Z_]+)", path.read_text())}
+    rows = {row[0] for row in table(SECTIONS["1.5"][1], "code", "why")}
+    assert rows - {"none"} == {str(each) for each in used}
+
+
+def test_every_setting_is_told_with_its_default() -> None:
+    common = {spec.variable for spec in Settings.specs().values()}
+    known = {
+        (spec.variable, of, spec.default)
+        for of, kind in (("gateway", GatewaySettings), ("fanout", FanoutSettings))
+        for spec in kind.specs().values()
+        if spec.variable not in common
+    }
+    told = {
+        (row[0].strip("`"), row[1], row[2]) for row in table(SECTIONS["9"][1], "setting", "of", "default")
+    }
+    assert told == known
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", TEXT))
+    assert named <= {variable for variable, _, _ in known} | codes() | {"INTEGRITY_CONFLICT"}
+
+
+MIB = 1024 * 1024
+BOUNDS = {
+    "a first message": f"{FIRST_MESSAGE_BYTES // MIB} MiB",
+    "a forwarder's message": f"{door.MESSAGE_BYTES['forwarder'] // MIB} MiB",
+    "a later hello, an answer to a question": f"{LARGE_BYTES // MIB} MiB",
+    "a receiver's message": f"{door.MESSAGE_BYTES['receiver'] // MIB} MiB",
+    "a line": f"{messages.LINE_BYTES // 1024} KiB in UTF-8",
+    "names, ids, timestamps, types": f"{messages._NAME_LENGTH} characters",
+    "lists of readers, streams or cursors": f"{messages._LIST_LENGTH:,} entries",
+    "readers and epochs of a batch": f"{MAX_GROUPS:,} pairs",
+    "batches under way in a session": f"{session.MAX_OWED}",
+    "time to a hello": f"{peer.HELLO_WITHIN_S:.0f} s",
+    "connections of a token without a hello": f"{door.WITHOUT_HELLO_OF_ONE}",
+    "connections of a receiver at a fanout": f"{door.SESSIONS_OF_ONE}",
+    "subscriptions of a session": f"{MAX_SUBSCRIPTIONS:,}",
+    "streams that a fanout follows": f"{MOST_TAILS:,}",
+    "a message to a receiver": f"{delivered.MESSAGE_BYTES // MIB} MiB, or one event",
+    "unacked messages that are told apart": f"{InFlight.MOST_MESSAGES:,}",
+    "an answer to a question": f"{ANSWER_WITHIN_S:.0f} s",
+}
+
+
+def test_every_bound_is_the_code_s() -> None:
+    assert {row[0]: row[1] for row in table(SECTIONS["9"][1], "what", "bound")} == BOUNDS
+
+
+def test_times_in_the_text_are_the_code_s() -> None:
+    alive = SECTIONS["1.3"][1]
+    assert f"ping every {peer.PING_EVERY_S:.0f} s" in alive
+    assert f"for {peer.ANSWER_WITHIN_S:.0f} s after a ping" in alive
+    assert f"Every {peer.HEARTBEAT_EVERY_S:.0f} s the server sends a `heartbeat`" in alive
+    assert f"after {session.REFUSE_AFTER_S:.0f} s" in SECTIONS["4.3"][1]
+    assert f"Up to {MOST_AT_ONCE} questions" in SECTIONS["6.2"][1]
+
+
+def test_lines_say_what_stands_beside_them() -> None:
+    text = SECTIONS["11"][1]
+    reasons = re.search(r"the reason: (.*?)\.$", text, re.MULTILINE)
+    assert reasons is not None
+    assert re.findall(r"`(\w+)`", reasons[1]) == list(get_args(ParseError))
+    rows = table(text, "line", "chip", "time")
+    assert len(rows) >= 8
+    for line, chip, time, reason in ([cell.strip("`") for cell in row] for row in rows):
+        tag_id, read_at, error = annotate(line)
+        said = f"{read_at:%Y-%m-%d %H:%M:%S}.{read_at.microsecond // 10_000:02}" if read_at else ""
+        assert (tag_id or "", said, error or "") == (chip, time, reason), line

@@ -36,17 +36,18 @@ def steps(number: str) -> list[Step]:
 async def follow(url: str, token: str, session: list[Step]) -> None:
     """Say what the device says, and compare what comes; only the session's id is another each time."""
     session_id = ""
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
-        async with http.ws_connect(url) as socket:
-            for way, told in session:
-                if way == "→":
-                    await socket.send_json(
-                        told if "session_id" not in told else {**told, "session_id": session_id}
-                    )
-                    continue
-                came = orjson.loads(await socket.receive_str(timeout=PATIENCE_S))
-                session_id = session_id or came["session_id"]
-                assert came == {**told, "session_id": session_id}
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http,
+        http.ws_connect(url) as socket,
+    ):
+        for way, told in session:
+            if way == "→":
+                named = {"session_id": session_id} if "session_id" in told else {}
+                await socket.send_json({**told, **named})
+                continue
+            came = orjson.loads(await socket.receive_str(timeout=PATIENCE_S))
+            session_id = session_id or came["session_id"]
+            assert came == {**told, "session_id": session_id}
 
 
 async def test_both_sessions_go_as_they_stand_there(running: Rooms, database: Connection) -> None:

@@ -1,0 +1,153 @@
+"""deploy/docs/http-api.md: its routes, codes, bounds and settings are those of the code."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+import pytest
+
+from api import commands, contract, places, room
+from api.access import OPEN_PATHS
+from api.app import MAX_BODY_BYTES
+from api.contract import Route
+from api.errors import STATUS
+from api.handlers import logs, overview
+from api.messages.overview import Message, name_of
+from api.routes import ROUTES
+from api.settings import API_TOKEN_LENGTH, ApiSettings
+from api.store import devices, events, streams
+from api.store import overview as page
+from gateway.commands import MOST_AT_ONCE
+from shared.health import health_routes
+from shared.settings import Settings
+from tests.deploy.pages import HTTP_API, sections, table
+
+TEXT = HTTP_API.read_text()
+SECTIONS = sections(TEXT)
+# Served beside the table: those of every process, and the dashboard.
+OTHERS = {f"GET {each.path}" for each in health_routes({})} | {"GET /"}
+
+
+def told() -> dict[str, str]:
+    """Return what is said of each route, by method and path."""
+    found: dict[str, str] = {}
+    for title, text in SECTIONS.values():
+        if route := re.fullmatch(r"`([A-Z]+ /\S*)`", title):
+            assert route[1] not in found
+            found[route[1]] = text
+    return found
+
+
+TOLD = told()
+
+
+def name(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+def test_every_route_has_its_section_and_no_other() -> None:
+    assert TOLD.keys() == {name(route) for route in ROUTES} | OTHERS
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name)
+def test_a_route_s_errors_are_told(route: Route) -> None:
+    said = re.search(r"Errors: (.*)", TOLD[name(route)])
+    assert set(re.findall(r"`([A-Z_]+)`", said[1] if said else "")) == set(route.errors)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name)
+def test_a_route_s_parameters_are_told_with_their_defaults(route: Route) -> None:
+    kind = route.inputs.get("query")
+    if kind is None:
+        assert "| query |" not in TOLD[name(route)]
+        return
+    rows = {
+        row[0].strip("`"): row[2].strip("`") for row in table(TOLD[name(route)], "query", "type", "default")
+    }
+    fields = msgspec.structs.fields(kind)
+    assert rows == {each.name: "" if each.default is None else str(each.default) for each in fields}
+
+
+def kinds_of(kind: Any) -> Iterator[type[msgspec.Struct]]:
+    """Yield the Structs that an answer is made of."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
+        for each in get_type_hints(kind).values():
+            yield from kinds_of(each)
+    for each in get_args(kind):
+        yield from kinds_of(each)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name)
+def test_every_field_that_a_route_takes_and_gives_is_told(route: Route) -> None:
+    kinds = [*kinds_of(route.inputs.get("body")), *kinds_of(route.answer)]
+    text = TOLD[name(route)]
+    # Sections that another one stands for.
+    text += TOLD["GET /api/v1/overview"] if "(section 6.1)" in text else ""
+    text += SECTIONS["1"][1] if "Section 1 has an answer" in text else ""
+    for kind in kinds:
+        wanting = [
+            each for each in kind.__struct_fields__ if f"`{each}`" not in text and f'"{each}"' not in text
+        ]
+        assert not wanting, kind
+
+
+def test_what_asks_for_no_token_is_told() -> None:
+    assert {
+        each.removeprefix("GET ") for each, text in TOLD.items() if "**Asks for no token" in text
+    } == OPEN_PATHS
+    assert f"({API_TOKEN_LENGTH} characters or more)" in SECTIONS["2.4"][1]
+
+
+def test_every_code_is_told_with_its_status() -> None:
+    rows = table(SECTIONS["2.3"][1], "code", "status")
+    assert {row[0].strip("`"): int(row[1]) for row in rows} == STATUS
+
+
+def test_every_event_is_told_with_its_fields() -> None:
+    rows = {
+        row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in table(SECTIONS["6.2"][1], "event")
+    }
+    assert rows == {kind.__struct_config__.tag: set(kind.__struct_fields__) for kind in get_args(Message)}
+    assert {name_of(overview.Resync())} <= rows.keys()
+
+
+def test_every_setting_is_told_with_its_default() -> None:
+    common = {spec.variable for spec in Settings.specs().values()}
+    known = {
+        spec.variable: spec.default for spec in ApiSettings.specs().values() if spec.variable not in common
+    }
+    rows = table(SECTIONS["8"][1], "setting", "default")
+    assert {row[0].strip("`"): row[1].strip("`") for row in rows} == known
+    # TOKEN_ID is the example's own.
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=\w+)?`", TEXT)) - {"TOKEN_ID"}
+    assert named <= {*known, *common, *STATUS}, named
+
+
+MIB = 1024 * 1024
+BOUNDS = {
+    "a request's body": f"{MAX_BODY_BYTES // MIB} MiB",
+    "time for a body to arrive": f"{contract.BODY_WITHIN_S:.0f} s",
+    "time for the database to answer": f"{contract.ANSWER_WITHIN_S:.0f} s",
+    "rows of a page": "1,000",
+    "lines of a page": f"{events.PAGE_BYTES // MIB} MiB",
+    "epochs in an answer": f"{streams.EPOCHS:,}",
+    "missing ranges in an answer": f"{streams.MISSING_RANGES}",
+    "cursors in an answer": f"{devices.CURSORS:,}",
+    "exports of an api process": f"{room.EXPORTS_AT_ONCE}",
+    "commands under way in an api process": f"{commands.WAITING_AT_MOST}",
+    "commands under way of a forwarder": f"{MOST_AT_ONCE}",
+    "time for a forwarder's answer": f"{commands.ANSWER_WITHIN_S:.0f} s",
+    "event streams of an api process": f"{overview.LISTENERS_AT_ONCE:,}",
+    "streams, rows of flow, troubles in the overview": f"{page.CARDS}",
+    "entries of the log in an answer": f"{logs.ENTRIES}",
+}
+
+
+def test_every_bound_is_the_code_s() -> None:
+    assert {row[0]: row[1] for row in table(SECTIONS["8"][1], "what", "bound")} == BOUNDS
+    assert f"finds no place within {places.WAITS_S:.0f} s" in SECTIONS["4.3"][1]
+    assert f"for {places.IDLE_S:.0f} s where others wait" in SECTIONS["4.3"][1]
+    assert f"takes nothing for {overview.CLIENT_WAITS_S:.0f} s is dropped" in SECTIONS["6.2"][1]
+    assert f"nothing happened for {overview.TICK_EVERY_S:.0f} s" in SECTIONS["6.2"][1]

@@ -26,7 +26,7 @@ __all__ = [
     "names_of",
 ]
 
-# What monitors, and receivers in the field, ask without credentials (http-api.md).
+# What monitors, and receivers in the field, ask without credentials (http-api.md, section 2.4).
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/streams"})
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -1,4 +1,4 @@
-"""Every error in the one shape that http-api.md gives it, whoever raised it: a handler, the framework, the database
+"""Every error in the one shape of http-api.md, section 2.3, whoever raised it: a handler, the framework, the database
 or nobody knows who. What an answer says is for people; SQL and the database's own words stay in the log.
 """
 

@@ -66,7 +66,7 @@ def _lasting(watch_s: float, act_s: float) -> Bound:
     return Bound(watch_s, act_s, 2 * max(watch_s, _MOMENT_S), 2 * max(act_s, _MOMENT_S))
 
 
-# dashboard.md, States. A receiver that is gone has the times of one that is behind. A conflict ends when a person has
+# A receiver that is gone has the times of one that is behind. A conflict ends when a person has
 # acknowledged it, and not some time later.
 BOUNDS: Mapping[Signal, Bound] = {
     "forwarder_gone": _lasting(15, 45),

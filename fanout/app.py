@@ -101,7 +101,7 @@ def _limit_send_buffer(request: web.Request) -> None:
     """Have the kernel hold no more than SEND_BUFFER_BYTES for a receiver that does not read.
 
     By itself it would take 4 MiB: thousands of events that a receiver which comes back to life gets all at once, and
-    drops (protocol.md, section 5).
+    drops (protocol.md, section 5.5).
     """
     connection = request.get_extra_info("socket")
     if connection is not None:

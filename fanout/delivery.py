@@ -92,7 +92,7 @@ class Start(NamedTuple):
 
 
 def start_of(horizon: int, epochs: Mapping[int, EpochState]) -> Start:
-    """Decide where a receiver starts in a stream whose newest position is `horizon` (protocol.md, section 5).
+    """Decide where a receiver starts in a stream whose newest position is `horizon` (protocol.md, section 5.2).
 
     Per epoch it starts where its resume says, also where that is lower than our record: it is the one that knows what
     it has. What it cannot know, up to which position, comes from our record. Without a resume it starts from our

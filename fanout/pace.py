@@ -1,7 +1,7 @@
 """How fast a receiver is sent what there is.
 
 Receivers in the field hold 256 events between their socket and their consumers, drop the oldest beyond, and ack what
-came before it has passed there: acks pace nothing (protocol.md, section 5). So after each message a receiver is given
+came before it has passed there: acks pace nothing (protocol.md, section 5.5). So after each message a receiver is given
 a pause in proportion to its events. One read alone waits for nothing: pauses add up, and are made when they are worth
 a timer.
 

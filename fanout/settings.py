@@ -9,7 +9,7 @@ __all__ = ["FanoutSettings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FanoutSettings(Settings):
-    """The common settings, and the pace of delivery that receivers in the field bear (protocol.md, section 5)."""
+    """The common settings, and the pace of delivery that receivers in the field bear (protocol.md, section 5.5)."""
 
     batch_events: int = setting(
         "BATCH_EVENTS", number(low=1, high=1000), default="100", text="events in one message at the most"

@@ -110,7 +110,7 @@ class Batch:
         """Return the entries of the ack, one for each reader: its lowest epoch only.
 
         A forwarder keeps one cursor per reader and moves it only forward: to ack the higher epoch would
-        abandon what is unacked of the lower. The rest comes again as retransmits (protocol.md, section 4).
+        abandon what is unacked of the lower. The rest comes again as retransmits (protocol.md, section 4.3).
         """
         last: dict[str, tuple[int, int]] = {}
         for part in self.parts:

@@ -1,4 +1,4 @@
-"""The brake on a device that comes back at once with what was just refused, and again (protocol.md, section 2).
+"""The brake on a device that comes back at once with what was just refused, and again (protocol.md, section 4.6).
 
 For a while its connections are refused before the upgrade, the one refusal after which devices in the field wait; for
 longer each time, until a batch of its was acked or it has been quiet. Each gateway brakes for itself.

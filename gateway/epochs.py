@@ -1,7 +1,7 @@
 """Moves the readers of one session on to fresh epochs: once after a conflict, and as often as operators ask.
 
 A device applies whatever it is told, and an epoch that is repeated or lowered costs reads for good (protocol.md,
-section 6). So an epoch is reserved in the database first, above all that anybody knows of, and commands leave in
+section 6.1). So an epoch is reserved in the database first, above all that anybody knows of, and commands leave in
 the order of their reservations: one at a time, the next not before the last was handed to the socket.
 """
 

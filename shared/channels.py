@@ -2,7 +2,7 @@
 
 NOTIFY is a doorbell, never the letter: it says "look", and everyone who is woken by one also polls. It rings
 after the commit, never inside a transaction that is flushed: it would hold one cluster-wide lock across the flush and
-serialise all commits (architecture.md, measured facts). INBOX, and OUTCOMES and POSITIONS of a drain, ring in the
+serialise all commits, as was measured. INBOX, and OUTCOMES and POSITIONS of a drain, ring in the
 database (migrations/routines/); all others from a connection of their own.
 """
 

@@ -157,7 +157,7 @@ async def ping(connection: Connection, *, timeout_s: float = 3.0) -> float:
     """Ask the connection itself for a sign of life; DatabaseUnavailable when there is none.
 
     Returns the share of the notification queue that is in use (0..1): asking for it is also what clears a
-    queue that a dead listener has jammed (architecture.md, measured facts).
+    queue that a dead listener has jammed, as was measured.
     """
     with translated():
         async with asyncio.timeout(timeout_s):

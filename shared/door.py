@@ -1,7 +1,7 @@
 """Where devices of one type come in: the upgrade, the token, and everything that concerns all their sockets at once.
 
 A device that cannot be served now is answered before the upgrade, the one refusal after which devices in the field
-wait a while (protocol.md, section 1): 503 when nobody can be, of which the reverse proxy takes note and asks another
+wait a while (protocol.md, section 1.4): 503 when nobody can be, of which the reverse proxy takes note and asks another
 process; 429 when it is this device alone that has to wait. A token that is not right is told to the device at once.
 Tokens that are revoked while their device is connected end its sessions, on whichever process they are.
 """

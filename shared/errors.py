@@ -47,7 +47,7 @@ class SchemaError(RtServerError):
 class ProtocolError(RtServerError):
     """A device is refused: the error message that it is sent, after which its socket is closed.
 
-    code: one of protocol.md's error codes.
+    code: one of those in protocol.md, section 7.
     """
 
     def __init__(self, message: str, *, code: str = "PROTOCOL_ERROR") -> None:

@@ -1,4 +1,4 @@
-"""How a role serves HTTP, and one shape for what aiohttp refuses by itself (http-api.md, "Rules for every route").
+"""How a role serves HTTP, and one shape for what aiohttp refuses by itself (http-api.md, section 2.3).
 
 A request can be refused before any room's code sees it, each time with a page of aiohttp's own: by the parser (no
 HTTP, a head too long, two lengths), for its `Expect`, and by the router. The parser's refusals reach no middleware

@@ -1,4 +1,4 @@
-"""What comes in on a device's socket, frame by frame, before it is kept: the bounds of protocol.md, sections 1 and 2.
+"""What comes in on a device's socket, frame by frame, before it is kept (protocol.md, sections 1.2 and 2.3).
 
 It stands between the transport and aiohttp, which keeps an unfinished message in itself, out of sight. Here each frame
 is looked at when its head has come, before any of its payload is passed on:

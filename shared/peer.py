@@ -316,7 +316,7 @@ async def attend(
     *,
     on_refusal: Callable[[ProtocolError], None] = lambda _: None,
 ) -> None:
-    """Run a session on an accepted socket and end it as protocol.md says, whatever comes out of it.
+    """Run a session on an accepted socket and end it as protocol.md, section 1.5, says, whatever comes out of it.
 
     A session may raise several errors at once (it has several tasks); the device is told the first, and so is
     `on_refusal` when the device is at fault.

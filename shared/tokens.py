@@ -1,4 +1,4 @@
-"""Device tokens: of a token we keep only the SHA-256 of its bytes (protocol.md, section 1)."""
+"""Device tokens: of a token we keep only the SHA-256 of its bytes (protocol.md, section 1.1)."""
 
 import hashlib
 import re
@@ -54,7 +54,7 @@ def token_hash(token: str) -> bytes:
 
 
 def field_forwarder_id(token: str) -> str:
-    """Return the id that forwarders in the field derive from their token (protocol.md, section 2)."""
+    """Return the id that forwarders in the field derive from their token (protocol.md, section 2.2)."""
     return "fwd-" + token_hash(token).hex()[:16]
 
 
@@ -67,7 +67,7 @@ def receiver_id(device_id: str, token_id: UUID) -> str:
     """Return what a receiver is called that shows this token.
 
     Every receiver of the first generation has the same id: there each token stands for a receiver of its own, with its
-    own cursors, or two of them would share one record and each miss what the other has had (protocol.md, section 5).
+    own cursors, or two of them would share one record and each miss what the other has had (protocol.md, section 5.2).
     """
     return f"{device_id}.{str(token_id)[:8]}" if device_id == FIELD_RECEIVER_ID else device_id
 

@@ -1,7 +1,7 @@
 """A forwarder as the ones in the field: it journals what its readers say and brings it to the server.
 
 One batch at a time, waiting for each ack without any timeout; what was not acked is sent again after every
-reconnect. Its manners are those of protocol.md, the awkward ones included: it backs off when no session can be
+reconnect. It has all manners of those in the field, the awkward ones, too: it backs off when no session can be
 opened, but comes back at once when one ends while it has a backlog; it moves its cursors only forward; it
 applies any epoch that it is told; a message of a kind it does not know makes it reconnect.
 """

@@ -1,7 +1,7 @@
 """The messages that devices send, as plain dicts, and a forwarder's answers to requests.
 
-Written from protocol.md and not from the server's types. Integers are integers, an optional field that has no
-value is left out, and reads go out verbatim.
+Written from protocol.md, section 3, and not from the server's types. Integers are integers, an optional field that has
+no value is left out, and reads go out verbatim.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """A receiver as the ones in the field: it subscribes, acks what comes and hands it on to the race software.
 
-What it does is written down in protocol.md, section 5, and none of it can be changed:
+What it does was seen of real ones, and none of it can be changed:
 - It is **deaf** for seconds after its hello: it reads nothing, answers no ping and sends nothing. What was sent
   meanwhile it then reads in one go. It subscribes when it has read the heartbeat; what its hello resumed may come
   before that.

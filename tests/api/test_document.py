@@ -13,7 +13,7 @@ from api.app import MAX_BODY_BYTES
 from api.contract import Route
 from api.errors import STATUS
 from api.handlers import logs, overview
-from api.messages.overview import Message, name_of
+from api.messages.overview import Message, Resync, name_of
 from api.routes import ROUTES
 from api.settings import API_TOKEN_LENGTH, ApiSettings
 from api.store import devices, events, streams
@@ -21,7 +21,8 @@ from api.store import overview as page
 from gateway.commands import MOST_AT_ONCE
 from shared.health import health_routes
 from shared.settings import Settings
-from tests.deploy.pages import HTTP_API, sections, table
+from tests.api.conftest import Client
+from tests.deploy.pages import HTTP_API, fences, sections, table
 
 TEXT = HTTP_API.read_text()
 SECTIONS = sections(TEXT)
@@ -110,7 +111,20 @@ def test_every_event_is_told_with_its_fields() -> None:
         row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in table(SECTIONS["6.2"][1], "event")
     }
     assert rows == {kind.__struct_config__.tag: set(kind.__struct_fields__) for kind in get_args(Message)}
-    assert {name_of(overview.Resync())} <= rows.keys()
+    assert name_of(Resync()) in rows
+
+
+async def test_a_stream_of_events_begins_as_it_stands_there(client: Client) -> None:
+    (sample,) = fences(SECTIONS["6.2"][1], "")
+    told = re.findall(r"^(\w*):? ?.*$", sample.text, re.MULTILINE)[:7]
+    async with client.get("/api/v1/events?last_event_id=unknown-1") as answer:
+        came = [(await answer.content.readuntil(b"\n")).decode() for _ in told]
+    assert (
+        [line.partition(":")[0].rstrip() for line in came]
+        == told
+        == [*("retry", "id", "", "id", "event", "data", "")]
+    )
+    assert came[0] == "retry: 2000\n"
 
 
 def test_every_setting_is_told_with_its_default() -> None:

@@ -32,7 +32,7 @@ _ARRIVED = "main > div:not([data-left])"
 # Whatever the page has been told by now is on the screen when this is done.
 DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 
-# Everything that axe knows, with the contrast of 7:1 that dashboard.md asks for.
+# Everything that axe knows, and the contrast of 7:1 that the page promises.
 _AXE = """async () => {
     const found = await axe.run(document, { rules: { "color-contrast-enhanced": { enabled: true } } });
     return found.violations.flatMap(({ id, nodes }) =>

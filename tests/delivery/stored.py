@@ -75,7 +75,7 @@ VALUES ($1, $2, $3, 0, 0, 0) RETURNING cursor_id
 """
 _ALL = ("events", "receiver_cursors", "receiver_sessions", "stream_metrics", "streams", "device_tokens")
 _RING = "SELECT pg_notify($1, '')"
-# The runbook's procedure, as it is written (http-api.md).
+# The runbook's procedure, as it is written (deploy/docs/runbook.md).
 _RETAIN_NOTHING = (
     "DELETE FROM receiver_cursors WHERE stream_id = $1",
     "DELETE FROM stream_metrics WHERE stream_id = $1",

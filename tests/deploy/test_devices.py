@@ -1,4 +1,4 @@
-"""The simulated devices keep the manners that protocol.md ascribes to real ones."""
+"""The simulated devices keep the manners of real ones."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""An administrator deletes a stream's past by the runbook (http-api.md), by hand, while its forwarder sends."""
+"""An administrator deletes a stream's past by runbook.md, by hand, while its forwarder sends."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Sessions of one receiver on a node have a bound, and no living one ever makes room for another (security.md, S5)."""
+"""Sessions of one receiver on a node have a bound; no living one makes room for another (protocol.md, section 2.5)."""
 
 import asyncio
 from contextlib import AsyncExitStack

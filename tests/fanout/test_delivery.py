@@ -244,7 +244,7 @@ def test_a_receiver_that_never_acks_costs_a_bounded_amount_over_all_streams(
 def test_nothing_counts_as_acked_that_the_receiver_did_not_say_it_has(steps: list[tuple[str, int]]) -> None:
     """Whatever was sent in whatever order: all that a cursor claims was named by an ack, or stood before what was."""
     sending = Sending()
-    named = 0  # messages that acks have covered, by the rule as protocol.md has it
+    named = 0  # messages that acks have covered, by the rule of protocol.md, section 5.4
     for step, number in steps:
         if step == "send":
             sending.send(number)

@@ -22,7 +22,7 @@ def pause_after(pace: Pace, events: int, *, live: bool) -> float:
 
 
 def test_what_receivers_in_the_field_bear_is_the_usual_pace() -> None:
-    """Measured with the unmodified receiver: at least 10 ms for each 100 events (protocol.md, section 5)."""
+    """Measured with the unmodified receiver: at least 10 ms for each 100 events (protocol.md, section 5.5)."""
     assert (USUAL.batch_events, USUAL.max_in_flight, USUAL.pace_ms) == (100, 100, 500)
     assert pause_after(Pace(USUAL, None), 100, live=False) == 0.02
     assert pause_after(Pace(USUAL, None), 100, live=True) == 0.01

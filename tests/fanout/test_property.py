@@ -47,7 +47,7 @@ CONNECT = st.tuples(st.just("connect"), WHICH)
 STEPS = st.lists(st.one_of(FLOW, FLOW, FLOW, CONNECT, END, TROUBLE), max_size=40)
 
 
-# What each rule is there for (trust.md, section 1): these come every time.
+# What each rule of delivery is there for (ARCHITECTURE.md, promise 9): these come every time.
 LATE_WHILE_AWAY: list[Step] = [
     ("flow", 1, [6, 7, 8], 0),
     ("take", 0, 1, 1),

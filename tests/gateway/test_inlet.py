@@ -1,4 +1,4 @@
-"""What a gateway keeps of what comes in, before and after a device is let in (security.md, S4)."""
+"""What a gateway keeps of what comes in, before and after a device is let in (ARCHITECTURE.md, Bounds)."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""One live session for each forwarder: the first connection wins while it is alive (protocol.md, section 2)."""
+"""One live session for each forwarder: the first connection wins while it is alive (protocol.md, section 2.4)."""
 
 import asyncio
 from typing import Any

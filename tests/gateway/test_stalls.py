@@ -1,4 +1,4 @@
-"""The longest time for which one message of a device holds the gateway's event loop (security.md, last paragraph)."""
+"""The longest time for which one message of a device holds the gateway's event loop (ARCHITECTURE.md, Bounds)."""
 
 import asyncio
 import json

@@ -23,7 +23,7 @@ __all__ = ["Hear", "Listener"]
 
 Hear = Callable[[str], None]
 
-# A lost connection is noticed within PING_EVERY_S + ping's own 3 s: in time for /readyz (http-api.md, section 6.6).
+# A lost connection is noticed within PING_EVERY_S + ping's own 3 s: in time for /readyz (http-api.md, section 6.7).
 PING_EVERY_S = 1.5
 
 log = get_logger(__name__)

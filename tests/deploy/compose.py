@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["COMPOSE_FILE", "VARIABLE", "MissingVariable", "load_compose", "read_env"]
+__all__ = ["COMPOSE_FILE", "VARIABLE", "MissingVariable", "load_compose", "memory_of", "read_env"]
 
 COMPOSE_FILE = Path(__file__).parents[2] / "deploy" / "server" / "docker-compose.prod.yml"
 # ${NAME}, ${NAME:-default} and ${NAME:?what is missing}.
@@ -37,6 +37,12 @@ def load_compose(environment: Mapping[str, str]) -> dict[str, Any]:
 
     found: dict[str, Any] = filled_in(yaml.safe_load(COMPOSE_FILE.read_text()))
     return found
+
+
+def memory_of(service: str) -> int:
+    """Return how many bytes of memory a service is given."""
+    limit = load_compose({"POSTGRES_PASSWORD": "p"})["services"][service]["mem_limit"]
+    return int(limit[:-1]) << {"m": 20, "g": 30}[limit[-1]]
 
 
 def read_env(text: str, shell: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Every bound of a gateway is full at once, in the memory that compose gives it: it lives, and serves on afterwards."""
+"""Every bound of a gateway is full at once, in the memory that compose gives it: it lives, and serves on afterwards. So
+does the writer that finds all of that in the inbox.
+"""
 
 import asyncio
 import json
@@ -8,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 from tests.blunt import TEXT, Blunt, blunt
-from tests.deploy.compose import load_compose
+from tests.deploy.compose import load_compose, memory_of
 from tests.failure.facts import Database
 from tests.failure.flood import steady
 from tests.failure.wire import READER, batch, forwarder, hello, read, refused
@@ -23,13 +25,6 @@ READ = (
 )
 LARGE = b",".join(READ % seq for seq in range(1, 15 * MIB // len(READ)))
 SMALL = b",".join(READ % seq for seq in range(1, 200 * 1024 // len(READ)))
-
-
-def compose() -> tuple[int, str]:
-    """Return the bytes that compose gives a gateway, and its MAX_UNACKED_MIB."""
-    gateway = load_compose({"POSTGRES_PASSWORD": "p"})["services"]["gateway"]
-    assert gateway["mem_limit"].endswith("m")
-    return int(gateway["mem_limit"][:-1]) * MIB, gateway["environment"]["MAX_UNACKED_MIB"]
 
 
 def lurk(stack: ExitStack, url: str, tokens: list[str]) -> None:
@@ -63,12 +58,15 @@ def send_on(device: Blunt, events: bytes, times: int) -> None:
 
 
 async def test_a_gateway_lives_when_all_its_bounds_are_full(database_url: str, database: Database) -> None:
-    limit, max_unacked = compose()
+    max_unacked = load_compose({"POSTGRES_PASSWORD": "p"})["services"]["gateway"]["environment"][
+        "MAX_UNACKED_MIB"
+    ]
     tokens = [await make_token(database, "forwarder", f"f{number}") for number in range(80)]
     good = await make_token(database, "forwarder", "good")
     async with rooms(database_url, fanout=0, MAX_UNACKED_MIB=max_unacked) as running:
         gateway, writer = running.gateways[0], running.writers[0]
-        resource.prlimit(gateway.pid, resource.RLIMIT_AS, (limit, limit))
+        resource.prlimit(gateway.pid, resource.RLIMIT_AS, (memory_of("gateway"),) * 2)
+        resource.prlimit(writer.pid, resource.RLIMIT_AS, (memory_of("writer"),) * 2)
         writer.signal(signal.SIGSTOP)
         with ExitStack() as sockets, ThreadPoolExecutor(30) as threads:
             await asyncio.to_thread(lurk, sockets, gateway.url, tokens[:50])
@@ -85,6 +83,7 @@ async def test_a_gateway_lives_when_all_its_bounds_are_full(database_url: str, d
             await wire.send(batch(read(1)))
             assert await wire.ack() == [(READER, 1, 1)]
         await gateway.ready()
+        await writer.ready()
 
 
 async def has_room(gateway: Process) -> bool:

@@ -24,7 +24,7 @@ from deploy.devices.journal import Event
 from deploy.devices.receiver import AT_ONCE
 from shared.ipico import parse
 from tests.deploy.standin import Message, StandIn, standing_in
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, stretched, wait_until
 
 PLAN = Plan(
     seed="1/0",
@@ -221,7 +221,7 @@ async def program(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(stretched(PATIENCE_S)):
             yield child
     finally:
         with suppress(ProcessLookupError):

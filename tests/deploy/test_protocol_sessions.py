@@ -5,7 +5,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from uuid import UUID
 
 import aiohttp
 import orjson
@@ -18,12 +19,14 @@ from tests.waiting import PATIENCE_S, wait_until
 
 SECTIONS = sections(PROTOCOL.read_text())
 LINES = ["aa0005800370000100012506151032000032", "aa400000000123450a2a01123018455927a7", "no read"]
+READER = "10.0.0.1:10000"
 Step = tuple[str, dict[str, Any]]
+Program: TypeAlias = asyncio.subprocess.Process
 
 
 @pytest.fixture
 async def running(database_url: str) -> AsyncIterator[Rooms]:
-    async with rooms(database_url) as running:
+    async with rooms(database_url, api=1) as running:
         yield running
 
 
@@ -70,7 +73,7 @@ async def test_both_sessions_go_as_they_stand_there(running: Rooms, database: Co
 
 
 @asynccontextmanager
-async def program(number: str, directory: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def program(number: str, directory: Path, *arguments: str) -> AsyncIterator[Program]:
     """Run a program of the page; whatever it says of errors is none."""
     (block,) = fences(SECTIONS[number][1], "python")
     child = await asyncio.create_subprocess_exec(
@@ -93,16 +96,41 @@ async def program(number: str, directory: Path, *arguments: str) -> AsyncIterato
 async def test_both_programs_bring_lines_from_one_end_to_the_other(
     running: Rooms, database: Connection, tmp_path: Path
 ) -> None:
-    (gateway,), (fanout,) = running.gateways, running.fanouts
-    reader = "10.0.0.1:10000"
-    sending = (gateway.url, await make_token(database, "forwarder", "start-line"), reader)
-    listening = (fanout.url, await make_token(database, "receiver", "tent"), "start-line", reader)
-    async with program("10.2", tmp_path, *listening) as receiver:
-        assert receiver.stdout is not None
-        for lines in (LINES, ["a second run goes on", "with its numbers"]):
-            async with program("10.1", tmp_path, *sending) as forwarder, asyncio.timeout(PATIENCE_S):
-                await forwarder.communicate("".join(f"{line}\n" for line in lines).encode())
-                assert forwarder.returncode == 0
-                assert [(await receiver.stdout.readline()).decode().rstrip() for _ in lines] == lines
+    (gateway,), (fanout,), (api,) = running.gateways, running.fanouts, running.apis
+    sending = (gateway.url, await make_token(database, "forwarder", "start-line"), READER)
+    listening = (fanout.url, await make_token(database, "receiver", "tent"), "start-line", READER)
+    async with program("10.2", tmp_path, *listening) as receiver, asyncio.timeout(PATIENCE_S):
+        async with program("10.1", tmp_path, *sending) as forwarder:
+            await bring(forwarder, receiver, LINES)
+            # What is asked behind the command and answered says that the command was carried out before.
+            assert await asked(api.url, f"streams/{await stream(database)}/reset-epoch") == {
+                "new_stream_epoch": 2
+            }
+            refused = await asked(api.url, "forwarders/start-line/restart")
+            assert refused["details"]["error"] == "this forwarder cannot do that"
+            await bring(forwarder, receiver, ["of another epoch"])
+            await forwarder.communicate(b"")
+            assert forwarder.returncode == 0
+        async with program("10.1", tmp_path, *sending) as forwarder:
+            await bring(forwarder, receiver, ["a second run goes on", "with its numbers"])
     rows = await database.fetch("SELECT stream_epoch, seq FROM events ORDER BY 1, 2")
-    assert [tuple(row) for row in rows] == [(1, seq) for seq in range(1, 6)]
+    assert [tuple(row) for row in rows] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+
+
+async def bring(forwarder: Program, receiver: Program, lines: list[str]) -> None:
+    """Have one program take lines, and see that the other gives them."""
+    assert forwarder.stdin is not None
+    assert receiver.stdout is not None
+    forwarder.stdin.write("".join(f"{line}\n" for line in lines).encode())
+    assert [(await receiver.stdout.readline()).decode().rstrip() for _ in lines] == lines
+
+
+async def asked(url: str, route: str) -> Any:
+    """Ask something of the forwarder, as an operator."""
+    async with aiohttp.ClientSession() as http, http.post(f"{url}/api/v1/{route}") as answer:
+        return await answer.json()
+
+
+async def stream(database: Connection) -> UUID:
+    found: UUID = await database.fetchval("SELECT stream_id FROM streams")
+    return found

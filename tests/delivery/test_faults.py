@@ -207,7 +207,10 @@ async def test_each_connection_of_the_fanout_comes_back_by_itself(
     async with receiver(fanout.url, token, START) as wire:
         await store(database, stream, [(1, 1, b"a")])
         await wire.take(1)
-        (pid,) = await backends(database, f"rt-server fanout {name}")
+        # What was stored before it began may have come as a replay, before the tail has asked for anything.
+        (pid,) = await wait_until(
+            lambda: backends(database, f"rt-server fanout {name}"), what=f"the connection of the {name}"
+        )
         await database.execute("SELECT pg_terminate_backend($1)", pid)
         await store(database, stream, [(1, 2, b"b")])
         assert await wire.identities(1) == [(1, 2)]

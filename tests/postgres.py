@@ -8,7 +8,10 @@ import asyncio
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -18,7 +21,15 @@ from deploy.stack.postgres_programs import write_launchers
 from shared.migrate import migrate
 from tests.ports import free_port
 
-__all__ = ["TEMPLATE", "Postgresql", "execute", "make_seed", "start_cluster", "use_memory_for_files"]
+__all__ = [
+    "TEMPLATE",
+    "Postgresql",
+    "execute",
+    "frozen",
+    "make_seed",
+    "start_cluster",
+    "use_memory_for_files",
+]
 
 # The database with the schema in it, of which those of the tests are copies; each server has one.
 TEMPLATE = "rt_template"
@@ -67,6 +78,28 @@ def start_cluster(
         initdb_args=f"-U postgres -A trust --no-locale -E UTF8 -N {initdb_args}",
         copy_data_from=None if seed is None else str(seed),
     )
+
+
+@contextmanager
+def frozen(cluster: Postgresql) -> Iterator[None]:
+    """Stop all processes of a server, as a disk or a machine that hangs does: connections stay, and nothing answers."""
+    postmaster = int((Path(cluster.get_data_directory()) / "postmaster.pid").read_text().split()[0])
+    # The postmaster first, or it would start others meanwhile.
+    os.kill(postmaster, signal.SIGSTOP)
+    backends = [
+        int(each) for each in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    ]
+    try:
+        _send(backends, signal.SIGSTOP)
+        yield
+    finally:
+        _send([*backends, postmaster], signal.SIGCONT)
+
+
+def _send(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def make_seed(directory: Path) -> Path:

@@ -56,6 +56,13 @@ export async function follow() {
   load();
 }
 
+/** Loads the page anew when a part of it did not come, and the link is there: a browser keeps a module's failure. */
+export function loadAgain(error) {
+  console.info("a part of the page did not come:", error.message);
+  const again = () => (linkState().lost ? setTimeout(again, RETRY_MS) : location.reload());
+  setTimeout(again, RETRY_MS);
+}
+
 const isOpen = () => source?.readyState === EventSource.OPEN;
 const isFresh = () => isOpen() && performance.now() - heardAt < SILENT_MS / 2;
 

@@ -16,6 +16,7 @@ from api.store.states import take_turn
 from shared.process import Process
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import (
+    START,
     Database,
     add_cursor,
     add_events,
@@ -513,6 +514,30 @@ async def test_the_latest_reads_come_from_all_streams(ask: Ask, database: Databa
     (read,) = (await ask("GET", f"{LATEST}?tag_id={READ[4:16].upper()}"))["reads"]
     assert (read["stream_id"], read["seq"]) == (str(one), 3)
     await ask("GET", f"{LATEST}?limit=201", status=400)
+
+
+async def test_of_a_stream_only_what_was_stored_since_an_answer_is_told_again(
+    ask: Ask, database: Database
+) -> None:
+    stream_id, other = await add_stream(database), await add_stream(database, "other")
+
+    async def lines(**query: str) -> tuple[list[str], str]:
+        answer = await ask("GET", LATEST, params={"stream_id": str(stream_id), **query})
+        return [each["raw_read_line"] for each in answer["reads"]], answer["cursor"]
+
+    assert (await lines())[0] == []
+    await add_events(database, stream_id, ["a", "b", "c"])
+    await add_events(database, other, ["z"])
+    found, cursor = await lines()
+    assert found == ["c", "b", "a"]
+    assert await lines(after=cursor) == ([], cursor)
+    # Late ones, by number and by time: what counts is when they were stored.
+    await add_events(database, stream_id, ["d", "e"], epoch=2, received_at=START - timedelta(days=1))
+    assert (await lines(after=cursor))[0] == ["e", "d"]
+    assert (await lines(after=cursor, limit="1"))[0] == ["e"]
+    assert (await lines(after=cursor, tag_id="none"))[0] == []
+    assert (await ask("GET", LATEST))["cursor"] is None
+    await ask("GET", LATEST, params={"after": cursor}, status=400)
 
 
 async def test_prometheus_is_shown_what_the_page_shows(

@@ -84,6 +84,33 @@ def test_every_import_names_a_file_and_every_file_is_used() -> None:
     assert named == {each.name for each in FILES}
 
 
+async def test_the_page_names_every_module_those_of_the_verdict_first_and_the_others_for_later(
+    client: Client,
+) -> None:
+    async with client.get("/") as answer:
+        head, _, body = (await answer.text()).partition("</head>")
+    named = [re.findall(r'rel="modulepreload" href="static/([\w-]+\.js)"', each) for each in (head, body)]
+    # What main.js needs before it can run, and what it asks for later, by the files as they lie.
+    first = imported({"main.js"}, r'from "\./([\w-]+\.js)"')
+    all_of_them = imported({"main.js"}, r'"\./([\w-]+\.js)"')
+    assert sorted(named[0]) == sorted(first - {"main.js"})
+    assert sorted(named[1]) == sorted(all_of_them - first)
+    assert all_of_them == {each.name for each in FILES if each.suffix == ".js"}
+    assert "<!-- modules" not in head + body
+
+
+def imported(names: set[str], form: str) -> set[str]:
+    """Return files and all that they import, directly or not."""
+    found = {
+        name
+        for each in names
+        for groups in re.finditer(form, (STATIC / each).read_text())
+        for name in groups.groups()
+        if name
+    }
+    return names if found <= names else imported(names | found, form)
+
+
 def test_the_whole_page_is_under_fifty_kilobytes_on_its_way() -> None:
     """The reverse proxy compresses it, which a phone in a field needs."""
     assert sum(len(gzip.compress(each.read_bytes())) for each in FILES) < 50_000

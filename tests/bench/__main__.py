@@ -21,6 +21,7 @@ from tests.bench import (
     ingest,
     latency,
     pace,
+    page,
     processor,
     replay,
     slow,
@@ -42,6 +43,7 @@ FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
     "export": export.measure,
     "inbox": inbox.measure,
     "growth": growth.measure,
+    "page": page.measure,
     "idle": idle.measure,
 }
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Literal
 
+import orjson
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
 
-__all__ = ["DRAWN", "NARROW", "WIDE", "Size", "Tab", "Theme", "chromium", "tab", "violations"]
+__all__ = ["DRAWN", "NARROW", "WIDE", "Size", "Tab", "Theme", "chromium", "tab", "tasks_ms", "violations"]
 
 Theme = Literal["light", "dark"]
 Size = tuple[int, int]
@@ -132,3 +133,18 @@ async def violations(page: Page) -> list[str]:
         await page.evaluate(source)
     found: list[str] = await page.evaluate(_AXE)
     return found
+
+
+def tasks_ms(trace: bytes) -> list[float]:
+    """Return the processor time of each task of a page's main thread, from the browser's own trace ("toplevel")."""
+    events = orjson.loads(trace)["traceEvents"]
+    pages = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    return [
+        event["tdur"] / 1000
+        for event in events
+        if event["name"].endswith("RunTask") and (event["pid"], event["tid"]) in pages and "tdur" in event
+    ]

@@ -7,11 +7,10 @@ task takes by the clock says more of the machine that the test runs on than of t
 import asyncio
 import itertools
 
-import orjson
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.dashboard.browser import tab
+from tests.dashboard.browser import tab, tasks_ms
 from tests.dashboard.conftest import Stack, line
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -19,34 +18,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 READERS = [f"10.0.{n // 100}.{n % 100}:10000" for n in range(200)]
 READS_PER_S = 50
 READS = 400
-LONG_TASK_MS = 100.0
-
-
-def longest_task_ms(trace: bytes) -> float:
-    """Return the processor time of the page's longest task."""
-    events = orjson.loads(trace)["traceEvents"]
-    pages = {
-        (event["pid"], event["tid"])
-        for event in events
-        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
-    }
-    tasks: list[float] = [
-        event["tdur"] / 1000
-        for event in events
-        if event["name"].endswith("RunTask") and (event["pid"], event["tid"]) in pages and "tdur" in event
-    ]
-    # Updates fold where the machine is busy: not one for each read.
-    assert len(tasks) > READS / 10, "the trace shows no tasks"
-    return max(tasks)
+LONG_TASK_MS = 50.0
 
 
 async def test_two_hundred_streams_at_fifty_reads_a_second_cause_no_long_task(
     browser: Browser, stack: Stack
 ) -> None:
     async with stack.forwarder("crowd", *READERS) as forwarder, tab(browser, stack.url) as page:
-        await page.open()
-        await expect(page.page.locator(".cards > .card")).to_have_count(200)
+        # From the first byte on: the page makes two hundred cards before anything is read.
         await browser.start_tracing(page=page.page, categories=["toplevel"])
+        await page.open()
         # This is the load, not a wait: so many reads a second, or fewer where the machine is busy.
         for reader, number in zip(itertools.cycle(READERS), range(READS), strict=False):
             forwarder.record(reader, line(f"0580000{number:05X}"))
@@ -54,4 +35,7 @@ async def test_two_hundred_streams_at_fifty_reads_a_second_cause_no_long_task(
         # The last card is the last reader's. What is looked for by role or text is work for the page, too.
         await expect(page.page.locator(".cards > :last-child dd").first).to_have_text("2")
         trace = await browser.stop_tracing()
-        assert longest_task_ms(trace) < LONG_TASK_MS
+        tasks = tasks_ms(trace)
+        # Updates fold where the machine is busy: not one for each read.
+        assert len(tasks) > READS / 10, "the trace shows no tasks"
+        assert max(tasks) < LONG_TASK_MS

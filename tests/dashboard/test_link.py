@@ -8,11 +8,18 @@ from playwright.async_api import Browser, Route, expect
 
 from tests.dashboard.browser import DRAWN, Tab, tab
 from tests.dashboard.conftest import Stack, line
+from tests.postgres import Postgresql, frozen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 READER = "10.0.0.1:10000"
 TAKEN = "import('/static/state.js').then(({ state }) => state.at)"
+_NOTE_WORDS = """() => {
+    window.words = new Set();
+    const word = document.querySelector(".verdict .word");
+    const note = () => words.add(word.textContent);
+    new MutationObserver(note).observe(word, { childList: true, subtree: true });
+}"""
 STRUCK = "getComputedStyle(document.querySelector('.fact .num')).textDecorationLine"
 
 
@@ -58,6 +65,42 @@ async def test_a_killed_api_process_is_seen_as_a_lost_link_and_its_successor_is_
         await expect(page.page.locator(".verdict .word")).not_to_have_text("LINK LOST")
 
 
+async def test_a_database_that_does_not_answer_is_no_lost_link(
+    browser: Browser, stack: Stack, cluster: Postgresql
+) -> None:
+    async with stack.forwarder("waits", READER) as forwarder, tab(browser, stack.url) as page:
+        await page.open()
+        forwarder.record(READER, line("0580000000A1"))
+        reads = page.fact(page.card(f"waits · {READER}"), "Reads")
+        await expect(reads).to_have_text("1")
+        await page.page.evaluate(_NOTE_WORDS)
+        with frozen(cluster):
+            await page.verdict("NO DATABASE")
+            assert await page.page.evaluate(STRUCK) == "line-through"
+            assert await icon(page) == "static/icon-lost.svg"
+            assert "NO DATABASE" in await page.page.title()
+            # Who comes only now is told the same.
+            async with tab(browser, stack.url) as other:
+                await other.page.goto(stack.url)
+                await other.verdict("NO DATABASE")
+        forwarder.record(READER, line("0580000000A1"))
+        await expect(reads).to_have_text("2")
+        await expect(page.page.locator(".verdict .word")).not_to_have_text("NO DATABASE")
+        assert await page.page.evaluate(STRUCK) == "none"
+        assert "LINK LOST" not in await page.page.evaluate("[...words]")
+
+
+@pytest.mark.parametrize("part", ["pages.js", "page-first.js", "rows.js", "parts.css"])
+async def test_a_part_of_the_page_that_did_not_come_is_loaded_again(
+    browser: Browser, stack: Stack, part: str
+) -> None:
+    async with tab(browser, stack.url) as page:
+        await page.page.route(f"**/static/{part}", lambda route: route.abort(), times=1)
+        await page.page.goto(stack.url)
+        await expect(page.page.get_by_role("heading", name="Streams")).to_be_visible()
+        assert await page.page.evaluate("document.styleSheets.length") == 3
+
+
 async def test_an_overview_that_events_have_overtaken_does_not_undo_them(page: Tab, stack: Stack) -> None:
     asked, told = asyncio.Event(), asyncio.Event()
 
@@ -86,14 +129,7 @@ async def test_an_overview_that_events_have_overtaken_does_not_undo_them(page: T
 async def test_a_page_that_nothing_happens_on_keeps_its_link(browser: Browser, stack: Stack) -> None:
     async with tab(browser, stack.url) as page:
         await page.open()
-        await page.page.evaluate(
-            """() => {
-                window.words = new Set();
-                const word = document.querySelector(".verdict .word");
-                const note = () => words.add(word.textContent);
-                new MutationObserver(note).observe(word, { childList: true, subtree: true });
-            }"""
-        )
+        await page.page.evaluate(_NOTE_WORDS)
         await page.page.evaluate(
             """async () => {
                 const source = new EventSource("/api/v1/events");

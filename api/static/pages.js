@@ -1,0 +1,88 @@
+// The page that the address names after its #, and what all pages have in common.
+
+import { setAttribute } from "./dom.js";
+import { loadAgain } from "./link.js";
+import { state, subscribe } from "./state.js";
+
+const first = () => import("./page-first.js").then(({ firstPage }) => firstPage);
+const PAGES = {
+  "": first,
+  troubles: first,
+  stream: () => import("./page-stream.js").then(({ streamPage }) => streamPage),
+  streams: () => import("./page-streams.js").then(({ streamsPage }) => streamsPage),
+  devices: () => import("./page-devices.js").then(({ devicesPage }) => devicesPage),
+  config: () => import("./page-config.js").then(({ configPage }) => configPage),
+  conflicts: () => import("./page-conflicts.js").then(({ conflictsPage }) => conflictsPage),
+  log: () => import("./page-log.js").then(({ logPage }) => logPage),
+};
+// Where a page that the navigation does not name belongs.
+const ABOVE = { stream: "", streams: "", troubles: "", config: "devices" };
+
+const main = document.querySelector("main");
+let page = null;
+let opening = 0;
+
+/** Shows the page of the address as soon as there is something to show, and whichever is asked for afterwards. */
+export function showPages() {
+  addEventListener("hashchange", async () => {
+    if (!state.loaded) return;
+    await open();
+    main.focus({ preventScroll: true });
+  });
+  addEventListener("keydown", slash);
+  subscribe(update);
+  setInterval(update, 1000);
+  update();
+}
+
+// What of an address cannot be read is no address of ours.
+function parts(hash) {
+  try {
+    return hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  } catch {
+    return [""];
+  }
+}
+
+async function open() {
+  const [name, ...given] = parts(location.hash);
+  const turn = ++opening;
+  let make;
+  try {
+    make = await (Object.hasOwn(PAGES, name) ? PAGES[name] : first)();
+  } catch (error) {
+    return loadAgain(error);
+  }
+  // The address may be another by now.
+  if (turn === opening) show(name, make(...given));
+}
+
+function show(name, next) {
+  page?.close?.();
+  page = next;
+  main.replaceChildren(page.node);
+  const above = ABOVE[name] ?? name;
+  for (const link of document.querySelectorAll("nav a:not(.home)")) {
+    setAttribute(link, "aria-current", link.hash === `#/${above}` ? "page" : null);
+  }
+  page.update?.();
+  const place = document.getElementById(name);
+  if (place) place.scrollIntoView();
+  else scrollTo(0, 0);
+}
+
+function update() {
+  if (!state.loaded) return;
+  // A page may count on knowing the streams' names from its first line on.
+  if (opening === 0) open();
+  else page?.update?.();
+}
+
+// A slash goes to the page's filter, wherever nothing is being typed.
+function slash(event) {
+  const typing = event.target.closest("input, textarea, select, dialog");
+  const filter = document.querySelector("[data-filter]");
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || typing || !filter) return;
+  event.preventDefault();
+  filter.focus();
+}

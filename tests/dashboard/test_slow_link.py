@@ -1,0 +1,153 @@
+"""A phone in a field: two hundred streams over 50 kB/s with half a second to the server and back.
+
+Counts are asserted, not times: how many bytes pass until the verdict is there and how many requests one after the
+other, of which its time follows; and how many bytes each second costs afterwards. The page runs over the link all the
+same: it must be live in the end.
+"""
+
+import asyncio
+import itertools
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from deploy.devices.forwarder import Forwarder
+from deploy.stack.child import until_answering
+from deploy.stack.front_door import FrontDoor
+from tests.dashboard.browser import NARROW, Tab, tab
+from tests.dashboard.conftest import Stack, line
+from tests.dashboard.slow_link import SlowLink, named_by_page, seconds, slow_link
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+READERS = [f"10.0.{n // 100}.{n % 100}:10000" for n in range(200)]
+BUSY = READERS[:6]
+READS_PER_S = 50
+VERDICT_WITHIN_S = 3.0
+BYTES_PER_HOUR = 5_000_000
+# Of a packet and of the one that says that it has come: IPv4 or IPv6, TCP with timestamps.
+PACKET_BYTES = 2 * 72
+EVENTS = 11
+
+_COUNT_EVENTS = """import('/static/state.js').then(({ onEvent }) => {
+    window.told = 0;
+    onEvent(({ type }) => { if (type === "changed") told += 1 });
+})"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def door(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FrontDoor]:
+    """The reverse proxy before the stack, which compresses."""
+    upstreams = {"api": [stack.api.url.removeprefix("http://")]}
+    door = FrontDoor("127.0.0.1:0", data_dir=tmp_path_factory.mktemp("door"), upstreams=lambda: upstreams)
+    child = await door.launch()
+    try:
+        assert await until_answering(child, door.answers), child.last_lines(5)
+        yield door
+    finally:
+        await child.stop(door.stop_signals, within_s=5)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def link(door: FrontDoor) -> AsyncIterator[SlowLink]:
+    host, _, port = door.address.rpartition(":")
+    async with slow_link((host, int(port))) as link:
+        yield link
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def crowd(stack: Stack) -> AsyncIterator[Forwarder]:
+    """Two hundred streams, each of which has read something."""
+    async with stack.forwarder("crowd", *READERS) as forwarder:
+        for reader, number in zip(READERS * 2, range(400), strict=True):
+            forwarder.record(reader, line(f"0580000{number:05X}"))
+        await forwarder.drained()
+        yield forwarder
+
+
+@asynccontextmanager
+async def phone(browser: Browser, link: SlowLink) -> AsyncIterator[Tab]:
+    async with tab(browser, link.url, size=NARROW) as page:
+        yield page
+        assert page.errors == []
+
+
+async def test_the_verdict_is_there_in_three_seconds_and_the_page_is_live_afterwards(
+    browser: Browser, crowd: Forwarder, door: FrontDoor, link: SlowLink
+) -> None:
+    first, later = await named_by_page(door.url)
+    # The verdict needs nothing else, and nothing that is found only in what comes later: all else is held back.
+    link.let_pass(lambda path: path == "" or path in first)
+    async with phone(browser, link) as page:
+        await page.page.goto(link.url)
+        await expect(page.page.locator(".verdict[data-level] .word")).to_have_text(
+            re.compile("ALL GOOD|WATCH|ACT")
+        )
+        assert "200 streams" in await said(page.page) or "WATCH" in await said(page.page)
+        needed = [each for each in link.requests if not each.path.endswith(".svg")]
+        assert {each.path for each in needed} == {"", *(each for each in first if not each.endswith(".svg"))}
+        assert seconds(needed) < VERDICT_WITHIN_S, [(each.path, each.down) for each in needed]
+        link.let_pass(lambda _: True)
+        await expect(page.page.locator(".cards > .card")).to_have_count(200)
+        modules = [each.path for each in link.requests if each.path.endswith(".js")]
+        assert sorted(modules) == sorted(each for each in first | later if each.endswith(".js"))
+        crowd.record(READERS[-1], line("0580000000A1"))
+        reads = page.page.locator(".cards > :last-child .fact dd").first
+        await expect(reads).to_have_text("3")
+        await expect(page.page.locator(".verdict .word")).not_to_have_text("LINK LOST")
+        # Not a page of two hundred rows for each change.
+        assert sum(each.path.startswith("api/v1/overview") for each in link.requests) == 1
+
+
+async def said(page: Page) -> str:
+    return str(await page.locator(".verdict").text_content())
+
+
+@asynccontextmanager
+async def busy(forwarder: Forwarder) -> AsyncIterator[None]:
+    """Have six readers read, fifty times a second in sum, or less often where the machine is busy."""
+
+    async def go_on() -> None:
+        for reader, number in zip(itertools.cycle(BUSY), itertools.count()):
+            forwarder.record(reader, line(f"0580000{number * 7919 % 1500:05X}"))
+            await asyncio.sleep(1 / READS_PER_S)
+
+    task = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def test_six_busy_streams_cost_less_than_five_megabytes_an_hour(
+    browser: Browser, crowd: Forwarder, link: SlowLink
+) -> None:
+    async with phone(browser, link) as page, busy(crowd):
+        await page.open()
+        await expect(page.page.locator(".cards > .card")).to_have_count(200)
+        await expect(page.page.locator(".tail .body .row")).to_have_count(50)
+        await page.page.evaluate(_COUNT_EVENTS)
+        begun, before, asked = await told(page.page, 1), link.passed, len(link.requests)
+        ended, after = await told(page.page, begun + EVENTS), link.passed
+        # There is one a second at the most, whatever the machine.
+        each = (after - before) / (ended - begun) + PACKET_BYTES
+        assert each * 3600 < BYTES_PER_HOUR, f"{each * 3600 / 1e6:.1f} MB an hour"
+        # Nothing is asked for again: not the overview, not the newest reads.
+        assert [each.path for each in link.requests[asked:] if not each.path.endswith(".svg")] == []
+
+
+async def told(page: Page, count: int) -> int:
+    """Wait until so many events of changes have come, and return how many there were."""
+
+    async def come() -> int | None:
+        found: int = await page.evaluate("told")
+        return found if found >= count else None
+
+    found = await wait_until(come, what=f"{count} events")
+    assert found is not None
+    return found

@@ -1,10 +1,17 @@
 """`rt-server api`, and `python -m api`."""
 
-from api.app import main
 from api.settings import ApiSettings
-from shared.command import role_command
+from shared.command import Main, role_command
 
-command = role_command("api", ApiSettings, "Serve the operators: HTTP API, exports, administration.", main)
+
+def load() -> Main[ApiSettings]:
+    """Import what the role is made of."""
+    from api.app import main
+
+    return main
+
+
+command = role_command("api", ApiSettings, "Serve the operators: HTTP API, exports, administration.", load)
 
 if __name__ == "__main__":
     command()

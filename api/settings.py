@@ -1,12 +1,12 @@
-"""What an api process can be told."""
+"""What an api process can be told. Who is let in is decided elsewhere, and imported when it is asked."""
 
 from dataclasses import dataclass
-from typing import ClassVar
-from zoneinfo import available_timezones
+from typing import TYPE_CHECKING, ClassVar
 
-from api.access import Admission, is_loopback, names_of
-from api.sites import origins
 from shared.settings import Settings, choice, setting
+
+if TYPE_CHECKING:
+    from api.access import Admission
 
 __all__ = ["API_TOKEN_LENGTH", "ApiSettings", "api_token"]
 
@@ -26,6 +26,8 @@ def api_token(text: str) -> str:
 
 def time_zone(text: str) -> str:
     """Return the name of a zone as the tz database writes it, whatever its case; empty: not known."""
+    from zoneinfo import available_timezones
+
     name = text.strip()
     # What this machine is set to has a name here that browsers and databases elsewhere know nothing of.
     known = (
@@ -36,6 +38,13 @@ def time_zone(text: str) -> str:
     if name.lower() not in known:
         raise ValueError("must be a name of the tz database, like Europe/Berlin")
     return known[name.lower()]
+
+
+def trusted_origins(text: str) -> frozenset[str]:
+    """Accept origins of pages, as browsers write them (api/sites.py)."""
+    from api.sites import origins
+
+    return origins(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +80,7 @@ class ApiSettings(Settings):
 
     trusted_origins: frozenset[str] = setting(
         "TRUSTED_ORIGINS",
-        origins,
+        trusted_origins,
         default="",
         text="pages that may ask beside our own, like https://timing.example: where a reverse proxy changes Host",
     )
@@ -86,6 +95,8 @@ class ApiSettings(Settings):
     @property
     def is_reached_from_beyond(self) -> bool:
         """Whether more than this machine can reach us."""
+        from api.access import is_loopback
+
         return not is_loopback(self.publish or self.bind[0])
 
     @property
@@ -94,6 +105,8 @@ class ApiSettings(Settings):
         return not self.api_token and self.is_reached_from_beyond and not self.api_open
 
     @property
-    def admission(self) -> Admission:
+    def admission(self) -> "Admission":
         """Who is let in."""
+        from api.access import Admission, names_of
+
         return Admission(self.api_token, closed=self.is_closed, names=names_of(self.site_address))

@@ -1,9 +1,9 @@
 """The `rt-server` command: one group over the roles and what puts them together.
 
-The heavy parts are imported by the command that needs them: a role starts without the local stack's packages.
+Whatever a command does is imported when it does it. So help comes at once, a role starts without the local stack's
+packages, and importing this imports nothing but click and the settings (tests/deploy/test_help.py).
 """
 
-import asyncio
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -17,9 +17,6 @@ import fanout.__main__
 import gateway.__main__
 import writer.__main__
 from api.settings import ApiSettings
-from shared import log as logs
-from shared.errors import RtServerError
-from shared.migrate import migrate as apply_migrations
 from shared.settings import Settings, Spec
 
 __all__ = ["main"]
@@ -46,7 +43,6 @@ count = click.IntRange(min=1, max=64)
 @click.version_option(package_name="rt-server")
 def main() -> None:
     """Take chip reads in from forwarders, store each exactly once, stream them to receivers."""
-    logs.configure(level="warn", form="console")  # what a role is told comes later and counts
 
 
 for room in (gateway, writer, fanout, api):
@@ -57,6 +53,8 @@ for room in (gateway, writer, fanout, api):
 @database_url_option
 def migrate(database_url: str | None) -> None:
     """Bring the database's schema up to date. Every role does the same at its start."""
+    from shared.migrate import migrate as apply_migrations
+
     url = _required("migrate", database_url)
     applied = _run("migrate", apply_migrations(url))
     for name in applied:
@@ -77,9 +75,9 @@ def migrate(database_url: str | None) -> None:
 def roles(passfiles: Path | None, database_url: str | None) -> None:
     """Bring the schema up to date, and give each room a database user that may do its work and no more."""
     from deploy.roles import ROOMS, apply_roles
+    from shared.migrate import migrate as apply_migrations
 
     url = _required("roles", database_url)
-    logs.configure(level="warn", form="console")
     _run("roles", apply_migrations(url))
     _run("roles", apply_roles(url, passfiles=passfiles))
     click.echo(f"users rt_{', rt_'.join(ROOMS)} may do what their rooms do")
@@ -125,7 +123,7 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
             console=console,
         )
 
-    sys.exit(asyncio.run(run_up(options, while_running=race if demo else None, console=console)))
+    sys.exit(_wait_for(run_up(options, while_running=race if demo else None, console=console)))
 
 
 @main.command()
@@ -159,7 +157,7 @@ def doctor(
         if stack is None:
             raise click.UsageError("there is nothing to examine: give --database-url, --url or both")
         database_url, url = stack
-    found = asyncio.run(examine(Deployment(database_url or "", listen_database_url, listen == "on", url)))
+    found = _wait_for(examine(Deployment(database_url or "", listen_database_url, listen == "on", url)))
     click.echo(render(found))
     sys.exit(0 if all(finding.well for finding in found) else 1)
 
@@ -259,6 +257,7 @@ def demo(**given: Any) -> None:
 
         from deploy.demo.run import DemoOptions, run_demo_alone
 
+    _only_warn()
     held = run_demo_alone(DemoOptions(**given), console=Console(soft_wrap=True))
     sys.exit(0 if held else 1)
 
@@ -291,9 +290,26 @@ def _parsed(command: str, spec: Spec, text: str | None) -> object:
         sys.exit(2)
 
 
+def _wait_for(act: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
+    _only_warn()
+    return asyncio.run(act)
+
+
+def _only_warn() -> None:
+    """Have our own log say warnings, and nothing below them; a role is told by its settings what to say."""
+    from shared import log
+
+    log.configure(level="warn", form="console")
+
+
 def _run(command: str, act: Coroutine[Any, Any, T]) -> T:
+    """Return what comes of it; an error of ours ends the command with one line."""
+    from shared.errors import RtServerError
+
     try:
-        return asyncio.run(act)
+        return _wait_for(act)
     except RtServerError as error:
         click.echo(f"rt-server {command}: {error}", err=True)
         sys.exit(1)

@@ -1,10 +1,17 @@
 """`rt-server fanout`, and `python -m fanout`."""
 
-from fanout.app import main
 from fanout.settings import FanoutSettings
-from shared.command import role_command
+from shared.command import Main, role_command
 
-command = role_command("fanout", FanoutSettings, "Replay and stream events to receivers.", main)
+
+def load() -> Main[FanoutSettings]:
+    """Import what the role is made of."""
+    from fanout.app import main
+
+    return main
+
+
+command = role_command("fanout", FanoutSettings, "Replay and stream events to receivers.", load)
 
 if __name__ == "__main__":
     command()

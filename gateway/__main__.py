@@ -1,11 +1,18 @@
 """`rt-server gateway`, and `python -m gateway`."""
 
-from gateway.app import main
 from gateway.settings import GatewaySettings
-from shared.command import role_command
+from shared.command import Main, role_command
+
+
+def load() -> Main[GatewaySettings]:
+    """Import what the role is made of."""
+    from gateway.app import main
+
+    return main
+
 
 command = role_command(
-    "gateway", GatewaySettings, "Take reads in from forwarders and ack what is stored.", main
+    "gateway", GatewaySettings, "Take reads in from forwarders and ack what is stored.", load
 )
 
 if __name__ == "__main__":

@@ -8,15 +8,9 @@ import sys
 
 import structlog
 
-__all__ = ["LEVELS", "configure", "get_logger"]
+from shared.levels import LEVELS
 
-LEVELS = {
-    "trace": logging.DEBUG,
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warn": logging.WARNING,
-    "error": logging.ERROR,
-}
+__all__ = ["configure", "get_logger"]
 
 
 def configure(*, level: str, form: str, **always: str) -> None:

@@ -1,16 +1,15 @@
 """The only reader of the environment. A setting is a field of a frozen dataclass that carries its variable,
 default and parser; command line, `--help`, the table in the README and the checks are made from it.
 
-All problems are found before any is reported. Values are never printed: some are secrets.
+All problems are found before any is reported. Values are never printed: some are secrets. What only reading needs is
+imported by what reads: `--help` knows the settings and comes at once.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
-from shared.database_url import parse_database_url
-from shared.errors import SettingsError
-from shared.log import LEVELS
+from shared.levels import LEVELS
 
 __all__ = ["Settings", "Spec", "bind_address", "choice", "host_port", "number", "setting"]
 
@@ -70,6 +69,8 @@ def number(*, low: int, high: int) -> Callable[[str], int]:
 
 def database_url(text: str) -> str:
     """Accept a URL of a database (shared/database_url.py)."""
+    from shared.database_url import parse_database_url
+
     parse_database_url(text)
     return text
 
@@ -127,6 +128,8 @@ class Settings:
     @classmethod
     def read(cls, given: Mapping[str, str | None]) -> Self:
         """Build the settings from texts by field name; SettingsError lists every problem there is."""
+        from shared.errors import SettingsError
+
         values: dict[str, Any] = {}
         problems: list[str] = []
         for name, spec in cls.specs().items():

@@ -1,10 +1,17 @@
 """`rt-server writer`, and `python -m writer`."""
 
-from shared.command import role_command
+from shared.command import Main, role_command
 from shared.settings import Settings
-from writer.app import main
 
-command = role_command("writer", Settings, "Write what gateways stage, each read exactly once.", main)
+
+def load() -> Main[Settings]:
+    """Import what the role is made of."""
+    from writer.app import main
+
+    return main
+
+
+command = role_command("writer", Settings, "Write what gateways stage, each read exactly once.", load)
 
 if __name__ == "__main__":
     command()

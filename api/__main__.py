@@ -11,7 +11,7 @@ def load() -> Main[ApiSettings]:
     return main
 
 
-command = role_command("api", ApiSettings, "Serve the operators: HTTP API, exports, administration.", load)
+command = role_command("api", ApiSettings, "Serve the page for operators and the HTTP API.", load)
 
 if __name__ == "__main__":
     command()

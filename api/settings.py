@@ -57,32 +57,32 @@ class ApiSettings(Settings):
         "API_TOKEN",
         api_token,
         default="",
-        text="what operators must show, as bearer or password; unset: nobody is let in from beyond this machine",
+        text="what operators must show, as bearer token or as password; unset: this machine alone is let in",
     )
     api_open: bool = setting(
         "API_OPEN",
         lambda text: choice("yes", "no")(text or "no") == "yes",
         default="no",
-        text="yes: without API_TOKEN everybody who reaches us is an operator; no",
+        text="yes: whoever reaches the server is an operator, without API_TOKEN; no: only this machine is",
     )
     publish: str = setting(
         "PUBLISH",
         lambda text: text.strip().strip("[]"),
         default="",
-        text="the address that the reverse proxy before us is reached at; unset: BIND_ADDR is",
+        text="the address at which the reverse proxy before it is reached; unset: BIND_ADDR",
     )
     site_address: str = setting(
         "SITE_ADDRESS",
         str,
         default="",
-        text="the names that people call us by, as the reverse proxy has them",
+        text="the host names of the server, as the reverse proxy has them",
     )
 
     trusted_origins: frozenset[str] = setting(
         "TRUSTED_ORIGINS",
         trusted_origins,
         default="",
-        text="pages that may ask beside our own, like https://timing.example: where a reverse proxy changes Host",
+        text="where the page is, like https://timing.example, if a reverse proxy before it changes the Host header",
     )
     time_zone: str = setting(
         "TIME_ZONE",

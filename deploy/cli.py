@@ -5,7 +5,7 @@ packages, and importing this imports nothing but click and the settings (tests/d
 """
 
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,9 +22,10 @@ from shared.settings import Settings, Spec
 __all__ = ["main"]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 database_url_option = click.option(
-    "--database-url", envvar="DATABASE_URL", show_envvar=True, help="the Postgres that holds everything"
+    "--database-url", envvar="DATABASE_URL", show_envvar=True, help=Settings.specs()["database_url"].help
 )
 api_token_option = click.option(
     "--api-token", envvar="API_TOKEN", show_envvar=True, help="the server's API token, where it has one"
@@ -39,20 +40,51 @@ data_dir_option = click.option(
 count = click.IntRange(min=1, max=64)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def _how_many(role: str, text: str) -> Callable[[F], F]:
+    """Return the option of `up` that says how many processes of a role there are."""
+    variable = f"{role.upper()}_COUNT"
+    return click.option(
+        f"--{role}", type=count, default=1, show_default=True, envvar=variable, show_envvar=True, help=text
+    )
+
+
+SECTIONS = {
+    "Run it on this machine": ("up", "demo", "token", "doctor"),
+    "Its services, one process each": ("gateway", "writer", "fanout", "api"),
+    "Its database": ("migrate", "roles"),
+}
+
+
+class _Sections(click.Group):
+    """Lists the commands by what they are for, those that one needs first before all."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write them; `ctx` is click's, and not needed."""
+        del ctx
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(100)) for name in names])
+
+
+@click.group(
+    cls=_Sections,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="New here? `rt-server up --demo` runs all of it with a simulated race; open http://127.0.0.1:8080 in a "
+    "browser. Every option of every command is an environment variable, too: COMMAND --help names them.",
+)
 @click.version_option(package_name="rt-server")
 def main() -> None:
-    """Take chip reads in from forwarders, store each exactly once, stream them to receivers."""
+    """Take chip reads in from forwarders at the timing mats, store each exactly once, stream them to receivers."""
 
 
 for room in (gateway, writer, fanout, api):
     main.add_command(room.__main__.command)
 
 
-@main.command()
+@main.command(short_help="Bring the database's schema up to date.")
 @database_url_option
 def migrate(database_url: str | None) -> None:
-    """Bring the database's schema up to date. Every role does the same at its start."""
+    """Bring the database's schema up to date. Every service does the same at its start."""
     from shared.migrate import migrate as apply_migrations
 
     url = _required("migrate", database_url)
@@ -63,17 +95,18 @@ def migrate(database_url: str | None) -> None:
         click.echo("the schema is up to date")
 
 
-@main.command()
+@main.command(short_help="Make a database user for each service, with no more rights than it needs.")
 @click.option(
     "--passfiles",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     envvar="PASSFILES",
     show_envvar=True,
-    help="a directory with one for each room, where its user's password is kept, made if need be",
+    help="a directory with a directory for each service, where its user's password is kept in a file `pgpass`; "
+    "made where there is none",
 )
 @database_url_option
 def roles(passfiles: Path | None, database_url: str | None) -> None:
-    """Bring the schema up to date, and give each room a database user that may do its work and no more."""
+    """Bring the schema up to date, and give each service a database user that may do its work and no more."""
     from deploy.roles import ROOMS, apply_roles
     from shared.migrate import migrate as apply_migrations
 
@@ -83,7 +116,7 @@ def roles(passfiles: Path | None, database_url: str | None) -> None:
     click.echo(f"users rt_{', rt_'.join(ROOMS)} may do what their rooms do")
 
 
-@main.command()
+@main.command(short_help="Run all of it, in the foreground, with a Postgres of its own.")
 @click.option("--demo", is_flag=True, envvar="DEMO", show_envvar=True, help="hold a simulated race, too")
 @data_dir_option
 @click.option(
@@ -92,16 +125,20 @@ def roles(passfiles: Path | None, database_url: str | None) -> None:
     show_default=True,
     envvar="FRONT_DOOR_ADDR",
     show_envvar=True,
-    help="host:port of the front door",
+    help="host:port that browsers and devices connect to",
 )
-@click.option("--gateway", type=count, default=1, envvar="GATEWAY_COUNT", show_envvar=True, help="gateways")
-@click.option("--writer", type=count, default=1, envvar="WRITER_COUNT", show_envvar=True, help="writers")
-@click.option("--fanout", type=count, default=1, envvar="FANOUT_COUNT", show_envvar=True, help="fanouts")
-@click.option("--api", type=count, default=1, envvar="API_COUNT", show_envvar=True, help="api processes")
+@_how_many("gateway", "how many gateways, which forwarders connect to")
+@_how_many("writer", "how many writers, which store the reads")
+@_how_many("fanout", "how many fanouts, which receivers connect to")
+@_how_many("api", "how many api processes, which serve the page and the HTTP API")
 @database_url_option
 @api_token_option
 def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, **counted: Any) -> None:
-    """Run the whole stack here, in the foreground. Without --database-url over an embedded Postgres."""
+    """Run all of it here, in the foreground, until Ctrl-C; what is stored stays.
+
+    Without --database-url it brings a Postgres of its own, in the data directory. The settings of the services
+    (`rt-server api --help` and so on) are taken from the environment.
+    """
     with _the_extra("up"):
         from rich.console import Console
 
@@ -112,6 +149,8 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
 
         data_dir = data_dir or default_data_dir()
     _parsed("up", ApiSettings.specs()["api_token"], api_token or "")
+    if counted["database_url"]:
+        _required("up", counted["database_url"])
     environment = {"API_TOKEN": api_token} if api_token else {}
     options = UpOptions(bind=bind, environment=environment, data_dir=data_dir, **counted)
     console = Console(soft_wrap=True)
@@ -126,10 +165,14 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
     sys.exit(_wait_for(run_up(options, while_running=race if demo else None, console=console)))
 
 
-@main.command()
+@main.command(short_help="Examine a deployment, and say what is wrong and what to do.")
 @database_url_option
 @click.option(
-    "--listen-database-url", envvar="LISTEN_DATABASE_URL", show_envvar=True, default="", help="as the rooms'"
+    "--listen-database-url",
+    envvar="LISTEN_DATABASE_URL",
+    show_envvar=True,
+    default="",
+    help="the services' setting of this name",
 )
 @click.option(
     "--listen",
@@ -138,24 +181,32 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
     show_envvar=True,
     default="on",
     show_default=True,
-    help="as the rooms'",
+    help="the services' setting of this name",
 )
-@click.option("--url", envvar="SERVER_URL", show_envvar=True, default="", help="the front door's base URL")
+@click.option("--url", envvar="SERVER_URL", show_envvar=True, default="", help="the server's base URL")
 @data_dir_option
 def doctor(
     *, database_url: str | None, listen_database_url: str, listen: str, url: str, data_dir: Path | None
 ) -> None:
-    """Examine a deployment and say what to do: by --database-url from inside, by --url from outside.
+    """Examine a deployment, and say of each thing that is wrong what to do: from inside by --database-url, from
+    outside by --url, as devices see it.
 
-    Without either it examines the `rt-server up` that runs here.
+    Without either it examines the `rt-server up` that runs here. It changes nothing; exit code 0: all is well.
     """
     from deploy.doctor import Deployment, examine, render
+    from deploy.stack.addresses import is_base_url
     from deploy.stack.description import find_stack
 
+    if url and not is_base_url(url):
+        raise click.UsageError(
+            f"--url: {url!r} is no address of a server: give one like http://127.0.0.1:8080"
+        )
     if not database_url and not url:
         stack = find_stack(data_dir)
         if stack is None:
-            raise click.UsageError("there is nothing to examine: give --database-url, --url or both")
+            raise click.UsageError(
+                "there is nothing to examine: no `rt-server up` runs here; give --database-url, --url or both"
+            )
         database_url, url = stack
     found = _wait_for(examine(Deployment(database_url or "", listen_database_url, listen == "on", url)))
     click.echo(render(found))
@@ -164,10 +215,10 @@ def doctor(
 
 @main.group()
 def token() -> None:
-    """Make tokens for devices."""
+    """Make tokens, which devices connect with."""
 
 
-@token.command()
+@token.command(short_help="Make a token for a device, and print it.")
 @click.option(
     "--type",
     "device_type",
@@ -178,16 +229,32 @@ def token() -> None:
     help="what the device is",
 )
 @click.option(
-    "--id", "device_id", required=True, envvar="DEVICE_ID", show_envvar=True, help="the device's id"
+    "--id",
+    "device_id",
+    required=True,
+    envvar="DEVICE_ID",
+    show_envvar=True,
+    help="the device's id, such as start-line",
 )
 @database_url_option
 @data_dir_option
 def create(device_type: str, device_id: str, database_url: str | None, data_dir: Path | None) -> None:
-    """Make a token and print it, this once: we keep only its hash. Beside a running `up` it finds the database."""
+    """Make a token for a device, and print it: this once, because only its hash is kept. Enter it in the device's own
+    settings.
+
+    Beside a running `rt-server up` nothing else is needed; elsewhere it asks for the database.
+    """
     from deploy.stack.description import find_stack
     from deploy.token import create_token
 
     stack = None if database_url else find_stack(data_dir)
+    if stack is None and not database_url:
+        click.echo(
+            "rt-server token: DATABASE_URL is not set, and no `rt-server up` runs here: start that, or give "
+            "--database-url",
+            err=True,
+        )
+        sys.exit(2)
     url = stack.database_url if stack else _required("token", database_url)
     minted = _run("token", create_token(url, device_type, device_id))
     for warning in minted.warnings:
@@ -195,7 +262,7 @@ def create(device_type: str, device_id: str, database_url: str | None, data_dir:
     click.echo(minted.token)
 
 
-@main.command()
+@main.command(short_help="Hold a simulated race against a server, and judge it.")
 @click.option(
     "--url",
     default="http://127.0.0.1:8080",
@@ -212,7 +279,7 @@ def create(device_type: str, device_id: str, database_url: str | None, data_dir:
     show_default=True,
     envvar="DEMO_FORWARDERS",
     show_envvar=True,
-    help="mats of the race",
+    help="timing mats, each with a forwarder",
 )
 @click.option(
     "--readers",
@@ -221,7 +288,7 @@ def create(device_type: str, device_id: str, database_url: str | None, data_dir:
     show_default=True,
     envvar="DEMO_READERS",
     show_envvar=True,
-    help="readers of each",
+    help="readers of each mat",
 )
 @click.option(
     "--rate",
@@ -230,7 +297,7 @@ def create(device_type: str, device_id: str, database_url: str | None, data_dir:
     show_default=True,
     envvar="DEMO_RATE",
     show_envvar=True,
-    help="reads per second of all",
+    help="reads per second, all readers together",
 )
 @click.option(
     "--seconds",
@@ -248,10 +315,13 @@ def create(device_type: str, device_id: str, database_url: str | None, data_dir:
     show_default=True,
     envvar="DEMO_SEED",
     show_envvar=True,
-    help="same seed, same race",
+    help="the same seed gives the same race",
 )
 def demo(**given: Any) -> None:
-    """Hold a simulated race against a running server and tell whether it kept every promise."""
+    """Hold a simulated race against a running server, and tell whether every read was stored once and delivered.
+
+    It makes devices of its own on that server. Ctrl-C ends the race, and the verdict follows; exit code 0: all kept.
+    """
     with _the_extra("demo"):
         from rich.console import Console
 

@@ -11,7 +11,9 @@ def load() -> Main[FanoutSettings]:
     return main
 
 
-command = role_command("fanout", FanoutSettings, "Replay and stream events to receivers.", load)
+command = role_command(
+    "fanout", FanoutSettings, "Send reads to receivers: what they missed first, then live.", load
+)
 
 if __name__ == "__main__":
     command()

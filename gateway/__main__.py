@@ -12,7 +12,7 @@ def load() -> Main[GatewaySettings]:
 
 
 command = role_command(
-    "gateway", GatewaySettings, "Take reads in from forwarders and ack what is stored.", load
+    "gateway", GatewaySettings, "Take reads in from forwarders, and acknowledge what is stored.", load
 )
 
 if __name__ == "__main__":

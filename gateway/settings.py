@@ -15,11 +15,11 @@ class GatewaySettings(Settings):
         "MAX_UNACKED_MIB",
         number(low=1, high=65536),
         default="64",
-        text="what devices make a gateway hold until it is acked, MiB as received; beyond it we stop reading",
+        text="MiB of reads that a gateway holds until they are stored; beyond that it reads no more, and devices wait",
     )
     max_readers: int = setting(
         "MAX_READERS",
         number(low=1, high=10_000),
         default="256",
-        text="readers that a forwarder may have; reads of others stay in it",
+        text="readers that a forwarder may have; reads of more than that stay in the forwarder",
     )

@@ -33,7 +33,7 @@ class Spec(NamedTuple):
         """Return what a text (None: not given) stands for; ValueError with a line for people when it is wrong."""
         text = self.default if text is None else text
         if text is None:
-            raise ValueError(f"{self.variable} is not set: {self.help}")
+            raise ValueError(f"{self.variable} is not set, nor {self.option} given: {self.help}")
         try:
             return self.parse(text)
         except ValueError as error:
@@ -101,23 +101,31 @@ class Settings:
     SECRET: ClassVar[frozenset[str]] = frozenset({"DATABASE_URL", "LISTEN_DATABASE_URL"})
 
     database_url: str = setting(
-        "DATABASE_URL", database_url, default=None, text="the Postgres that holds everything"
+        "DATABASE_URL",
+        database_url,
+        default=None,
+        text="the Postgres that holds everything, as postgresql://user:password@host:5432/database",
     )
     bind: tuple[str, int] = setting(
         "BIND_ADDR", bind_address, default="0.0.0.0:8080", text="host:port to serve on"
     )
-    log_level: str = setting("LOG_LEVEL", choice(*LEVELS), default="info", text=", ".join(LEVELS))
+    log_level: str = setting(
+        "LOG_LEVEL", choice(*LEVELS), default="info", text=f"what is logged: {', '.join(LEVELS)}"
+    )
     log_format: str = setting(
-        "LOG_FORMAT", choice("console", "json"), default="console", text="console, json"
+        "LOG_FORMAT", choice("console", "json"), default="console", text="console (for people) or json"
     )
     listen: bool = setting(
-        "LISTEN", switch, default="on", text="on: bells wake us; off (behind a pooler): we only poll"
+        "LISTEN",
+        switch,
+        default="on",
+        text="on: woken by NOTIFY; off: by polls alone, for a pooler in transaction mode",
     )
     listen_database_url: str = setting(
         "LISTEN_DATABASE_URL",
         lambda text: database_url(text) if text else "",
         default="",
-        text="a direct address for LISTEN where DATABASE_URL is a pooler's",
+        text="a direct address of the same database for LISTEN, where DATABASE_URL is a pooler's",
     )
 
     @classmethod

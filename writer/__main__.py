@@ -11,7 +11,7 @@ def load() -> Main[Settings]:
     return main
 
 
-command = role_command("writer", Settings, "Write what gateways stage, each read exactly once.", load)
+command = role_command("writer", Settings, "Store what gateways have taken in, each read exactly once.", load)
 
 if __name__ == "__main__":
     command()

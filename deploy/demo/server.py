@@ -5,12 +5,15 @@ Every failure to get an answer is a ServerError whose text is for people.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 
-__all__ = ["Server", "ServerError", "Stream", "open_server"]
+from deploy.stack.addresses import is_base_url
+
+__all__ = ["Server", "ServerError", "Stream", "open_server", "refusal"]
 
 # (forwarder_id, reader_ip)
 Stream = tuple[str, str]
@@ -66,20 +69,28 @@ class Server:
         try:
             async with self._http.request(method, self._url + path, **how) as response:
                 if not response.ok:
-                    said = (await response.text())[:200]
-                    raise ServerError(f"{method} {self._url}{path}: {response.status} {said}")
+                    raise ServerError(
+                        f"{method} {self._url}{path}: {refusal(response.status, await response.text())}"
+                    )
                 yield response
+        except aiohttp.ClientConnectorError as error:
+            raise ServerError(
+                f"no server answers at {self._url}: start one with `rt-server up`, or give its address as --url "
+                f"({error.os_error.strerror or error.os_error})"
+            ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ServerError(f"{method} {self._url}{path}: {str(error) or type(error).__name__}") from error
 
 
-def is_base_url(url: str) -> bool:
-    """Whether a server can be at this address: http or https, a host, and perhaps a port and a path."""
+def refusal(status: int, body: str) -> str:
+    """Return a refusal in the server's own words, where they are the API's."""
     try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
-        return False
+        said = str(orjson.loads(body)["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        said = body
+    return f"{status} {said[:300]}" + (
+        "; give it as --api-token" if status == HTTPStatus.UNAUTHORIZED else ""
+    )
 
 
 @asynccontextmanager

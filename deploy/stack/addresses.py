@@ -1,9 +1,10 @@
-"""Addresses on this machine: free ports for the parts of a stack, and what HOST:PORT means."""
+"""Addresses: free ports on this machine for the parts of a stack, what HOST:PORT means, and where a server can be."""
 
 import errno
 import itertools
 import socket
 from random import SystemRandom
+from urllib.parse import urlsplit
 
 from deploy.stack import StackError
 
@@ -49,3 +50,12 @@ def parse_bind(bind: str) -> tuple[str, int]:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > _HIGHEST_PORT:
         raise StackError(f"the address to bind must be HOST:PORT, not {bind!r}")
     return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 (as ":8080" says)
+
+
+def is_base_url(url: str) -> bool:
+    """Whether a server can be at this address: http or https, a host, and perhaps a port and a path."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False

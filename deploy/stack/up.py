@@ -100,10 +100,7 @@ async def _run(stack: Stack, show: Show | None, console: Console) -> None:
     with console.status("starting"):
         await stack.start()
     console.print(_table(stack))
-    console.print(f"front door [bold]{stack.url}[/]   logs {stack.logs}", highlight=False)
-    if stack.is_closed:
-        _plain(console)(f"operators are not let in: {CLOSED}")
-    console.print("Ctrl-C stops everything; the data stays", style="dim")
+    _greet(stack, console)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(stack.until_failed(), name="watch the stack")
@@ -111,6 +108,17 @@ async def _run(stack: Stack, show: Show | None, console: Console) -> None:
                 tasks.create_task(show(stack), name="show")
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
+
+
+def _greet(stack: Stack, console: Console) -> None:
+    """Say what a person can do now, and how it ends."""
+    say = _plain(console)
+    console.print(f"page for operators   [bold]{stack.url}[/]", highlight=False)
+    say(f"devices connect to   {stack.url}   each with a token: rt-server token create --help")
+    say(f"logs                 {stack.logs}")
+    if stack.is_closed:
+        say(f"operators are not let in: {CLOSED}")
+    console.print("Ctrl-C stops everything; the data stays", style="dim")
 
 
 def _table(stack: Stack) -> Table:

@@ -47,7 +47,28 @@ def test_without_a_stack_the_missing_setting_is_named(tmp_path: Path) -> None:
     device = ["--type", "receiver", "--id", "r", "--data-dir", str(tmp_path)]
     done = CliRunner(env=NOTHING_SET).invoke(main, ["token", "create", *device])
     assert done.exit_code == 2
-    assert done.output.startswith("rt-server token: DATABASE_URL is not set")
+    assert done.output.startswith(
+        "rt-server token: DATABASE_URL is not set, and no `rt-server up` runs here: start that, or give --database-url"
+    )
+
+
+@pytest.mark.parametrize("url", ["foo", "foo:8080", "http://"])
+def test_the_doctor_refuses_an_address_that_is_none(url: str) -> None:
+    done = CliRunner(env=NOTHING_SET).invoke(main, ["doctor", "--url", url])
+    assert done.exit_code == 2
+    assert f"'{url}' is no address of a server: give one like http://127.0.0.1:8080" in done.output
+
+
+def test_a_database_that_is_none_ends_the_stack_s_start() -> None:
+    done = CliRunner(env=NOTHING_SET).invoke(main, ["up", "--database-url", "foo"])
+    assert done.exit_code == 2
+    assert done.output.startswith("rt-server up: DATABASE_URL is wrong: it must look like postgresql://")
+
+
+def test_the_list_of_commands_says_of_each_what_it_is_for_in_whole_words() -> None:
+    shown = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    assert "..." not in shown.partition("Options:")[2]
+    assert [name for name in main.commands if f"\n  {name} " not in shown] == []
 
 
 def test_the_doctor_examines_the_stack_that_runs_here(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from deploy.demo.race import Plan, RaceRead, forwarder_names, run_race
 from deploy.demo.run import DemoOptions, hold_demo, run_demo
+from deploy.demo.server import refusal
 from deploy.demo.standing import ReceiverStanding, Standing, StreamStanding
 from deploy.demo.verdict import StreamVerdict, Verdict, compare_export
 from deploy.demo.view import draw, follow
@@ -188,9 +189,29 @@ async def test_a_cancelled_demo_still_brings_its_reads_home_and_judges(server: S
 
 async def test_a_demo_without_a_server_says_so_in_a_line(unused_tcp_port: int) -> None:
     console = quiet()
-    options = DemoOptions(f"http://127.0.0.1:{unused_tcp_port}")
-    assert not await run_demo(options, console=console)
-    assert "the demo cannot go on: POST http://127.0.0.1" in text_of(console).replace("\n", " ")
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    assert not await run_demo(DemoOptions(url), console=console)
+    said = " ".join(text_of(console).split())
+    assert said.startswith(
+        f"the demo cannot go on: no server answers at {url}: start one with `rt-server up`, or give"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (
+            401,
+            '{"code": "UNAUTHORIZED", "message": "the API token is missing"}',
+            "401 the API token is missing; give it as --api-token",
+        ),
+        (403, '{"code": "FORBIDDEN", "message": "nobody is let in"}', "403 nobody is let in"),
+        (404, "<h1>nginx</h1>", "404 <h1>nginx</h1>"),
+        (500, "[]", "500 []"),
+    ],
+)
+def test_a_refusal_is_told_in_the_server_s_own_words(status: int, body: str, words: str) -> None:
+    assert refusal(status, body) == words
 
 
 @pytest.mark.parametrize(

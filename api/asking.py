@@ -9,9 +9,10 @@ from aiohttp import web
 
 from api.errors import Handler
 
-__all__ = ["Asker", "asker", "remember_asker"]
+__all__ = ["NAMELESS", "Asker", "asker", "remember_asker"]
 
 LONGEST = 60
+_WITH_TOKEN, _WITHOUT = NAMELESS = ("API token", "no token")
 
 
 class Asker(NamedTuple):
@@ -49,4 +50,4 @@ def _name(authorization: str) -> str:
             user = ""
         if user and user.isprintable():
             return user[:LONGEST]
-    return "API token" if authorization else "no token"
+    return _WITH_TOKEN if authorization else _WITHOUT

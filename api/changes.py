@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import fields, replace
 
+from api.messages.alerts import Trouble
 from api.messages.events import StreamRead
 from api.messages.overview import (
     Card,
@@ -21,7 +22,6 @@ from api.messages.overview import (
     FlowKey,
     Partial,
     RateBins,
-    Trouble,
     WatchedProcess,
 )
 from api.page import Page
@@ -36,7 +36,7 @@ SLOW: Mapping[type[msgspec.Struct], frozenset[str]] = {
     Card: frozenset({"last_tag_id"}),
     Flow: frozenset({"behind", "behind_seconds"}),
     WatchedProcess: frozenset({"last_seen_at", "connections", "events_per_second"}),
-    Database: frozenset(each.name for each in fields(Database)) - {"level"},
+    Database: frozenset(each.name for each in fields(Database)) - {"level", "quiet"},
 }
 
 
@@ -70,6 +70,7 @@ def changed(
         ],
         "troubles": _rows(_troubles(told), _troubles(now), _named("trouble_id")),
         "troubles_shown": _order(told, now),
+        "mutes": None if told.mutes == now.mutes else list(now.mutes),
         "processes": _rows(told.processes, now.processes, _named("process_id")),
         "processes_gone": _gone(told.processes, now.processes),
         "database": None if told.database == now.database else now.database,
@@ -78,9 +79,10 @@ def changed(
         "rates": rates,
     }
     said = {name: value for name, value in tell.items() if value not in (None, [])}
-    # An empty list of troubles is news, too: the last one has gone.
-    if tell["troubles_shown"] is not None:
-        said["troubles_shown"] = tell["troubles_shown"]
+    # An empty list of these is news, too: the last one has gone.
+    for name in ("troubles_shown", "mutes"):
+        if tell[name] is not None:
+            said[name] = tell[name]
     return Changed(at=now.at, **said) if said else None
 
 

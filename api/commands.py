@@ -8,6 +8,7 @@ nobody knows.
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -45,8 +46,15 @@ class Commands:
         self._under_way = 0
         process.listener.on(ANSWERS, self._heard)
 
-    async def ask(self, forwarder_id: str, kind: store.Kind, request: dict[str, Any]) -> Reply:
-        """Ask a forwarder and return what came of it.
+    async def ask(
+        self,
+        forwarder_id: str,
+        kind: store.Kind,
+        request: dict[str, Any],
+        *,
+        session_since: datetime | None = None,
+    ) -> Reply:
+        """Ask a forwarder and return what came of it. session_since: only in the session that began just then.
 
         Raises ApiError TIMEOUT when nobody knows, UNAVAILABLE when too much is under way; DatabaseUnavailable before
         anything was asked.
@@ -55,7 +63,14 @@ class Commands:
             raise _busy()
         self._under_way += 1
         try:
-            asked = await store.ask(self._process.pool, forwarder_id, kind, request, within_s=ANSWER_WITHIN_S)
+            asked = await store.ask(
+                self._process.pool,
+                forwarder_id,
+                kind,
+                request,
+                within_s=ANSWER_WITHIN_S,
+                session_since=session_since,
+            )
             if asked is None:
                 return Reply("absent")
             with self._waits(asked.command_id) as wake:

@@ -114,11 +114,21 @@ async def _read_body(request: web.Request, kind: type[msgspec.Struct]) -> msgspe
             return kind()
         raise ApiError("BAD_REQUEST", "body: it is empty; a JSON object is wanted")
     try:
-        return msgspec.json.decode(body, type=kind)
+        decoded: msgspec.Struct = msgspec.json.decode(body, type=kind)
     except UnicodeDecodeError as error:
         raise ApiError("BAD_REQUEST", "body: it is not UTF-8") from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise ApiError("BAD_REQUEST", f"body: {error}") from error
+    if _says_something(kind) and decoded == kind():
+        raise ApiError(
+            "BAD_REQUEST", f"body: give {' or '.join(f'`{each}`' for each in kind.__struct_fields__)}"
+        )
+    return decoded
+
+
+def _says_something(kind: object) -> bool:
+    """Whether a body of this type must hold a field, whichever."""
+    return getattr(kind, "says_something", False)
 
 
 def _checked(where: str, texts: Mapping[str, str], kind: type[msgspec.Struct]) -> msgspec.Struct:
@@ -138,7 +148,7 @@ def _checked(where: str, texts: Mapping[str, str], kind: type[msgspec.Struct]) -
 
 def is_optional(kind: object) -> bool:
     """Whether a body of this type may be left out: it is a Struct that has no field that must be given."""
-    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)) or _says_something(kind):
         return False
     return not any(field.required for field in msgspec.structs.fields(kind))
 

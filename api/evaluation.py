@@ -9,7 +9,7 @@ outlives any of them. Times are the database's.
 from time import monotonic
 
 from api import standings, states
-from api.store import samples
+from api.store import alerts, closed, samples
 from api.store import states as store
 from api.store.events import ALONG_THE_KEY
 from shared.channels import STATES
@@ -82,6 +82,11 @@ class Evaluation:
             changed = standings.advance(known, states.find(facts, known), now)
             if changed:
                 await store.write(connection, changed, kept=KEPT)
+            await alerts.tidy(connection)
+            await closed.tidy(connection)
+            late = await closed.note_reads(connection)
+        for each in late:
+            self._process.activity.note("read_on_closed_stream", level="warn", **each._asdict())
         if changed:
             self._process.bell.ring(STATES)
         return True

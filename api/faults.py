@@ -32,17 +32,20 @@ _MEANINGS: Mapping[str, _Meaning] = {
     "dead_letter": _Meaning(
         "watch",
         "sends a batch that cannot be stored, and is let in only now and then",
-        "Its batch is kept aside; the log says why it cannot be stored. Its other reads stay in it until then.",
+        "Its batch is kept aside; the log says why it cannot be stored. Its other reads stay in it until then. "
+        "Tell its maker.",
     ),
     "long_line": _Meaning(
         "act",
         "is stuck with a line that is no read",
-        "Nothing of it is stored until the line is taken out of its journal: restart it, or clear that read.",
+        "Nothing of it is stored until that line is gone. Restart it; if it comes back with it, take that line out of "
+        "its journal.",
     ),
     "too_many_readers": _Meaning(
         "act",
         "reads of some readers are not taken",
-        "They stay in it. Delete streams without reads that are not used any more, or raise MAX_READERS.",
+        "They stay in it. Unplug it, delete those of its streams without a read that are not used any more, and plug "
+        "it in again; or raise MAX_READERS.",
     ),
 }
 _UNKNOWN = _Meaning("watch", "sends what is not right", "Its gateway's log says more.")

@@ -137,6 +137,7 @@ class Live:
             streams=cards,
             flow=[row for rows in page.flow.values() for row in rows],
             troubles=list(page.troubles),
+            mutes=list(page.mutes),
             processes=list(page.processes.values()),
             database=page.database,
             rates_bin=newest,

@@ -24,7 +24,13 @@ EVERY_S = 4.0
 
 _STREAM = ("forwarder", "reader")
 
-TROUBLES = gauge("troubles", "troubles that are open; 0 for a signal that is well", "signal", "level")
+TROUBLES = gauge(
+    "troubles",
+    "troubles that are open, and neither acknowledged nor muted; 0 for a signal that is well",
+    "signal",
+    "level",
+)
+QUIET = gauge("alerts_quiet", "troubles that are open and do not count: acknowledged, or muted", "quiet")
 STREAMS = gauge("streams", "streams that there are")
 LAST_READ = gauge("stream_last_read_age_seconds", "since the last read of the current epoch", *_STREAM)
 MISSING = gauge("stream_missing_reads", "sequence numbers of the current epoch that never came", *_STREAM)
@@ -59,10 +65,13 @@ class Numbers:
 
 def show(page: Page) -> None:
     """Set all gauges from a page."""
-    counted = Counter((each.signal, each.level) for each in page.troubles if each.ended_at is None)
+    open_ = [each for each in page.troubles if each.ended_at is None]
+    counted = Counter((each.signal, each.level) for each in open_ if each.quiet in (None, "clearing"))
     for signal in get_args(Signal):
         for level in ("watch", "act"):
             TROUBLES.labels(signal, level).set(counted[signal, level])
+    QUIET.labels("acknowledged").set(page.verdict.acknowledged)
+    QUIET.labels("muted").set(page.verdict.muted)
     _show_streams(page)
     _show_receivers(page)
 

@@ -51,6 +51,9 @@ def describe(routes: Sequence[Route], version: str) -> Document:
     kinds += [route.answer for route in routes if _has_schema(route)]
     kinds += [Error, Health]
     references, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
+    for kind in kinds:
+        if getattr(kind, "says_something", False):
+            schemas[kind.__name__]["minProperties"] = 1
     schema_of = dict(zip(map(repr, kinds), references, strict=True))
     paths: dict[str, dict[str, object]] = dict(_health(schema_of))
     for route in routes:

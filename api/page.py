@@ -12,7 +12,9 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from api import storage
+from api import alerts, storage
+from api.actions import actions
+from api.messages.alerts import Mute, Quiet, Trouble
 from api.messages.overview import (
     Card,
     Database,
@@ -23,13 +25,13 @@ from api.messages.overview import (
     Resync,
     StreamCreated,
     StreamUpdated,
-    Trouble,
     Verdict,
     VerdictUpdated,
     WatchedProcess,
 )
 from api.standings import Level, worst
 from api.states import DATABASE
+from api.storage import StorageFacts
 from api.store.overview import Row, Rows
 
 __all__ = ["Levels", "Page", "changes", "made", "moved"]
@@ -44,11 +46,14 @@ _IDENTITY = (
     "epoch_name",
     "online",
     "online_since",
+    "closed_at",
+    "closed_by",
     "level",
+    "quiet",
     "reasons",
 )
-_ROW = tuple(name for name in Card.__struct_fields__ if name not in ("level", "reasons", "rate"))
-_FLOW_ROW = tuple(name for name in Flow.__struct_fields__ if name != "level")
+_ROW = tuple(name for name in Card.__struct_fields__ if name not in ("level", "quiet", "reasons", "rate"))
+_FLOW_ROW = tuple(name for name in Flow.__struct_fields__ if name not in ("level", "quiet"))
 _NUMBERS = tuple(name for name in Card.__struct_fields__ if name not in _IDENTITY)
 
 
@@ -62,6 +67,7 @@ class Page(NamedTuple):
     cards: Mapping[UUID, Card]
     flow: Mapping[str, Sequence[Flow]]
     troubles: Sequence[Trouble]
+    mutes: Sequence[Mute]
     processes: Mapping[UUID, WatchedProcess]
     database: Database
     positions: Mapping[UUID, int]
@@ -80,34 +86,48 @@ class Levels:
         """Return the worst level of some subjects."""
         return worst(trouble.level for key in keys for trouble in self._known.get(key, ()))
 
+    def quiet(self, *keys: tuple[str, str, UUID | None]) -> Quiet | None:
+        """Return why none of what is open of some subjects counts; None where one does, or nothing is."""
+        reasons = [trouble.quiet for key in keys for trouble in self._known.get(key, ())]
+        return reasons[0] if reasons and None not in reasons else None
+
     def card(self, row: Row) -> Card:
         """Return the card of a stream: its state is its own, and its forwarder's."""
         stream_id = row["stream_id"]
         keys = (("forwarder", row["forwarder_id"], None), ("stream", str(stream_id), stream_id))
         reasons = [trouble.reason for key in keys for trouble in self._known.get(key, ())]
         fields = {name: row[name] for name in _ROW}
-        return Card(**fields, level=self.of(*keys), reasons=reasons, rate=[])
+        return Card(**fields, level=self.of(*keys), quiet=self.quiet(*keys), reasons=reasons, rate=[])
 
 
 def made(rows: Rows) -> Page:
     """Make the page of its rows."""
-    troubles = [Trouble(**{name: row[name] for name in Trouble.__struct_fields__}) for row in rows.troubles]
-    troubles = _with_storage(rows, troubles)
+    troubles = _with_storage(rows, [alerts.alert(row) for row in rows.troubles])
     levels = Levels(troubles)
     cards = {row["stream_id"]: levels.card(row) for row in rows.cards}
     flow: dict[str, list[Flow]] = defaultdict(list)
     for row in rows.flow:
         receiver_id = row["receiver_id"]
-        level = levels.of(("receiver", receiver_id, None), ("receiver", receiver_id, row["stream_id"]))
-        flow[receiver_id].append(Flow(**{name: row[name] for name in _FLOW_ROW}, level=level))
-    processes = {
-        row["process_id"]: WatchedProcess(**row, level=levels.of(("process", str(row["process_id"]), None)))
-        for row in rows.processes
-    }
-    facts = {name: getattr(rows.storage, name) for name in Database.__struct_fields__ if name != "level"}
-    database = Database(**facts, level=levels.of((DATABASE.subject_kind, DATABASE.subject_id, None)))
+        keys = (("receiver", receiver_id, None), ("receiver", receiver_id, row["stream_id"]))
+        fields = {name: row[name] for name in _FLOW_ROW}
+        flow[receiver_id].append(Flow(**fields, level=levels.of(*keys), quiet=levels.quiet(*keys)))
+    processes: dict[UUID, WatchedProcess] = {}
+    for row in rows.processes:
+        key = ("process", str(row["process_id"]), None)
+        processes[row["process_id"]] = WatchedProcess(**row, level=levels.of(key), quiet=levels.quiet(key))
+    database = _database(rows.storage, levels)
     positions = {row["stream_id"]: row["last_position"] for row in rows.cards}
-    return Page(rows.at, _verdict(rows, troubles), cards, flow, troubles, processes, database, positions)
+    return Page(
+        rows.at, _verdict(rows, troubles), cards, flow, troubles, rows.mutes, processes, database, positions
+    )
+
+
+def _database(facts: StorageFacts, levels: Levels) -> Database:
+    key = (DATABASE.subject_kind, DATABASE.subject_id, None)
+    fields = {
+        name: getattr(facts, name) for name in Database.__struct_fields__ if name not in ("level", "quiet")
+    }
+    return Database(**fields, level=levels.of(key), quiet=levels.quiet(key))
 
 
 def _with_storage(rows: Rows, troubles: Sequence[Trouble]) -> list[Trouble]:
@@ -128,20 +148,26 @@ def _with_storage(rows: Rows, troubles: Sequence[Trouble]) -> list[Trouble]:
         level=said[0],
         reason=said[1],
         advice=storage.ADVICE,
+        actions=actions(DATABASE.signal, DATABASE.subject_kind),
         since=rows.storage.evaluated_at,
         ended_at=None,
         duration_s=None,
+        quiet=None,
+        acknowledged=None,
+        muted=None,
     )
     return [now, *(each for each in troubles if each is not kept)]
 
 
 def _verdict(rows: Rows, troubles: Sequence[Trouble]) -> Verdict:
-    """The open ones come worst and oldest first; how many of all there are stands in the first row of each kind."""
-    first = next((each for each in troubles if each.ended_at is None), None)
+    """The open ones come worst and oldest first, what is quiet behind them; how many of all there are stands in the
+    first row of each kind.
+    """
+    first = next((each for each in troubles if each.ended_at is None and each.quiet is None), None)
     counted = rows.troubles[0] if rows.troubles and rows.troubles[0]["ended_at"] is None else {}
     # What could not be kept is counted as it is, and not as it was.
-    shown = Counter(each.level for each in troubles if each.ended_at is None)
-    shown.subtract(row["level"] for row in rows.troubles if row["ended_at"] is None)
+    shown = Counter(each.quiet or each.level for each in troubles if each.ended_at is None)
+    shown.subtract(row["quiet"] or row["level"] for row in rows.troubles if row["ended_at"] is None)
     streams = rows.cards[0] if rows.cards else {}
     return Verdict(
         level="good" if first is None else first.level,
@@ -149,8 +175,12 @@ def _verdict(rows: Rows, troubles: Sequence[Trouble]) -> Verdict:
         act=counted.get("act_total", 0) + shown["act"],
         since=None if first is None else first.since,
         headline=None if first is None else f"{first.reason} · {first.title}",
+        acknowledged=counted.get("acknowledged_total", 0) + shown["acknowledged"],
+        muted=counted.get("muted_total", 0) + shown["muted"],
+        clearing=counted.get("clearing_total", 0) + shown["clearing"],
         streams=streams.get("streams_total", 0),
         online=streams.get("online_total", 0),
+        closed=streams.get("closed_total", 0),
         missing=streams.get("missing_total", 0),
         flows=rows.flow[0]["total"] if rows.flow else 0,
     )
@@ -166,8 +196,8 @@ def changes(told: Page, now: Page) -> Iterator[Message]:
         if rows != told.flow.get(receiver_id, []):
             yield ReceiverUpdated(receiver_id=receiver_id, flow=list(rows))
     yield from _of_processes(told.processes, now.processes)
-    if (told.verdict, told.troubles) != (now.verdict, now.troubles):
-        yield VerdictUpdated(verdict=now.verdict, troubles=list(now.troubles))
+    if (told.verdict, told.troubles, told.mutes) != (now.verdict, now.troubles, now.mutes):
+        yield VerdictUpdated(verdict=now.verdict, troubles=list(now.troubles), mutes=list(now.mutes))
 
 
 def _of_streams(told: Mapping[UUID, Card], now: Mapping[UUID, Card]) -> Iterator[Message]:

@@ -1,22 +1,23 @@
 """The table of all routes; what each takes and gives stands at its handler (contract.py)."""
 
 from api.contract import Route
-from api.handlers import commands, description, devices, events, logs, overview, streams, tokens
+from api.handlers import alerts, commands, description, devices, events, logs, overview, streams, tokens
 
 __all__ = ["ROUTES"]
 
 _STREAM = "/api/v1/streams/{stream_id}"
 _FORWARDER = "/api/v1/forwarders/{forwarder_id}"
+_ALERT = "/api/v1/alerts/{alert_id}"
 _CURSORS = "/api/v1/receivers/{receiver_id}/cursors"
 
 ROUTES = (
     Route("GET", "/api/v1/streams", streams.list_streams),
-    Route("PATCH", _STREAM, streams.patch_stream, errors=("NOT_FOUND",)),
+    Route("PATCH", _STREAM, streams.patch_stream, errors=("NOT_FOUND", "CONFLICT")),
     Route("DELETE", _STREAM, streams.delete_stream, status=204, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", _STREAM + "/card", streams.stream_card, errors=("NOT_FOUND",)),
     Route("GET", _STREAM + "/metrics", streams.stream_metrics, errors=("NOT_FOUND",)),
     Route("GET", _STREAM + "/epochs", streams.list_epochs, errors=("NOT_FOUND",)),
-    Route("PUT", _STREAM + "/epochs/{epoch}/name", streams.name_epoch, errors=("NOT_FOUND",)),
+    Route("PUT", _STREAM + "/epochs/{epoch}/name", streams.name_epoch, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", _STREAM + "/reads", events.list_reads, errors=("NOT_FOUND",)),
     Route("GET", _STREAM + "/export.txt", events.export_text, errors=("NOT_FOUND",), media_type="text/plain"),
     Route("GET", _STREAM + "/export.csv", events.export_csv, errors=("NOT_FOUND",), media_type="text/csv"),
@@ -31,6 +32,17 @@ ROUTES = (
         errors=("NOT_FOUND",),
     ),
     Route("POST", _STREAM + "/conflicts/acknowledge", events.acknowledge_conflicts, errors=("NOT_FOUND",)),
+    Route("GET", "/api/v1/alerts", alerts.list_alerts),
+    Route("POST", _ALERT + "/acknowledge", alerts.acknowledge_alert, errors=("NOT_FOUND", "CONFLICT")),
+    Route(
+        "DELETE",
+        _ALERT + "/acknowledge",
+        alerts.take_back_acknowledgement,
+        status=204,
+        errors=("NOT_FOUND",),
+    ),
+    Route("POST", _ALERT + "/mute", alerts.mute_alert, errors=("NOT_FOUND", "CONFLICT")),
+    Route("DELETE", _ALERT + "/mute", alerts.take_back_mute, status=204, errors=("NOT_FOUND",)),
     Route("GET", "/api/v1/overview", overview.show_overview),
     Route("GET", "/api/v1/verdict", overview.show_verdict),
     Route("GET", "/api/v1/events", overview.follow_events, media_type="text/event-stream"),
@@ -41,6 +53,7 @@ ROUTES = (
         errors=("NOT_FOUND", "CONFLICT", "TIMEOUT"),
     ),
     Route("GET", "/api/v1/forwarders", devices.list_forwarders),
+    Route("PATCH", _FORWARDER + "/streams", streams.patch_forwarder_streams),
     Route(
         "GET",
         _FORWARDER + "/config",
@@ -51,13 +64,13 @@ ROUTES = (
         "POST",
         _FORWARDER + "/config/{section}",
         commands.write_config,
-        errors=("NOT_FOUND", "FORWARDER_ERROR", "TIMEOUT"),
+        errors=("NOT_FOUND", "CONFLICT", "FORWARDER_ERROR", "TIMEOUT"),
     ),
     Route(
         "POST",
         _FORWARDER + "/restart",
         commands.restart_forwarder,
-        errors=("NOT_FOUND", "FORWARDER_ERROR", "TIMEOUT"),
+        errors=("NOT_FOUND", "CONFLICT", "FORWARDER_ERROR", "TIMEOUT"),
     ),
     Route("GET", "/api/v1/receivers", devices.list_receivers),
     Route("GET", _CURSORS, devices.list_cursors),

@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 GAPS_WATCH, GAPS_ACT = 3, 8
+# Reads come as runners do, not as a clock ticks: of evenly random gaps the median says too little of the long ones.
+LONGEST_WATCH, LONGEST_ACT = 2, 4
 BEHIND_WATCH = 100
 UNPARSED_ACT_RATIO = 0.01
 # A process that starts or stops is not ready for a moment.
@@ -39,16 +41,21 @@ DATABASE = Key("database", "database", "database")
 
 
 class ForwarderFacts(NamedTuple):
-    """gone_since: None while its session is live. has_reads: the current epoch of a stream of its has."""
+    """gone_since: None while its session is live. has_reads: the current epoch of an open stream of its has. closed:
+    all of its streams are: nobody waits for it.
+    """
 
     forwarder_id: str
     title: str
     gone_since: datetime | None
     has_reads: bool
+    closed: bool = False
 
 
 class StreamFacts(NamedTuple):
-    """A stream, in its current epoch. median_gap_s: between its newest reads, looked up when the last is old."""
+    """A stream, in its current epoch. median_gap_s, longest_gap_s: between its newest reads. closed: nobody expects a
+    read of it.
+    """
 
     stream_id: UUID
     title: str
@@ -62,6 +69,8 @@ class StreamFacts(NamedTuple):
     unparsed_count: int
     open_conflicts: int
     clock: ClockFacts
+    longest_gap_s: float = 0
+    closed: bool = False
 
 
 class FlowFacts(NamedTuple):
@@ -129,7 +138,7 @@ def _of_streams(facts: Facts) -> Iterator[tuple[Owner, Finding]]:
 
 
 def _forwarder(facts: ForwarderFacts) -> Finding:
-    bound, since = BOUNDS["forwarder_gone"], facts.gone_since
+    bound, since = BOUNDS["forwarder_gone"], None if facts.closed else facts.gone_since
     claims = []
     if since is not None:
         claims.append(Claim("watch", bound.watch_s, "not connected", since))
@@ -140,8 +149,8 @@ def _forwarder(facts: ForwarderFacts) -> Finding:
         facts.title,
         claims,
         "Check its power and its network; send somebody to the mat. It keeps its reads and sends them when it is back. "
-        "If it is not used any more, revoke its token.",
-        "connected again",
+        "If its mats are taken down, close its streams. If it is not used any more, revoke its tokens.",
+        "its streams are closed" if facts.closed else "connected again",
     )
 
 
@@ -160,11 +169,13 @@ def _faults(facts: Sequence[FaultFacts]) -> Iterator[Finding]:
 
 def _last_read(facts: StreamFacts) -> Finding:
     bound, since, gap = BOUNDS["last_read"], facts.last_received_at, facts.median_gap_s
+    longest = facts.longest_gap_s
     claims = []
-    # Without its forwarder nothing can come: that is its trouble.
-    if since is not None and facts.online:
+    # Without its forwarder nothing can come: that is its trouble. Of a closed stream nothing is expected.
+    if since is not None and facts.online and not facts.closed:
         usual = f"; usually {_as_often(gap)}" if gap else ""
-        watch, act = max(bound.watch_s, GAPS_WATCH * gap), max(bound.act_s, GAPS_ACT * gap)
+        watch = max(bound.watch_s, GAPS_WATCH * gap, LONGEST_WATCH * longest)
+        act = max(bound.act_s, GAPS_ACT * gap, LONGEST_ACT * longest)
         claims = [
             Claim(level, after, f"no read for more than {lasting(after)}{usual}", since)
             for level, after in _levels(watch, act)
@@ -173,9 +184,16 @@ def _last_read(facts: StreamFacts) -> Finding:
         facts,
         "last_read",
         claims,
-        "Fine between waves and after the last runner; else check the reader, its antennas and its cable.",
-        "reads come again" if facts.online else "its forwarder is gone",
+        "Fine between waves; after the last runner close the stream. Else check the reader, its antennas and its "
+        "cable.",
+        _heard_of(facts),
     )
+
+
+def _heard_of(facts: StreamFacts) -> str:
+    if facts.closed:
+        return "closed"
+    return "reads come again" if facts.online else "its forwarder is gone"
 
 
 def _missing(facts: StreamFacts) -> Finding:

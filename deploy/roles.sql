@@ -163,9 +163,12 @@ GRANT SELECT, INSERT, UPDATE (cursor_id, last_seq, position, event_count, update
 
 GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epoch_names, integrity_conflicts,
       poisoned_parts, forwarder_sessions, forwarder_faults, live_forwarder_sessions, receiver_sessions,
-      live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity
+      live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
+      answered_alerts
     TO rt_api;
-GRANT EXECUTE ON FUNCTION events_above, revoke_token, alias_stream, forget_cursors, delete_empty_stream TO rt_api;
+GRANT EXECUTE ON FUNCTION events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
+      delete_empty_stream
+    TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id, events_per_second) ON device_tokens TO rt_api;
 GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;
 GRANT UPDATE (acknowledged_at) ON integrity_conflicts TO rt_api;
@@ -174,6 +177,8 @@ GRANT SELECT (received_at) ON inbox TO rt_api;
 -- The states of the dashboard are the api's own.
 GRANT SELECT, UPDATE (evaluated_at) ON evaluation TO rt_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON troubles, stream_samples, subscriptions TO rt_api;
+-- So is what operators say of them.
+GRANT SELECT, INSERT, UPDATE, DELETE ON alert_acknowledgements, alert_mutes, closed_streams TO rt_api;
 GRANT INSERT (forwarder_id, session_id, gateway_id, kind, request, expires_at), DELETE ON commands TO rt_api;
 
 

@@ -194,6 +194,14 @@ class Drain:
                     log.error(
                         "part_poisoned", stream_id=str(stream_id), part_id=part.part_id, error=str(error)
                     )
+                    # On the Log page, too: an alert about it sends operators there.
+                    self._process.activity.note(
+                        "part_put_aside",
+                        level="error",
+                        of=str(stream_id),
+                        stream=await store.stream_title(connection, stream_id),
+                        error=str(error),
+                    )
                     metrics.POISONED.inc()
                     self._tell([part.gateway_id])
         return True

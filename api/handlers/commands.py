@@ -1,5 +1,8 @@
 """Commands to forwarders. What is in a configuration may be secret: it is in no log."""
 
+import json
+from datetime import datetime
+from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
@@ -8,12 +11,14 @@ import orjson
 from api.errors import ApiError, no_stream
 from api.messages.commands import (
     ConfigAnswer,
+    ConfigQuery,
     ConfigWritten,
     EpochReset,
     ForwarderPath,
     NewEpoch,
     Payload,
     Restarted,
+    RestartRequest,
     SectionPath,
 )
 from api.messages.streams import StreamPath
@@ -44,7 +49,12 @@ async def reset_epoch(api: Api, *, path: StreamPath, body: EpochReset) -> NewEpo
         await _as_expected(api, path, body)
         raise ApiError("CONFLICT", "forwarder not connected")
     answer = msgspec.json.decode(reply.answer, type=NewEpoch)
-    api.note("epoch_reset_asked", stream_id=stream.stream_id, stream_epoch=answer.new_stream_epoch)
+    api.note(
+        "epoch_reset_asked",
+        stream=stream.title,
+        stream_id=stream.stream_id,
+        stream_epoch=answer.new_stream_epoch,
+    )
     return answer
 
 
@@ -64,29 +74,64 @@ async def _as_expected(api: Api, path: StreamPath, body: EpochReset) -> store.St
 
 async def read_config(api: Api, *, path: ForwarderPath) -> ConfigAnswer:
     """Show a forwarder's configuration."""
-    return await _relay(api, path.forwarder_id, "config_get", {}, ConfigAnswer)
+    answer = await _relay(api, path.forwarder_id, "config_get", {}, ConfigAnswer)
+    sections = answer.config if isinstance(answer.config, dict) else {}
+    prints = {str(name): _fingerprint(section) for name, section in sections.items()}
+    return msgspec.structs.replace(answer, fingerprints=prints)
 
 
-async def write_config(api: Api, *, path: SectionPath, body: Payload) -> ConfigWritten:
-    """Change a section of a forwarder's configuration."""
+async def write_config(api: Api, *, path: SectionPath, query: ConfigQuery, body: Payload) -> ConfigWritten:
+    """Change a section of a forwarder's configuration. With an expected fingerprint only as it was read: of two who
+    change it at once, the second is told.
+    """
     if _is_deeper(body, DEEPEST):
         raise ApiError("BAD_REQUEST", f"body: it is nested deeper than {DEEPEST} levels")
+    if query.expected is not None:
+        found = await read_config(api, path=ForwarderPath(forwarder_id=path.forwarder_id))
+        # A section that is not there is the device's to refuse.
+        if found.fingerprints.get(path.section, query.expected) != query.expected:
+            raise ApiError(
+                "CONFLICT", "somebody else has changed this section meanwhile; read it again, then change it"
+            )
     request = {"section": path.section, "payload": body}
     answer = await _relay(api, path.forwarder_id, "config_set", request, ConfigWritten)
     api.note("config_written", forwarder_id=path.forwarder_id, section=path.section)
     return answer
 
 
-async def restart_forwarder(api: Api, *, path: ForwarderPath) -> Restarted:
-    """Restart a forwarder."""
-    answer = await _relay(api, path.forwarder_id, "restart", {}, Restarted)
+async def restart_forwarder(api: Api, *, path: ForwarderPath, body: RestartRequest) -> Restarted:
+    """Restart a forwarder. With an expected time only in the session that began then: of two who ask at once, the
+    second does not restart it again.
+    """
+    since = body.expected_connected_at
+    try:
+        answer = await _relay(api, path.forwarder_id, "restart", {}, Restarted, session_since=since)
+    except ApiError as error:
+        if since is None or error.code != "NOT_FOUND":
+            raise
+        now = await store.connected_at(api.pool, path.forwarder_id)
+        if now is None or now == since:
+            raise
+        raise ApiError(
+            "CONFLICT",
+            "it has connected anew since: somebody else may have restarted it",
+            details={"connected_at": now.isoformat()},
+        ) from error
     api.note("forwarder_restarted", forwarder_id=path.forwarder_id)
     return answer
 
 
-async def _relay(api: Api, forwarder_id: str, kind: store.Kind, request: Payload, wanted: type[A]) -> A:
+async def _relay(
+    api: Api,
+    forwarder_id: str,
+    kind: store.Kind,
+    request: Payload,
+    wanted: type[A],
+    *,
+    session_since: datetime | None = None,
+) -> A:
     """Ask a forwarder and return its answer; ApiError when it is not there, says no or nothing."""
-    reply = await api.commands.ask(forwarder_id, kind, request)
+    reply = await api.commands.ask(forwarder_id, kind, request, session_since=session_since)
     if reply.ending == "absent":
         raise ApiError("NOT_FOUND", "forwarder not connected")
     answer = _read(reply.answer, wanted)
@@ -108,6 +153,11 @@ def _read(text: bytes, wanted: type[A]) -> A:
     except (orjson.JSONDecodeError, msgspec.ValidationError):
         pass
     raise ApiError("FORWARDER_ERROR", "the forwarder's answer cannot be read")
+
+
+def _fingerprint(section: object) -> str:
+    """Return what tells one text of a section from another, whatever the order of its names."""
+    return sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()
 
 
 def _is_deeper(value: object, levels: int) -> bool:

@@ -4,6 +4,7 @@ from api.errors import ApiError
 from api.messages.devices import Cursors, Forwarders, Processes, ReceiverPath, Receivers, ReceiverStreamPath
 from api.room import Api
 from api.store import devices as store
+from api.store.streams import stream_title
 
 __all__ = [
     "delete_cursors",
@@ -41,7 +42,8 @@ async def delete_stream_cursors(api: Api, *, path: ReceiverStreamPath) -> None:
     """Forget what a receiver has acked of a stream: it is sent again, at once where the receiver is connected."""
     if not await store.delete_cursors(api.pool, path.receiver_id, path.stream_id):
         raise ApiError("NOT_FOUND", "no cursor of this receiver and stream is stored")
-    api.note("cursors_deleted", receiver_id=path.receiver_id, stream_id=path.stream_id)
+    stream = await stream_title(api.pool, path.stream_id)
+    api.note("cursors_deleted", receiver_id=path.receiver_id, stream=stream, stream_id=path.stream_id)
 
 
 async def list_processes(api: Api) -> Processes:

@@ -18,7 +18,9 @@ from api.messages.events import (
 from api.messages.streams import StreamPath
 from api.pages import decode_cursor, encode_cursor
 from api.room import Api
+from api.store import conflicts
 from api.store import events as store
+from api.store.streams import stream_title
 
 __all__ = [
     "acknowledge_conflict",
@@ -68,18 +70,27 @@ async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
 
 async def acknowledge_conflict(api: Api, *, path: ConflictPath) -> None:
     """Say that a conflict has been seen: its stream is not red for it any more."""
-    if not await store.acknowledge(api.pool, path.conflict_id):
+    seen = await conflicts.acknowledge(api.pool, path.conflict_id)
+    if seen is None:
         raise ApiError("NOT_FOUND", "there is no conflict of this id")
-    api.note("conflict_acknowledged", conflict_id=path.conflict_id)
+    if seen.new:
+        api.note(
+            "conflict_acknowledged",
+            stream=seen.stream,
+            stream_epoch=seen.stream_epoch,
+            seq=seen.seq,
+            conflict_id=path.conflict_id,
+        )
 
 
 async def acknowledge_conflicts(api: Api, *, path: StreamPath) -> Acknowledged:
     """Say that all conflicts of a stream have been seen."""
-    if await store.stream_name(api.pool, path.stream_id) is None:
+    stream = await stream_title(api.pool, path.stream_id)
+    if stream is None:
         raise no_stream()
-    count = await store.acknowledge_all(api.pool, path.stream_id)
+    count = await conflicts.acknowledge_all(api.pool, path.stream_id)
     if count:
-        api.note("conflicts_acknowledged", stream_id=path.stream_id, count=count)
+        api.note("conflicts_acknowledged", stream=stream, stream_id=path.stream_id, count=count)
     return Acknowledged(acknowledged=count)
 
 

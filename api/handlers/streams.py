@@ -1,30 +1,38 @@
-"""Streams: their names, numbers and epochs."""
+"""Streams: their names, numbers and epochs, and whether they are closed."""
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
+from api.asking import asker
 from api.errors import ApiError, no_stream
+from api.messages.commands import ForwarderPath
 from api.messages.overview import Card
 from api.messages.streams import (
     Epoch,
     EpochName,
     EpochPath,
     EpochQuery,
+    ForwarderStreamsPatch,
     Stream,
     StreamMetrics,
     StreamPatch,
     StreamPath,
     Streams,
+    StreamsChanged,
 )
 from api.room import Api
+from api.store import closed
 from api.store import streams as store
 from api.store.events import stream_name
-from shared.channels import STREAMS
+from shared.channels import STATES, STREAMS
+from shared.database import Connection
 
 __all__ = [
     "delete_stream",
     "list_epochs",
     "list_streams",
     "name_epoch",
+    "patch_forwarder_streams",
     "patch_stream",
     "stream_card",
     "stream_metrics",
@@ -37,19 +45,92 @@ async def list_streams(api: Api) -> Streams:
 
 
 async def patch_stream(api: Api, *, path: StreamPath, body: StreamPatch) -> Stream:
-    """Give a stream an alias."""
-    stream = await store.set_alias(api.pool, path.stream_id, _named(body.display_alias))
+    """Give a stream an alias, close it, or open it again."""
+    async with store.changing(api.pool) as connection:
+        before = await store.find(connection, path.stream_id)
+        if before is None:
+            raise no_stream()
+        # Whatever of it is refused takes back all of it.
+        await _rename(connection, before, body)
+        switched = await _switch(connection, before, body)
+        stream = await store.find(connection, path.stream_id)
     if stream is None:
         raise no_stream()
     api.process.bell.ring(STREAMS)
-    api.note("stream_renamed", stream_id=path.stream_id, display_alias=stream.display_alias)
+    api.process.bell.ring(STATES)
+    if body.display_alias is not UNSET and stream.display_alias != before.display_alias:
+        api.note(
+            "stream_renamed",
+            stream=_title(before),
+            stream_id=stream.stream_id,
+            display_alias=stream.display_alias,
+        )
+    if switched:
+        event = "stream_closed" if stream.closed else "stream_opened"
+        api.note(event, stream=_title(stream), stream_id=stream.stream_id)
     return stream
+
+
+async def patch_forwarder_streams(
+    api: Api, *, path: ForwarderPath, body: ForwarderStreamsPatch
+) -> StreamsChanged:
+    """Close all streams of a forwarder, or open them again."""
+    if body.closed:
+        changed = await closed.close_all(api.pool, path.forwarder_id, by=asker().by)
+    else:
+        changed = await closed.reopen_all(api.pool, path.forwarder_id)
+    if changed:
+        api.process.bell.ring(STATES)
+        event = "streams_closed" if body.closed else "streams_opened"
+        api.note(event, forwarder_id=path.forwarder_id, count=changed)
+    return StreamsChanged(changed=changed)
+
+
+async def _rename(connection: "Connection", stream: Stream, body: StreamPatch) -> None:
+    """Give a stream the alias that is wanted, if one is, and if it has the one that is expected, if one is."""
+    if body.expected_display_alias is UNSET:
+        if body.display_alias is not UNSET:
+            await store.set_alias(connection, stream.stream_id, _named(body.display_alias))
+        return
+    expected = _named(body.expected_display_alias)
+    alias = expected if body.display_alias is UNSET else _named(body.display_alias)
+    if not await store.set_alias_of(connection, stream.stream_id, alias, expected=expected):
+        now = await store.find(connection, stream.stream_id)
+        if now is None:
+            raise no_stream()
+        raise ApiError(
+            "CONFLICT",
+            f"somebody else has renamed it: it is {_title(now)} by now",
+            details={"display_alias": now.display_alias},
+        )
+
+
+async def _switch(connection: "Connection", stream: Stream, body: StreamPatch) -> bool:
+    """Close or open a stream, if that is wanted; return whether it was otherwise."""
+    switched, now = False, stream.closed
+    if body.closed is not UNSET:
+        now = body.closed
+        if body.closed:
+            switched = await closed.close(connection, stream.stream_id, by=asker().by)
+        else:
+            switched = await closed.reopen(connection, stream.stream_id)
+    if not switched and body.expected_closed not in (UNSET, now):
+        word = "closed" if now else "open"
+        raise ApiError("CONFLICT", f"somebody else was first: it is {word} already", details={"closed": now})
+    return switched
+
+
+def _title(stream: Stream) -> str:
+    """How people call a stream; stream_title() in the database says the same."""
+    origin = f"{stream.forwarder_display_name or stream.forwarder_id} · {stream.reader_ip}"
+    return stream.display_alias or origin
 
 
 async def delete_stream(api: Api, *, path: StreamPath) -> None:
     """Delete a stream of which nothing was ever read, while its forwarder is not connected."""
+    stream = await store.find(api.pool, path.stream_id)
     outcome = await store.delete(api.pool, path.stream_id)
-    if outcome == "absent":
+    if outcome == "absent" or stream is None:
         raise no_stream()
     if outcome == "used":
         raise ApiError(
@@ -58,7 +139,7 @@ async def delete_stream(api: Api, *, path: StreamPath) -> None:
     if outcome == "connected":
         raise ApiError("CONFLICT", "its forwarder is connected, and would make it anew; disconnect it first")
     api.process.bell.ring(STREAMS)
-    api.note("stream_deleted", stream_id=path.stream_id)
+    api.note("stream_deleted", stream=_title(stream), stream_id=path.stream_id)
 
 
 async def stream_card(api: Api, *, path: StreamPath) -> Card:
@@ -92,12 +173,14 @@ async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> Epoch:
     if known is None:
         exists = await stream_name(api.pool, path.stream_id) is not None
         raise ApiError("NOT_FOUND", "the stream has no such epoch") if exists else no_stream()
-    name = _named(body.name)
-    if name is None:
-        await store.clear_epoch_name(api.pool, path.stream_id, path.epoch)
-    else:
-        await store.name_epoch(api.pool, path.stream_id, path.epoch, name)
-    api.note("epoch_named", stream_id=path.stream_id, stream_epoch=path.epoch, name=name)
+    name, checked = _named(body.name), body.expected_name is not UNSET
+    expected = _named(body.expected_name) if body.expected_name is not UNSET else None
+    if not await store.name_epoch(
+        api.pool, path.stream_id, path.epoch, name, expected=expected, checked=checked
+    ):
+        raise ApiError("CONFLICT", "somebody else has named this epoch otherwise; look at it again")
+    stream = await store.stream_title(api.pool, path.stream_id)
+    api.note("epoch_named", stream=stream, stream_id=path.stream_id, stream_epoch=path.epoch, name=name)
     return replace(known, name=name)
 
 

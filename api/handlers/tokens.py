@@ -70,11 +70,12 @@ async def list_tokens(api: Api) -> Tokens:
 
 async def revoke_token(api: Api, *, path: TokenPath) -> None:
     """Revoke a token: its device's sessions end, and it opens none any more."""
-    if not await store.revoke_token(api.pool, path.token_id):
+    device = await store.revoke_token(api.pool, path.token_id)
+    if device is None:
         raise ApiError("NOT_FOUND", "there is no such token, or it is revoked already")
     api.process.bell.ring(TOKENS)
-    log.info("token_revoked", token_id=str(path.token_id))
-    api.note("token_revoked", token_id=path.token_id)
+    log.info("token_revoked", token_id=str(path.token_id), **device._asdict())
+    api.note("token_revoked", **device._asdict(), token_id=path.token_id)
 
 
 def _check(body: TokenRequest) -> None:

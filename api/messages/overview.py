@@ -5,12 +5,13 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
+from api.messages.alerts import Mute, Quiet, Trouble
 from api.messages.devices import Process
 from api.messages.events import StreamRead
 from api.messages.logs import LogEntry
 from api.messages.streams import StreamMetrics
 from api.messages.types import Answer, Request, Time
-from api.standings import Level, Signal, SubjectKind
+from api.standings import Level
 
 __all__ = [
     "Card",
@@ -34,7 +35,6 @@ __all__ = [
     "StreamCreated",
     "StreamUpdated",
     "Tick",
-    "Trouble",
     "Verdict",
     "VerdictUpdated",
     "WatchedProcess",
@@ -48,8 +48,9 @@ Partial: TypeAlias = dict[str, Any]
 
 class Verdict(Answer):
     """How things stand as a whole: the worst level, how many troubles are open of each, and of the worst the oldest.
-    How many streams there are, of how many the forwarder is connected, and how many reads their current epochs miss;
-    flows: how many streams receivers follow, each receiver counted. The overview lists no more than 500 of each.
+    What is acknowledged, muted or about to clear is open too, and counted apart. How many streams there are, of how
+    many the forwarder is connected, how many are closed, and how many reads their current epochs miss; flows: how many
+    streams receivers follow, each receiver counted. The overview lists no more than 500 of each.
     """
 
     level: Level
@@ -57,8 +58,12 @@ class Verdict(Answer):
     act: int
     since: Time | None
     headline: str | None
+    acknowledged: int
+    muted: int
+    clearing: int
     streams: int
     online: int
+    closed: int
     missing: int
     flows: int
 
@@ -67,7 +72,8 @@ class Card(Answer):
     """A stream. Counts, chips and last_received_at are of its current epoch, open_conflicts are of all its epochs
     (1,000 at the most). clock_offset: reader clock minus server clock; null where no live read has told, or where
     nobody knows the reader's zone. rate: events in 180 bins of 10 s, the newest complete one last; empty but in the
-    overview.
+    overview. closed_at: since when nobody expects a read of it, with how many came all the same. quiet: why nothing of
+    what is wrong with it counts in the verdict.
     """
 
     stream_id: UUID
@@ -80,7 +86,11 @@ class Card(Answer):
     online: bool
     online_since: Time | None
     created_at: Time
+    closed_at: Time | None
+    closed_by: str | None
+    reads_since_closed: int
     level: Level
+    quiet: Quiet | None
     reasons: list[str]
     last_received_at: Time | None
     epoch_reads: int
@@ -109,23 +119,7 @@ class Flow(Answer):
     behind: int
     behind_seconds: float | None
     level: Level
-
-
-class Trouble(Answer):
-    """Something amber or red: who, what, since when, and what to do about it; with an end once it is cured."""
-
-    trouble_id: int
-    signal: Signal
-    subject_kind: SubjectKind
-    subject_id: str
-    stream_id: UUID | None
-    title: str
-    level: Level
-    reason: str
-    advice: str
-    since: Time
-    ended_at: Time | None
-    duration_s: float | None
+    quiet: Quiet | None
 
 
 class Database(Answer):
@@ -134,6 +128,7 @@ class Database(Answer):
     """
 
     level: Level
+    quiet: Quiet | None
     waiting_parts: int
     waiting_s: float
     size_bytes: int
@@ -147,6 +142,7 @@ class WatchedProcess(Process):
     """A process of the cluster, and its state; one that has died and is missed, too."""
 
     level: Level
+    quiet: Quiet | None
 
 
 class Standing(Answer):
@@ -161,6 +157,7 @@ class Overview(Answer):
     """All of the first page, of one moment. Events that come after last_event_id are not in it yet. Streams: at most
     500, those first of which something is wrong, then those that read within a day, then the newest; events tell of
     these only. Flow: at most 500 rows, those first that are behind. Troubles: the worst 500, and some that are over.
+    Mutes: all that hold.
     rates_bin: the number of the bin that is the newest in each stream's rate, in tens of seconds since 1970.
     time_zone: the zone of the IANA database that times are to be shown in (the setting TIME_ZONE); null: the viewer's.
     """
@@ -172,6 +169,7 @@ class Overview(Answer):
     streams: list[Card]
     flow: list[Flow]
     troubles: list[Trouble]
+    mutes: list[Mute]
     processes: list[WatchedProcess]
     database: Database
     rates_bin: int
@@ -220,10 +218,11 @@ class ProcessUpdated(Answer, tag_field="type", tag="process_updated"):
 
 
 class VerdictUpdated(Answer, tag_field="type", tag="verdict_updated"):
-    """A trouble has begun, has changed or is cured: all that the overview lists."""
+    """A trouble has begun, has changed or is cured, or somebody has said something of it: all that are listed."""
 
     verdict: Verdict
     troubles: list[Trouble]
+    mutes: list[Mute]
 
 
 class FlowKey(Answer):
@@ -255,6 +254,7 @@ class Changed(Answer, omit_defaults=True, tag_field="type", tag="changed"):
     flow_gone: list[FlowKey] | UnsetType = UNSET
     troubles: list[Partial] | UnsetType = UNSET
     troubles_shown: list[int] | UnsetType = UNSET
+    mutes: list[Mute] | UnsetType = UNSET
     processes: list[Partial] | UnsetType = UNSET
     processes_gone: list[UUID] | UnsetType = UNSET
     database: Database | UnsetType = UNSET

@@ -1,6 +1,9 @@
 """Streams, their numbers and epochs."""
 
+from typing import ClassVar
 from uuid import UUID
+
+import msgspec
 
 from api.messages.types import Answer, Name, Number, Request, Time
 
@@ -9,12 +12,14 @@ __all__ = [
     "EpochName",
     "EpochPath",
     "EpochQuery",
+    "ForwarderStreamsPatch",
     "MissingRange",
     "Stream",
     "StreamMetrics",
     "StreamPatch",
     "StreamPath",
     "Streams",
+    "StreamsChanged",
 ]
 
 
@@ -38,7 +43,7 @@ class EpochQuery(Request):
 
 
 class Stream(Answer):
-    """One reader of one forwarder. Online: the forwarder's session is live."""
+    """One reader of one forwarder. Online: the forwarder's session is live. Closed: nobody expects a read of it."""
 
     stream_id: UUID
     forwarder_id: str
@@ -48,6 +53,7 @@ class Stream(Answer):
     stream_epoch: int
     online: bool
     created_at: Time
+    closed: bool
 
 
 class Streams(Answer):
@@ -57,9 +63,31 @@ class Streams(Answer):
 
 
 class StreamPatch(Request):
-    """What of a stream can be changed. A blank alias is none."""
+    """What of a stream can be changed, either or both. A blank alias is none. A closed stream raises no alert of
+    silence; a read that comes all the same is stored and delivered, and said.
 
-    display_alias: Name | None
+    expected_display_alias, expected_closed: as the stream was when it was looked at; if it is otherwise by now, nothing
+    is changed (409).
+    """
+
+    says_something: ClassVar[bool] = True
+
+    display_alias: Name | msgspec.UnsetType | None = msgspec.UNSET
+    closed: bool | msgspec.UnsetType = msgspec.UNSET
+    expected_display_alias: Name | msgspec.UnsetType | None = msgspec.UNSET
+    expected_closed: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class ForwarderStreamsPatch(Request):
+    """What can be changed of all streams of a forwarder at once."""
+
+    closed: bool
+
+
+class StreamsChanged(Answer):
+    """How many streams were changed."""
+
+    changed: int
 
 
 class MissingRange(Answer):
@@ -112,6 +140,9 @@ class Epoch(Answer):
 
 
 class EpochName(Request):
-    """What to call an epoch. A blank name is none."""
+    """What to call an epoch. A blank name is none. expected_name: as it was called; if it is called otherwise by now,
+    nothing is changed (409).
+    """
 
     name: Name | None
+    expected_name: Name | msgspec.UnsetType | None = msgspec.UNSET

@@ -14,10 +14,12 @@ import {
 } from "./format.js";
 import { badge, fact } from "./parts.js";
 import { keyedInPieces } from "./pieces.js";
+import { closedWords, shownAs } from "./quiet.js";
 import { sparkline } from "./sparkline.js";
 import { serverNow } from "./state.js";
 
-const RANK = { act: 0, watch: 1, good: 2 };
+// What does not count stands where it would if nothing were wrong; what is closed, behind all.
+const RANK = { act: 0, watch: 1, good: 2, quiet: 2 };
 const byName = new Intl.Collator("en", { numeric: true });
 
 /** Returns {node, update(cards)}. */
@@ -34,8 +36,10 @@ export function streamCards() {
   return { node, update };
 }
 
+const rank = (card) => (card.closed_at !== null && shownAs(card)[0] === "quiet" ? 3 : RANK[shownAs(card)[0]]);
+
 const before = (a, b) =>
-  RANK[a.level] - RANK[b.level] ||
+  rank(a) - rank(b) ||
   byName.compare(streamName(a), streamName(b)) ||
   byName.compare(a.stream_id, b.stream_id);
 
@@ -93,6 +97,7 @@ function streamCard({ stream_id }) {
   const online = presence();
   const link = h("a", { href: `#/stream/${stream_id}` });
   const origin = h("p", { class: "origin" });
+  const closed = h("p", { class: "closed" });
   const reasons = h("p", { class: "reasons" });
   const age = lastRead();
   const line = sparkline();
@@ -104,6 +109,7 @@ function streamCard({ stream_id }) {
     h("div", { class: "card-top" }, level.node, online.node),
     h("h3", {}, link),
     origin,
+    closed,
     reasons,
     h("div", { class: "card-middle" }, age.node, line.node),
     epoch,
@@ -111,12 +117,15 @@ function streamCard({ stream_id }) {
   );
   let shown = null;
   const change = (card) => {
-    setAttribute(node, "data-level", card.level);
+    const [as, word] = shownAs(card);
+    setAttribute(node, "data-level", as);
+    level.update(as, word);
+    setText(closed, closedWords(card));
     setText(link, streamName(card));
     setText(origin, card.display_alias ? streamOrigin(card) : "");
     setText(reasons, withTimes(card.reasons.join(" · "), serverNow()));
     setText(epoch, `Epoch ${card.stream_epoch}${card.epoch_name === null ? "" : ` · ${card.epoch_name}`}`);
-    for (const part of [level, online, facts]) part.update(part === level ? card.level : card);
+    for (const part of [online, facts]) part.update(card);
     line.update(card.rate);
   };
   const update = (card) => {

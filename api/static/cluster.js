@@ -3,6 +3,7 @@
 import { h, setText } from "./dom.js";
 import { count, rate, secondsSince, duration } from "./format.js";
 import { badge } from "./parts.js";
+import { shownAs } from "./quiet.js";
 import { rows } from "./rows.js";
 import { serverNow, state } from "./state.js";
 
@@ -15,7 +16,7 @@ export function clusterFold() {
   const update = () => {
     const all = [...state.processes.values()].sort((a, b) => (a.role + a.host < b.role + b.host ? -1 : 1));
     table.update(all);
-    const bad = all.filter((process) => process.level !== "good");
+    const bad = all.filter((process) => process.level !== "good" && process.quiet === null);
     setText(
       word,
       bad.length
@@ -32,7 +33,7 @@ export function clusterFold() {
 
 function level() {
   const made = badge();
-  return { node: made.node, update: (process) => made.update(process.level) };
+  return { node: made.node, update: (process) => made.update(...shownAs(process)) };
 }
 
 const COLUMNS = [

@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import { bytes, count, duration, number } from "./format.js";
 import { badge, fact } from "./parts.js";
+import { shownAs } from "./quiet.js";
 import { state } from "./state.js";
 
 const FACTS = {
@@ -28,8 +29,8 @@ export function databaseCard() {
   const update = () => {
     if (state.database === shown || state.database === null) return;
     shown = state.database;
-    level.update(shown.level);
-    node.dataset.level = shown.level;
+    level.update(...shownAs(shown));
+    node.dataset.level = shownAs(shown)[0];
     for (const each of facts) each.set(...each.read(shown));
   };
   return { node, update };

@@ -49,7 +49,7 @@ export function epochList(stream_id, { choose, loaded }) {
       verb: "Save",
       act: ({ name: text }) =>
         ask("PUT", path(["streams", stream_id, "epochs", epoch, "name"]), {
-          body: { name: text.trim() || null },
+          body: { name: text.trim() || null, expected_name: old },
         }),
     });
     if (!named) return;

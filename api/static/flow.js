@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import { NONE, duration, number, streamName } from "./format.js";
 import { badge, empty } from "./parts.js";
+import { shownAs } from "./quiet.js";
 import { rows } from "./rows.js";
 import { state } from "./state.js";
 
@@ -35,7 +36,7 @@ export function flowTable() {
 
 function level() {
   const made = badge();
-  return { node: made.node, update: (row) => made.update(row.level) };
+  return { node: made.node, update: (row) => made.update(...shownAs(row)) };
 }
 
 const nameOf = (stream_id) => {

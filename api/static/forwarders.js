@@ -1,10 +1,11 @@
 // The forwarders: who is connected, with which streams; from here to their configuration.
 
 import { presence } from "./cards.js";
+import { closeStreams, openStreams } from "./closing.js";
 import { h } from "./dom.js";
 import { NONE, streamName, time } from "./format.js";
 import { ask } from "./http.js";
-import { empty, failure } from "./parts.js";
+import { button, empty, failure } from "./parts.js";
 import { rows } from "./rows.js";
 import { namesChanged, onEvent, serverNow, state } from "./state.js";
 
@@ -58,13 +59,27 @@ function streams() {
   return { node, update };
 }
 
-const configuration = ({ forwarder_id }) => ({
-  node: h(
-    "a",
-    { class: "button plain", href: `#/config/${encodeURIComponent(forwarder_id)}` },
-    "Configuration",
-  ),
-});
+function acts({ forwarder_id }) {
+  let shown = null;
+  const given = () => ({ forwarder_id, title: shown.display_name ?? forwarder_id });
+  const close = button("Close streams…", () => closeStreams(given()));
+  const reopen = button("Open streams", () => openStreams(given()));
+  const href = `#/config/${encodeURIComponent(forwarder_id)}`;
+  const node = h(
+    "span",
+    { class: "buttons" },
+    close,
+    reopen,
+    h("a", { class: "button plain", href }, "Configuration"),
+  );
+  const update = (forwarder) => {
+    shown = forwarder;
+    const cards = forwarder.stream_ids.map((id) => state.streams.get(id)).filter(Boolean);
+    close.hidden = !cards.some((card) => card.closed_at === null);
+    reopen.hidden = !cards.some((card) => card.closed_at !== null);
+  };
+  return { node, update };
+}
 
 const COLUMNS = [
   { title: "Link", kind: "tight", part: presence },
@@ -76,5 +91,5 @@ const COLUMNS = [
     kind: "num",
     text: (each) => (each.last_seen_at === null ? NONE : time(each.last_seen_at, serverNow())),
   },
-  { title: "Actions", kind: "acts", part: configuration },
+  { title: "Actions", kind: "acts", part: acts },
 ];

@@ -1,6 +1,7 @@
 // The configuration of a forwarder: read from the device, written back section by section, in its own words.
 
-import { askFirst, say } from "./dialog.js";
+import { restartForwarder } from "./device-actions.js";
+import { say } from "./dialog.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { ask, path } from "./http.js";
 import { button, empty, failure, section } from "./parts.js";
@@ -21,7 +22,7 @@ export function configPage(forwarder_id) {
         "div",
         { class: "buttons" },
         button("Read again", load),
-        button("Restart forwarder…", () => restart(forwarder_id)),
+        button("Restart forwarder…", () => restartForwarder(forwarder_id).catch((error) => say(error.message))),
       ),
     ),
     said,
@@ -31,27 +32,27 @@ export function configPage(forwarder_id) {
   async function load() {
     said.replaceChildren(h("p", {}, "Asking the forwarder …"));
     try {
-      const { config, restart_needed } = await ask("GET", path(["forwarders", forwarder_id, "config"]));
+      const { config, restart_needed, fingerprints } = await ask("GET", path(["forwarders", forwarder_id, "config"]));
       said.replaceChildren(...restartNote(restart_needed));
-      sections.replaceChildren(...editors(config));
+      sections.replaceChildren(...editors(config, fingerprints));
     } catch (error) {
       said.replaceChildren(failure(error), ...deviceWords(error));
     }
   }
 
-  function editors(config) {
+  function editors(config, fingerprints) {
     const named =
       config !== null && typeof config === "object" && !Array.isArray(config) ? Object.entries(config) : [];
     if (!named.length)
       return [empty("The forwarder names no section.", h("pre", {}, JSON.stringify(config, null, 2)))];
-    return named.map(([name, value]) => editor(forwarder_id, { name, value, said }));
+    return named.map(([name, value]) => editor(forwarder_id, { name, value, said, as_read: fingerprints[name] }));
   }
 
   load();
   return { title: `Configuration of ${forwarder_id}`, node };
 }
 
-function editor(forwarder_id, { name, value, said }) {
+function editor(forwarder_id, { name, value, said, as_read }) {
   const text = h("textarea", {
     class: "mono",
     spellcheck: "false",
@@ -78,16 +79,26 @@ function editor(forwarder_id, { name, value, said }) {
     save.disabled = true;
     try {
       const written = text.value;
-      const answer = await ask("POST", path(["forwarders", forwarder_id, "config", name]), {
+      // Whoever has changed it since it was read is not overruled unseen.
+      const answer = await ask("POST", path(["forwarders", forwarder_id, "config", name], { expected: as_read }), {
         body: JSON.parse(written),
       });
       original = written;
+      as_read = await readAgain();
       setText(problem, "The forwarder has taken it.");
       said.replaceChildren(...restartNote(answer.restart_needed));
       say(`The forwarder has taken section ${name}.`);
     } catch (error) {
       problem.replaceChildren(failure(error), ...deviceWords(error));
       save.disabled = false;
+    }
+  }
+
+  async function readAgain() {
+    try {
+      return (await ask("GET", path(["forwarders", forwarder_id, "config"]))).fingerprints[name];
+    } catch {
+      return undefined;
     }
   }
   return section(name, { level: "h2", aside: save }, text, problem);
@@ -107,15 +118,3 @@ const restartNote = (needed) =>
   needed ? [h("p", { class: "note" }, "The forwarder uses what was changed only after a restart.")] : [];
 
 const deviceWords = ({ details }) => (details ? [h("pre", {}, JSON.stringify(details, null, 2))] : []);
-
-async function restart(forwarder_id) {
-  const answer = await askFirst(`Restart forwarder ${forwarder_id}`, {
-    body: [
-      h("p", {}, "It is gone for a moment. Reads that its readers take meanwhile come when it is back."),
-    ],
-    verb: "Restart",
-    kind: "danger",
-    act: () => ask("POST", path(["forwarders", forwarder_id, "restart"])),
-  });
-  if (answer !== undefined) say("The forwarder restarts.");
-}

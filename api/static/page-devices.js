@@ -20,6 +20,8 @@ export function devicesPage() {
   const update = () => {
     forwarders.update();
     receivers.update();
+    tokens.update();
   };
-  return { title: "Devices", node, update, close: forwarders.close };
+  const close = () => [forwarders, tokens].forEach((each) => each.close());
+  return { title: "Devices", node, update, close };
 }

@@ -9,10 +9,11 @@ import { onEvent, serverNow, state } from "./state.js";
 
 const KEPT = 500;
 
-/** Returns {title, node, close()}. */
-export function logPage() {
+/** Returns {title, node, close()}. find: what to look for from the beginning. */
+export function logPage(find = "") {
   const text = h("input", {
     type: "search",
+    value: find,
     "data-filter": true,
     autocomplete: "off",
     spellcheck: "false",
@@ -63,10 +64,13 @@ export function logPage() {
 }
 
 const LEVELS = { warn: "watch", error: "act" };
+const isId = (value) => /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/.test(value);
 const words = (entry) => `${entry.level} ${entry.event} ${fields(entry)} ${source(entry)}`;
 const fields = (entry) =>
   withTimes(
     Object.entries(entry.fields)
+      // Names first: an id says something to a program only.
+      .sort(([, a], [, b]) => isId(a) - isId(b))
       .map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "object" ? JSON.stringify(value) : value}`)
       .join(" · "),
     serverNow(),

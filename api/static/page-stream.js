@@ -2,12 +2,14 @@
 // operator may do to it.
 
 import { lastRead, presence } from "./cards.js";
+import { closeStream, openStream } from "./closing.js";
 import { askFirst, say } from "./dialog.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { epochList } from "./epochs.js";
 import { number, offset, rate, streamName, streamOrigin, withTimes } from "./format.js";
 import { ask, path } from "./http.js";
 import { badge, button, empty, fact, field, section } from "./parts.js";
+import { closedWords, shownAs } from "./quiet.js";
 import { readList } from "./reads.js";
 import { sparkline } from "./sparkline.js";
 import { onEvent, serverNow, state } from "./state.js";
@@ -103,7 +105,10 @@ function streamHead(stream_id) {
   const parts = { level: badge(), online: presence(), age: lastRead(), line: sparkline() };
   const name = h("h1");
   const origin = h("p", { class: "origin" });
+  const closed = h("p", { class: "closed" });
   const reasons = h("p", { class: "reasons" });
+  const close = button("Close…", () => closeStream({ stream_id, title: nameOf(stream_id) }));
+  const reopen = button("Open again", () => openStream({ stream_id }));
   const remove = button("Delete…", () => removeStream(stream_id), { kind: "danger" });
   const node = h(
     "header",
@@ -113,21 +118,25 @@ function streamHead(stream_id) {
       "div",
       { class: "name-line" },
       name,
-      button("Rename…", () => rename(stream_id)),
-      remove,
+      h("span", { class: "buttons" }, close, reopen, button("Rename…", () => rename(stream_id)), remove),
     ),
     origin,
+    closed,
     reasons,
     h("div", { class: "card-middle" }, parts.age.node, parts.line.node),
   );
   const update = (card) => {
-    setAttribute(node, "data-level", card.level);
+    const [as, word] = shownAs(card);
+    setAttribute(node, "data-level", as);
+    parts.level.update(as, word);
+    setText(closed, closedWords(card));
+    close.hidden = card.closed_at !== null;
+    reopen.hidden = card.closed_at === null;
     setText(name, streamName(card));
     setText(origin, streamOrigin(card));
     setText(reasons, withTimes(card.reasons.join(" · "), serverNow()));
     // The server refuses what holds reads, of any epoch, and what would come back at once.
     remove.hidden = card.online || card.epoch_reads > 0;
-    parts.level.update(card.level);
     parts.online.update(card);
     parts.age.update(card);
     parts.line.update(card.rate);
@@ -173,6 +182,8 @@ function metricFacts() {
   return { node, update };
 }
 
+const gone = (stream_id) => (cardOf(stream_id) === null ? "There is no such stream any more." : null);
+
 async function rename(stream_id) {
   const card = cardOf(stream_id);
   const input = h("input", {
@@ -181,11 +192,17 @@ async function rename(stream_id) {
     autocomplete: "off",
     value: card.display_alias ?? "",
   });
+  const was = card.display_alias;
   const renamed = await askFirst("Rename stream", {
+    gone: () =>
+      gone(stream_id) ??
+      (cardOf(stream_id).display_alias === was ? null : `Somebody else has renamed it: ${nameOf(stream_id)}.`),
     controls: { alias: field("Name", input, { hint: `Leave it empty for ${streamOrigin(card)}` }) },
     verb: "Rename",
     act: ({ alias }) =>
-      ask("PATCH", path(["streams", stream_id]), { body: { display_alias: alias.trim() || null } }),
+      ask("PATCH", path(["streams", stream_id]), {
+        body: { display_alias: alias.trim() || null, expected_display_alias: was },
+      }),
   });
   if (renamed) say(`It is ${streamName(renamed)} now.`);
 }
@@ -195,6 +212,7 @@ async function removeStream(stream_id) {
   const removed = await askFirst(`Delete ${streamName(card)}`, {
     body: h("p", {}, "Nothing was ever read of it. If its forwarder names this reader again, it comes back."),
     verb: "Delete",
+    gone: () => gone(stream_id),
     kind: "danger",
     act: () => ask("DELETE", path(["streams", stream_id])),
   });
@@ -218,6 +236,11 @@ async function resetEpoch(stream_id) {
         : h("p", { class: "failure" }, "Its forwarder is offline: the command cannot reach it now."),
     ],
     typed: streamName(card),
+    gone: () =>
+      gone(stream_id) ??
+      (cardOf(stream_id).stream_epoch === card.stream_epoch
+        ? null
+        : `It is in epoch ${cardOf(stream_id).stream_epoch} by now: somebody else has reset it.`),
     verb: "Reset epoch",
     kind: "danger",
     act: () =>

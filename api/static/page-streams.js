@@ -11,9 +11,9 @@ const AT_MOST = 200;
 const AT_MOST_EVERY_MS = 5000;
 const byName = new Intl.Collator("en", { numeric: true });
 
-/** Returns {title, node, update(), close()}. */
-export function streamsPage() {
-  const filter = h("input", { name: "filter", type: "search", autocomplete: "off", "data-filter": true });
+/** Returns {title, node, update(), close()}. find: what to look for from the beginning. */
+export function streamsPage(find = "") {
+  const filter = h("input", { name: "filter", type: "search", value: find, autocomplete: "off", "data-filter": true });
   const table = rows(COLUMNS, { label: "Streams", key: (each) => each.stream_id });
   const shown = h("p", { class: "hint", role: "status" });
   const none = empty("No stream of this name.");
@@ -35,7 +35,7 @@ export function streamsPage() {
 
   function show() {
     const wanted = filter.value.trim().toLowerCase();
-    const found = streams.filter((each) => `${streamName(each)} ${streamOrigin(each)}`.toLowerCase().includes(wanted));
+    const found = streams.filter((each) => `${streamName(each)} ${streamOrigin(each)} ${each.forwarder_id}`.toLowerCase().includes(wanted));
     table.update(found.slice(0, AT_MOST));
     none.hidden = found.length > 0 || streams.length === 0;
     const first = found.length > AT_MOST ? `, the first ${number(AT_MOST)} shown` : "";
@@ -73,4 +73,5 @@ const COLUMNS = [
   { title: "Forwarder and reader", text: streamOrigin },
   { title: "Epoch", kind: "right num", text: (each) => number(each.stream_epoch) },
   { title: "Forwarder", kind: "tight", text: (each) => (each.online ? "online" : "offline") },
+  { title: "Open", kind: "tight", text: (each) => (each.closed ? "closed" : "open") },
 ];

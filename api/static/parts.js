@@ -7,6 +7,7 @@ const SHAPES = {
   good: "M6.4 13.6.8 8l2-2 3.6 3.6 6.8-6.8 2 2Z",
   watch: "M8 .8 15.8 15H.2ZM7 5.5h2l-.3 4.7H7.3ZM7 11.3h2v2H7Z",
   act: "M5 .5h6L15.5 5v6L11 15.5H5L.5 11V5ZM7 3.5h2l-.3 5.7H7.3ZM7 10.5h2v2H7Z",
+  quiet: "M8 .5a7.5 7.5 0 1 1 0 15 7.5 7.5 0 0 1 0-15Zm0 2.2a5.3 5.3 0 1 0 0 10.6A5.3 5.3 0 0 0 8 2.7ZM4.5 7h7v2h-7Z",
   lost: "m3 .5 5 5 5-5L15.5 3l-5 5 5 5-2.5 2.5-5-5-5 5L.5 13l5-5-5-5Z",
 };
 const WORDS = { good: "good", watch: "watch", act: "act", lost: "lost" };
@@ -19,17 +20,17 @@ export const shape = (level) =>
     svg("path", { d: SHAPES[level], "fill-rule": "evenodd" }),
   );
 
-/** Returns {node, update(level)}: the badge of a level. */
+/** Returns {node, update(level, said)}: the badge of a level; said: its word where it is another. */
 export function badge(words = WORDS) {
   const word = h("span");
   const node = h("span", { class: "badge" }, word);
   let shown = null;
-  const update = (level) => {
+  const update = (level, said = null) => {
+    setText(word, said ?? words[level]);
     if (level === shown) return;
     shown = level;
     setAttribute(node, "data-level", level);
     node.replaceChildren(shape(level), word);
-    setText(word, words[level]);
   };
   return { node, update };
 }

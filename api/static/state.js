@@ -16,6 +16,7 @@ export const state = {
   streams: new Map(),
   flow: new Map(),
   troubles: [],
+  mutes: [],
   processes: new Map(),
   database: null,
   ratesBin: 0,
@@ -53,6 +54,7 @@ export function takeOverview(overview, meanwhile) {
   state.at = overview.at;
   state.verdict = overview.verdict;
   state.troubles = overview.troubles;
+  state.mutes = overview.mutes;
   state.database = overview.database;
   state.ratesBin = overview.rates_bin;
   state.streams = new Map(overview.streams.map((card) => [card.stream_id, card]));
@@ -71,7 +73,7 @@ export function takeEvent(event) {
 }
 
 // Of a stream these change seldom, and others list them too.
-const NAMES = ["forwarder_id", "display_alias", "forwarder_display_name", "stream_epoch", "online"];
+const NAMES = ["forwarder_id", "display_alias", "forwarder_display_name", "stream_epoch", "online", "closed_at"];
 
 /** Whether an event says that a stream has come, has gone or is called otherwise. */
 export const namesChanged = (event) =>
@@ -89,6 +91,7 @@ const APPLY = {
     for (const id of event.processes_gone ?? []) state.processes.delete(id);
     if (event.rates) takeRates(event.rates);
     state.verdict = event.verdict ?? state.verdict;
+    state.mutes = event.mutes ?? state.mutes;
     state.database = event.database ?? state.database;
   },
 };

@@ -1,14 +1,16 @@
 // The devices' tokens: made here and shown once, revoked here.
 
-import { askFirst, say, tell } from "./dialog.js";
+import { askFirst, say, showOnce } from "./dialog.js";
 import { h } from "./dom.js";
 import { NONE, time } from "./format.js";
 import { ask, path } from "./http.js";
 import { button, empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
-import { serverNow } from "./state.js";
+import { onEvent, serverNow } from "./state.js";
 
-/** Returns {node}. */
+const AGAIN_EVERY_MS = 60000;
+
+/** Returns {node, update(), close()}: what other operators make and revoke is told by the log. */
 export function tokenList() {
   const table = rows([...COLUMNS, { title: "Actions", kind: "acts", part: acts }], {
     label: "Tokens",
@@ -19,10 +21,14 @@ export function tokenList() {
   const said = h("div");
   const node = h("div", {}, mintForm(load), said, table.node, none);
   none.hidden = true;
+  let known = new Map();
+  let loadedAt = -Infinity;
 
   async function load() {
+    loadedAt = performance.now();
     try {
       const { tokens } = await ask("GET", "api/v1/admin/tokens");
+      known = new Map(tokens.map((token) => [token.token_id, token]));
       said.replaceChildren();
       table.update(tokens.reverse().sort((a, b) => (a.revoked_at !== null) - (b.revoked_at !== null)));
       table.node.hidden = tokens.length === 0;
@@ -33,15 +39,18 @@ export function tokenList() {
   }
 
   function acts(first) {
-    const revoked = () => load();
-    const node = button("Revoke…", () => revoke(first).then(revoked), {
+    const gone = () => (known.get(first.token_id)?.revoked_at ? "It is revoked already." : null);
+    const node = button("Revoke…", () => revoke(first, gone).then(load), {
       "aria-label": `Revoke the token of ${first.device_id}`,
     });
     return { node, update: (token) => (node.hidden = token.revoked_at !== null) };
   }
 
+  const close = onEvent(({ type, entry }) => type === "log_entry" && entry.event.startsWith("token_") && load());
+  // When each was used last, and whatever an event did not tell.
+  const update = () => performance.now() - loadedAt > AGAIN_EVERY_MS && load();
   load();
-  return { node };
+  return { node, update, close };
 }
 
 function mintForm(minted) {
@@ -77,7 +86,7 @@ function mintForm(minted) {
       said.replaceChildren();
       form.reset();
       minted();
-      await showOnce(answer);
+      await showToken(answer);
     } catch (error) {
       said.replaceChildren(failure(error));
     }
@@ -86,7 +95,7 @@ function mintForm(minted) {
   return h("div", {}, form, said);
 }
 
-function showOnce({ device_type, device_id, token }) {
+function showToken({ device_type, device_id, token }) {
   const shown = h("input", { class: "token mono", readonly: true, value: token, "aria-label": "Token" });
   const copy = button("Copy", async () => {
     shown.select();
@@ -97,21 +106,26 @@ function showOnce({ device_type, device_id, token }) {
     ) ?? document.execCommand("copy"));
     copy.textContent = copied ? "Copied" : "Press Ctrl-C";
   });
-  return tell(
+  return showOnce(
     `Token of ${device_type} ${device_id}`,
     [
       h("p", {}, "It is shown this once: only its hash is kept. Enter it in the device's settings."),
       h("div", { class: "once" }, shown, copy),
     ],
-    { verb: "I have it" },
+    {
+      verb: "I have it",
+      question: "Have you kept the token? Once this is closed nobody can show it again.",
+      stay: "Show it still",
+    },
   );
 }
 
-async function revoke({ token_id, device_type, device_id }) {
+async function revoke({ token_id, device_type, device_id }, gone) {
   const answer = await askFirst(`Revoke a token of ${device_type} ${device_id}`, {
     body: [h("p", {}, "A device that is connected with it is cut off within a second.")],
     verb: "Revoke",
     kind: "danger",
+    gone,
     act: () => ask("POST", path(["admin", "tokens", token_id, "revoke"])),
   });
   if (answer !== undefined) say(`The token of ${device_id} is revoked.`);

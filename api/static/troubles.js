@@ -1,30 +1,72 @@
-// What needs a look: what it is, since when, what to do; and what has been cured, with how long it took.
+// What needs a look: what it is, since when, what to do, and buttons for it; what is known or muted behind that; and what
+// has been cured, with how long it took.
 
-import { h, keyed, setText } from "./dom.js";
+import { alertActions } from "./alert-actions.js";
+import { alertAnswers, unmuteButton } from "./alert-answers.js";
+import { h, keyed, setAttribute, setText } from "./dom.js";
 import { count, duration, secondsSince, time, withTimes } from "./format.js";
 import { badge, empty } from "./parts.js";
+import { shownAs, whom } from "./quiet.js";
 import { serverNow, state } from "./state.js";
 
 /** Returns {node, update()}. */
 export function troubleList() {
+  // One list: what is answered only moves to its end, and keeps the focus.
   const list = h("ul", { class: "troubles" });
   const calm = empty("Nothing needs a look.");
+  const mutes = h("ul", { class: "troubles" });
+  const muted = h("details", {}, h("summary", {}), mutes);
   const cured = h("ul", { class: "troubles cured" });
-  const summary = h("summary", {});
-  const history = h("details", {}, summary, cured);
+  const history = h("details", {}, h("summary", {}), cured);
   const showOpen = keyed(list, { key: (each) => each.trouble_id, make: trouble });
+  const showMutes = keyed(mutes, { key: (each) => `${each.alert_id} ${each.at}`, make: mute });
   const showCured = keyed(cured, { key: (each) => each.trouble_id, make: trouble });
-  const node = h("div", {}, list, calm, history);
+  const node = h("div", {}, calm, list, muted, history);
   const update = () => {
     const open = state.troubles.filter((each) => each.ended_at === null);
     const ended = state.troubles.filter((each) => each.ended_at !== null);
     showOpen(open);
+    showMutes(state.mutes);
     showCured(ended);
-    calm.hidden = open.length > 0;
+    calm.hidden = open.some((each) => each.quiet === null);
+    muted.hidden = state.mutes.length === 0;
     history.hidden = ended.length === 0;
-    setText(summary, `${count(ended.length, "cured trouble")}`);
+    setText(muted.firstChild, `${count(state.mutes.length, "condition")} muted`);
+    setText(history.firstChild, `${count(ended.length, "cured trouble")}`);
   };
   return { node, update };
+}
+
+// What is muted, in the words of what would be said of it.
+const CONDITIONS = {
+  forwarder_gone: "not connected",
+  forwarder_fault: "sends what is not right",
+  last_read: "no reads",
+  receiver_behind: "behind",
+  receiver_gone: "not connected",
+  missing: "missing reads",
+  conflict: "conflicts",
+  clock: "its clock",
+  unparsed: "lines that are no reads",
+  process: "its state",
+  database: "its state",
+};
+
+function mute(first) {
+  const level = badge();
+  level.update("quiet", "muted");
+  const what = h("p", { class: "what" }, `${CONDITIONS[first.signal] ?? first.signal} · ${first.title}`);
+  const why = h("p", { class: "answer" }, `${whom(first.by)}: ${first.reason}`);
+  const until = h("p", { class: "since num" }, `until ${time(first.until, serverNow())}`);
+  return {
+    node: h(
+      "li",
+      { class: "trouble", "data-quiet": "muted" },
+      level.node,
+      h("div", {}, what, why, h("div", { class: "buttons" }, unmuteButton(first))),
+      until,
+    ),
+  };
 }
 
 const PAGES = {
@@ -43,15 +85,22 @@ function trouble(first) {
   const reason = h("span", { class: "reason" });
   const since = h("p", { class: "since num" });
   const advice = h("p", { class: "advice" });
+  const answers = alertAnswers(first);
+  const acts = first.ended_at === null ? alertActions(first) : [];
+  const buttons = h("div", { class: "buttons" }, answers.buttons, acts);
   const node = h(
     "li",
     { class: "trouble" },
     level.node,
-    h("div", {}, h("p", { class: "what" }, reason, " ", title), advice),
+    h("div", {}, h("p", { class: "what" }, reason, " ", title), advice, answers.node, buttons),
     since,
   );
   const update = (each) => {
-    level.update(each.level);
+    level.update(...shownAs(each));
+    setAttribute(node, "data-quiet", each.quiet);
+    answers.update(each);
+    // What is over needs nobody.
+    buttons.hidden = each.ended_at !== null;
     setText(title, each.title);
     setText(reason, withTimes(each.reason, serverNow()));
     setText(advice, each.advice);

@@ -86,7 +86,12 @@ function verdict() {
 }
 
 function calm() {
-  const { streams, online, missing } = state.verdict;
+  const { streams, online, closed, missing, acknowledged, muted } = state.verdict;
   if (!streams) return "No streams yet";
-  return `${number(online)} of ${count(streams, "stream")} online · ${number(missing)} missing`;
+  const known = [acknowledged && `${number(acknowledged)} acknowledged`, muted && `${number(muted)} muted`];
+  return [
+    `${number(online)} of ${count(streams, "stream")} online${closed ? `, ${number(closed)} closed` : ""}`,
+    `${number(missing)} missing`,
+    ...known.filter(Boolean),
+  ].join(" · ");
 }

@@ -1,5 +1,6 @@
 """Commands to forwarders: asked of the gateway that holds the session, looked at, and taken away again."""
 
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import msgspec
 from shared.database import Pool
 from shared.errors import translated
 
-__all__ = ["Asked", "Kind", "State", "Stream", "ask", "close", "find_stream", "look"]
+__all__ = ["Asked", "Kind", "State", "Stream", "ask", "close", "connected_at", "find_stream", "look"]
 
 Kind = Literal["epoch_reset", "config_get", "config_set", "restart"]
 
@@ -19,7 +20,7 @@ WITH left_behind AS (DELETE FROM commands WHERE expires_at < clock_timestamp() -
 INSERT INTO commands (forwarder_id, session_id, gateway_id, kind, request, expires_at)
 SELECT forwarder_id, session_id, gateway_id, $2, $3, clock_timestamp() + make_interval(secs => $4)
 FROM live_forwarder_sessions
-WHERE forwarder_id = $1
+WHERE forwarder_id = $1 AND connected_at = coalesce($5, connected_at)
 RETURNING command_id, gateway_id
 """
 # What a gateway that counts as dead has in hand it may still do, if it only hangs: that is waited for.
@@ -32,7 +33,11 @@ WHERE command_id = $1
 """
 # From here on nobody can take the command any more; what was written by then is its end.
 _CLOSE = "DELETE FROM commands WHERE command_id = $1 RETURNING state, answer"
-_STREAM = "SELECT stream_id, forwarder_id, reader_ip, stream_epoch FROM streams WHERE stream_id = $1"
+_CONNECTED_AT = "SELECT connected_at FROM live_forwarder_sessions WHERE forwarder_id = $1"
+_STREAM = """
+SELECT stream_id, forwarder_id, reader_ip, stream_epoch, stream_title(streams) AS title
+FROM streams WHERE stream_id = $1
+"""
 
 State = Literal["asked", "taken", "done", "absent", "busy", "lost"]
 
@@ -51,15 +56,32 @@ class Stream(NamedTuple):
     forwarder_id: str
     reader_ip: str
     stream_epoch: int
+    title: str
 
 
 async def ask(
-    pool: Pool, forwarder_id: str, kind: Kind, request: dict[str, Any], *, within_s: float
+    pool: Pool,
+    forwarder_id: str,
+    kind: Kind,
+    request: dict[str, Any],
+    *,
+    within_s: float,
+    session_since: datetime | None = None,
 ) -> Asked | None:
-    """Ask the gateway that holds the forwarder's session, within a time; None when nobody holds one."""
+    """Ask the gateway that holds the forwarder's session, within a time; None when nobody holds one, or none that began
+    just then.
+    """
+    encoded = msgspec.json.encode(request)
     with translated():
-        row = await pool.fetchrow(_ASK, forwarder_id, kind, msgspec.json.encode(request), within_s)
+        row = await pool.fetchrow(_ASK, forwarder_id, kind, encoded, within_s, session_since)
     return Asked(*row) if row else None
+
+
+async def connected_at(pool: Pool, forwarder_id: str) -> datetime | None:
+    """Return since when a forwarder is connected; None when it is not."""
+    with translated():
+        since: datetime | None = await pool.fetchval(_CONNECTED_AT, forwarder_id)
+    return since
 
 
 async def look(pool: Pool, command_id: UUID) -> bool:

@@ -28,8 +28,6 @@ __all__ = [
     "Key",
     "Page",
     "StreamName",
-    "acknowledge",
-    "acknowledge_all",
     "begin_snapshot",
     "conflicts",
     "copy_events",
@@ -194,17 +192,6 @@ CROSS JOIN LATERAL (
     most_bytes="$5",
 )
 
-_ACKNOWLEDGE = """
-UPDATE integrity_conflicts SET acknowledged_at = coalesce(acknowledged_at, now()) WHERE conflict_id = $1
-RETURNING conflict_id
-"""
-_ACKNOWLEDGE_ALL = """
-WITH acknowledged AS (
-    UPDATE integrity_conflicts SET acknowledged_at = now() WHERE stream_id = $1 AND acknowledged_at IS NULL RETURNING 1
-)
-SELECT count(*) FROM acknowledged
-"""
-
 
 Row = TypeVar("Row", Read, Conflict, StreamRead)
 
@@ -322,18 +309,6 @@ async def since(
     with translated():
         rows = await pool.fetch(SINCE, list(grown), behind, until, limit, lines_bytes)
     return _paged(StreamRead, rows, "raw_read_line").rows
-
-
-async def acknowledge(pool: Pool, conflict_id: int) -> bool:
-    """Note that a person has seen a conflict, again if need be; false when there is none of this id."""
-    with translated():
-        return await pool.fetchval(_ACKNOWLEDGE, conflict_id) is not None
-
-
-async def acknowledge_all(pool: Pool, stream_id: UUID) -> int:
-    """Note that a person has seen all conflicts of a stream, and return how many were new to them."""
-    with translated():
-        return int(await pool.fetchval(_ACKNOWLEDGE_ALL, stream_id))
 
 
 def _arguments(

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from api.messages.alerts import Mute
 from api.storage import StorageFacts
+from api.store.alerts import ALERT, mutes
 from api.store.storage import storage
 from shared.database import Connection, Pool
 from shared.errors import translated
@@ -27,9 +29,11 @@ _CARDS = """
 WITH live AS MATERIALIZED (SELECT forwarder_id, connected_at FROM live_forwarder_sessions),
 shown AS MATERIALIZED (
     SELECT stream_id, count(*) OVER () AS streams_total, count(live.forwarder_id) OVER () AS online_total,
+           count(closed.stream_id) OVER () AS closed_total,
            (sum(greatest(0, epoch.last_seq - epoch.dedup_count)) OVER ())::bigint AS missing_total
     FROM streams
     LEFT JOIN live USING (forwarder_id)
+    LEFT JOIN closed_streams AS closed USING (stream_id)
     LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
     WHERE $2::uuid IS NULL OR stream_id = $2
     ORDER BY stream_id IN (SELECT stream_id FROM troubles
@@ -53,14 +57,16 @@ SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwar
        conflicts.count AS open_conflicts,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
        sample.clock_offset_ms, sample.clock_ahead_ms IS NOT NULL AND sample.clock_offset_ms IS NULL AS zone_unknown,
-       epoch.last_tag_id, last_position,
-       streams_total, online_total, coalesce(missing_total, 0) AS missing_total
+       epoch.last_tag_id, last_position, closed.closed_at, closed.closed_by,
+       greatest(0, last_position - coalesce(closed.position, last_position)) AS reads_since_closed,
+       streams_total, online_total, closed_total, coalesce(missing_total, 0) AS missing_total
 FROM shown
 JOIN streams USING (stream_id)
 LEFT JOIN live USING (forwarder_id)
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN epoch_names USING (stream_id, stream_epoch)
 LEFT JOIN stream_samples AS sample USING (stream_id)
+LEFT JOIN closed_streams AS closed USING (stream_id)
 CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM now())) - sample.bin * 10 AS seconds) AS pace
 CROSS JOIN LATERAL (
     SELECT count(*) FROM (
@@ -101,19 +107,24 @@ FROM expected_processes
 ORDER BY role, started_at, process_id
 """
 
-# Open ones first, the worst and oldest before all, at most $2; then the newest $1 that are cured.
-_TROUBLES = """
-SELECT trouble_id, signal, subject_kind, subject_id, stream_id, title, level, reason, advice, since, ended_at,
-       extract(epoch FROM ended_at - since)::float AS duration_s, watch_total, act_total
+# Open ones first, the worst and oldest before all, and before what does not count, at most $2; then the newest $1 that
+# are cured.
+_TROUBLES = f"""
+SELECT {ALERT}, watch_total, act_total, acknowledged_total, muted_total, clearing_total
 FROM (
-    (SELECT *, count(*) FILTER (WHERE level = 'watch') OVER () AS watch_total,
-            count(*) FILTER (WHERE level = 'act') OVER () AS act_total
-     FROM troubles WHERE ended_at IS NULL AND level <> 'good' ORDER BY level, since, trouble_id LIMIT $2)
+    (SELECT *, count(*) FILTER (WHERE quiet IS NULL AND level = 'watch') OVER () AS watch_total,
+            count(*) FILTER (WHERE quiet IS NULL AND level = 'act') OVER () AS act_total,
+            count(*) FILTER (WHERE quiet = 'acknowledged') OVER () AS acknowledged_total,
+            count(*) FILTER (WHERE quiet = 'muted') OVER () AS muted_total,
+            count(*) FILTER (WHERE quiet = 'clearing') OVER () AS clearing_total
+     FROM answered_alerts WHERE ended_at IS NULL AND level <> 'good'
+     ORDER BY quiet NULLS FIRST, level, since, trouble_id LIMIT $2)
     UNION ALL
-    (SELECT *, NULL, NULL FROM troubles WHERE ended_at IS NOT NULL AND level <> 'good' ORDER BY ended_at DESC LIMIT $1)
+    (SELECT *, NULL, NULL, NULL, NULL, NULL
+     FROM answered_alerts WHERE ended_at IS NOT NULL AND level <> 'good' ORDER BY ended_at DESC LIMIT $1)
 ) AS shown
-ORDER BY ended_at DESC NULLS FIRST, level, since, trouble_id
-"""
+ORDER BY ended_at DESC NULLS FIRST, quiet NULLS FIRST, level, since, trouble_id
+"""  # noqa: S608 - of constants
 
 # Of the bins behind the one of number $2. All streams' bins are closed by one statement (samples.py).
 _RATES = """
@@ -131,6 +142,7 @@ class Rows(NamedTuple):
     cards: Sequence[Row]
     flow: Sequence[Row]
     troubles: Sequence[Row]
+    mutes: Sequence[Mute]
     processes: Sequence[Row]
     storage: StorageFacts
 
@@ -147,6 +159,7 @@ async def rows(pool: Pool, *, cured: int, known: StorageFacts | None = None) -> 
                 await _fetch(connection, _CARDS, CARDS, None),
                 await _fetch(connection, _FLOW, FLOWS),
                 await _fetch(connection, _TROUBLES, cured, TROUBLES),
+                await mutes(connection),
                 await _fetch(connection, _PROCESSES),
                 known if known is not None else await storage(connection),
             )

@@ -10,8 +10,9 @@ __all__ = ["BIN_S", "require_zone", "sample"]
 BIN_S = 10
 
 # A stream's events are counted by its last position. Bins that nobody was there to see share what came meanwhile. The
-# gap is the median between the newest reads, of which those that came together are one. Events are looked at once in a
-# bin, by position, and only where some came: whatever is old enough to be late has been sampled since.
+# gaps are the median and the longest between the newest reads, of which those that came together are one. Events are
+# looked at once in a bin, by position, and only where some came: whatever is old enough to be late has been sampled
+# since.
 #
 # The clock. Of a read we know that reader's clock minus ours is read_at - received_at, and more by as long as the read
 # was on its way. So a delay makes a clock look behind, and nothing makes it look ahead:
@@ -28,7 +29,7 @@ BIN_S = 10
 _SAMPLE = r"""
 WITH due AS MATERIALIZED (
     SELECT streams.stream_id, last_position, created_at, current.bin AS this_bin, known.bin, bin_position, counts,
-           gap_s, clock.ahead_ms, clock.last_ms, clock.last_at
+           gap_s, longest_gap_s, clock.ahead_ms, clock.last_ms, clock.last_at
     FROM (SELECT floor(extract(epoch FROM now()) / 10)::bigint AS bin) AS current
     CROSS JOIN streams
     LEFT JOIN stream_samples AS known USING (stream_id)
@@ -41,7 +42,7 @@ WITH due AS MATERIALIZED (
     WHERE known.bin IS NULL OR known.bin < current.bin
 ),
 looked AS MATERIALIZED (
-    SELECT due.*, usual.gap_s AS new_gap_s, told.ms AS told_ms, told.at AS told_at,
+    SELECT due.*, usual.gap_s AS new_gap_s, usual.longest_s AS new_longest_s, told.ms AS told_ms, told.at AS told_at,
            CASE WHEN told.ms IS NULL THEN ahead_ms
                 WHEN told.ms >= ahead_ms THEN told.ms
                 WHEN ahead_ms - told.ms <= 200 THEN greatest(told.ms, ahead_ms - 5)
@@ -63,7 +64,7 @@ looked AS MATERIALIZED (
         ) AS reads
     ) AS told ON true
     LEFT JOIN LATERAL (
-        SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY gap) AS gap_s
+        SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY gap) AS gap_s, max(gap) AS longest_s
         FROM (
             SELECT extract(epoch FROM received_at - lag(received_at) OVER (ORDER BY received_at)) AS gap
             FROM (
@@ -96,14 +97,15 @@ zone AS MATERIALIZED (
     ) AS quarters
     WHERE agree >= 2 AND agree * 2 > voters
 )
-INSERT INTO stream_samples AS sample (stream_id, bin, bin_position, counts, gap_s, clock_offset_ms, clock_ahead_ms,
-                                      clock_step_ms, clock_last_ms, clock_last_at, clock_zone)
+INSERT INTO stream_samples AS sample (stream_id, bin, bin_position, counts, gap_s, longest_gap_s, clock_offset_ms,
+                                      clock_ahead_ms, clock_step_ms, clock_last_ms, clock_last_at, clock_zone)
 SELECT stream_id, this_bin,
        CASE WHEN bin IS NULL AND created_at > now() - interval '10 seconds' THEN 0 ELSE last_position END,
        CASE WHEN bin IS NULL THEN array_fill(0, ARRAY[180])
             ELSE (counts || array_fill((grown.by / grown.bins)::integer, ARRAY[grown.bins - 1])
                   || (grown.by - grown.by / grown.bins * (grown.bins - 1))::integer)[grown.bins + 1:] END,
        CASE WHEN bin_position = last_position THEN gap_s ELSE new_gap_s END,
+       CASE WHEN bin_position = last_position THEN longest_gap_s ELSE new_longest_s END,
        believed_ms - (SELECT ms FROM zone), believed_ms, believed_ms - ahead_ms,
        coalesce(told_ms, last_ms), coalesce(told_at, last_at), $1
 FROM looked
@@ -113,6 +115,7 @@ CROSS JOIN LATERAL (
 ) AS grown
 ON CONFLICT (stream_id) DO UPDATE
 SET bin = excluded.bin, bin_position = excluded.bin_position, counts = excluded.counts, gap_s = excluded.gap_s,
+    longest_gap_s = excluded.longest_gap_s,
     clock_offset_ms = excluded.clock_offset_ms, clock_was_ms = NULL, clock_ahead_ms = excluded.clock_ahead_ms,
     clock_step_ms = excluded.clock_step_ms, clock_last_ms = excluded.clock_last_ms,
     clock_last_at = excluded.clock_last_at, clock_zone = excluded.clock_zone

@@ -65,13 +65,16 @@ SELECT session.forwarder_id,
        coalesce(nullif(owned.display_name, ''), nullif(session.display_name, ''), session.forwarder_id) AS title,
        CASE WHEN session.forwarder_id NOT IN (SELECT forwarder_id FROM live)
             THEN coalesce(session.ended_at, gateway.last_seen_at, session.connected_at) END AS gone_since,
-       coalesce(owned.has_reads, false) AS has_reads
+       coalesce(owned.has_reads, false) AS has_reads, coalesce(owned.closed, false) AS closed
 FROM forwarder_sessions AS session
 LEFT JOIN processes AS gateway ON gateway.process_id = session.gateway_id
 LEFT JOIN (
-    SELECT forwarder_id, max(forwarder_display_name) AS display_name, bool_or(epoch.dedup_count > 0) AS has_reads
+    SELECT forwarder_id, max(forwarder_display_name) AS display_name,
+           bool_or(epoch.dedup_count > 0 AND closed.stream_id IS NULL) AS has_reads,
+           bool_and(closed.stream_id IS NOT NULL) AS closed
     FROM streams
     LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
+    LEFT JOIN closed_streams AS closed USING (stream_id)
     GROUP BY forwarder_id
 ) AS owned USING (forwarder_id)
 WHERE NOT retired('forwarder', session.forwarder_id)
@@ -99,6 +102,7 @@ WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
 SELECT stream_id, stream_title(streams) AS title, forwarder_id,
        coalesce(nullif(forwarder_display_name, ''), forwarder_id) AS forwarder_title, stream_epoch, now.online,
        now.last_received_at, coalesce(sample.gap_s, 0)::float AS median_gap_s,
+       coalesce(sample.longest_gap_s, 0)::float AS longest_gap_s, closed.stream_id IS NOT NULL AS closed,
        coalesce(epoch.dedup_count, 0) AS reads,
        coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
@@ -109,6 +113,7 @@ SELECT stream_id, stream_title(streams) AS title, forwarder_id,
 FROM streams
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN stream_samples AS sample USING (stream_id)
+LEFT JOIN closed_streams AS closed USING (stream_id)
 CROSS JOIN LATERAL (
     SELECT forwarder_id IN (SELECT forwarder_id FROM live),
            CASE WHEN epoch.dedup_count > 0 AND epoch.last_received_at > now() - interval '7 days'
@@ -121,7 +126,7 @@ CROSS JOIN LATERAL (
         LIMIT 1000
     ) AS open
 ) AS conflicts(count)
-WHERE (now.online AND now.last_received_at <= now() - make_interval(secs => $1))
+WHERE (now.online AND closed.stream_id IS NULL AND now.last_received_at <= now() - make_interval(secs => $1))
    OR epoch.last_seq > epoch.dedup_count
    OR epoch.unparsed_count > 0
    OR conflicts.count > 0

@@ -1,26 +1,30 @@
 """Streams, their numbers and their epochs. No statement here counts events: the writer counts as it goes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 from uuid import UUID
 
 from api.messages.streams import Epoch, MissingRange, Stream, StreamMetrics
-from shared.database import Pool
+from shared.database import Connection, Pool
 from shared.errors import translated
 
 __all__ = [
     "EPOCHS",
     "MISSING_RANGES",
     "Deletion",
-    "clear_epoch_name",
+    "changing",
     "delete",
     "epoch",
     "epochs",
+    "find",
     "list_streams",
     "metrics",
     "metrics_of",
     "name_epoch",
     "set_alias",
+    "set_alias_of",
+    "stream_title",
 ]
 
 Deletion = Literal["deleted", "absent", "used", "connected"]
@@ -33,19 +37,22 @@ _BEYOND = 2**63 - 1
 _LIST = """
 WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
 SELECT stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
-       forwarder_id IN (SELECT forwarder_id FROM live) AS online, created_at
-FROM streams
+       forwarder_id IN (SELECT forwarder_id FROM live) AS online, created_at, closed.stream_id IS NOT NULL AS closed
+FROM streams LEFT JOIN closed_streams AS closed USING (stream_id)
 ORDER BY created_at, stream_id
 """
-# By a function (migrations/routines/streams.sql); what it has changed is younger than what the rest of this sees.
-_SET_ALIAS = """
-WITH named AS MATERIALIZED (SELECT alias_stream($1, $2) AS stream_id)
-SELECT stream_id, forwarder_id, reader_ip, $2::text AS display_alias, forwarder_display_name, stream_epoch,
+_TITLE = "SELECT stream_title(streams) FROM streams WHERE stream_id = $1"
+_FIND = """
+SELECT stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
        EXISTS (SELECT FROM live_forwarder_sessions AS live WHERE live.forwarder_id = streams.forwarder_id)
            AS online,
-       created_at
-FROM named JOIN streams USING (stream_id)
+       created_at, closed.stream_id IS NOT NULL AS closed
+FROM streams LEFT JOIN closed_streams AS closed USING (stream_id)
+WHERE stream_id = $1
 """
+# By functions (migrations/routines/streams.sql).
+_SET_ALIAS = "SELECT alias_stream($1, $2)"
+_SET_ALIAS_OF = "SELECT alias_stream_named($1, $2, $3)"
 
 # total: over the stream's epochs. epoch: the current one, which may have nothing yet. flow: backlog, from cursors
 # and metrics. The clock is what the last look made of it (api/store/samples.py).
@@ -113,12 +120,26 @@ LEFT JOIN epoch_names ON epoch_names.stream_id = streams.stream_id AND epoch_nam
 WHERE streams.stream_id = $1
 ORDER BY known.epoch
 """
+# $4: the name that is expected, where $5 says that one is; or it has the new one already. Without a name it has no row.
 _NAME_EPOCH = """
-INSERT INTO epoch_names (stream_id, stream_epoch, name)
-SELECT stream_id, $2, $3 FROM streams WHERE stream_id = $1
+INSERT INTO epoch_names AS known (stream_id, stream_epoch, name)
+SELECT stream_id, $2, $3 FROM streams
+WHERE stream_id = $1
+  AND (NOT $5::boolean OR $4::text IS NULL
+       OR EXISTS (SELECT FROM epoch_names AS named WHERE named.stream_id = $1 AND named.stream_epoch = $2))
 ON CONFLICT (stream_id, stream_epoch) DO UPDATE SET name = excluded.name
+WHERE NOT $5 OR known.name IN ($4, excluded.name)
+RETURNING name
 """
-_CLEAR_EPOCH_NAME = "DELETE FROM epoch_names WHERE stream_id = $1 AND stream_epoch = $2"
+_CLEAR_EPOCH_NAME = """
+WITH cleared AS (
+    DELETE FROM epoch_names
+    WHERE stream_id = $1 AND stream_epoch = $2 AND (NOT $4::boolean OR name = $3::text)
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM cleared)
+       OR NOT EXISTS (SELECT FROM epoch_names WHERE stream_id = $1 AND stream_epoch = $2)
+"""
 
 
 async def list_streams(pool: Pool) -> list[Stream]:
@@ -127,11 +148,40 @@ async def list_streams(pool: Pool) -> list[Stream]:
         return [Stream(**row) for row in await pool.fetch(_LIST)]
 
 
-async def set_alias(pool: Pool, stream_id: UUID, alias: str | None) -> Stream | None:
-    """Give a stream an alias, or none, and return it as it is then; None when there is no such stream."""
+@asynccontextmanager
+async def changing(pool: Pool) -> AsyncIterator[Any]:
+    """Yield a connection for changes that are made together, or not at all."""
     with translated():
-        row = await pool.fetchrow(_SET_ALIAS, stream_id, alias)
+        async with pool.acquire() as connection, connection.transaction():
+            yield connection
+
+
+async def find(connection: "Connection | Pool | Any", stream_id: UUID) -> Stream | None:
+    """Return a stream; None when there is none of this id."""
+    with translated():
+        row = await connection.fetchrow(_FIND, stream_id)
     return None if row is None else Stream(**row)
+
+
+async def stream_title(pool: Pool, stream_id: UUID) -> str | None:
+    """Return what people call a stream; None when there is none of this id."""
+    with translated():
+        title: str | None = await pool.fetchval(_TITLE, stream_id)
+    return title
+
+
+async def set_alias(connection: "Connection | Any", stream_id: UUID, alias: str | None) -> bool:
+    """Give a stream an alias, or none; false when there is no such stream."""
+    with translated():
+        return await connection.fetchval(_SET_ALIAS, stream_id, alias) is not None
+
+
+async def set_alias_of(
+    connection: "Connection | Any", stream_id: UUID, alias: str | None, *, expected: str | None
+) -> bool:
+    """Give a stream that has an alias another; false when it has another one by now, or is not there."""
+    with translated():
+        return await connection.fetchval(_SET_ALIAS_OF, stream_id, alias, expected) is not None
 
 
 async def delete(pool: Pool, stream_id: UUID) -> Deletion:
@@ -167,16 +217,14 @@ async def epoch(pool: Pool, stream_id: UUID, number: int) -> Epoch | None:
     return found[0] if found and found[0].epoch == number else None
 
 
-async def name_epoch(pool: Pool, stream_id: UUID, epoch: int, name: str) -> None:
-    """Call an epoch something."""
+async def name_epoch(
+    pool: Pool, stream_id: UUID, epoch: int, name: str | None, *, expected: str | None, checked: bool
+) -> bool:
+    """Call an epoch something, or nothing; false when its name is not the expected one, where that is checked."""
     with translated():
-        await pool.execute(_NAME_EPOCH, stream_id, epoch, name)
-
-
-async def clear_epoch_name(pool: Pool, stream_id: UUID, epoch: int) -> None:
-    """Take an epoch's name away."""
-    with translated():
-        await pool.execute(_CLEAR_EPOCH_NAME, stream_id, epoch)
+        if name is None:
+            return bool(await pool.fetchval(_CLEAR_EPOCH_NAME, stream_id, epoch, expected, checked))
+        return await pool.fetchval(_NAME_EPOCH, stream_id, epoch, name, expected, checked) is not None
 
 
 def _metrics(row: Mapping[str, Any]) -> StreamMetrics:

@@ -1,5 +1,6 @@
 """Device tokens: made, listed, revoked. The token itself never reaches the database."""
 
+from typing import NamedTuple
 from uuid import UUID
 
 from api.messages.tokens import Token
@@ -7,7 +8,7 @@ from shared.database import Pool
 from shared.errors import translated
 from shared.tokens import DeviceType
 
-__all__ = ["add_token", "list_tokens", "live_tokens", "revoke_token"]
+__all__ = ["Device", "add_token", "list_tokens", "live_tokens", "revoke_token"]
 
 _ADD = """
 INSERT INTO device_tokens (token_hash, device_type, device_id, events_per_second) VALUES ($1, $2, $3, $4)
@@ -22,7 +23,17 @@ ORDER BY created_at, token_id
 _LIVE = """
 SELECT count(*) FROM device_tokens WHERE device_type = $1 AND device_id = $2 AND revoked_at IS NULL
 """
-_REVOKE = "SELECT revoke_token($1)"
+# Revoked by a function (migrations/routines/access.sql).
+_REVOKE = (
+    "SELECT device_type, device_id, revoke_token(token_id) AS done FROM device_tokens WHERE token_id = $1"
+)
+
+
+class Device(NamedTuple):
+    """Whom a token stands for."""
+
+    device_type: DeviceType
+    device_id: str
 
 
 async def add_token(
@@ -53,7 +64,8 @@ async def list_tokens(pool: Pool) -> list[Token]:
         return [Token(**row) for row in await pool.fetch(_LIST)]
 
 
-async def revoke_token(pool: Pool, token_id: UUID) -> bool:
-    """End a token; false when there is none, or none any more."""
+async def revoke_token(pool: Pool, token_id: UUID) -> Device | None:
+    """End a token and return whose it was; None when there is none, or none any more."""
     with translated():
-        return bool(await pool.fetchval(_REVOKE, token_id))
+        row = await pool.fetchrow(_REVOKE, token_id)
+    return Device(row["device_type"], row["device_id"]) if row is not None and row["done"] else None

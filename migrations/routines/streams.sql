@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- What others than the writer change of a stream. They run with their owner's rights: who may update a column of
 -- `streams` can hold its rows, and the writers pass over a stream whose row is held, so that nothing of it is stored.
@@ -44,4 +44,15 @@ CREATE OR REPLACE FUNCTION alias_stream(given_stream uuid, given_alias text) RET
 LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
     UPDATE streams SET display_alias = given_alias WHERE stream_id = given_stream RETURNING stream_id;
+END;
+
+-- The same, of a stream that still has the name that was expected (or has the new one already); null: it has not, or
+-- there is no such stream. Compared under the row's lock: of two at once, the second sees what the first has done.
+CREATE OR REPLACE FUNCTION alias_stream_named(given_stream uuid, given_alias text, expected_alias text) RETURNS uuid
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    UPDATE streams SET display_alias = given_alias
+    WHERE stream_id = given_stream
+      AND coalesce(display_alias, '') IN (coalesce(expected_alias, ''), coalesce(given_alias, ''))
+    RETURNING stream_id;
 END;

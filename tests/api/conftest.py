@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient
 
 from api.app import build_app
 from api.errors import Error
+from api.evaluation import Evaluation
 from api.routes import ROUTES
 from api.settings import ApiSettings
 from api.store.events import ALONG_THE_KEY
@@ -58,6 +59,15 @@ async def activity(process: Process) -> AsyncIterator[Activity]:
     yield activity
     stop.ask()
     await writing
+
+
+@pytest.fixture
+async def evaluation(process: Process, activity: Activity) -> AsyncIterator[Evaluation]:
+    """The evaluation, to be made to look; what it notes is written."""
+    process.activity = activity
+    evaluation = Evaluation(process)
+    yield evaluation
+    evaluation._link.drop()
 
 
 @pytest.fixture

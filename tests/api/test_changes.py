@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from api.changes import SLOW, changed, settled
 from api.digest import grown_by
-from api.messages.overview import Card, Changed, Database, Flow, Trouble, Verdict, WatchedProcess
+from api.messages.alerts import Mute, Trouble
+from api.messages.overview import Card, Changed, Database, Flow, Verdict, WatchedProcess
 from api.page import Page
 
 NOW = datetime(2026, 5, 3, 8, 0, tzinfo=UTC)
@@ -74,6 +75,7 @@ def page(seed: int) -> Page:
         plain(Trouble, trouble_id=n, level="act", reason=random.choice("ab"))
         for n in random.sample(range(6), 3)
     ]
+    mutes = [plain(Mute, alert_id=n) for n in random.sample(range(3), random.randrange(3))]
     follows = {
         receiver_id: [
             flow(receiver_id, n, behind=random.randrange(2), level=random.choice(["good", "act"]))
@@ -88,7 +90,15 @@ def page(seed: int) -> Page:
     database = plain(Database, level=random.choice(["good", "act"]), connections=random.randrange(3))
     positions = {each: random.randrange(5) for each in cards}
     return Page(
-        NOW + timedelta(seconds=seed), verdict, cards, follows, troubles, processes, database, positions
+        NOW + timedelta(seconds=seed),
+        verdict,
+        cards,
+        follows,
+        troubles,
+        mutes,
+        processes,
+        database,
+        positions,
     )
 
 
@@ -102,6 +112,7 @@ def shown(of: Page) -> dict[str, Any]:
             (each.receiver_id, each.stream_id): to_builtins(each, builtin_types=(UUID,)) for each in rows
         },
         "troubles": [to_builtins(each) for each in of.troubles],
+        "mutes": to_builtins(of.mutes),
         "processes": {key: to_builtins(each, builtin_types=(UUID,)) for key, each in of.processes.items()},
         "database": to_builtins(of.database),
     }
@@ -133,7 +144,7 @@ def applied(before: dict[str, Any], said: Changed | None) -> dict[str, Any]:
         known[each]
         for each in told.get("troubles_shown", [each["trouble_id"] for each in before["troubles"]])
     ]
-    for name in ("verdict", "database"):
+    for name in ("verdict", "database", "mutes"):
         after[name] = to_builtins(told[name]) if name in told else before[name]
     return after
 

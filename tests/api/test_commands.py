@@ -117,6 +117,7 @@ async def test_questions_answer_what_the_device_says(
         read = await ask("GET", CONFIG)
         written = await ask("POST", CONFIG + "/general", json=payload)
         restarted = await ask("POST", RESTART, headers={"Content-Type": "application/json"})
+    assert len(read.pop("fingerprints")["a"]) == 64
     assert read == {"ok": True, "error": None, "config": config, "restart_needed": True}
     assert written == {"ok": True, "error": None, "restart_needed": True, "status_code": 200}
     assert restarted == {"ok": True, "error": None}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -12,10 +13,11 @@ from api.access import OPEN_PATHS
 from api.app import MAX_BODY_BYTES
 from api.contract import Route
 from api.errors import STATUS
-from api.handlers import logs, overview
+from api.handlers import alerts, logs, overview
 from api.messages.overview import Message, Resync, name_of
 from api.routes import ROUTES
 from api.settings import API_TOKEN_LENGTH, ApiSettings
+from api.store import alerts as alert_store
 from api.store import devices, events, streams
 from api.store import overview as page
 from gateway.commands import MOST_AT_ONCE
@@ -156,6 +158,8 @@ BOUNDS = {
     "event streams of an api process": f"{overview.LISTENERS_AT_ONCE:,}",
     "streams, rows of flow, troubles in the overview": f"{page.CARDS}",
     "entries of the log in an answer": f"{logs.ENTRIES}",
+    "conditions that are muted": f"{alert_store.MUTES}",
+    "how long something is muted": f"{alerts.MUTED_AT_MOST // timedelta(hours=1)} h",
 }
 
 

@@ -1,6 +1,5 @@
 """The dashboard's first page: what it shows, and what the states on it are made of."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ from api.store.samples import BIN_S
 from api.store.states import take_turn
 from shared.process import Process
 from tests.api.conftest import Ask, Client
+from tests.api.looking import OVERVIEW, ago, looked
 from tests.api.seeds import (
     START,
     Database,
@@ -28,34 +28,13 @@ from tests.api.seeds import (
 )
 from tests.waiting import wait_until
 
-OVERVIEW = "/api/v1/overview"
 LATEST = "/api/v1/reads/latest"
 READ = "aa400000000123450a2a01123018455927a7"
 
 
 @pytest.fixture
-async def evaluation(process: Process) -> AsyncIterator[Evaluation]:
-    """The evaluation, to be made to look."""
-    evaluation = Evaluation(process)
-    yield evaluation
-    evaluation._link.drop()
-
-
-@pytest.fixture
 async def gateway(database: Database) -> UUID:
     return await add_process(database, "gateway")
-
-
-async def ago(database: Database, seconds: float) -> datetime:
-    """That long ago, by the database's clock."""
-    now: datetime = await database.fetchval("SELECT now()")
-    return now - timedelta(seconds=seconds)
-
-
-async def looked(ask: Ask, evaluation: Evaluation) -> Any:
-    """Look, whosever turn it is, and return the overview."""
-    assert await evaluation.look(turn_s=0)
-    return await ask("GET", OVERVIEW)
 
 
 def signals(overview: Any) -> dict[str, str]:
@@ -71,8 +50,12 @@ async def test_an_empty_house_is_all_good(ask: Ask, evaluation: Evaluation) -> N
         "act": 0,
         "since": None,
         "headline": None,
+        "acknowledged": 0,
+        "muted": 0,
+        "clearing": 0,
         "streams": 0,
         "online": 0,
+        "closed": 0,
         "missing": 0,
         "flows": 0,
     }
@@ -103,7 +86,11 @@ async def test_a_card_shows_the_current_epoch(
         "stream_epoch": 2,
         "epoch_name": "Heat 2",
         "online": True,
+        "closed_at": None,
+        "closed_by": None,
+        "reads_since_closed": 0,
         "level": "good",
+        "quiet": None,
         "reasons": [],
         "epoch_reads": 7,
         "unique_chips": 3,
@@ -249,6 +236,7 @@ async def test_flow_says_how_far_behind_in_events_and_in_time(
         "subscribed": True,
         "behind": 10,
         "level": "watch",
+        "quiet": None,
     }
     assert signals(overview)["receiver_behind"] == "watch"
 

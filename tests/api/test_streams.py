@@ -41,6 +41,7 @@ async def test_streams_are_listed_in_order_of_creation_with_every_field(ask: Ask
         "stream_epoch": 1,
         "online": False,
         "created_at": "2026-05-03T07:59:59+00:00",
+        "closed": False,
     }
 
 

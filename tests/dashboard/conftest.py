@@ -85,6 +85,20 @@ class Stack:
         await self.database.execute("UPDATE forwarder_sessions SET ended_at = ended_at - $1::interval", past)
         await self.database.execute(_AGE_TROUBLES, past)
 
+    async def gone(self, device_id: str) -> None:
+        """Wait until the session of a forwarder has ended."""
+        ended = "SELECT ended_at FROM forwarder_sessions WHERE forwarder_id = $1"
+        await wait_until(lambda: self.database.fetchval(ended, device_id), what=f"{device_id} to be gone")
+
+    async def silence(self, device_id: str, *, seconds: float) -> None:
+        """Let the last read of a forwarder's streams have come so long ago."""
+        await self.database.execute(
+            "UPDATE stream_metrics SET last_received_at = last_received_at - $2::interval "
+            "FROM streams WHERE streams.stream_id = stream_metrics.stream_id AND forwarder_id = $1",
+            device_id,
+            timedelta(seconds=seconds),
+        )
+
     async def calm(self) -> None:
         """Let whatever is calm at the moment have been so for long enough."""
         await wait_until(lambda: self.database.fetchval(_ALL_CALM), deadline_s=30, what="troubles to ease")

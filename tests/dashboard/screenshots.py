@@ -2,6 +2,7 @@
 runs this file only when it is named; it is written as a test because it shows what the tests' browser and stack show.
 """
 
+import re
 import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -43,13 +44,15 @@ class Camera:
         self._browser = browser
         self._stack = stack
 
-    async def take(self, name: str, place: str = "", *, shown: str, press: str | None = None) -> None:
+    async def take(
+        self, name: str, place: str = "", *, shown: str, press: "str | re.Pattern[str] | None" = None
+    ) -> None:
         """Take a place when `shown` is there, in every size and theme; after a press on the button of a name."""
         for size, theme in LOOKS:
             async with tab(self._browser, self._stack.url, size=size, theme=theme) as page:
                 await page.open(place)
                 if press is not None:
-                    await page.page.get_by_role("button", name=press).click()
+                    await page.page.get_by_role("button", name=press).first.click()
                 await expect(page.page.locator(shown).first).to_be_visible()
                 await save(page, name, size, theme, whole=press is None)
 
@@ -120,3 +123,44 @@ async def trouble(stack: Stack, forwarders: list[Forwarder]) -> None:
     await finish.loses_journal()
     await race(finish, 2)
     await stack.pass_time(100)
+
+
+async def test_pictures_of_what_operators_say(browser: Browser, stack: Stack) -> None:
+    camera = Camera(browser, stack)
+    async with AsyncExitStack() as devices:
+        forwarders = [
+            await devices.enter_async_context(
+                stack.forwarder(f"mat-{n}", f"10.0.{n}.1:10000", display_name=f"Box {n}")
+            )
+            for n in range(len(MATS))
+        ]
+        for forwarder, mat in zip(forwarders, MATS, strict=True):
+            await race(forwarder, 20)
+            await stack.database.execute(_ALIAS, forwarder.device_id, mat)
+        await stack.database.execute(_PAST)
+        await trouble(stack, forwarders)
+        await camera.take("acknowledge", shown="dialog", press="Acknowledge")
+        await camera.take("mute", shown="dialog", press=re.compile("^Mute"))
+        await answer(browser, stack)
+        await camera.take("answered", shown=".trouble[data-quiet]")
+        closed = await stack.stream_id("mat-2")
+        await camera.take("closed-stream", f"stream/{closed}", shown=".closed")
+        await camera.take("devices-streams", "devices", shown=".rows.tokens .body .row")
+
+
+async def answer(browser: Browser, stack: Stack) -> None:
+    """Acknowledge one alert, mute another, and close a stream."""
+    async with tab(browser, stack.url) as page:
+        await page.open()
+        await page.page.get_by_role("button", name="Acknowledge").first.click()
+        await page.page.get_by_label("Why").fill("the van is under way with another box")
+        await page.page.get_by_role("dialog").get_by_role("button", name="Acknowledge").click()
+        await page.closed()
+        await page.page.get_by_role("button", name=re.compile("^Mute")).last.click()
+        await page.page.get_by_label("Why").fill("loose cable, known since Friday")
+        await page.page.get_by_role("dialog").get_by_role("button", name="Mute").click()
+        await page.closed()
+        await page.open(f"stream/{await stack.stream_id('mat-2')}")
+        await page.page.get_by_role("button", name="Close…").click()
+        await page.page.get_by_role("dialog").get_by_role("button", name="Close stream").click()
+        await page.closed()

@@ -326,7 +326,16 @@ LOCKABLE = {
     "gateway": set[str](),
     "writer": {"inbox", "outcomes", "poisoned_parts"},
     "fanout": {"receiver_cursors", "receiver_sessions"},
-    "api": {"commands", "epoch_names", "stream_samples", "subscriptions", "troubles"},
+    "api": {
+        "alert_acknowledgements",
+        "alert_mutes",
+        "closed_streams",
+        "commands",
+        "epoch_names",
+        "stream_samples",
+        "subscriptions",
+        "troubles",
+    },
 }
 
 
@@ -473,6 +482,9 @@ async def test_who_reads_all_data_can_dump_it(url: str, database: Connection) ->
 # The matrix of ARCHITECTURE.md: whose user may write what, and how. A table that is not here is nobody's.
 WRITES = {
     "activity": dict.fromkeys(ROOMS, "INSERT"),
+    "alert_acknowledgements": {"api": "INSERT UPDATE DELETE"},
+    "alert_mutes": {"api": "INSERT UPDATE DELETE"},
+    "closed_streams": {"api": "INSERT UPDATE DELETE"},
     "commands": {"api": "INSERT DELETE"},
     "device_tokens": {"api": "INSERT"},
     "epoch_chips": {"writer": "INSERT"},

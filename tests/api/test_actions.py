@@ -1,0 +1,127 @@
+"""What alerts advise can be done: here, where they are read, or outside of the page as it is said.
+
+Every kind of alert is gone through. What its advice tells to do on the page must be among its actions, each with the
+word that names it; what is left must be known as something that is done elsewhere.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import get_args
+from uuid import UUID
+
+import pytest
+
+from api import faults, storage
+from api.actions import Action, actions
+from api.clocks import ClockFacts
+from api.faults import FaultFacts
+from api.settings import ApiSettings
+from api.standings import BOUNDS, Finding, Signal
+from api.states import Facts, ForwarderFacts, find
+from tests.api.test_states import NOW, at, flow, process, receiver, stream
+from tests.api.test_storage import storage as stored
+
+# What advice says is done on the page, and the action that does it.
+HERE: dict[str, Action] = {
+    r"close (its|the) streams?": "close_streams",
+    r"revoke its tokens": "revoke_tokens",
+    r"delete its cursors": "delete_cursors",
+    r"under Conflicts": "open_conflicts",
+    r"stream's page": "open_stream",
+    r"restart (it|the forwarder)": "restart_forwarder",
+    r"\blog\b": "open_log",
+    r"delete (those of )?its streams": "open_streams",
+}
+# What it says is done elsewhere: at the mat, at a machine, in a setting.
+ELSEWHERE = (
+    r"check (its|the) [a-z']+",
+    r"send somebody to the mat",
+    r"update its software",
+    r"tell its maker",
+    r"take that line out of its journal",
+    r"raise MAX_READERS",
+    r"unplug it",
+    r"set the reader's clock",
+    r"set TIME_ZONE",
+    r"start it",
+    r"make room on the database's disk",
+    r"mend what it says",
+)
+
+
+def every() -> Iterator[tuple[str, Finding]]:
+    """Yield a finding of every kind of alert, of every kind of fault, and of many streams at once."""
+    wrong = stream(
+        missing_count=1,
+        open_conflicts=1,
+        unparsed_count=1,
+        clock=ClockFacts(900),
+        last_received_at=at(-60),
+    ).streams[0]
+    many = [wrong._replace(stream_id=UUID(int=n)) for n in range(30)]
+    for processes in (process(60).processes, process(-100, problem="it says so").processes):
+        facts = Facts(
+            [ForwarderFacts("f", "Finish", at(-60), True)],
+            [wrong],
+            flow(500, 60).flows,
+            receiver(60).receivers,
+            processes,
+            storage=stored(problem="the disk is full", storing=0),
+        )
+        for finding in find(facts, []):
+            yield finding.key.signal, finding
+    for finding in find(Facts([], many, [], [], []), []):
+        yield f"{finding.key.signal} of many", finding
+    for fault in (*faults._MEANINGS, "of a later release"):
+        facts = Facts([], [], [], [], [], [FaultFacts("f", "Finish", fault, "it is no JSON", NOW)])
+        for finding in find(facts, []):
+            yield f"{finding.key.signal} {fault}", finding
+
+
+EVERY = list(every())
+
+
+def test_every_kind_is_gone_through() -> None:
+    assert {finding.key.signal for _, finding in EVERY} == set(get_args(Signal)) == set(BOUNDS)
+
+
+def offered(finding: Finding) -> set[str]:
+    return set(actions(finding.key.signal, finding.key.subject_kind))
+
+
+def named(advice: str) -> set[str]:
+    """Return the actions that an advice names."""
+    return {action for words, action in HERE.items() if re.search(words, advice, re.IGNORECASE)}
+
+
+@pytest.mark.parametrize(("kind", "finding"), EVERY, ids=[kind for kind, _ in EVERY])
+def test_what_is_advised_can_be_done_where_it_is_read(kind: str, finding: Finding) -> None:
+    both = {"close_stream": "close_streams", "open_streams": "open_stream"}
+    can = offered(finding) | {both[each] for each in offered(finding) & both.keys()}
+    wanted = named(finding.advice)
+    assert wanted <= can, finding.advice
+    # An advice that tells nothing to do is none.
+    elsewhere = [words for words in ELSEWHERE if re.search(words, finding.advice, re.IGNORECASE)]
+    assert wanted or elsewhere, finding.advice
+
+
+@pytest.mark.parametrize("signal", get_args(Signal))
+def test_what_is_offered_is_said(signal: Signal) -> None:
+    """A button that no word leads to is pressed by mistake."""
+    said = " ".join(finding.advice for _, finding in EVERY if finding.key.signal == signal)
+    links = {"open_stream", "open_streams", "open_log"}
+    for _, finding in EVERY:
+        if finding.key.signal == signal:
+            kinds = {"close_streams" if each == "close_stream" else each for each in offered(finding)}
+            assert kinds - links <= named(said)
+
+
+def test_settings_that_are_advised_exist() -> None:
+    advice = " ".join(finding.advice for _, finding in EVERY)
+    for name in set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", advice)) - {"MAX_READERS"}:
+        assert name.lower() in ApiSettings.__dataclass_fields__, name
+
+
+def test_no_command_is_advised_that_would_need_more_than_it_says() -> None:
+    for text in (*(finding.advice for _, finding in EVERY), storage.ADVICE):
+        assert "rt-server " not in text

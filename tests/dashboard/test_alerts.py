@@ -1,0 +1,228 @@
+"""What an operator says of an alert, and does about it, right where it is read; and what others see of that."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, get_args
+from uuid import uuid4
+
+import pytest
+from playwright.async_api import Browser, Locator, Route, expect
+
+from api.actions import Action, actions
+from api.standings import Signal
+from tests.dashboard.browser import NARROW, Tab, tab
+from tests.dashboard.conftest import Stack, line
+from tests.dashboard.test_commands import READER, dialog, open_stream, said
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def alert(page: Tab, name: str) -> Locator:
+    """Return the open alert of a subject."""
+    open_ones = page.page.locator(".troubles").first.locator(":scope > .trouble")
+    return open_ones.filter(has=page.page.get_by_role("link", name=name, exact=True))
+
+
+async def fits(page: Tab) -> None:
+    assert await page.page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+@asynccontextmanager
+async def narrow(browser: Browser, stack: Stack) -> AsyncIterator[Tab]:
+    """Another operator, with a phone."""
+    async with tab(browser, stack.url, size=NARROW) as other:
+        yield other
+        assert other.errors == []
+
+
+async def vanish(stack: Stack, device_id: str) -> None:
+    """Let a forwarder have been there, and be gone for long enough to be told."""
+    async with stack.forwarder(device_id, READER) as forwarder:
+        forwarder.record(READER, line("0580000000A1"))
+        await forwarder.drained()
+    await stack.gone(device_id)
+    await stack.pass_time(100)
+
+
+async def test_an_alert_is_acknowledged_by_keyboard_and_all_see_who_and_why(
+    page: Tab, browser: Browser, stack: Stack
+) -> None:
+    await vanish(stack, "known")
+    async with narrow(browser, stack) as other:
+        for each in (page, other):
+            await each.open()
+            await each.verdict("1 ACT")
+        button = alert(other, "known").get_by_role("button", name="Acknowledge")
+        await button.focus()
+        await other.page.keyboard.press("Enter")
+        await expect(dialog(other).get_by_label("Why")).to_be_focused()
+        await fits(other)
+        await other.page.keyboard.type("van is under way")
+        await other.page.keyboard.press("Enter")
+        await other.closed()
+        for each in (page, other):
+            await each.verdict("ALL GOOD")
+            await expect(each.page.locator(".verdict .what")).to_contain_text("1 acknowledged")
+            shown = alert(each, "known")
+            await expect(shown).to_contain_text("Somebody knows of it since")
+            await expect(shown).to_contain_text("van is under way")
+            await expect(shown.locator(".badge")).to_have_text("known")
+        await fits(other)
+        # What is wrong stays in sight, on its card too.
+        card = page.card(f"known · {READER}")
+        await expect(card).to_contain_text("not connected")
+        await expect(card.locator(".badge")).to_have_text("known")
+        await alert(page, "known").get_by_role("button", name="Count again").click()
+        await other.verdict("1 ACT")
+
+
+async def test_an_alert_is_muted_with_a_reason_and_taken_back_after_it_has_ended(
+    page: Tab, browser: Browser, stack: Stack
+) -> None:
+    await vanish(stack, "loose")
+    async with narrow(browser, stack) as other:
+        for each in (page, other):
+            await each.open()
+        await alert(other, "loose").get_by_role("button", name="Mute").click()
+        await dialog(other).get_by_label("Why").fill("loose cable")
+        await dialog(other).get_by_label("For").select_option("4 hours")
+        await fits(other)
+        await dialog(other).get_by_role("button", name="Mute").click()
+        await other.closed()
+        await page.verdict("ALL GOOD")
+        await expect(page.page.locator(".verdict .what")).to_contain_text("1 muted")
+        await expect(alert(page, "loose")).to_contain_text("by somebody: loose cable")
+        # Its subject is gone; what is muted is not.
+        await stack.retire()
+        await expect(alert(page, "loose")).to_have_count(0)
+        await page.page.get_by_text("1 condition muted").click()
+        await page.page.get_by_role("button", name="Unmute").click()
+        await expect(other.page.get_by_text("1 condition muted")).to_be_hidden()
+
+
+async def test_who_comes_second_is_told_in_the_dialog_that_is_open(
+    page: Tab, browser: Browser, stack: Stack
+) -> None:
+    await vanish(stack, "second")
+    async with narrow(browser, stack) as other:
+        for each in (page, other):
+            await each.open()
+            await alert(each, "second").get_by_role("button", name="Acknowledge").click()
+        await dialog(page).get_by_role("button", name="Acknowledge").click()
+        await page.closed()
+        await expect(dialog(other).get_by_role("alert")).to_have_text("Somebody has acknowledged it already.")
+        await expect(dialog(other).get_by_role("button", name="Acknowledge")).to_be_disabled()
+
+
+async def test_a_stream_is_closed_at_its_alert_and_opened_on_its_page(
+    page: Tab, browser: Browser, stack: Stack
+) -> None:
+    async with stack.forwarder("closed", READER) as forwarder, narrow(browser, stack) as other:
+        forwarder.record(READER, line("0580000000A1"))
+        await forwarder.drained()
+        await stack.silence("closed", seconds=600)
+        for each in (page, other):
+            await each.open()
+        await expect(alert(page, f"closed · {READER}")).to_contain_text("no read for more than 45 s")
+        await alert(page, f"closed · {READER}").get_by_role("button", name="Close stream").click()
+        await dialog(page).get_by_role("button", name="Close stream").click()
+        await said(page, f"closed · {READER} is closed.")
+        for each in (page, other):
+            await each.verdict("ALL GOOD")
+            card = each.card(f"closed · {READER}")
+            await expect(card).to_contain_text("Closed by somebody")
+        # A read that comes all the same is not hidden, and no alert.
+        forwarder.record(READER, line("0580000000A2"))
+        await expect(page.card(f"closed · {READER}")).to_contain_text("1 read since: stored and delivered")
+        await stack.calm()
+        await expect(page.card(f"closed · {READER}").locator(".badge")).to_have_text("closed")
+        await fits(other)
+        await open_stream(other, stack, "closed")
+        await other.page.get_by_role("button", name="Open again").click()
+        await said(other, f"closed · {READER} is open again.")
+        await expect(page.card(f"closed · {READER}").locator(".badge")).to_have_text("good")
+
+
+async def test_the_streams_of_a_forwarder_that_is_gone_are_closed_at_its_alert(
+    page: Tab, stack: Stack
+) -> None:
+    await vanish(stack, "taken-down")
+    await page.open()
+    await alert(page, "taken-down").get_by_role("button", name="Close its streams").click()
+    await dialog(page).get_by_role("button", name="Close its streams").click()
+    await said(page, "1 stream of taken-down closed.")
+    await page.verdict("ALL GOOD")
+    await page.open("devices")
+    row = page.page.get_by_role("table", name="Forwarders").locator(".row", has_text="taken-down")
+    await row.get_by_role("button", name="Open streams").click()
+    await page.verdict("1 ACT")
+
+
+async def test_tokens_of_a_forwarder_are_revoked_at_its_alert(page: Tab, stack: Stack) -> None:
+    await vanish(stack, "sold")
+    await page.open()
+    await alert(page, "sold").get_by_role("button", name="Revoke its tokens").click()
+    await dialog(page).get_by_role("button", name="Revoke").click()
+    await said(page, "sold has no token any more.")
+    await expect(alert(page, "sold")).to_have_count(0)
+
+
+async def test_cursors_of_a_receiver_are_deleted_at_its_alert(page: Tab, stack: Stack) -> None:
+    async with stack.forwarder("flows", READER) as forwarder:
+        forwarder.record(READER, line("0580000000A1"))
+        async with stack.receiver("tent", ("flows", READER)) as receiver:
+            await receiver.wait_for(1)
+            follows = "SELECT count(*) FROM subscriptions WHERE receiver_id = 'tent'"
+            await wait_until(lambda: stack.database.fetchval(follows), what="what it follows to be noted")
+        await page.open()
+        await alert(page, "receiver tent").get_by_role("button", name="Delete its cursors").click()
+        await dialog(page).get_by_role("button", name="Delete its cursors").click()
+        await said(page, "The cursors of tent are deleted.")
+        await expect(alert(page, "receiver tent")).to_have_count(0)
+
+
+def made_up(signal: Signal, kind: str, number: int) -> dict[str, Any]:
+    """Return an alert as the server would tell it."""
+    stream_id = str(uuid4()) if kind == "stream" else None
+    return {
+        "trouble_id": 1_000_000 + number,
+        "signal": signal,
+        "subject_kind": kind,
+        "subject_id": stream_id or "somebody",
+        "stream_id": stream_id,
+        "title": f"{signal} {kind}",
+        "level": "act",
+        "reason": "wrong",
+        "advice": "Mend it.",
+        "actions": actions(signal, kind),  # type: ignore[arg-type]
+        "since": "2026-05-03T08:00:00+00:00",
+        "ended_at": None,
+        "duration_s": None,
+        "quiet": None,
+        "acknowledged": None,
+        "muted": None,
+    }
+
+
+async def test_every_action_of_every_kind_of_alert_is_there_to_be_pressed(page: Tab, stack: Stack) -> None:
+    kinds = ("stream", "forwarder", "receiver", "process", "database")
+    wanted = [(signal, kind) for signal in get_args(Signal) for kind in kinds]
+    alerts = [made_up(signal, kind, number) for number, (signal, kind) in enumerate(wanted)]
+
+    async def more(route: Route) -> None:
+        answer = await route.fetch()
+        overview = await answer.json()
+        await route.fulfill(json={**overview, "troubles": alerts})
+
+    await page.page.route("**/api/v1/overview", more)
+    await page.open()
+    shown = set()
+    for each in alerts:
+        item = alert(page, each["title"])
+        for kind in each["actions"]:
+            await expect(item.locator(f"[data-action={kind}]")).to_be_visible()
+            shown.add(kind)
+        await expect(item.get_by_role("button", name="Acknowledge")).to_be_visible()
+        await expect(item.get_by_role("button", name="Mute")).to_be_visible()
+    assert shown == set(get_args(Action))

@@ -7,7 +7,7 @@ import { NONE, streamName, time } from "./format.js";
 import { ask } from "./http.js";
 import { button, empty, failure } from "./parts.js";
 import { rows } from "./rows.js";
-import { namesChanged, onEvent, serverNow, state } from "./state.js";
+import { isEntryOf, namesChanged, onEvent, serverNow, state } from "./state.js";
 
 const AT_MOST_EVERY_MS = 2000;
 
@@ -40,7 +40,7 @@ export function forwarderList() {
   }
 
   const close = onEvent((event) => {
-    stale ||= namesChanged(event) || event.type === "log_entry" || event.type === "resync";
+    stale ||= namesChanged(event) || isEntryOf(event, "forwarder_") || event.type === "resync";
   });
   return { node, update: refresh, close };
 }

@@ -5,7 +5,7 @@ import { count, number, streamName, streamOrigin } from "./format.js";
 import { ask } from "./http.js";
 import { empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
-import { namesChanged, onEvent } from "./state.js";
+import { isEntryOf, namesChanged, onEvent } from "./state.js";
 
 const AT_MOST = 200;
 const AT_MOST_EVERY_MS = 5000;
@@ -58,7 +58,7 @@ export function streamsPage(find = "") {
 
   filter.addEventListener("input", show);
   const close = onEvent((event) => {
-    stale ||= namesChanged(event) || event.type === "log_entry" || event.type === "resync";
+    stale ||= namesChanged(event) || isEntryOf(event, "forwarder_", "stream_", "epoch_") || event.type === "resync";
   });
   return { title: "All streams", node, update, close };
 }

@@ -80,14 +80,18 @@ export const namesChanged = (event) =>
   event.type === "changed" &&
   Boolean(event.streams_gone || event.streams?.some((row) => NAMES.some((name) => name in row)));
 
+/** Whether an event is an entry of the log of which the name begins in one of some ways. */
+export const isEntryOf = ({ type, entry }, ...beginnings) =>
+  type === "log_entry" && beginnings.some((each) => entry.event.startsWith(each));
+
 const APPLY = {
   changed(event) {
-    for (const row of event.streams ?? []) merge(state.streams, row.stream_id, row);
+    for (const row of event.streams ?? []) merge(state.streams, row.stream_id, row, "forwarder_id");
     for (const id of event.streams_gone ?? []) state.streams.delete(id);
     for (const row of event.flow ?? []) takeFlow(row);
     for (const gone of event.flow_gone ?? []) dropFlow(gone);
     if (event.troubles || event.troubles_shown) takeTroubles(event);
-    for (const row of event.processes ?? []) merge(state.processes, row.process_id, row);
+    for (const row of event.processes ?? []) merge(state.processes, row.process_id, row, "role");
     for (const id of event.processes_gone ?? []) state.processes.delete(id);
     if (event.rates) takeRates(event.rates);
     state.verdict = event.verdict ?? state.verdict;
@@ -96,11 +100,16 @@ const APPLY = {
   },
 };
 
-const merge = (rows, key, row) => rows.set(key, { ...rows.get(key), ...row });
+// A row that is not known and not whole (it has not even what no row ever changes) was told before an overview that has
+// it no more: an event on its way will say so.
+function merge(rows, key, row, always) {
+  if (rows.has(key) || always in row) rows.set(key, { ...rows.get(key), ...row });
+}
 
 function takeFlow(row) {
   const rows = state.flow.get(row.receiver_id) ?? [];
   const at = rows.findIndex((each) => each.stream_id === row.stream_id);
+  if (at < 0 && !["connected", "subscribed", "level"].every((name) => name in row)) return;
   const next = at < 0 ? [...rows, row] : rows.with(at, { ...rows[at], ...row });
   state.flow.set(row.receiver_id, next);
 }
@@ -113,7 +122,7 @@ function dropFlow({ receiver_id, stream_id }) {
 
 function takeTroubles({ troubles = [], troubles_shown }) {
   const known = new Map(state.troubles.map((each) => [each.trouble_id, each]));
-  for (const row of troubles) merge(known, row.trouble_id, row);
+  for (const row of troubles) merge(known, row.trouble_id, row, "signal");
   const shown = troubles_shown ?? state.troubles.map((each) => each.trouble_id);
   state.troubles = shown.map((id) => known.get(id)).filter(Boolean);
 }

@@ -260,7 +260,7 @@ async def test_a_process_that_does_not_know_what_happens_says_so(
     live: Live, client: Client, process: ApiProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handlers, "TICK_EVERY_S", 0.05)
-    async with following(client, query=CHANGED) as events:
+    async with following(client, query=CHANGED) as events, asyncio.timeout(stretched(30)):
         await events.named("tick")
         monkeypatch.setattr(Presence, "problem", "not connected")
         await events.named("stalled")

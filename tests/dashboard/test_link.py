@@ -126,6 +126,27 @@ async def test_an_overview_that_events_have_overtaken_does_not_undo_them(page: T
         assert await reads.text_content() == "1"
 
 
+async def test_what_is_told_of_a_row_that_an_overview_has_no_more_makes_no_row(page: Tab) -> None:
+    """It was told before, and its end is on the way."""
+    await page.open()
+    rows = {
+        "streams": [{"stream_id": "gone", "epoch_reads": 1}],
+        "flow": [{"receiver_id": "gone", "stream_id": "gone", "behind": 1}],
+        "troubles": [{"trouble_id": 0, "reason": "gone"}],
+        "processes": [{"process_id": "gone", "ready": False}],
+    }
+    known = await page.page.evaluate(
+        """async (rows) => {
+            const { state, takeEvent } = await import("/static/state.js");
+            takeEvent({ type: "changed", ...rows });
+            return ["streams", "flow", "processes"].map((name) => state[name].has("gone"))
+                .concat(state.troubles.some((each) => each.reason === "gone"));
+        }""",
+        rows,
+    )
+    assert known == [False] * 4
+
+
 async def test_a_page_that_nothing_happens_on_keeps_its_link(browser: Browser, stack: Stack) -> None:
     async with tab(browser, stack.url) as page:
         await page.open()

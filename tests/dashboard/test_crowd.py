@@ -18,8 +18,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 READERS = [f"10.0.{n // 100}.{n % 100}:10000" for n in range(200)]
 READS_PER_S = 50
 READS = 400
-# Twice what is promised (a figure of `python -m tests.bench page`): on a machine that does other things besides, the same
-# work takes longer by the clock of the processor, too.
+# Twice what is promised (a figure of `python -m tests.bench page`): on a machine that does other things besides, the
+# same work takes more of the time of its processor, too.
 LONG_TASK_MS = 100.0
 
 

@@ -26,8 +26,8 @@ Judgement: TypeAlias = tuple[Literal["watch", "act"], str]
 class StorageFacts(NamedTuple):
     """The database. writers, storing: how many writers live, and are ready. problem: what a writer says that is not, or
     any process of a full disk. waiting_s: for how long the oldest read has waited. free_bytes and disk_bytes are known
-    only beside the database. evaluated_at: when the states were looked at last, or since
-    when somebody could have.
+    only beside the database. commit_ms: how long a commit of the slowest writer takes. evaluated_at: when the states
+    were looked at last, or since when somebody could have.
     """
 
     writers: int
@@ -41,6 +41,7 @@ class StorageFacts(NamedTuple):
     connections: int
     connections_max: int
     answer_ms: float
+    commit_ms: float | None
     evaluated_at: datetime
 
 

@@ -99,7 +99,8 @@ $$;
 
 GRANT USAGE ON SCHEMA public TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT SELECT ON schema_migrations, schema_routines, processes, live_processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
-GRANT EXECUTE ON FUNCTION ring_unless_jammed, enter_process, renew_process, leave_process, bury_processes, trim_activity
+GRANT EXECUTE ON FUNCTION ring_unless_jammed, enter_process, renew_process, renew_vitals, leave_process, bury_processes,
+                          trim_activity
     TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT INSERT (level, process_id, event, fields, of_device)
     ON activity TO rt_gateway, rt_writer, rt_fanout, rt_api;

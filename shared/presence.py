@@ -29,7 +29,7 @@ PROCESS_LOCK_CLASS = 1381258067  # stands in the view live_processes too
 
 # No room has a right to change `processes`; these do it for a room's own role (migrations/routines/liveness.sql).
 _ENTER = "SELECT enter_process($1, $2, $3, $4, $5, $6, $7, $8)"
-_RENEW = "SELECT renew_process($1, $2, $3, $4, $5, $6)"
+_RENEW = "SELECT renew_vitals($1, $2, $3, $4, $5, $6, $7)"
 _LEAVE = "SELECT leave_process($1)"
 _BURY = "SELECT bury_processes()"
 _LOCK = "SELECT pg_advisory_lock($1, $2)"
@@ -38,12 +38,15 @@ log = get_logger(__name__)
 
 
 class Vitals(NamedTuple):
-    """What a process tells of itself with each renewal. problem: what is wrong with it, for operators."""
+    """What a process tells of itself with each renewal. problem: what is wrong with it, for operators. commit_ms: how
+    long its commits take, of whom that is asked and known.
+    """
 
     connections: int = 0
     events_per_second: float = 0.0
     ready: bool = False
     problem: str | None = None
+    commit_ms: float | None = None
 
 
 class Presence:

@@ -3,6 +3,7 @@
 bell ─▶ Drain: lock streams ─▶ drain (one statement) ─▶ commit ─▶ bells
 """
 
+from shared.presence import Vitals
 from shared.process import Process
 from shared.settings import Settings
 from writer.drain import Drain
@@ -13,5 +14,12 @@ __all__ = ["main"]
 
 async def main(settings: Settings) -> None:
     """Run a writer until a signal comes."""
-    process = Process("writer", settings, counts="events_stored", pool_size=1)
-    await process.run(tasks={"drain": Drain(process).run, "upkeep": Upkeep(process).run})
+    process = Process(
+        "writer",
+        settings,
+        counts="events_stored",
+        pool_size=1,
+        vitals=lambda: Vitals(commit_ms=drain.commits.usual_ms()),
+    )
+    drain = Drain(process)
+    await process.run(tasks={"drain": drain.run, "upkeep": Upkeep(process).run})

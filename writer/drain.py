@@ -29,6 +29,7 @@ from shared.metrics import BELLS_RUNG, POLLS_FOUND_WORK
 from shared.process import Process
 from shared.trace import batch_name
 from writer import metrics, store
+from writer.commits import Commits
 from writer.faults import Faults
 
 __all__ = ["Drain"]
@@ -62,6 +63,7 @@ class Drain:
         self._wake = process.stop.waker()
         self._resting: dict[UUID, float] = {}
         self._faults = Faults(clock)
+        self.commits = Commits(clock)
         self._interrupted: str | None = None  # what keeps us from draining at all
         self._look_at = 0.0
         self._link = Link(
@@ -236,6 +238,7 @@ class Drain:
         self._faults.stored()
         metrics.DRAIN_SECONDS.observe(drained.seconds)
         metrics.COMMIT_SECONDS.observe(drained.commit_seconds)
+        self.commits.add(drained.commit_seconds)
         metrics.STORED.inc(drained.stored)
         metrics.RETRANSMITTED.inc(drained.retransmitted)
         metrics.CONFLICTING.inc(drained.conflicting)

@@ -124,7 +124,8 @@ class Flow(Answer):
 
 class Database(Answer):
     """The database: how many parts of batches wait in it to be stored, and for how long the oldest; its size, and what
-    is free on its disk where that can be known; its connections; how long it took to answer just now.
+    is free on its disk where that can be known; its connections; how long it took to answer just now, and how long a
+    commit of the writers usually takes, of the slowest of them; null when none stored anything within a minute.
     """
 
     level: Level
@@ -136,6 +137,7 @@ class Database(Answer):
     connections: int
     connections_max: int
     answer_ms: float
+    commit_ms: float | None
 
 
 class WatchedProcess(Process):

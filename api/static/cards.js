@@ -5,21 +5,21 @@ import {
   NONE,
   number,
   offset,
+  originBeside,
   rate,
   secondsSince,
   shortDuration,
   streamName,
-  streamOrigin,
   withTimes,
 } from "./format.js";
 import { badge, fact } from "./parts.js";
 import { keyedInPieces } from "./pieces.js";
-import { closedWords, shownAs } from "./quiet.js";
+import { closedWords, isSilent, shownAs } from "./quiet.js";
 import { sparkline } from "./sparkline.js";
 import { serverNow } from "./state.js";
 
 // What does not count stands where it would if nothing were wrong; what is closed, behind all.
-const RANK = { act: 0, watch: 1, good: 2, quiet: 2 };
+const RANK = { act: 0, watch: 1, good: 2, silent: 2, quiet: 2 };
 const byName = new Intl.Collator("en", { numeric: true });
 
 /** Returns {node, update(cards)}. */
@@ -57,6 +57,12 @@ export function lastRead() {
     setText(label, last_received_at === null ? "no read yet" : "since the last read");
   };
   return { node, update };
+}
+
+/** What is wrong with a stream, or what is not known of it. */
+export function reasonsOf(card) {
+  if (!isSilent(card)) return withTimes(card.reasons.join(" · "), serverNow());
+  return `Nothing has come from this reader in epoch ${card.stream_epoch} yet: it may be switched off.`;
 }
 
 /** Returns {node, update(card)}: whether the forwarder of a stream is connected. */
@@ -122,8 +128,8 @@ function streamCard({ stream_id }) {
     level.update(as, word);
     setText(closed, closedWords(card));
     setText(link, streamName(card));
-    setText(origin, card.display_alias ? streamOrigin(card) : "");
-    setText(reasons, withTimes(card.reasons.join(" · "), serverNow()));
+    setText(origin, originBeside(card));
+    setText(reasons, reasonsOf(card));
     setText(epoch, `Epoch ${card.stream_epoch}${card.epoch_name === null ? "" : ` · ${card.epoch_name}`}`);
     for (const part of [online, facts]) part.update(card);
     line.update(card.rate);

@@ -1,18 +1,20 @@
 // The database and its disk: what waits to be stored, and how much room there is.
 
 import { h } from "./dom.js";
-import { bytes, count, duration, number } from "./format.js";
+import { NONE, bytes, count, duration, ms, number } from "./format.js";
 import { badge, fact } from "./parts.js";
 import { shownAs } from "./quiet.js";
 import { state } from "./state.js";
 
 const FACTS = {
   "Waits to be stored": (d) => [d.waiting_parts ? `${count(d.waiting_parts, "batch", "batches")}` : "nothing"],
-  "Oldest waits for": (d) => [d.waiting_parts ? duration(d.waiting_s) : "–"],
+  "Oldest waits for": (d) => [d.waiting_parts ? duration(d.waiting_s) : NONE],
   Size: (d) => [bytes(d.size_bytes)],
   "Free on its disk": (d) => [d.free_bytes === null ? "not known here" : bytes(d.free_bytes)],
   Connections: (d) => [`${number(d.connections)} of ${number(d.connections_max)}`],
-  "Answers within": (d) => [`${Math.ceil(d.answer_ms)} ms`],
+  "A query takes": (d) => [ms(d.answer_ms)],
+  // Of the writers: until a read is on the disk, and at standbys that must have it.
+  "A commit takes": (d) => [d.commit_ms === null ? "nothing stored lately" : ms(d.commit_ms)],
 };
 
 /** Returns {node, update()}. */

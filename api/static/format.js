@@ -139,6 +139,9 @@ export function offset({ clock_offset_ms: ms, zone_unknown }) {
   return size < 60000 ? `${sign}${(size / 1000).toFixed(1)} s` : `${sign}${duration(size / 1000)}`;
 }
 
+/** Milliseconds as they are told apart: 0.4 ms, 12 ms. */
+export const ms = (value) => `${value < 10 ? value.toFixed(1) : whole.format(Math.round(value))} ms`;
+
 /** Bytes in the unit that people would use: 512 kB, 3.4 GB. */
 export function bytes(size) {
   if (size === null || size === undefined) return NONE;
@@ -151,9 +154,35 @@ export function bytes(size) {
 /** One thing, two things. */
 export const count = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
 
+// What each forwarder calls itself, and the names that several have: two boxes of one name are told apart by their ids.
+const names = new Map();
+let shared = new Set();
+
+/** Learns what the forwarders of streams are called; returns whether any of them is called otherwise than before. */
+export function learnNames(streams) {
+  let news = false;
+  for (const { forwarder_id, forwarder_display_name: name } of streams) {
+    news ||= names.get(forwarder_id) !== name;
+    names.set(forwarder_id, name);
+  }
+  if (news) {
+    const all = [...names.values()].filter(Boolean);
+    shared = new Set(all.filter((name, at) => all.indexOf(name) !== at));
+  }
+  return news;
+}
+
+/** What people call a forwarder; with its id where another calls itself the same. */
+export function forwarderName({ forwarder_id: id, forwarder_display_name: name }) {
+  if (!name || name === id) return id;
+  return shared.has(name) ? `${name} (${id})` : name;
+}
+
 /** Where a stream comes from. */
-export const streamOrigin = (stream) =>
-  `${stream.forwarder_display_name || stream.forwarder_id} · ${stream.reader_ip}`;
+export const streamOrigin = (stream) => `${forwarderName(stream)} · ${stream.reader_ip}`;
+
+/** The same beside a stream's name: nothing where that says it. */
+export const originBeside = (stream) => (stream.display_alias ? streamOrigin(stream) : "");
 
 /** What people call a stream; the server's troubles say the same. */
 export const streamName = (stream) => stream.display_alias || streamOrigin(stream);

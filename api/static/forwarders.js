@@ -62,15 +62,15 @@ function streams() {
 function acts({ forwarder_id }) {
   let shown = null;
   const given = () => ({ forwarder_id, title: shown.display_name ?? forwarder_id });
-  const close = button("Close streams…", () => closeStreams(given()));
-  const reopen = button("Open streams", () => openStreams(given()));
+  const close = button("Close streams…", () => closeStreams(given()), { "aria-label": `Close streams… of ${forwarder_id}` });
+  const reopen = button("Open streams", () => openStreams(given()), { "aria-label": `Open streams of ${forwarder_id}` });
   const href = `#/config/${encodeURIComponent(forwarder_id)}`;
   const node = h(
     "span",
     { class: "buttons" },
     close,
     reopen,
-    h("a", { class: "button plain", href }, "Configuration"),
+    h("a", { class: "button plain", href, "aria-label": `Configuration of ${forwarder_id}` }, "Configuration"),
   );
   const update = (forwarder) => {
     shown = forwarder;

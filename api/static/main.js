@@ -8,7 +8,18 @@ import { verdictBar, zoneLine } from "./verdict.js";
 
 const [bar, zone] = [verdictBar(), zoneLine()];
 
+// What had the focus and is gone, or hidden, leaves it to nobody: who does not look would begin at the top of the page.
+let focused = null;
+addEventListener("focusin", ({ target }) => (focused = target));
+
+function keepFocus() {
+  if (focused === null || document.activeElement !== document.body || focused.checkVisibility()) return;
+  focused = null;
+  document.querySelector("main").focus({ preventScroll: true });
+}
+
 function update() {
+  keepFocus();
   bar.update();
   zone.update();
 }

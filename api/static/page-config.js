@@ -58,11 +58,17 @@ function editor(forwarder_id, { name, value, said, as_read }) {
     spellcheck: "false",
     autocomplete: "off",
     "aria-label": `Section ${name}`,
+    // Read when the field is come to: it is another with every key.
+    "aria-describedby": `problem-${name}`,
   });
   text.value = JSON.stringify(value, null, 2);
   text.rows = Math.min(24, text.value.split("\n").length + 1);
-  const problem = h("p", { class: "hint", id: `problem-${name}`, role: "status" });
-  const save = button("Save to forwarder", write, { kind: "primary", disabled: true });
+  const problem = h("p", { class: "hint", id: `problem-${name}` });
+  const save = button("Save to forwarder", write, {
+    kind: "primary",
+    disabled: true,
+    "aria-label": `Save to forwarder: section ${name}`,
+  });
   let original = text.value;
   text.addEventListener("input", check);
 

@@ -1,18 +1,18 @@
 // One stream: its state and numbers, its epochs with their names, its reads with a filter, exports, and what an
 // operator may do to it.
 
-import { lastRead, presence } from "./cards.js";
+import { lastRead, presence, reasonsOf } from "./cards.js";
 import { closeStream, openStream } from "./closing.js";
 import { askFirst, say } from "./dialog.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { epochList } from "./epochs.js";
-import { number, offset, rate, streamName, streamOrigin, withTimes } from "./format.js";
+import { number, offset, originBeside, rate, streamName, streamOrigin } from "./format.js";
 import { ask, path } from "./http.js";
 import { badge, button, empty, fact, field, section } from "./parts.js";
 import { closedWords, shownAs } from "./quiet.js";
 import { readList } from "./reads.js";
 import { sparkline } from "./sparkline.js";
-import { onEvent, serverNow, state } from "./state.js";
+import { onEvent, state } from "./state.js";
 
 // Whole, and not told by events.
 const METRICS_EVERY_MS = 4000;
@@ -23,16 +23,13 @@ export function streamPage(stream_id) {
   const reads = readList(stream_id);
   const epochs = epochList(stream_id, { choose: reads.choose, loaded: reads.setEpochs });
   const head = streamHead(stream_id);
+  const reset = button("Reset epoch…", () => resetEpoch(stream_id), { kind: "danger" });
   const body = h(
     "div",
     {},
     head.node,
     section("Numbers", {}, metrics.node),
-    section(
-      "Epochs",
-      { aside: button("Reset epoch…", () => resetEpoch(stream_id), { kind: "danger" }) },
-      epochs.node,
-    ),
+    section("Epochs", { aside: reset }, epochs.node),
     section("Reads", {}, reads.node),
   );
   const missing = empty("There is no such stream.", h("p", {}, h("a", { href: "#/" }, "All streams")));
@@ -64,6 +61,7 @@ export function streamPage(stream_id) {
     missing.hidden = card !== null || !own.asked();
     if (card === null) return;
     head.update(card);
+    setAttribute(reset, "aria-label", `Reset epoch… of ${streamName(card)}`);
     if (epoch !== card.stream_epoch) epochs.load();
     epoch = card.stream_epoch;
     epochs.update(card);
@@ -109,6 +107,7 @@ function streamHead(stream_id) {
   const reasons = h("p", { class: "reasons" });
   const close = button("Close…", () => closeStream({ stream_id, title: nameOf(stream_id) }));
   const reopen = button("Open again", () => openStream({ stream_id }));
+  const renames = button("Rename…", () => rename(stream_id));
   const remove = button("Delete…", () => removeStream(stream_id), { kind: "danger" });
   const node = h(
     "header",
@@ -118,7 +117,7 @@ function streamHead(stream_id) {
       "div",
       { class: "name-line" },
       name,
-      h("span", { class: "buttons" }, close, reopen, button("Rename…", () => rename(stream_id)), remove),
+      h("span", { class: "buttons" }, close, reopen, renames, remove),
     ),
     origin,
     closed,
@@ -133,8 +132,10 @@ function streamHead(stream_id) {
     close.hidden = card.closed_at !== null;
     reopen.hidden = card.closed_at === null;
     setText(name, streamName(card));
-    setText(origin, streamOrigin(card));
-    setText(reasons, withTimes(card.reasons.join(" · "), serverNow()));
+    setAttribute(renames, "aria-label", `Rename… stream ${streamName(card)}`);
+    setAttribute(remove, "aria-label", `Delete… stream ${streamName(card)}`);
+    setText(origin, originBeside(card));
+    setText(reasons, reasonsOf(card));
     // The server refuses what holds reads, of any epoch, and what would come back at once.
     remove.hidden = card.online || card.epoch_reads > 0;
     parts.online.update(card);

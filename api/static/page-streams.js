@@ -1,7 +1,7 @@
 // All streams, by name: also those that the first page has no room for.
 
 import { h, setText } from "./dom.js";
-import { count, number, streamName, streamOrigin } from "./format.js";
+import { NONE, count, learnNames, number, originBeside, streamName, streamOrigin } from "./format.js";
 import { ask } from "./http.js";
 import { empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
@@ -48,6 +48,7 @@ export function streamsPage(find = "") {
     stale = false;
     try {
       const answer = await ask("GET", "api/v1/streams");
+      learnNames(answer.streams);
       streams = answer.streams.sort((a, b) => byName.compare(streamName(a), streamName(b)));
       said.replaceChildren();
       show();
@@ -70,7 +71,7 @@ function link(first) {
 
 const COLUMNS = [
   { title: "Stream", kind: "strong", part: link },
-  { title: "Forwarder and reader", text: streamOrigin },
+  { title: "Forwarder and reader", text: (each) => originBeside(each) || NONE },
   { title: "Epoch", kind: "right num", text: (each) => number(each.stream_epoch) },
   { title: "Forwarder", kind: "tight", text: (each) => (each.online ? "online" : "offline") },
   { title: "Open", kind: "tight", text: (each) => (each.closed ? "closed" : "open") },

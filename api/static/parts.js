@@ -2,15 +2,17 @@
 
 import { h, setAttribute, setText, svg } from "./dom.js";
 
-// A state is a word and a shape besides its colour: check mark, triangle, octagon; a cross when nothing is known.
+// A state is a word and a shape besides its colour: check mark, triangle, octagon; a cross when the page knows nothing, a
+// bar where nothing has come yet.
 const SHAPES = {
   good: "M6.4 13.6.8 8l2-2 3.6 3.6 6.8-6.8 2 2Z",
   watch: "M8 .8 15.8 15H.2ZM7 5.5h2l-.3 4.7H7.3ZM7 11.3h2v2H7Z",
   act: "M5 .5h6L15.5 5v6L11 15.5H5L.5 11V5ZM7 3.5h2l-.3 5.7H7.3ZM7 10.5h2v2H7Z",
   quiet: "M8 .5a7.5 7.5 0 1 1 0 15 7.5 7.5 0 0 1 0-15Zm0 2.2a5.3 5.3 0 1 0 0 10.6A5.3 5.3 0 0 0 8 2.7ZM4.5 7h7v2h-7Z",
+  silent: "M2 6.5h12v3H2Z",
   lost: "m3 .5 5 5 5-5L15.5 3l-5 5 5 5-2.5 2.5-5-5-5 5L.5 13l5-5-5-5Z",
 };
-const WORDS = { good: "good", watch: "watch", act: "act", lost: "lost" };
+const WORDS = { good: "good", watch: "watch", act: "act", silent: "silent", lost: "lost" };
 
 /** Returns the shape of a level. */
 export const shape = (level) =>
@@ -35,9 +37,9 @@ export function badge(words = WORDS) {
   return { node, update };
 }
 
-/** Returns a section with a heading and what stands beside it. */
+/** Returns a section with a heading, which is its name, and what stands beside it. */
 export function section(title, { aside = null, id = null, level = "h2" } = {}, ...children) {
-  return h("section", { id }, h("div", { class: "section-head" }, h(level, {}, title), aside), children);
+  return h("section", { id, "aria-label": title }, h("div", { class: "section-head" }, h(level, {}, title), aside), children);
 }
 
 /** Returns {node, set(value)}: a number with its label, in a list of facts. */

@@ -7,10 +7,19 @@ import { serverNow } from "./state.js";
 const WORDS = { acknowledged: "known", muted: "muted", clearing: "over" };
 
 /** Returns [level, word] of what a badge shows of an alert, a stream, a receiver or a process; word: null for its own. */
-export function shownAs({ level, quiet = null, closed_at = null }) {
+export function shownAs(shown) {
+  const { level, quiet = null, closed_at = null } = shown;
   if (quiet !== null) return ["quiet", WORDS[quiet]];
-  return level === "good" && closed_at !== null ? ["quiet", "closed"] : [level, null];
+  if (level === "good" && closed_at !== null) return ["quiet", "closed"];
+  return [isSilent(shown) ? "silent" : level, null];
 }
+
+/**
+ * Whether nothing has come of a stream, so that it is not called good: its forwarder may be there; whether the reader is
+ * switched on, nobody knows.
+ */
+export const isSilent = ({ level, closed_at = null, last_received_at }) =>
+  level === "good" && closed_at === null && last_received_at === null;
 
 /** Returns how to call somebody who has shown the token without a name, or none. */
 export const whom = (by, nameless = "Somebody") => (["no token", "API token"].includes(by) ? nameless : by);

@@ -2,7 +2,7 @@
 // at most once a frame, however many events come. A row that has changed is another object, and one that has not is
 // the same: that is how whoever shows it knows.
 
-import { useZone } from "./format.js";
+import { learnNames, useZone } from "./format.js";
 
 const listeners = new Set();
 const eventListeners = new Set();
@@ -57,6 +57,7 @@ export function takeOverview(overview, meanwhile) {
   state.mutes = overview.mutes;
   state.database = overview.database;
   state.ratesBin = overview.rates_bin;
+  learnNames(overview.streams);
   state.streams = new Map(overview.streams.map((card) => [card.stream_id, card]));
   state.processes = new Map(overview.processes.map((process) => [process.process_id, process]));
   state.flow = new Map();
@@ -87,6 +88,9 @@ export const isEntryOf = ({ type, entry }, ...beginnings) =>
 const APPLY = {
   changed(event) {
     for (const row of event.streams ?? []) merge(state.streams, row.stream_id, row, "forwarder_id");
+    // Another forwarder's name may decide how a stream is called.
+    if (event.streams && learnNames(state.streams.values()))
+      for (const [id, card] of state.streams) state.streams.set(id, { ...card });
     for (const id of event.streams_gone ?? []) state.streams.delete(id);
     for (const row of event.flow ?? []) takeFlow(row);
     for (const gone of event.flow_gone ?? []) dropFlow(gone);

@@ -32,7 +32,7 @@ export function liveTail() {
   const left = h("p", { class: "aside num" });
   const box = h(
     "div",
-    { class: "tail", tabindex: "0", role: "region", "aria-label": "Latest reads" },
+    { class: "tail", tabindex: "0", role: "group", "aria-label": "Latest reads, a box that scrolls" },
     table.node,
     none,
   );

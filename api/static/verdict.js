@@ -1,10 +1,12 @@
 // The verdict bar: one word on everything, and how old it is. Title and icon of the page follow it. When the link is
-// lost, that is the verdict. Beside the pages' names stands the zone of all times.
+// lost, that is the verdict. Who listens instead of looking is told what is wrong, when that is another thing than before:
+// numbers and ages that go on are not worth an interruption. Beside the pages' names stands the zone of all times.
 
 import { h, setAttribute, setText } from "./dom.js";
 import { count, duration, number, time, withTimes, zoneNow } from "./format.js";
 import { linkState } from "./link.js";
 import { shape } from "./parts.js";
+import { isSilent } from "./quiet.js";
 import { serverNow, state } from "./state.js";
 
 // What may keep the page from knowing anything. Which of both decides whether one looks for a cable or at the server.
@@ -25,16 +27,19 @@ const showTroubles = () => document.getElementById("troubles")?.scrollIntoView()
 /** Returns {node, update()}. */
 export function verdictBar() {
   const mark = h("span", { class: "mark" });
-  const word = h("strong", { class: "word", role: "status" });
+  const word = h("strong", { class: "word" });
   const what = h("a", { class: "what", href: "#/troubles", on: { click: showTroubles } });
   const age = h("span", { class: "age" });
+  const spoken = h("p", { class: "unseen", role: "status" });
   const node = h(
     "div",
     { class: "verdict", role: "region", "aria-label": "Verdict" },
     h("div", { class: "verdict-in" }, mark, word, what, age),
+    spoken,
   );
   const title = document.querySelector("title");
   let level = null;
+  let told = null;
   const update = () => {
     const now = verdict();
     if (now.level !== level) {
@@ -43,6 +48,8 @@ export function verdictBar() {
       for (const each of [node, document.documentElement]) setAttribute(each, "data-level", level);
       document.querySelector("link[rel=icon]").href = `static/icon-${level === "wait" ? "lost" : level}.svg`;
     }
+    if (now.news !== told) setText(spoken, `${now.word}. ${now.what}`);
+    told = now.news;
     setText(word, now.word);
     setText(what, now.what);
     setText(age, now.age);
@@ -67,12 +74,12 @@ function verdict() {
   if (lost || stalled) {
     const why = lost ? LOST : STALLED;
     const word = state.verdict === null ? why.never : why.word;
-    return { level: "lost", word, what: why.what, age, title: word };
+    return { level: "lost", word, what: why.what, age, title: word, news: word };
   }
-  if (state.verdict === null) return { level: "wait", word: "CONNECTING", what: "", age: "", title: "connecting" };
+  if (state.verdict === null) return { level: "wait", word: "CONNECTING", what: "", age: "", title: "connecting", news: null };
   const { level, act, watch, headline, since } = state.verdict;
   if (level === "good")
-    return { level, word: "ALL GOOD", what: calm(), age: `data ${age} old`, title: "ALL GOOD" };
+    return { level, word: "ALL GOOD", what: calm(), age: `data ${age} old`, title: "ALL GOOD", news: level };
   const word = level === "act" ? `${act} ACT` : `${watch} WATCH`;
   const rest = level === "act" && watch ? ` · ${watch} to watch` : "";
   const from = since ? `, since ${time(since, serverNow())}` : "";
@@ -82,16 +89,21 @@ function verdict() {
     what: `${withTimes(headline ?? "", serverNow())}${from}${rest}`,
     age: `data ${age} old`,
     title: `${word}: ${headline}`,
+    news: `${level} ${headline}`,
   };
 }
 
 function calm() {
   const { streams, online, closed, missing, acknowledged, muted } = state.verdict;
   if (!streams) return "No streams yet";
+  const silent = [...state.streams.values()].filter(isSilent).length;
   const known = [acknowledged && `${number(acknowledged)} acknowledged`, muted && `${number(muted)} muted`];
   return [
     `${number(online)} of ${count(streams, "stream")} online${closed ? `, ${number(closed)} closed` : ""}`,
+    silent && `${number(silent)} without a read yet`,
     `${number(missing)} missing`,
-    ...known.filter(Boolean),
-  ].join(" · ");
+    ...known,
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }

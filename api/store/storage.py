@@ -13,7 +13,7 @@ __all__ = ["storage"]
 # A problem counts where its writer stores nothing, or where it is a full disk, whoever says so. data_directory is shown
 # to superusers, and of use where the server is this machine.
 _STORAGE = """
-SELECT workers.writers, workers.storing, workers.problem, inbox.parts AS waiting_parts,
+SELECT workers.writers, workers.storing, workers.problem, workers.commit_ms, inbox.parts AS waiting_parts,
        coalesce(extract(epoch FROM now() - inbox.oldest), 0)::float AS waiting_s,
        pg_database_size(current_database()) AS size_bytes,
        (SELECT sum(numbackends) FROM pg_stat_database)::integer AS connections,
@@ -25,6 +25,7 @@ FROM (
     SELECT coalesce(min(started_at), now()) AS began_at,
            count(*) FILTER (WHERE role = 'writer') AS writers,
            count(*) FILTER (WHERE role = 'writer' AND ready) AS storing,
+           max(commit_ms) FILTER (WHERE role = 'writer')::float AS commit_ms,
            (array_agg(problem ORDER BY role <> 'writer', problem)
             FILTER (WHERE strpos(problem, $1) > 0 OR (role = 'writer' AND NOT ready)))[1] AS problem
     FROM live_processes

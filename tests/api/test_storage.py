@@ -35,6 +35,7 @@ def storage(**facts: Any) -> StorageFacts:
         connections=50,
         connections_max=100,
         answer_ms=1.0,
+        commit_ms=2.0,
         evaluated_at=datetime(2026, 5, 3, tzinfo=UTC),
     )
     return well._replace(**facts)
@@ -156,8 +157,13 @@ async def test_the_database_is_shown_with_what_waits_and_what_is_used(ask: Ask, 
         FROM generate_series(1, 2) AS n
         """
     )
-    await add_process(database, "writer")
+    for commit_ms in (None, 3.0, 12.5):
+        writer_id = await add_process(database, "writer")
+        await database.execute(
+            "UPDATE processes SET commit_ms = $2 WHERE process_id = $1", writer_id, commit_ms
+        )
     shown = (await ask("GET", OVERVIEW))["database"]
+    assert shown["commit_ms"] == 12.5
     assert shown["waiting_parts"] == 2
     assert shown["waiting_s"] >= 8
     assert shown["size_bytes"] > 1_000_000

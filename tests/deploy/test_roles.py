@@ -453,7 +453,7 @@ async def test_a_room_changes_only_the_rows_of_its_own_processes(
     gateway = connected["gateway"]
     assert await gateway.fetchval("SELECT count(*) FROM live_processes") == len(ROOMS)
     for process_id, role in await gateway.fetch("SELECT process_id, role FROM processes"):
-        renewed = await gateway.fetchval("SELECT renew_process($1, 60, 7, 0, true, NULL)", process_id)
+        renewed = await gateway.fetchval("SELECT renew_vitals($1, 60, 7, 0, true, NULL, 1)", process_id)
         assert renewed == (process_id if role == "gateway" else None)
         await gateway.execute("SELECT leave_process($1)", process_id)
     found = await database.fetch("SELECT role, ready FROM processes ORDER BY role")

@@ -12,9 +12,9 @@ import {
   streamName,
   withTimes,
 } from "./format.js";
-import { badge, fact } from "./parts.js";
+import { badge, fact, isSilent } from "./parts.js";
 import { keyedInPieces } from "./pieces.js";
-import { closedWords, isSilent, shownAs } from "./quiet.js";
+import { closedWords, shownAs } from "./quiet.js";
 import { sparkline } from "./sparkline.js";
 import { serverNow } from "./state.js";
 

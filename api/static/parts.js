@@ -14,6 +14,13 @@ const SHAPES = {
 };
 const WORDS = { good: "good", watch: "watch", act: "act", silent: "silent", lost: "lost" };
 
+/**
+ * Whether nothing has come of a stream, so that it is not called good: its forwarder may be there; whether the reader is
+ * switched on, nobody knows.
+ */
+export const isSilent = ({ level, closed_at = null, last_received_at }) =>
+  level === "good" && closed_at === null && last_received_at === null;
+
 /** Returns the shape of a level. */
 export const shape = (level) =>
   svg(

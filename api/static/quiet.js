@@ -2,6 +2,7 @@
 // and streams that are closed. All of it looks calm: grey, with a word of its own.
 
 import { count, time } from "./format.js";
+import { isSilent } from "./parts.js";
 import { serverNow } from "./state.js";
 
 const WORDS = { acknowledged: "known", muted: "muted", clearing: "over" };
@@ -13,13 +14,6 @@ export function shownAs(shown) {
   if (level === "good" && closed_at !== null) return ["quiet", "closed"];
   return [isSilent(shown) ? "silent" : level, null];
 }
-
-/**
- * Whether nothing has come of a stream, so that it is not called good: its forwarder may be there; whether the reader is
- * switched on, nobody knows.
- */
-export const isSilent = ({ level, closed_at = null, last_received_at }) =>
-  level === "good" && closed_at === null && last_received_at === null;
 
 /** Returns how to call somebody who has shown the token without a name, or none. */
 export const whom = (by, nameless = "Somebody") => (["no token", "API token"].includes(by) ? nameless : by);

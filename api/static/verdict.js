@@ -5,8 +5,7 @@
 import { h, setAttribute, setText } from "./dom.js";
 import { count, duration, number, time, withTimes, zoneNow } from "./format.js";
 import { linkState } from "./link.js";
-import { shape } from "./parts.js";
-import { isSilent } from "./quiet.js";
+import { isSilent, shape } from "./parts.js";
 import { serverNow, state } from "./state.js";
 
 // What may keep the page from knowing anything. Which of both decides whether one looks for a cable or at the server.

@@ -53,7 +53,4 @@ export function readFilter(changed) {
   return { node, wanted, isSet, setEpochs, choose };
 }
 
-const inZone = () => {
-  const { name, offset } = zoneNow(serverNow());
-  return `${name}, ${offset}`;
-};
+const inZone = () => zoneNow(serverNow()).said;

@@ -62,10 +62,11 @@ export function useZone(name) {
   }
 }
 
-/** The page's zone: {name, offset, own}, as Europe/Berlin, UTC+1; own: it is the browser's, not the server's. */
+/** The page's zone: {said, own}, as "Europe/Berlin, UTC+1"; own: it is the browser's, not the server's. */
 export function zoneNow(now) {
   const part = zone.offset.formatToParts(now).find(({ type }) => type === "timeZoneName").value;
-  return { name: zone.name, offset: part.replace("GMT", "UTC").replace("-", "−"), own: zone.name !== zone.asked };
+  const offset = part.replace("GMT", "UTC").replace("-", "−");
+  return { said: zone.name === "UTC" ? "UTC" : `${zone.name}, ${offset}`, own: zone.name !== zone.asked };
 }
 
 /** A time of today to the second, of another day with its date. */

@@ -61,8 +61,8 @@ export function verdictBar() {
 export function zoneLine() {
   const node = h("span", { class: "zone" });
   const update = () => {
-    const { name, offset, own } = zoneNow(serverNow());
-    setText(node, state.verdict !== null ? `Times in ${name}, ${offset}${own ? ", this device's" : ""}` : "");
+    const { said, own } = zoneNow(serverNow());
+    setText(node, state.verdict !== null ? `Times in ${said}${own ? ", this device's" : ""}` : "");
   };
   return { node, update };
 }

@@ -160,10 +160,18 @@ _NOW = datetime(2026, 11, 26, 1, 0, tzinfo=UTC).timestamp() * 1000
         ("readerTime", {"read_at": "2000-01-01T01:00:00", "reader_timestamp": ""}, "1 Jan 2000, 01:00:00.00"),
         ("readerTime", {"read_at": None, "reader_timestamp": "half past"}, "half past"),
         ("readerTime", {"read_at": None, "reader_timestamp": ""}, "\N{EN DASH}"),
+        ("zoneNow", None, {"said": "Asia/Kathmandu, UTC+5:45", "own": False}),
         ("withTimes", "since 2026-11-26T00:59:58+00:00, pid 7", "since 06:44:58, pid 7"),
     ],
 )
-async def test_times_read_as_people_write_them(page: Tab, name: str, given: Any, shown: str) -> None:
+async def test_times_read_as_people_write_them(page: Tab, name: str, given: Any, shown: Any) -> None:
     await page.open()
     await page.page.evaluate(_IN, ZONE)
-    assert await page.page.evaluate(_CALL, [name, given, _NOW]) == shown
+    arguments = [_NOW] if given is None else [given, _NOW]
+    assert await page.page.evaluate(_CALL, [name, *arguments]) == shown
+
+
+async def test_a_zone_that_is_its_own_offset_is_named_once(page: Tab) -> None:
+    await page.open()
+    await page.page.evaluate(_IN, "UTC")
+    assert await page.page.evaluate(_CALL, ["zoneNow", _NOW]) == {"said": "UTC", "own": False}

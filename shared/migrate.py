@@ -191,8 +191,8 @@ def _pending(migrations: list[Migration], applied: _Applied) -> list[Migration]:
         if applied.migrations.get(each.version, each.checksum) not in each.known_as:
             raise SchemaError(
                 f"{each.name} was applied to the database with other contents than it has here: "
-                "use the rt-server that made this database and its data; or, where they are not needed any more, another "
-                "database (of `rt-server up`: another --data-dir)"
+                "use the rt-server that made this database and its data; or, where they are not needed any more, "
+                "another database (of `rt-server up`: another --data-dir)"
             )
     return [each for each in migrations if each.version not in applied.migrations]
 

@@ -146,6 +146,7 @@ async def test_pictures_of_what_operators_say(browser: Browser, stack: Stack) ->
         closed = await stack.stream_id("mat-2")
         await camera.take("closed-stream", f"stream/{closed}", shown=".closed")
         await camera.take("devices-streams", "devices", shown=".rows.tokens .body .row")
+        await once(browser, stack)
 
 
 async def answer(browser: Browser, stack: Stack) -> None:
@@ -164,3 +165,16 @@ async def answer(browser: Browser, stack: Stack) -> None:
         await page.page.get_by_role("button", name="Close…").click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Close stream").click()
         await page.closed()
+
+
+async def once(browser: Browser, stack: Stack) -> None:
+    """Make a token in each size and theme, and try to get away from it."""
+    for size, theme in LOOKS:
+        async with tab(browser, stack.url, size=size, theme=theme) as page:
+            await page.open("devices")
+            await page.page.get_by_label("Device id").fill("start-line")
+            await page.page.get_by_role("button", name="Make a token").click()
+            await expect(page.page.get_by_role("dialog")).to_be_visible()
+            await page.page.keyboard.press("Escape")
+            await expect(page.page.locator(".ask")).to_be_visible()
+            await save(page, "once", size, theme, whole=False)

@@ -37,6 +37,11 @@ async def test_it_goes_aside_and_its_neighbours_go_on(database_url: str, databas
     assert row["seqs"] == [6, 7, 8]
     assert row["raw_frames"] == [b"line 6", b"poison", b"line 8"]
     assert "CheckViolation" in row["error"]
+    # Where the alert sends operators: why, and of which stream.
+    said = await database.fetch(
+        "SELECT fields->>'stream', fields->>'error' FROM activity WHERE event = 'part_put_aside'"
+    )
+    assert [(stream, error[:14]) for stream, error in said] == [(f"f · {READER}", "CheckViolation")]
     assert [each[1] for each in await lines(database, "f", READER)] == [1, 2, 3, 4, 5, 9, 10, 11, 12]
     assert (await counts(database)).exact
 

@@ -15,6 +15,7 @@ from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import READER, START, Wire, connect, cursors, receiver
 from tests.rooms import make_token
+from tests.waiting import stretched
 
 # How long the well-behaved one may wait for an event beside all this, on a busy machine.
 SOON_S = 5.0
@@ -40,7 +41,7 @@ async def well_behaved(standing: Standing, stream_id: UUID) -> AsyncIterator[Non
         while not over.is_set() or now == seq:
             now += 1
             await store(standing.database, stream_id, [(1, now, b"good")])
-            assert await wire.identities(1, within_s=SOON_S) == [(1, now)]
+            assert await wire.identities(1, within_s=stretched(SOON_S)) == [(1, now)]
         return now - seq
 
     async with receiver(standing.url, token, resume=[(START, 1, seq)]) as wire:

@@ -183,6 +183,7 @@ async def test_a_resume_without_a_record_is_believed_and_recorded(standing: Stan
 async def test_a_resume_of_a_stream_that_does_not_exist_subscribes_to_nothing(standing: Standing) -> None:
     async with subscribed(standing, (START, 1, 2)) as wire:
         await wire.subscribe(OTHER)
+        await wire.heard()  # before either exists
         for name in (START, OTHER):
             await store(standing.database, await make_stream(standing.database, *name), events(1, 1, 3))
         assert {each["forwarder_id"] for each in await wire.take(3)} == {"finish"}

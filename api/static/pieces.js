@@ -5,7 +5,8 @@ import { place } from "./dom.js";
 
 const AT_A_TIME_MS = 8;
 
-const nextTask = () =>
+/** Done in a task of its own. */
+export const nextTask = () =>
   globalThis.scheduler?.yield ? scheduler.yield() : new Promise((go) => setTimeout(go, 0));
 
 /**

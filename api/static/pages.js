@@ -2,7 +2,6 @@
 
 import { setAttribute } from "./dom.js";
 import { loadAgain } from "./link.js";
-import { nextTask } from "./pieces.js";
 import { state, subscribe } from "./state.js";
 
 const first = () => import("./page-first.js").then(({ firstPage }) => firstPage);
@@ -51,8 +50,6 @@ async function open() {
   let make;
   try {
     make = await (Object.hasOwn(PAGES, name) ? PAGES[name] : first)();
-    // Modules that have just come are evaluated in this task, which takes as long as making the page does.
-    await nextTask();
   } catch (error) {
     return loadAgain(error);
   }

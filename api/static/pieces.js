@@ -5,8 +5,7 @@ import { place } from "./dom.js";
 
 const AT_A_TIME_MS = 8;
 
-/** Done in a task of its own. */
-export const nextTask = () =>
+const nextTask = () =>
   globalThis.scheduler?.yield ? scheduler.yield() : new Promise((go) => setTimeout(go, 0));
 
 /**

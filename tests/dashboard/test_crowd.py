@@ -35,13 +35,12 @@ async def test_two_hundred_streams_at_fifty_reads_a_second_cause_no_long_task(
     browser: Browser, stack: Stack
 ) -> None:
     async with stack.forwarder("crowd", *READERS) as forwarder, tab(browser, stack.url) as page:
-        # From the first byte on: the page makes two hundred cards before anything is read.
-        await browser.start_tracing(page=page.page, categories=["toplevel"])
         await page.page.add_init_script(_COUNT_PIECES)
         await page.open()
         await expect(page.page.locator(".cards > .card")).to_have_count(200)
         # Between two of them a touch or a key is answered. A fast machine needs several, a slow one more.
         assert await page.page.evaluate("pieces") > 1
+        await browser.start_tracing(page=page.page, categories=["toplevel"])
         # This is the load, not a wait: so many reads a second, or fewer where the machine is busy.
         for reader, number in zip(itertools.cycle(READERS), range(READS), strict=False):
             forwarder.record(reader, line(f"0580000{number:05X}"))

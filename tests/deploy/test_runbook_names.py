@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
-import deploy.cli  # noqa: F401 (brings in every room, and with it its numbers)
+import tests.deploy.every_room  # noqa: F401 (and with it all numbers)
 from api.routes import ROUTES
 from deploy.stack.postgres_programs import binaries
 from tests.deploy.compose import COMPOSE_FILE, VARIABLE, load_compose

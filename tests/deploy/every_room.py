@@ -1,0 +1,10 @@
+"""Brings in every room, and with each its numbers: the command line imports a room only to run it."""
+
+import api.app
+import fanout.app
+import gateway.app
+import writer.app
+
+__all__ = ["ROOMS"]
+
+ROOMS = (api.app, fanout.app, gateway.app, writer.app)

@@ -14,7 +14,7 @@ from api.store import states as store
 from api.store.events import ALONG_THE_KEY
 from shared.channels import STATES
 from shared.database import Link, transaction
-from shared.errors import DatabaseRefused, DatabaseUnavailable
+from shared.errors import DatabaseRefused, RtServerError
 from shared.log import get_logger
 from shared.process import Process
 
@@ -48,25 +48,35 @@ class Evaluation:
         self._time_zone = time_zone or None
         self._problem: str | None = None
         process.concerns["evaluation"] = lambda: self._problem
+        self._took_s = 0.0
+        self._loop = process.loop(
+            "evaluation",
+            self._look_in_turn,
+            poll_s=lambda: max(EVERY_S, REST * self._took_s),
+            on_failure=self._failed,
+        )
         self._link = Link(process.settings.database_url, name="rt-server api evaluation", **_CONNECTION)
 
     async def run(self) -> None:
         """Look, or see that another does, until the process stops."""
-        took = 0.0
-        while not self._process.stop.asked:
-            try:
-                began = monotonic()
-                if await self.look(turn_s=max(TURN_S, REST * took)):
-                    took = monotonic() - began
-                self._problem = None
-            except (DatabaseUnavailable, DatabaseRefused) as error:
-                self._link.drop()
-                if self._problem is None:
-                    log.warning("evaluation_delayed", error=str(error))
-                # In its row, for all to see: what cannot be written cannot be kept as a trouble.
-                self._problem = f"the states are not looked at: {error}"
-            await self._process.stop.sleep(max(EVERY_S, REST * took))
+        await self._loop.run()
         self._link.drop()
+
+    async def _look_in_turn(self) -> None:
+        began = monotonic()
+        try:
+            if await self.look(turn_s=max(TURN_S, REST * self._took_s)):
+                self._took_s = monotonic() - began
+            self._problem = None
+        except DatabaseRefused as error:
+            if self._problem is None:
+                log.warning("evaluation_refused", error=str(error))
+            self._failed(error)
+
+    def _failed(self, error: RtServerError) -> None:
+        """Tell in the process's row, for all to see: what cannot be written cannot be kept as a trouble."""
+        self._link.drop()
+        self._problem = f"the states are not looked at: {error}"
 
     async def look(self, *, turn_s: float = TURN_S) -> bool:
         """Look once, if nobody has within `turn_s`; return whether it was our turn."""

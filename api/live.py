@@ -79,9 +79,9 @@ class Live:
         self._process = process
         self._time_zone = time_zone or None
         self._clock = clock
-        self._wake = process.stop.waker()
+        self._loop = process.loop("live", self._look_if_wanted, poll_s=POLL_S)
         for channel in (STREAMS, POSITIONS, SESSIONS, ACTIVITY, STATES):
-            process.listener.on(channel, lambda _: self._wake.set())
+            process.listener.on(channel, lambda _: self._loop.wake())
         self.ring = Ring(messages=RING_MESSAGES, size=RING_BYTES)
         self.listeners = 0
         self._asked_at = -ASKED_LATELY_S
@@ -109,16 +109,17 @@ class Live:
     async def run(self) -> None:
         """Look again and again while it is wanted, until the process stops."""
         try:
-            while not self._process.stop.asked:
-                await self._wake.wait(at_most_s=POLL_S)
-                if not self.wanted:
-                    self._rest()
-                    continue
-                began = self._clock()
-                await self._look()
-                await self._process.stop.sleep(max(PACE_S, REST * (self._clock() - began)))
+            await self._loop.run()
         finally:
             self.ring.close()
+
+    async def _look_if_wanted(self) -> None:
+        if not self.wanted:
+            self._rest()
+            return
+        began = self._clock()
+        await self._look()
+        await self._process.stop.sleep(max(PACE_S, REST * (self._clock() - began)))
 
     async def overview(self) -> Overview:
         """Return the page as it is now."""
@@ -168,7 +169,7 @@ class Live:
     def lose(self) -> None:
         """Take it that something was missed: the database was away."""
         self._lost = True
-        self._wake.set()
+        self._loop.wake()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -211,10 +212,13 @@ class Live:
     async def _look(self) -> None:
         try:
             await self.refresh()
-        except (DatabaseUnavailable, DatabaseRefused) as error:
+        except DatabaseRefused as error:
             if not self._lost:
                 log.warning("live_delayed", error=str(error))
             self._lost = True
+        except DatabaseUnavailable:
+            self._lost = True
+            raise
 
     async def _read(self, number: int) -> None:
         """Read the page and the log, and tell what has changed."""
@@ -259,7 +263,7 @@ class Live:
         latest = self._clock() - PACE_S
         due = [stream_id for stream_id in ahead if self._told_at.get(stream_id, latest) <= latest]
         if len(due) < len(ahead):
-            self._wake.set()
+            self._loop.wake()
         return due
 
     def _tell_entries(self, entries: list[LogEntry]) -> None:
@@ -275,7 +279,7 @@ class Live:
         if said is not None:
             self._tell(said, CHANGED)
         if later:
-            self._wake.set()
+            self._loop.wake()
 
     def _tell(self, message: Message, forms: Collection[Form] = BOTH) -> None:
         self.ring.add(encoded(message, self.ring.next_id), forms)

@@ -12,7 +12,7 @@ from typing import get_args
 from api.live import Live
 from api.page import Page
 from api.standings import Signal
-from shared.errors import DatabaseRefused, DatabaseUnavailable
+from shared.errors import DatabaseRefused
 from shared.metrics import gauge
 from shared.process import Process
 
@@ -56,11 +56,11 @@ class Numbers:
 
     async def run(self) -> None:
         """Show the page's numbers until the process stops; while the database is away the last ones stay."""
-        while not self._process.stop.asked:
-            # /readyz and the evaluation's log say so.
-            with suppress(DatabaseUnavailable, DatabaseRefused):
-                show((await self._live.refresh())[0])
-            await self._process.stop.sleep(EVERY_S)
+        await self._process.loop("numbers", self._show, poll_s=EVERY_S).run()
+
+    async def _show(self) -> None:
+        with suppress(DatabaseRefused):  # the evaluation says so
+            show((await self._live.refresh())[0])
 
 
 def show(page: Page) -> None:

@@ -19,7 +19,6 @@ from fanout.store import POOL_SETTINGS
 from fanout.store import sessions as store
 from fanout.tail import Tails
 from shared.door import Door
-from shared.errors import DatabaseUnavailable
 from shared.log import get_logger
 from shared.peer import Peer
 from shared.presence import Vitals
@@ -68,7 +67,7 @@ class Fanout:
                 "tailing": self._node.tails.run_tailing,
                 "resolving": self._node.tails.run_resolving,
                 "cursors": self._node.cursors.run,
-                "tidying": self._tidy,
+                "tidying": self._process.loop("tidying", self._tidy, poll_s=TIDY_EVERY_S).run,
             },
             shut=self._shut,
         )
@@ -78,16 +77,11 @@ class Fanout:
         await self._node.cursors.flush()
 
     async def _tidy(self) -> None:
-        while not self._process.stop.asked:
-            await self._process.stop.sleep(TIDY_EVERY_S)
-            try:
-                await store.forget_other_sessions(
-                    self._process.pool,
-                    self._process.presence.process_id,
-                    [peer.session_id for peer in self._door.peers],
-                )
-            except DatabaseUnavailable as error:
-                log.debug("tidying_waits", error=str(error))
+        await store.forget_other_sessions(
+            self._process.pool,
+            self._process.presence.process_id,
+            [peer.session_id for peer in self._door.peers],
+        )
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
         _limit_send_buffer(request)

@@ -53,6 +53,7 @@ class Cursors:
         self._holders: dict[int, dict[Holder, StreamRef]] = {}  # by cursor id
         self._doubtful: set[int] = set()  # cursors that may have been deleted
         self._look_at = 0.0
+        self._loop = process.loop("cursors", self._write_and_look, poll_s=WRITE_EVERY_S)
         process.listener.on(CURSORS, self._heard)
 
     def hold(self, cursor_ids: Iterable[int], holder: Holder, ref: StreamRef) -> None:
@@ -76,26 +77,34 @@ class Cursors:
 
     async def run(self) -> None:
         """Write what has moved, until the process stops."""
-        while not self._process.stop.asked:
-            await self._process.stop.sleep(WRITE_EVERY_S)
-            await self.flush()
-            try:
-                await self._look_for_deletions()
-            except DatabaseUnavailable as error:
-                log.debug("deletions_unseen", error=str(error))
+        await self._loop.run()
+
+    async def _write_and_look(self) -> None:
+        await self._write_moved()
+        await self._look_for_deletions()
 
     async def flush(self) -> None:
-        """Write what has moved by now; what cannot be written stays for the next time."""
+        """Write what has moved by now, as the last thing; what cannot be written is lost, and delivered again."""
+        try:
+            await self._write_moved()
+        except DatabaseUnavailable as error:
+            log.warning("cursors_unwritten", cursors=len(self._moved), error=str(error))
+
+    async def _write_moved(self) -> None:
+        """Write what has moved; what cannot be written stays for the next time."""
         moved, self._moved = self._moved, {}
         waiting = list(moved.items())
         while waiting:
             taken, waiting = waiting[:WRITE_CURSORS], waiting[WRITE_CURSORS:]
             try:
                 await self._write(taken)
-            except (DatabaseUnavailable, DatabaseRefused) as error:
+            except DatabaseRefused as error:
                 log.warning("cursors_unwritten", cursors=len(moved), error=str(error))
                 self._keep(taken + waiting)
                 return
+            except DatabaseUnavailable:
+                self._keep(taken + waiting)
+                raise
 
     async def _write(self, moved: list[_Moved]) -> None:
         """Write cursors; where an administrator holds rows of a stream, those of all others."""

@@ -26,9 +26,7 @@ from fanout.store.streams import resolve_streams
 from shared.channels import POSITIONS, STREAMS
 from shared.database import STEADY_PLANS, Link
 from shared.errors import DatabaseUnavailable, ProtocolError
-from shared.log import get_logger
 from shared.messages import StreamRef
-from shared.metrics import POLLS_FOUND_WORK
 from shared.process import Process
 
 __all__ = ["Follower", "Tail", "Tails"]
@@ -52,9 +50,7 @@ BREATH_AT_LEAST_S, BREATH_AT_MOST_S = 0.001, 0.01
 POLL_S = 0.5
 # How soon a stream is found that was made or deleted unheard.
 RESOLVE_S = 2.0
-RETRY_S = 0.2
 
-log = get_logger(__name__)
 _position = attrgetter("position")
 
 
@@ -173,13 +169,20 @@ class Tails:
         self._tails: dict[StreamRef, Tail] = {}  # whose stream moved last stands last
         self._window_bytes = 0
         self._unknown: set[StreamRef] = set()  # that no stream was found for yet
-        self._wake = process.stop.waker()
+        self._tailing = process.loop(
+            "tailing",
+            self._read_news,
+            poll_s=POLL_S,
+            channel=POSITIONS,
+            on_failure=self._tailing_failed,
+        )
         self._rung: set[str] = set()  # the streams whose bells rang since the last read, by their ids
         self._read_all_at = 0.0
-        self._resolve_wake = process.stop.waker()
+        self._resolve_all_at = 0.0
+        self._resolving = process.loop("resolving", self._resolve_due, poll_s=RESOLVE_S)
         self._link = Link(process.settings.database_url, name="rt-server fanout tail", **STEADY_PLANS)
         process.listener.on(POSITIONS, self._heard)
-        process.listener.on(STREAMS, lambda _: self._resolve_wake.set())
+        process.listener.on(STREAMS, lambda _: self._resolving.wake())
 
     def follow(self, ref: StreamRef, follower: Follower) -> Tail:
         """Return the stream's tail, and stir `follower` whenever it moves. The stream need not exist yet.
@@ -194,7 +197,7 @@ class Tails:
             tail.on_taken = partial(self._look_again, tail)
             self._unknown.add(ref)
             metrics.TAILS.set(len(self._tails))
-            self._resolve_wake.set()
+            self._resolving.wake()
         tail.followers.add(follower)
         return tail
 
@@ -224,33 +227,30 @@ class Tails:
             self._rung.update(payload.split(","))
         else:
             self._read_all_at = 0.0
-        self._wake.set()
+        self._tailing.wake()
 
     def _look_again(self, tail: Tail) -> None:
         self._heard(tail.rings_as)
 
     async def run_tailing(self) -> None:
         """Read what is new of the streams whose bells rang, and of all now and then, until the process stops."""
-        while not self._stop.asked:
-            woken = await self._wake.wait(at_most_s=POLL_S)
-            rung, self._rung = self._rung, set()
-            try:
-                if woken and monotonic() < self._read_all_at:
-                    found = await self._read(rung)
-                else:
-                    self._read_all_at = monotonic() + POLL_S
-                    found = await self._read()
-            except DatabaseUnavailable as error:
-                log.warning("tail_interrupted", error=str(error))
-                self._link.drop()
-                await self._stop.sleep(RETRY_S)
-                self._heard("")
-                continue
-            if found and not woken:
-                POLLS_FOUND_WORK.labels(POSITIONS).inc()
-            if len(found) * WRITE_S >= BREATH_AT_LEAST_S:
-                await self._stop.sleep(min(len(found) * WRITE_S, BREATH_AT_MOST_S))
+        await self._tailing.run()
         self._link.drop()
+
+    async def _read_news(self) -> bool:
+        rung, self._rung = self._rung, set()
+        if rung and monotonic() < self._read_all_at:
+            found = await self._read(rung)
+        else:
+            self._read_all_at = monotonic() + POLL_S
+            found = await self._read()
+        if len(found) * WRITE_S >= BREATH_AT_LEAST_S:
+            await self._stop.sleep(min(len(found) * WRITE_S, BREATH_AT_MOST_S))
+        return bool(found)
+
+    def _tailing_failed(self, _error: DatabaseUnavailable) -> None:
+        self._link.drop()
+        self._read_all_at = 0.0  # what was rung for is forgotten
 
     async def _read(self, rung: Container[str] | None = None) -> set[Follower]:
         """Read until nothing is new of the streams that `rung` names, or of all; return who follows what was."""
@@ -306,18 +306,14 @@ class Tails:
         What was announced can only be a stream that was not known; that a known one was deleted, or made anew, shows
         at the next look at all of them.
         """
-        look_at_all = 0.0
-        while not self._stop.asked:
-            await self._resolve_wake.wait(at_most_s=RESOLVE_S)
-            try:
-                if monotonic() >= look_at_all:
-                    look_at_all = monotonic() + RESOLVE_S
-                    await self._resolve(list(self._tails))
-                else:
-                    await self._resolve(list(self._unknown))
-            except DatabaseUnavailable as error:
-                log.debug("resolving_interrupted", error=str(error))
-                await self._stop.sleep(RETRY_S)
+        await self._resolving.run()
+
+    async def _resolve_due(self) -> None:
+        if monotonic() >= self._resolve_all_at:
+            self._resolve_all_at = monotonic() + RESOLVE_S
+            await self._resolve(list(self._tails))
+        else:
+            await self._resolve(list(self._unknown))
 
     async def _resolve(self, refs: list[StreamRef]) -> None:
         if not refs:

@@ -26,7 +26,6 @@ from shared.account import Account
 from shared.channels import ANSWERS, COMMANDS
 from shared.errors import DatabaseUnavailable
 from shared.log import get_logger
-from shared.metrics import POLLS_FOUND_WORK
 from shared.peer import PeerGone
 from shared.process import Process
 
@@ -61,12 +60,16 @@ class Commands:
     def __init__(self, process: Process, account: Account) -> None:
         self._process = process
         self._account = account
-        self._stop = process.stop
         self._gateway_id: UUID = process.presence.process_id
         self._sessions: dict[UUID, CarryOut] = {}
         self._at_once: Counter[UUID] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._wake = process.stop.waker()
+        self._loop = process.loop(
+            "commands",
+            self._take,
+            poll_s=POLL_S if process.settings.listen else DEAF_POLL_S,
+            channel=COMMANDS,
+        )
         process.listener.on(COMMANDS, self._heard)
 
     @contextmanager
@@ -80,22 +83,13 @@ class Commands:
 
     async def run(self) -> None:
         """Take commands until the process stops."""
-        poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
-        while not self._stop.asked:
-            woken = await self._wake.wait(at_most_s=poll_s)
-            try:
-                found = await self._take()
-            except DatabaseUnavailable as error:
-                log.debug("commands_unseen", error=str(error))
-                continue
-            if found and not woken:
-                POLLS_FOUND_WORK.labels(COMMANDS).inc()
+        await self._loop.run()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_WITHIN_S)
 
     def _heard(self, payload: str) -> None:
         if payload in ("", str(self._gateway_id)):
-            self._wake.set()
+            self._loop.wake()
 
     async def _take(self) -> bool:
         asked_at = asyncio.get_running_loop().time()

@@ -13,6 +13,7 @@ that was taken over: the writers leave out what carries an older fence than the 
 """
 
 import asyncio
+from time import monotonic
 from uuid import UUID
 
 from gateway.store import sessions as store
@@ -47,7 +48,8 @@ class Ownership:
         self._claiming: dict[UUID, Peer] = {}
         self._probing: dict[UUID, asyncio.Task[None]] = {}
         self._knocking: dict[str, set[Wake]] = {}
-        self._wake = process.stop.waker()
+        self._loop = process.loop("takeovers", self._look, poll_s=POLL_S)
+        self._looked_at = monotonic()
         self._doubtful = False
         process.listener.on(SESSIONS, self._heard)
 
@@ -111,24 +113,22 @@ class Ownership:
     def doubt(self) -> None:
         """Our own connection was lost: look which of our sessions were taken over meanwhile."""
         self._doubtful = True
-        self._wake.set()
+        self._loop.wake()
 
     async def run(self) -> None:
         """Answer probes, and drop sessions that were taken over while we hung, until the process stops."""
-        loop = asyncio.get_running_loop()
-        looked_at = loop.time()
-        while not self._process.stop.asked:
-            await self._wake.wait(at_most_s=POLL_S)
-            hung = loop.time() - looked_at > LEASE_S / 2
-            looked_at = loop.time()
-            try:
-                if hung or self._doubtful:
-                    await self._drop_lost()
-                await self._answer_probes()
-            except DatabaseUnavailable as error:
-                log.debug("probes_unseen", error=str(error))
+        self._looked_at = monotonic()
+        await self._loop.run()
         for task in self._probing.values():
             task.cancel()
+
+    async def _look(self) -> None:
+        hung = monotonic() - self._looked_at > LEASE_S / 2
+        self._looked_at = monotonic()
+        self._doubtful |= hung
+        if self._doubtful:
+            await self._drop_lost()
+        await self._answer_probes()
 
     async def _drop_lost(self) -> None:
         """Abort the sessions that are not ours any more."""
@@ -164,7 +164,7 @@ class Ownership:
             del self._probing[probe.session_id]
 
     def _heard(self, forwarder_id: str) -> None:
-        self._wake.set()
+        self._loop.wake()
         knocking = self._knocking.get(forwarder_id, ()) if forwarder_id else ()
         for knock in knocking:
             knock.set()

@@ -28,9 +28,9 @@ from gateway.store.streams import register_streams
 from shared.account import Account, Held
 from shared.channels import INBOX, OUTCOMES
 from shared.database import STEADY_PLANS, Link
-from shared.errors import DatabaseRefused, DatabaseUnavailable, ProtocolError
+from shared.errors import DatabaseRefused, ProtocolError, RtServerError
 from shared.log import get_logger
-from shared.metrics import BELLS_RUNG, POLLS_FOUND_WORK
+from shared.metrics import BELLS_RUNG
 from shared.process import Process
 
 __all__ = ["Staging"]
@@ -41,7 +41,6 @@ STAGE_BYTES = 8 * 1024 * 1024
 # found where no bell is ever heard.
 POLL_S = 1.0
 DEAF_POLL_S = 0.1
-RETRY_S = 0.2
 
 # What a session is told instead of an ack: code and text.
 _REFUSALS = {
@@ -77,8 +76,19 @@ class Staging:
         self.one_large = (
             asyncio.Lock()
         )  # who takes a large batch apart: one at a time, whatever comes at once
-        self._stage_wake = process.stop.waker()
-        self._collect_wake = process.stop.waker()
+        self._staging = process.loop(
+            "staging",
+            self._stage_all,
+            poll_s=60,
+            on_failure=self._stage_failed,
+        )
+        self._collecting_loop = process.loop(
+            "collecting",
+            lambda: self._collect(self._collect_link),
+            poll_s=POLL_S if process.settings.listen else DEAF_POLL_S,
+            channel=OUTCOMES,
+            on_failure=self._collect_failed,
+        )
         process.listener.on(OUTCOMES, self._heard)
         metrics.UNACKED_BYTES.set_function(lambda: self._unacked_bytes)
 
@@ -93,7 +103,7 @@ class Staging:
             self._waiting[part.part_id] = part
             self._unstaged.append(part)
         self._hold(batch.size)
-        self._stage_wake.set()
+        self._staging.wake()
 
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
@@ -112,19 +122,21 @@ class Staging:
 
     async def run_staging(self) -> None:
         """Stage what is submitted until the process stops."""
-        while not self._stop.asked:
-            if not (self._unstaged or self._gone or self._uncertain):
-                await self._stage_wake.wait(at_most_s=60)
-                continue
+        await self._staging.run()
+        self._stage_link.drop()
+
+    async def _stage_all(self) -> None:
+        while (self._unstaged or self._gone or self._uncertain) and not self._stop.asked:
             try:
                 await self._stage_next()
                 self._recovered()
-            except (DatabaseUnavailable, store.AlreadyStaged) as error:
-                self._stage_link.drop()
-                self._problem = str(error)
-                self.doubt("staging_interrupted", error=str(error))
-                await self._stop.sleep(RETRY_S)
+            except store.AlreadyStaged as error:
+                self._stage_failed(error)  # the answer was lost, the parts were not: to be found out at once
+
+    def _stage_failed(self, error: RtServerError) -> None:
         self._stage_link.drop()
+        self._problem = str(error)
+        self.doubt("staging_interrupted", error=str(error))
 
     async def _stage_next(self) -> None:
         if self._uncertain:
@@ -207,24 +219,16 @@ class Staging:
 
     async def run_collecting(self) -> None:
         """Collect outcomes until the process stops."""
-        poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
-        while not self._stop.asked:
-            woken = await self._collect_wake.wait(at_most_s=poll_s)
-            try:
-                found = await self._collect(self._collect_link)
-            except DatabaseUnavailable as error:
-                self._collect_link.drop()
-                self.doubt("collecting_interrupted", error=str(error))
-                await self._stop.sleep(RETRY_S)
-                self._collect_wake.set()
-                continue
-            if found and not woken:
-                POLLS_FOUND_WORK.labels(OUTCOMES).inc()
+        await self._collecting_loop.run()
         self._collect_link.drop()
+
+    def _collect_failed(self, error: RtServerError) -> None:
+        self._collect_link.drop()
+        self.doubt("collecting_interrupted", error=str(error))
 
     def _heard(self, payload: str) -> None:
         if payload in ("", str(self._gateway_id)):
-            self._collect_wake.set()
+            self._collecting_loop.wake()
 
     async def _collect(self, link: Link) -> bool:
         async with self._collecting:
@@ -238,9 +242,9 @@ class Staging:
     def doubt(self, reason: str, **fields: str) -> None:
         """Parts or outcomes may be lost: have the staging task find out. Logged once until parts are staged again."""
         if not (self._uncertain or self._recovery):
-            log.warning(reason, parts=len(self._waiting), **fields)
+            log.info(reason, parts=len(self._waiting), **fields)
         self._uncertain = True
-        self._stage_wake.set()
+        self._staging.wake()
 
     def _settle_all(self, collected: store.Collected) -> None:
         for outcome, part_ids in collected.outcomes:
@@ -250,7 +254,7 @@ class Staging:
                     continue
                 if outcome == "gone":
                     self._gone.append(part)
-                    self._stage_wake.set()
+                    self._staging.wake()
                 else:
                     self._settle(part, outcome)
 

@@ -21,6 +21,7 @@ import orjson
 from shared.database import Pool
 from shared.errors import DatabaseRefused, DatabaseUnavailable, translated
 from shared.log import get_logger
+from shared.poll_loop import Outage, PollLoop
 from shared.wake import Stop
 
 __all__ = ["Activity", "Entry", "Level", "append", "entry"]
@@ -31,7 +32,6 @@ WAITING_AT_MOST = 1_000
 OF_DEVICES_WAITING_AT_MOST = 800
 _BLOCK = 200
 _LONGEST_TEXT = 200
-_RETRY_S = 1.0
 FOLD_S = 10.0
 # Subjects whose entries are folded at the moment; what others repeat meanwhile is dropped and counted.
 FOLDED_AT_MOST = 10_000
@@ -72,9 +72,17 @@ class _Fold:
 class Activity:
     """Appends this process's entries. `stop` is what ends `run`; `written` is called after entries were written."""
 
-    def __init__(self, process_id: UUID, *, stop: Stop, written: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        process_id: UUID,
+        *,
+        stop: Stop,
+        outage: Outage | None = None,
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
         self._process_id = process_id
         self._stop = stop
+        self._outage = outage
         self._written = written
         self._folds: dict[tuple[str, str], _Fold] = {}
         self._wake = stop.waker()
@@ -130,24 +138,25 @@ class Activity:
 
     async def run(self, pool: Pool) -> None:
         """Write what is noted until the process stops and nothing waits. What is noted later is lost."""
-        delayed = False
-        while True:
+        loop = PollLoop(
+            "activity",
+            lambda: self._write_waiting(pool),
+            stop=self._stop,
+            outage=self._outage,
+            poll_s=self._next_fold_s,
+            wake=self._wake,
+        )
+        await loop.run()
+        try:
+            await self._write_waiting(pool)  # with what has folded
+        except DatabaseUnavailable as error:
+            log.warning("activity_lost", entries=len(self._waiting), error=str(error))
+
+    async def _write_waiting(self, pool: Pool) -> None:
+        self._unfold()
+        while self._waiting:
+            await self._write_block(pool)
             self._unfold()
-            if not self._waiting:
-                if self._stop.asked:
-                    return
-                await self._wake.wait(at_most_s=self._next_fold_s())
-                continue
-            try:
-                await self._write_block(pool)
-                delayed = False
-            except DatabaseUnavailable as error:
-                if not delayed:
-                    log.warning("activity_delayed", error=str(error))
-                delayed = True
-                if self._stop.asked:
-                    return
-                await self._stop.sleep(_RETRY_S)
 
     def _next_fold_s(self) -> float:
         """Return how long it is until a fold is over."""

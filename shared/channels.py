@@ -13,6 +13,7 @@ from shared.database import Connection, connect
 from shared.errors import DatabaseUnavailable, translated
 from shared.log import get_logger
 from shared.metrics import BELLS_FOLDED, BELLS_RUNG
+from shared.poll_loop import Outage, PollLoop
 from shared.wake import Stop
 
 __all__ = [
@@ -47,7 +48,6 @@ STATES = "rt_states"  # api → api: troubles have begun, changed or ended
 _RING = """
 SELECT ring_unless_jammed(bell.channel, bell.payload) FROM unnest($1::text[], $2::text[]) AS bell(channel, payload)
 """
-_RETRY_S = 0.5
 
 log = get_logger(__name__)
 
@@ -58,11 +58,12 @@ class Bell:
     A ring that is lost to a lost connection is lost: the poll of whoever waits covers it.
     """
 
-    def __init__(self, url: str, *, name: str, stop: Stop) -> None:
+    def __init__(self, url: str, *, name: str, stop: Stop, outage: Outage | None = None) -> None:
         self._url = url
         self._name = name
-        self._stop = stop
-        self._wake = stop.waker()
+        self._loop = PollLoop(
+            "bell", self._ring_pending, stop=stop, outage=outage, poll_s=60, on_failure=self._lost
+        )
         self._pending: dict[tuple[str, str], None] = {}
         self._connection: Connection | None = None
 
@@ -81,26 +82,25 @@ class Bell:
         if (channel, payload) in self._pending:
             BELLS_FOLDED.labels(channel).inc()
         self._pending[channel, payload] = None
-        self._wake.set()
+        self._loop.wake()
 
     async def run(self) -> None:
         """Ring what is asked for until the process stops and nothing is left to ring."""
-        while not (self._stop.asked and not self._pending):
-            if not self._pending:
-                await self._wake.wait(at_most_s=60)
-                continue
-            try:
-                await self._ring_pending()
-            except DatabaseUnavailable as error:
-                if self._connection is not None:
-                    self._connection.terminate()
-                    self._connection = None
-                log.warning("bell_lost", error=str(error))
-                if self._stop.asked:
-                    return
-                await self._stop.sleep(_RETRY_S)
+        await self._loop.run()
+        # What was asked for last: a newcomer waits to be told that a session has ended.
+        try:
+            await self._ring_pending()
+        except DatabaseUnavailable as error:
+            log.warning("bell_lost", error=str(error))
+
+    def _lost(self, _error: DatabaseUnavailable) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
     async def _ring_pending(self) -> None:
+        if not self._pending:
+            return
         connection = await self._connected()
         bells, self._pending = self._pending, {}
         with translated():

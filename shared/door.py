@@ -64,13 +64,13 @@ class Door:
         self._device_type = device_type
         self._serve = serve
         self._braked_s = braked_s
-        self._wake = process.stop.waker()
+        self._loop = process.loop("door", self._look, poll_s=POLL_S)
         self._account = account or Account(ACCOUNT_BYTES)
         self._closing: set[asyncio.Task[None]] = set()
         self._probing = False  # whether sessions of a receiver are
         self._entering = 0  # whose token is being looked up
         self._peers: dict[Peer, Identity | None] = {}
-        process.listener.on(TOKENS, lambda _: self._wake.set())
+        process.listener.on(TOKENS, lambda _: self._loop.wake())
 
     @property
     def peers(self) -> list[Peer]:
@@ -194,13 +194,11 @@ class Door:
 
     async def run(self) -> None:
         """End the sessions of revoked tokens, until the process stops."""
-        while not self._process.stop.asked:
-            await self._wake.wait(at_most_s=POLL_S)
-            self._drop_slow()
-            try:
-                await self._end_revoked()
-            except DatabaseUnavailable as error:
-                log.debug("revocations_unseen", error=str(error))
+        await self._loop.run()
+
+    async def _look(self) -> None:
+        self._drop_slow()
+        await self._end_revoked()
 
     def _drop_slow(self) -> None:
         """Make room where others wait for it."""

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-import tenacity
-
 from shared.database import Connection, connect, ping
 from shared.errors import DatabaseUnavailable, translated
 from shared.log import get_logger
 from shared.metrics import BELLS_HEARD, NOTIFY_QUEUE, RECONNECTS
+from shared.poll_loop import Outage, PollLoop
 from shared.wake import Stop
 
 __all__ = ["Hear", "Listener"]
@@ -32,12 +31,16 @@ log = get_logger(__name__)
 class Listener:
     """Calls back when a bell rings, and once for each channel whenever bells may have been missed."""
 
-    def __init__(self, url: str, *, name: str, stop: Stop, enabled: bool = True) -> None:
+    def __init__(
+        self, url: str, *, name: str, stop: Stop, outage: Outage | None = None, enabled: bool = True
+    ) -> None:
         self._url = url
         self._name = name
         self._stop = stop
         self._enabled = enabled
-        self._wake = stop.waker()
+        self._loop = PollLoop(
+            "listener", self._listen_on, stop=stop, outage=outage, poll_s=PING_EVERY_S, on_failure=self._lost
+        )
         self._hear: dict[str, list[Hear]] = defaultdict(list)
         self._connection: Connection | None = None
 
@@ -67,43 +70,30 @@ class Listener:
 
     async def run(self) -> None:
         """Keep listening until the process stops."""
-        if not self._enabled:
+        if self._enabled:
+            await self._loop.run()
+        else:
             await self._stop.wait()
-        while not self._stop.asked:
-            await self._wake.wait(at_most_s=PING_EVERY_S)
-            try:
-                await self._check()
-            except DatabaseUnavailable as error:
-                log.warning("listener_lost", error=str(error))
-                await self._listen_again()
 
-    async def _check(self) -> None:
+    async def _listen_on(self) -> None:
         if self._connection is None or self._connection.is_closed():
-            raise DatabaseUnavailable("the connection was closed")
-        NOTIFY_QUEUE.set(await ping(self._connection))
+            await self._listen()
+            RECONNECTS.labels("listener").inc()
+            log.info("listener_back")
+        else:
+            NOTIFY_QUEUE.set(await ping(self._connection))
 
-    async def _listen_again(self) -> None:
+    def _lost(self, _error: DatabaseUnavailable) -> None:
         if self._connection is not None:
             self._connection.terminate()
-        retry = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(DatabaseUnavailable),
-            wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
-            stop=lambda _: self._stop.asked,
-            sleep=self._stop.sleep,
-        )
-        try:
-            await retry(self._listen)
-        except tenacity.RetryError:
-            return  # asked to stop
-        RECONNECTS.labels("listener").inc()
-        log.info("listener_back")
+            self._connection = None
 
     async def _listen(self) -> None:
         connection = await connect(self._url, name=f"{self._name} listener")
         with translated():
             for channel in self._hear:
                 await connection.add_listener(channel, self._heard)
-        connection.add_termination_listener(lambda _: self._wake.set())
+        connection.add_termination_listener(lambda _: self._loop.wake())
         self._connection = connection
         for hears in self._hear.values():
             for hear in hears:

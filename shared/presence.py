@@ -17,6 +17,7 @@ from shared.database import Connection, connect
 from shared.errors import DatabaseUnavailable, SchemaError, translated
 from shared.log import get_logger
 from shared.metrics import RECONNECTS
+from shared.poll_loop import Outage, PollLoop
 from shared.wake import Stop
 
 __all__ = ["LEASE_S", "Presence", "Vitals"]
@@ -60,6 +61,7 @@ class Presence:
         address: str,
         holds_lock: bool,
         stop: Stop,
+        outage: Outage | None = None,
         vitals: Callable[[], Vitals] = Vitals,
         on_return: Callable[[], None] = lambda: None,
     ) -> None:
@@ -68,8 +70,9 @@ class Presence:
         self._role = role
         self._address = address
         self._holds_lock = holds_lock
-        self._stop = stop
-        self._wake = stop.waker()
+        self._loop = PollLoop(
+            "presence", self._renew, stop=stop, outage=outage, poll_s=RENEW_EVERY_S, on_failure=self._lost
+        )
         self._vitals = vitals
         self._on_return = on_return
         self._connection: Connection | None = None
@@ -96,15 +99,12 @@ class Presence:
 
     async def run(self) -> None:
         """Renew until the process stops."""
-        while not self._stop.asked:
-            await self._wake.wait(at_most_s=RENEW_EVERY_S)
-            try:
-                await self._renew()
-            except DatabaseUnavailable as error:
-                if self._connection is not None:
-                    log.warning("database_lost", error=str(error))
-                    self._connection.terminate()
-                    self._connection = None
+        await self._loop.run()
+
+    def _lost(self, _error: DatabaseUnavailable) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
     async def _renew(self) -> None:
         connection = self._connection or await self._return()
@@ -117,7 +117,6 @@ class Presence:
     async def _return(self) -> Connection:
         connection = await self._enter()
         RECONNECTS.labels("presence").inc()
-        log.info("database_back")
         self._on_return()
         return connection
 
@@ -126,7 +125,7 @@ class Presence:
         connection = await connect(
             self._url, name=f"rt-server {self._role} presence", synchronous_commit="off"
         )
-        connection.add_termination_listener(lambda _: self._wake.set())
+        connection.add_termination_listener(lambda _: self._loop.wake())
         try:
             with translated():
                 await connection.execute(_BURY)

@@ -21,17 +21,18 @@ from shared import log as logs
 from shared.activity import Activity
 from shared.channels import ACTIVITY, Bell
 from shared.database import Connection, Pool, create_pool
-from shared.errors import RtServerError, translated
+from shared.errors import DatabaseUnavailable, RtServerError, translated
 from shared.health import Checks, health_routes, problems
 from shared.http import serving
 from shared.listener import Listener
 from shared.migrate import migrate
 from shared.pace import Pace, counted
+from shared.poll_loop import Outage, PollLoop
 from shared.presence import Presence, Vitals
 from shared.requirements import require
 from shared.settings import Settings, host_port
 from shared.stall import measuring_stalls
-from shared.wake import Stop
+from shared.wake import Stop, Wake
 
 __all__ = ["Process", "Task", "allow_open_files", "run_role"]
 
@@ -66,14 +67,15 @@ class Process:
         self.settings = settings
         self.stop = Stop()
         self._last_stop = Stop()  # what other tasks need until their own end goes on until this
+        self.outage = Outage()
         self._pool: Pool | None = None
         self._pool_size = pool_size
         self._pool_settings = pool_settings
         self._on_return = on_return
         name = f"rt-server {role}"
-        self.bell = Bell(settings.direct_url, name=name, stop=self._last_stop)
+        self.bell = Bell(settings.direct_url, name=name, stop=self._last_stop, outage=self.outage)
         self.listener = Listener(
-            settings.direct_url, name=name, stop=self._last_stop, enabled=settings.listen
+            settings.direct_url, name=name, stop=self._last_stop, outage=self.outage, enabled=settings.listen
         )
         pace = Pace(lambda: counted(counts))
         self.presence = Presence(
@@ -82,6 +84,7 @@ class Process:
             address=host_port(settings.bind),
             holds_lock=settings.listen,
             stop=self._last_stop,
+            outage=self.outage,
             vitals=lambda: vitals()._replace(
                 events_per_second=pace.per_second(),
                 ready=not problems(self.checks),
@@ -92,6 +95,7 @@ class Process:
         self.activity = Activity(
             self.presence.process_id,
             stop=self._last_stop,
+            outage=self.outage,
             written=lambda: self.bell.ring(ACTIVITY),
         )
         self.checks: Checks = {
@@ -108,6 +112,28 @@ class Process:
         if self._pool is None:
             raise RuntimeError("the process has not started")
         return self._pool
+
+    def loop(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[object]],
+        *,
+        poll_s: float | Callable[[], float],
+        wake: Wake | None = None,
+        channel: str | None = None,
+        on_failure: Callable[[DatabaseUnavailable], None] = lambda _: None,
+    ) -> PollLoop:
+        """Return a loop that ends with the process; the rest as PollLoop has it."""
+        return PollLoop(
+            name,
+            work,
+            stop=self.stop,
+            outage=self.outage,
+            poll_s=poll_s,
+            wake=wake,
+            channel=channel,
+            on_failure=on_failure,
+        )
 
     def _problem(self) -> str | None:
         """Return what is wrong, for operators; what keeps the process from being ready comes first."""

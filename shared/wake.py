@@ -59,6 +59,10 @@ class Wake:
         """Wake the loop that waits, or let its next wait return at once."""
         self._event.set()
 
+    def clear(self) -> None:
+        """Forget what it was set for: whoever asks looks now."""
+        self._event.clear()
+
     async def wait(self, *, at_most_s: float) -> bool:
         """Wait until woken (true) or until `at_most_s` seconds are over (false); clears the flag."""
         try:

@@ -25,7 +25,7 @@ from shared.channels import INBOX, OUTCOMES, POSITIONS
 from shared.database import STEADY_PLANS, Connection, Link
 from shared.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
-from shared.metrics import BELLS_RUNG, POLLS_FOUND_WORK
+from shared.metrics import BELLS_RUNG
 from shared.process import Process
 from shared.trace import batch_name
 from writer import metrics, store
@@ -48,7 +48,6 @@ MAX_EVENTS = 5_000
 MAX_STREAMS = 500
 MAX_PARTS = 100
 REST_S = 1.0
-RETRY_S = 0.2
 
 log = get_logger(__name__)
 
@@ -72,6 +71,15 @@ class Drain:
             lock_timeout=store.LOCK_TIMEOUT,
             **STEADY_PLANS,
         )
+        poll_s = POLL_S if process.settings.listen else DEAF_POLL_S
+        self._loop = process.loop(
+            "drain",
+            self._drain_until_empty,
+            poll_s=poll_s,
+            wake=self._wake,
+            channel=INBOX,
+            on_failure=self._interrupt,
+        )
         process.listener.on(INBOX, lambda _: self._wake.set())
         process.checks["drain"] = lambda: (
             self._interrupted or (self._faults.problem if self._faults.total else None)
@@ -80,30 +88,17 @@ class Drain:
 
     async def run(self) -> None:
         """Drain until the process stops."""
-        poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
-        woken = True
-        while not self._stop.asked:
-            try:
-                found = await self._drain_until_empty()
-            except DatabaseUnavailable as error:
-                self._interrupt(error)
-                await self._stop.sleep(RETRY_S)
-                continue
-            if found and not woken:
-                POLLS_FOUND_WORK.labels(INBOX).inc()
-            woken = await self._wake.wait(at_most_s=poll_s)
+        await self._loop.run()
         self._link.drop()
 
     def _interrupt(self, error: DatabaseUnavailable) -> None:
         if self._interrupted is None:
-            log.warning("drain_interrupted", error=str(error))
             self._note("storing_interrupted", level="error", error=str(error))
         self._interrupted = str(error)
         self._link.drop()
 
     def _resume(self) -> None:
         if self._interrupted is not None:
-            log.info("drain_resumed")
             self._note("storing_resumed", level="warn", after=self._interrupted)
         self._interrupted = None
 

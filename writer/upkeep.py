@@ -7,7 +7,6 @@ for itself for a moment and has to carry over what lives.
 """
 
 from shared.database import Link
-from shared.errors import DatabaseUnavailable
 from shared.log import get_logger
 from shared.process import Process
 from writer import metrics
@@ -49,9 +48,11 @@ class Upkeep:
         self._look_every_s = look_every_s
         self._pause_s = look_every_s
         self._process = process
-        self._stop = process.stop
         self._link = Link(
             process.settings.database_url, name="rt-server writer upkeep", lock_timeout=LOCK_TIMEOUT
+        )
+        self._loop = process.loop(
+            "upkeep", self._look, poll_s=lambda: self._pause_s, on_failure=lambda _: self._link.drop()
         )
         process.concerns["snapshot"] = self._held_by
         self._staging_problem: str | None = None
@@ -59,13 +60,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """Look after the inbox until the process stops."""
-        while not self._stop.asked:
-            try:
-                await self._look()
-            except DatabaseUnavailable as error:
-                log.debug("upkeep_interrupted", error=str(error))
-                self._link.drop()
-            await self._stop.sleep(self._pause_s)
+        await self._loop.run()
         self._link.drop()
 
     async def _look(self) -> None:

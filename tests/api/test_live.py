@@ -419,11 +419,11 @@ async def test_nobody_listens_and_nothing_is_looked_at(live: Live, monkeypatch: 
     monkeypatch.setattr(live, "_look", look)
     rested = asyncio.Event()
     monkeypatch.setattr(live, "_rest", rested.set)
-    live._wake.set()
+    live._loop.wake()
     await rested.wait()
     assert looked == 0
     with live.listening():
-        live._wake.set()
+        live._loop.wake()
         await wait_until(lambda: looked, what="a look")
 
 

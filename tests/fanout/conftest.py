@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import cast
 from uuid import UUID, uuid4
@@ -20,6 +21,7 @@ from fanout.store import POOL_SETTINGS
 from fanout.tail import Tails
 from shared.database import Connection, create_pool
 from shared.messages import StreamRef
+from shared.poll_loop import PollLoop
 from shared.process import Process
 from shared.wake import Stop
 from tests.delivery.stored import empty, make_stream
@@ -60,11 +62,13 @@ async def database_url(parts_url: str) -> str:
 async def process(database_url: str) -> AsyncIterator[Process]:
     """What the parts ask of their process: a pool, settings, a listener that hears nothing."""
     pool = await create_pool(database_url, name="test", size=4, **POOL_SETTINGS)
+    stop = Stop()
     yield cast(
         "Process",
         SimpleNamespace(
             pool=pool,
-            stop=Stop(),
+            stop=stop,
+            loop=partial(PollLoop, stop=stop),
             settings=FanoutSettings.read({"database_url": database_url}),
             listener=SimpleNamespace(on=lambda *_: None),
             presence=SimpleNamespace(process_id=uuid4()),

@@ -44,9 +44,9 @@ async def test_an_announcement_has_only_names_looked_up_that_are_not_known(
     resolving = asyncio.ensure_future(tails.run_resolving())
     await wait_until(lambda: names.asked, what="the first look, which is at all")
     await stored.make_stream(database, "start", "x")
-    tails._resolve_wake.set()
+    tails._resolving.wake()
     await wait_until(lambda: followed["x"].stream_id, what="the new stream")
-    tails._resolve_wake.set()
+    tails._resolving.wake()
     await wait_until(lambda: len(names.asked) == 3, what="another look")
     process.stop.ask()
     await resolving

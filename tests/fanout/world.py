@@ -3,6 +3,7 @@ lost, deleted and restored happens when a test says so, and in no other order. A
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -19,6 +20,7 @@ from fanout.tail import Tails
 from shared.database import Connection, Pool
 from shared.messages import AckEntry, StreamRef
 from shared.peer import Peer
+from shared.poll_loop import PollLoop
 from shared.process import Process
 from shared.tokens import Identity
 from shared.wake import Stop
@@ -89,11 +91,13 @@ class World:
         self.backup: tuple[set[Event], list[list[asyncpg.Record]]] | None = None
 
     def _node(self) -> Node:
+        stop = Stop()
         process = cast(
             "Process",
             SimpleNamespace(
                 pool=self.pool,
-                stop=Stop(),
+                stop=stop,
+                loop=partial(PollLoop, stop=stop),
                 settings=FanoutSettings.read({"database_url": "postgresql://nobody@nowhere/x"}),
                 listener=SimpleNamespace(on=lambda *_: None),
             ),

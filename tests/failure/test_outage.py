@@ -1,0 +1,55 @@
+"""The database is away for ten seconds under all services, with devices at them: each process says so once."""
+
+import asyncio
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.delivery.wire import receiver
+from tests.failure.cluster import own_cluster
+from tests.failure.fleet import fleet
+from tests.rooms import make_token, rooms
+from tests.waiting import wait_until
+
+AWAY_S = 10.0
+_LINE = re.compile(r"\[(warning|error|critical)\s*\] (\w+) .*\brole=(\w+)")
+
+
+def said(text: str) -> Counter[tuple[str, str]]:
+    """Return how often each role said what, of all that is worth a warning."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return Counter((role, event) for _, event, role in _LINE.findall(plain))
+
+
+async def test_each_process_says_once_that_the_database_is_away_and_once_that_it_is_back(
+    tmp_path: Path, seed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with own_cluster(tmp_path, seed) as cluster:
+        async with cluster.connection() as database:
+            token = await make_token(database, "receiver", "tent")
+        async with (
+            cluster.connection() as database,
+            rooms(cluster.url, gateway=1, writer=1, fanout=1, api=1) as running,
+            receiver(running.fanouts[0].url, token),
+            fleet(database, running.gateways[0].url, count=2) as devices,
+            devices.racing(),
+        ):
+            await devices.goes_on()
+            capfd.readouterr()
+            await cluster.stop()
+            await asyncio.sleep(AWAY_S)
+            await cluster.start()
+            heard: Counter[tuple[str, str]] = Counter()
+
+            def all_are_back() -> bool:
+                heard.update(said(capfd.readouterr().err))
+                return sum(heard[each.role, "database_available"] for each in running.all) == 4
+
+            await wait_until(all_are_back, what="each to say that it is back")
+            await devices.goes_on()
+        heard.update(said(capfd.readouterr().err))
+    assert heard == Counter(
+        (each.role, event) for each in running.all for event in ("database_unavailable", "database_available")
+    )

@@ -15,8 +15,8 @@ help:  ## list what can be made
 demo: .venv/ready  ## run the whole pipeline here, with a simulated race
 	@$(BIN)/rt-server up --demo
 
-# One more than there are cores: tests wait for processes a third of the time.
-WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
+# Two more than there are cores: tests wait for processes, and for time to pass, a third of the time.
+WORKERS ?= $(shell echo $$(($$(nproc) + 2)))
 test: .venv/ready  ## run all tests
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
 

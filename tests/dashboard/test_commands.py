@@ -161,7 +161,7 @@ async def test_a_forwarders_configuration_is_read_written_and_refused(page: Tab,
         await page.open("devices")
         row = page.page.get_by_role("table", name="Forwarders").locator(".row", has_text="configured")
         await row.get_by_role("link", name="Configuration").click()
-        text = page.page.get_by_label("Section upload")
+        text = page.page.get_by_role("textbox", name="Section upload")
         save = page.page.locator("section", has=text).get_by_role("button", name="Save to forwarder")
         await expect(save).to_be_disabled()
         await text.fill('{"batch": ')

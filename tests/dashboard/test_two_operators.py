@@ -118,14 +118,14 @@ async def test_of_two_who_change_a_configuration_the_second_is_told(
         forwarder.config["upload"] = {"batch": 50}
         for each in (page, other):
             await each.open("config/configures")
-            await each.page.get_by_label("Section upload").fill('{"batch": 60}')
+            await each.page.get_by_role("textbox", name="Section upload").fill('{"batch": 60}')
         saves = [
-            each.page.locator("section", has=each.page.get_by_label("Section upload")).get_by_role(
+            each.page.locator("section", has=each.page.get_by_role("textbox", name="Section upload")).get_by_role(
                 "button", name="Save to forwarder"
             )
             for each in (page, other)
         ]
-        await other.page.get_by_label("Section upload").fill('{"batch": 70}')
+        await other.page.get_by_role("textbox", name="Section upload").fill('{"batch": 70}')
         await saves[1].click()
         await said(other, "The forwarder has taken section upload.")
         await saves[0].click()
@@ -133,6 +133,6 @@ async def test_of_two_who_change_a_configuration_the_second_is_told(
         assert forwarder.config["upload"] == {"batch": 70}
         page.refused(409)
         # What one has written oneself is no change of somebody else.
-        await other.page.get_by_label("Section upload").fill('{"batch": 80}')
+        await other.page.get_by_role("textbox", name="Section upload").fill('{"batch": 80}')
         await saves[1].click()
         await wait_until(lambda: forwarder.config["upload"] == {"batch": 80}, what="the device to have it")

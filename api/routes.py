@@ -32,7 +32,7 @@ ROUTES = (
         errors=("NOT_FOUND",),
     ),
     Route("POST", _STREAM + "/conflicts/acknowledge", events.acknowledge_conflicts, errors=("NOT_FOUND",)),
-    Route("GET", "/api/v1/alerts", alerts.list_alerts),
+    Route("GET", "/api/v1/alerts", overview.list_alerts),
     Route("POST", _ALERT + "/acknowledge", alerts.acknowledge_alert, errors=("NOT_FOUND", "CONFLICT")),
     Route(
         "DELETE",

@@ -1,17 +1,16 @@
-"""Alerts: listed, acknowledged, muted, and both taken back."""
+"""Alerts: acknowledged, muted, and both taken back."""
 
 from datetime import UTC, datetime, timedelta
 
 from api.asking import NAMELESS, asker
 from api.errors import ApiError
-from api.messages.alerts import AcknowledgeRequest, AlertPath, Alerts, MuteRequest, Trouble
+from api.messages.alerts import AcknowledgeRequest, AlertPath, MuteRequest, Trouble
 from api.room import Api
 from api.store import alerts as store
 from shared.channels import STATES
 
 __all__ = [
     "acknowledge_alert",
-    "list_alerts",
     "mute_alert",
     "take_back_acknowledgement",
     "take_back_mute",
@@ -19,12 +18,6 @@ __all__ = [
 
 MUTED_FOR = timedelta(hours=1)
 MUTED_AT_MOST = timedelta(hours=24)
-
-
-async def list_alerts(api: Api) -> Alerts:
-    """List the alerts as the first page has them, and what is muted."""
-    page, _ = await api.live.refresh()
-    return Alerts(alerts=list(page.troubles), mutes=list(page.mutes))
 
 
 async def acknowledge_alert(api: Api, *, path: AlertPath, body: AcknowledgeRequest) -> Trouble:

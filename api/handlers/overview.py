@@ -8,11 +8,12 @@ from aiohttp import web
 
 from api.errors import ApiError
 from api.live import encoded
+from api.messages.alerts import Alerts
 from api.messages.overview import EventQuery, Form, Overview, Resync, Stalled, Standing, Tick
 from api.room import Api
 from shared.log import get_logger
 
-__all__ = ["follow_events", "show_overview", "show_verdict"]
+__all__ = ["follow_events", "list_alerts", "show_overview", "show_verdict"]
 
 LISTENERS_AT_ONCE = 1000
 # A page that hears nothing for twice as long says that its link is lost.
@@ -40,6 +41,12 @@ async def show_overview(api: Api) -> Overview:
 async def show_verdict(api: Api) -> Standing:
     """Show how things stand as a whole, and nothing else."""
     return await api.live.standing()
+
+
+async def list_alerts(api: Api) -> Alerts:
+    """List the alerts as the first page has them, and what is muted."""
+    page, _ = await api.live.refresh()
+    return Alerts(alerts=list(page.troubles), mutes=list(page.mutes))
 
 
 async def follow_events(api: Api, *, query: EventQuery, request: web.Request) -> web.StreamResponse:

@@ -120,9 +120,9 @@ async def test_of_two_who_change_a_configuration_the_second_is_told(
             await each.open("config/configures")
             await each.page.get_by_role("textbox", name="Section upload").fill('{"batch": 60}')
         saves = [
-            each.page.locator("section", has=each.page.get_by_role("textbox", name="Section upload")).get_by_role(
-                "button", name="Save to forwarder"
-            )
+            each.page.locator(
+                "section", has=each.page.get_by_role("textbox", name="Section upload")
+            ).get_by_role("button", name="Save to forwarder")
             for each in (page, other)
         ]
         await other.page.get_by_role("textbox", name="Section upload").fill('{"batch": 70}')

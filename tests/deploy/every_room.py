@@ -5,6 +5,6 @@ import fanout.app
 import gateway.app
 import writer.app
 
-__all__ = ["ROOMS"]
+__all__ = ["IMPORTED"]
 
-ROOMS = (api.app, fanout.app, gateway.app, writer.app)
+IMPORTED = (api.app, fanout.app, gateway.app, writer.app)

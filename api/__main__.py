@@ -1,7 +1,7 @@
 """`rt-server api`, and `python -m api`."""
 
 from api.settings import ApiSettings
-from shared.command import Main, role_command
+from shared.runtime.command import Main, role_command
 
 
 def load() -> Main[ApiSettings]:

@@ -7,24 +7,24 @@ from importlib.metadata import version
 
 from aiohttp import web
 
-from api.access import CLOSED, admit
-from api.asking import remember_asker
-from api.contract import serve
-from api.errors import answer_errors
-from api.evaluation import Evaluation
-from api.handlers.pages import page_routes
-from api.numbers import Numbers
-from api.openapi import describe
-from api.room import Api
+from api.alerts.evaluator import Evaluation
+from api.alerts.samples import require_zone
+from api.dashboard.routes import page_routes
+from api.events.store import ALONG_THE_KEY
+from api.http.access import CLOSED, admit
+from api.http.asking import remember_asker
+from api.http.context import Api
+from api.http.contract import serve
+from api.http.errors import answer_errors
+from api.http.openapi import describe
+from api.http.sites import refuse_other_sites
+from api.live.metrics import Numbers
 from api.routes import ROUTES
 from api.settings import ApiSettings
-from api.sites import refuse_other_sites
-from api.store.events import ALONG_THE_KEY
-from api.store.samples import require_zone
-from shared.activity import Activity
-from shared.http import secure
 from shared.log import get_logger
-from shared.process import Process
+from shared.runtime.activity import Activity
+from shared.runtime.http import secure
+from shared.runtime.process import Process
 
 __all__ = ["API", "build_app", "main", "warn_if_open"]
 

@@ -1,7 +1,15 @@
 """The table of all routes; what each takes and gives stands at its handler (contract.py)."""
 
-from api.contract import Route
-from api.handlers import alerts, commands, description, devices, events, logs, overview, streams, tokens
+from api.alerts import routes as alerts
+from api.commands import routes as commands
+from api.devices import routes as devices
+from api.events import routes as events
+from api.http import routes as description
+from api.http.contract import Route
+from api.live import routes as overview
+from api.logs import routes as logs
+from api.streams import routes as streams
+from api.tokens import routes as tokens
 
 __all__ = ["ROUTES"]
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from shared.settings import Settings, choice, setting
+from shared.runtime.settings import Settings, choice, setting
 
 if TYPE_CHECKING:
-    from api.access import Admission
+    from api.http.access import Admission
 
 __all__ = ["API_TOKEN_LENGTH", "ApiSettings", "api_token"]
 
@@ -41,8 +41,8 @@ def time_zone(text: str) -> str:
 
 
 def trusted_origins(text: str) -> frozenset[str]:
-    """Accept origins of pages, as browsers write them (api/sites.py)."""
-    from api.sites import origins
+    """Accept origins of pages, as browsers write them (api/http/sites.py)."""
+    from api.http.sites import origins
 
     return origins(text)
 
@@ -95,7 +95,7 @@ class ApiSettings(Settings):
     @property
     def is_reached_from_beyond(self) -> bool:
         """Whether more than this machine can reach us."""
-        from api.access import is_loopback
+        from api.http.access import is_loopback
 
         return not is_loopback(self.publish or self.bind[0])
 
@@ -107,6 +107,6 @@ class ApiSettings(Settings):
     @property
     def admission(self) -> "Admission":
         """Who is let in."""
-        from api.access import Admission, names_of
+        from api.http.access import Admission, names_of
 
         return Admission(self.api_token, closed=self.is_closed, names=names_of(self.site_address))

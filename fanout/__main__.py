@@ -1,7 +1,7 @@
 """`rt-server fanout`, and `python -m fanout`."""
 
 from fanout.settings import FanoutSettings
-from shared.command import Main, role_command
+from shared.runtime.command import Main, role_command
 
 
 def load() -> Main[FanoutSettings]:

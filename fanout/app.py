@@ -18,12 +18,12 @@ from fanout.settings import FanoutSettings
 from fanout.store import POOL_SETTINGS
 from fanout.store import sessions as store
 from fanout.tail import Tails
-from shared.door import Door
 from shared.log import get_logger
-from shared.peer import Peer
-from shared.presence import Vitals
-from shared.process import Process
-from shared.tokens import Identity
+from shared.runtime.liveness import Vitals
+from shared.runtime.process import Process
+from shared.transport.acceptor import Door
+from shared.transport.connection import Peer
+from shared.transport.tokens import Identity
 
 __all__ = ["Fanout", "main"]
 

@@ -17,11 +17,11 @@ from fanout import metrics
 from fanout.delivery import Cursor
 from fanout.store import cursors as store
 from fanout.store.cursors import CursorKey
-from shared.channels import CURSORS
-from shared.errors import DatabaseRefused, DatabaseUnavailable
+from shared.db.channels import CURSORS
+from shared.db.errors import DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
-from shared.messages import StreamRef
-from shared.process import Process
+from shared.protocol.v1 import StreamRef
+from shared.runtime.process import Process
 
 __all__ = ["Cursors", "Holder"]
 

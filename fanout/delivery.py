@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from fanout.events import Sent
-from shared.messages import StreamRef
+from shared.protocol.v1 import StreamRef
 
 __all__ = [
     "NOTHING",

@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from fanout.store.events import EventRow
-from shared.messages import StreamRef
+from shared.protocol.v1 import StreamRef
 
 __all__ = [
     "BATCH_SUFFIX",

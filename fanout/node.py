@@ -6,7 +6,7 @@ from fanout.cursors import Cursors
 from fanout.pages import Pages
 from fanout.settings import FanoutSettings
 from fanout.tail import Tails
-from shared.process import Process
+from shared.runtime.process import Process
 
 __all__ = ["Node"]
 

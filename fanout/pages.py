@@ -17,8 +17,8 @@ from fanout import metrics
 from fanout.delivery import Leg
 from fanout.events import Event, encode
 from fanout.store import events as store
-from shared.messages import StreamRef
-from shared.process import Process
+from shared.protocol.v1 import StreamRef
+from shared.runtime.process import Process
 
 __all__ = ["Pages"]
 

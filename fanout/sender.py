@@ -18,12 +18,12 @@ from fanout.store import cursors as store
 from fanout.store.cursors import CursorKey, StartingPoint
 from fanout.store.sessions import subscribe_session
 from fanout.subscription import Subscription, Taken
-from shared.errors import DatabaseUnavailable, ProtocolError
+from shared.db.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
-from shared.messages import AckEntry, StreamRef
-from shared.peer import Peer
-from shared.tokens import Identity
+from shared.protocol.v1 import AckEntry, StreamRef
 from shared.trace import batch_name
+from shared.transport.connection import Peer
+from shared.transport.tokens import Identity
 from shared.wake import Wake
 
 __all__ = ["Sender"]

@@ -10,12 +10,12 @@ from uuid import UUID
 from fanout.node import Node
 from fanout.sender import Sender
 from fanout.store import sessions as store
-from shared.decoding import decode_receiver
-from shared.errors import DatabaseUnavailable
+from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
-from shared.messages import AckEntry, ReceiverAck, ReceiverHello, ReceiverSubscribe, encode_heartbeat
-from shared.peer import Peer, check_id, count_unknown, greet
-from shared.tokens import Identity
+from shared.protocol.decoding import decode_receiver
+from shared.protocol.v1 import AckEntry, ReceiverAck, ReceiverHello, ReceiverSubscribe, encode_heartbeat
+from shared.transport.connection import Peer, check_id, count_unknown, greet
+from shared.transport.tokens import Identity
 
 __all__ = ["Session"]
 

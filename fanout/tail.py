@@ -23,11 +23,11 @@ from fanout.events import Event, Slice, encode, fitting, slice_of
 from fanout.store import events as store
 from fanout.store.events import EventRow
 from fanout.store.streams import resolve_streams
-from shared.channels import POSITIONS, STREAMS
-from shared.database import STEADY_PLANS, Link
-from shared.errors import DatabaseUnavailable, ProtocolError
-from shared.messages import StreamRef
-from shared.process import Process
+from shared.db.channels import POSITIONS, STREAMS
+from shared.db.connections import STEADY_PLANS, Link
+from shared.db.errors import DatabaseUnavailable, ProtocolError
+from shared.protocol.v1 import StreamRef
+from shared.runtime.process import Process
 
 __all__ = ["Follower", "Tail", "Tails"]
 

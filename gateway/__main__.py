@@ -1,7 +1,7 @@
 """`rt-server gateway`, and `python -m gateway`."""
 
 from gateway.settings import GatewaySettings
-from shared.command import Main, role_command
+from shared.runtime.command import Main, role_command
 
 
 def load() -> Main[GatewaySettings]:

@@ -14,12 +14,12 @@ from gateway.ownership import Ownership
 from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.staging import Staging
-from shared.account import Account
-from shared.door import Door
-from shared.peer import Peer
-from shared.presence import Vitals
-from shared.process import Process
-from shared.tokens import Identity
+from shared.runtime.liveness import Vitals
+from shared.runtime.process import Process
+from shared.transport.acceptor import Door
+from shared.transport.account import Account
+from shared.transport.connection import Peer
+from shared.transport.tokens import Identity
 
 __all__ = ["Gateway", "main"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from shared.errors import ProtocolError
-from shared.ipico import annotate
-from shared.messages import HIGHEST_EPOCH, AckEntry, ReadEvent
+from shared.db.errors import ProtocolError
+from shared.protocol.ipico import annotate
+from shared.protocol.v1 import HIGHEST_EPOCH, AckEntry, ReadEvent
 
 __all__ = ["Batch", "Part", "split"]
 

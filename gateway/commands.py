@@ -22,12 +22,12 @@ from uuid import UUID
 from gateway import metrics
 from gateway.store import commands as store
 from gateway.store.commands import Command, Ending
-from shared.account import Account
-from shared.channels import ANSWERS, COMMANDS
-from shared.errors import DatabaseUnavailable
+from shared.db.channels import ANSWERS, COMMANDS
+from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
-from shared.peer import PeerGone
-from shared.process import Process
+from shared.runtime.process import Process
+from shared.transport.account import Account
+from shared.transport.connection import PeerGone
 
 __all__ = ["Carried", "CarryOut", "Commands"]
 

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from gateway.store.streams import next_epoch
 from shared.log import get_logger
-from shared.messages import encode_epoch_reset
-from shared.peer import Peer
-from shared.process import Process
+from shared.protocol.v1 import encode_epoch_reset
+from shared.runtime.process import Process
+from shared.transport.connection import Peer
 
 __all__ = ["Epochs"]
 

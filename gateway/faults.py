@@ -9,10 +9,10 @@ from time import monotonic
 
 from gateway.brake import Brake
 from gateway.store.faults import Fault, clear_faults, note_fault
-from shared.errors import RtServerError
+from shared.db.errors import RtServerError
 from shared.log import get_logger
-from shared.process import Process
-from shared.tokens import Identity
+from shared.runtime.process import Process
+from shared.transport.tokens import Identity
 
 __all__ = ["Faults"]
 

@@ -17,13 +17,13 @@ from time import monotonic
 from uuid import UUID
 
 from gateway.store import sessions as store
-from shared.channels import SESSIONS
-from shared.errors import DatabaseUnavailable, ProtocolError
+from shared.db.channels import SESSIONS
+from shared.db.errors import DatabaseUnavailable, ProtocolError
 from shared.log import get_logger
-from shared.peer import Peer
-from shared.presence import LEASE_S
-from shared.process import Process
-from shared.tokens import Identity
+from shared.runtime.liveness import LEASE_S
+from shared.runtime.process import Process
+from shared.transport.connection import Peer
+from shared.transport.tokens import Identity
 from shared.wake import Wake
 
 __all__ = ["Ownership"]

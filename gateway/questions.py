@@ -16,8 +16,8 @@ import msgspec
 
 from gateway.commands import Carried
 from gateway.store.commands import Command
-from shared.decoding import LARGE_BYTES
-from shared.messages import (
+from shared.protocol.decoding import LARGE_BYTES
+from shared.protocol.v1 import (
     ANSWER_TOO_LARGE,
     ConfigGetResponse,
     ConfigSetResponse,
@@ -26,7 +26,7 @@ from shared.messages import (
     encode_config_set,
     encode_restart,
 )
-from shared.peer import Peer, PeerGone
+from shared.transport.connection import Peer, PeerGone
 
 __all__ = ["Questions", "Response"]
 

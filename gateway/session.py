@@ -27,11 +27,11 @@ from gateway.questions import Questions
 from gateway.staging import Staging
 from gateway.store import streams as store
 from gateway.store.commands import Command
-from shared.channels import STREAMS
-from shared.decoding import LargeEventBatch, decode_forwarder
-from shared.errors import DatabaseUnavailable
+from shared.db.channels import STREAMS
+from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
-from shared.messages import (
+from shared.protocol.decoding import LargeEventBatch, decode_forwarder
+from shared.protocol.v1 import (
     ForwarderEventBatch,
     ForwarderHello,
     Malformed,
@@ -40,10 +40,10 @@ from shared.messages import (
     encode_forwarder_ack,
     encode_heartbeat,
 )
-from shared.peer import Peer, PeerGone, check_id, count_unknown, greet
-from shared.process import Process
-from shared.tokens import Identity
+from shared.runtime.process import Process
 from shared.trace import batch_name
+from shared.transport.connection import Peer, PeerGone, check_id, count_unknown, greet
+from shared.transport.tokens import Identity
 
 __all__ = ["Session"]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.settings import Settings, number, setting
+from shared.runtime.settings import Settings, number, setting
 
 __all__ = ["GatewaySettings"]
 

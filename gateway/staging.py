@@ -25,13 +25,13 @@ from gateway import metrics
 from gateway.batch import Batch, Part
 from gateway.store import inbox as store
 from gateway.store.streams import register_streams
-from shared.account import Account, Held
-from shared.channels import INBOX, OUTCOMES
-from shared.database import STEADY_PLANS, Link
-from shared.errors import DatabaseRefused, ProtocolError, RtServerError
+from shared.db.channels import INBOX, OUTCOMES
+from shared.db.connections import STEADY_PLANS, Link
+from shared.db.errors import DatabaseRefused, ProtocolError, RtServerError
 from shared.log import get_logger
 from shared.metrics import BELLS_RUNG
-from shared.process import Process
+from shared.runtime.process import Process
+from shared.transport.account import Account, Held
 
 __all__ = ["Staging"]
 

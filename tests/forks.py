@@ -19,7 +19,7 @@ from multiprocessing.context import ForkServerProcess
 from multiprocessing.reduction import DupFd
 from typing import Any, Protocol
 
-from deploy.stack.child import ends_with_parent
+from deploy.local.child import ends_with_parent
 from tests.waiting import wait_until
 
 __all__ = ["Started", "enable", "start_role"]

@@ -17,8 +17,8 @@ from pathlib import Path
 import asyncpg
 from testing.postgresql import Postgresql
 
-from deploy.stack.postgres_programs import write_launchers
-from shared.migrate import migrate
+from deploy.local.postgres_programs import write_launchers
+from shared.db.migrate import migrate
 from tests.ports import free_port
 
 __all__ = [

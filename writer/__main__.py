@@ -1,7 +1,7 @@
 """`rt-server writer`, and `python -m writer`."""
 
-from shared.command import Main, role_command
-from shared.settings import Settings
+from shared.runtime.command import Main, role_command
+from shared.runtime.settings import Settings
 
 
 def load() -> Main[Settings]:

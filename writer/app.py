@@ -3,9 +3,9 @@
 bell ─▶ Drain: lock streams ─▶ drain (one statement) ─▶ commit ─▶ bells
 """
 
-from shared.presence import Vitals
-from shared.process import Process
-from shared.settings import Settings
+from shared.runtime.liveness import Vitals
+from shared.runtime.process import Process
+from shared.runtime.settings import Settings
 from writer.drain import Drain
 from writer.upkeep import Upkeep
 

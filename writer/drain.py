@@ -10,8 +10,8 @@ What holds:
 - One stream, or one part, that cannot be written stops no other: a failed drain is repeated stream by stream, and
   the stream at fault part by part. A part whose data are refused is put aside, a dead letter. A stream of which an
   administrator holds rows rests for a second.
-- An error of the system puts nothing aside (shared/errors.py): the streams that it meets wait (writer/faults.py), and
-  where nothing at all can be stored so does everything; the process is not ready then, and says why.
+- An error of the system puts nothing aside (shared/db/errors.py): the streams that it meets wait (writer/faults.py),
+  and where nothing at all can be stored so does everything; the process is not ready then, and says why.
 """
 
 import logging
@@ -20,13 +20,13 @@ from datetime import UTC, datetime
 from time import monotonic
 from uuid import UUID
 
-from shared.activity import Level
-from shared.channels import INBOX, OUTCOMES, POSITIONS
-from shared.database import STEADY_PLANS, Connection, Link
-from shared.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable
+from shared.db.channels import INBOX, OUTCOMES, POSITIONS
+from shared.db.connections import STEADY_PLANS, Connection, Link
+from shared.db.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
 from shared.metrics import BELLS_RUNG
-from shared.process import Process
+from shared.runtime.activity import Level
+from shared.runtime.process import Process
 from shared.trace import batch_name
 from writer import metrics, store
 from writer.commits import Commits

@@ -6,9 +6,9 @@ takes nothing away while a snapshot lasts that is older than they; a truncate ta
 for itself for a moment and has to carry over what lives.
 """
 
-from shared.database import Link
+from shared.db.connections import Link
 from shared.log import get_logger
-from shared.process import Process
+from shared.runtime.process import Process
 from writer import metrics
 from writer.store import upkeep as store
 

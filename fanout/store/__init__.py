@@ -2,7 +2,7 @@
 they are.
 """
 
-from shared.database import STEADY_PLANS
+from shared.db.connections import STEADY_PLANS
 
 __all__ = ["POOL_SETTINGS"]
 

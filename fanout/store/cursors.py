@@ -14,8 +14,8 @@ import asyncpg
 import orjson
 
 from fanout.delivery import NOTHING, Cursor, EpochState
-from shared.database import Pool
-from shared.errors import DatabaseUnavailable, RtServerError, translated
+from shared.db.connections import Pool
+from shared.db.errors import DatabaseUnavailable, RtServerError, translated
 
 __all__ = [
     "CursorKey",

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from shared.database import Connection, Pool
-from shared.errors import translated
+from shared.db.connections import Connection, Pool
+from shared.db.errors import translated
 
 __all__ = [
     "READ_EVENTS",

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from shared.database import Pool
-from shared.errors import translated
+from shared.db.connections import Pool
+from shared.db.errors import translated
 
 __all__ = ["begin_session", "end_session", "forget_other_sessions", "subscribe_session"]
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.database import Pool
-from shared.errors import translated
-from shared.messages import StreamRef
+from shared.db.connections import Pool
+from shared.db.errors import translated
+from shared.protocol.v1 import StreamRef
 
 __all__ = ["Resolved", "resolve_streams"]
 

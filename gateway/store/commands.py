@@ -5,8 +5,8 @@ from uuid import UUID
 
 import msgspec
 
-from shared.database import Pool
-from shared.errors import translated
+from shared.db.connections import Pool
+from shared.db.errors import translated
 
 __all__ = ["Command", "Ending", "Kind", "end_command", "take_commands"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from shared.database import Pool
-from shared.errors import translated
+from shared.db.connections import Pool
+from shared.db.errors import translated
 
 __all__ = ["Fault", "clear_faults", "note_fault"]
 

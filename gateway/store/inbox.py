@@ -8,8 +8,8 @@ from uuid import UUID
 import asyncpg
 
 from gateway.batch import Part
-from shared.database import Connection
-from shared.errors import RtServerError, translated
+from shared.db.connections import Connection
+from shared.db.errors import RtServerError, translated
 
 __all__ = [
     "AlreadyStaged",

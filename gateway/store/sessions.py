@@ -3,8 +3,8 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.database import Pool
-from shared.errors import translated
+from shared.db.connections import Pool
+from shared.db.errors import translated
 
 __all__ = [
     "Probe",

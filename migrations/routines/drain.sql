@@ -6,12 +6,12 @@
 -- commit) and the two bells of the path are spared. The bells still ring when what they tell of is committed, and
 -- never in a transaction that waits for a flush: NOTIFY holds one lock of the whole server until its transaction ends.
 --
--- Arrays are taken apart in the select list: as a function in FROM each of the seven filled a tuplestore for every part,
--- a tenth of a drain. The bell of new positions names the streams, so that a fanout asks for those and not for all that
--- it follows.
+-- Arrays are taken apart in the select list: as a function in FROM each of the seven filled a tuplestore for every
+-- part, a tenth of a drain. The bell of new positions names the streams, so that a fanout asks for those and not for
+-- all that it follows.
 --
 -- Every row is looked up in one form: LATERAL (SELECT ... WHERE key >= x AND key <= x ORDER BY key DESC LIMIT 1), on a
--- connection that sorts nothing (STEADY_PLANS in shared/database.py). Two things hang on it:
+-- connection that sorts nothing (STEADY_PLANS in shared/db/connections.py). Two things hang on it:
 -- - The plan. `key = x` leaves the planner the choice of the index and of the side to begin from, and it chooses by
 --   statistics: of a table that has about one event a stream, or was analyzed when it was empty. Then each event is
 --   looked for among all of its stream, or all streams are gone through for one. Here only the key gives the order.

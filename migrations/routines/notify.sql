@@ -23,8 +23,8 @@ $$;
 
 CREATE OR REPLACE TRIGGER inbox_rings AFTER INSERT ON inbox FOR EACH STATEMENT EXECUTE FUNCTION ring_inbox();
 
--- Whoever deletes cursors, by route or by hand, tells the fanouts: a receiver that is connected gets everything again at
--- once. The payload names the rows where they are few; empty it means any. With built-in functions only, because an
+-- Whoever deletes cursors, by route or by hand, tells the fanouts: a receiver that is connected gets everything again
+-- at once. The payload names the rows where they are few; empty it means any. With built-in functions only, because an
 -- administrator's user need not be able to call ours.
 CREATE OR REPLACE FUNCTION notify_deleted_cursors() RETURNS trigger
 LANGUAGE plpgsql AS $$

@@ -21,9 +21,9 @@ RETURN CASE
 END;
 
 -- Every receiver and stream that a live session subscribes to or a receiver has acked of: the newest epoch with an ack
--- (null without any), and how many events of all epochs are owed, what was stored late below a cursor included. No event
--- is looked at: the cursor says how many it covers. Only of a row that says no number (of the release before, or where
--- the list of gaps was full) the numbers above it must do.
+-- (null without any), and how many events of all epochs are owed, what was stored late below a cursor included. No
+-- event is looked at: the cursor says how many it covers. Only of a row that says no number (of the release before, or
+-- where the list of gaps was full) the numbers above it must do.
 CREATE OR REPLACE VIEW receiver_streams AS
 SELECT named.receiver_id, named.stream_id, named.subscribed, standing.stream_epoch, standing.last_seq,
        coalesce(standing.behind, 0) AS behind, standing.updated_at
@@ -57,10 +57,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(nullif(stream.display_alias, ''),
                 coalesce(nullif(stream.forwarder_display_name, ''), stream.forwarder_id) || ' · ' || stream.reader_ip);
 
--- Take a stream away that nothing was ever read of: a reader's address that is used no more, or was never right. With its
--- owner's rights: whoever may call it can delete nothing that holds a line. The stream's lock is the one that a drain
--- takes, so that no event is stored beside it; what is staged afterwards finds the stream gone, and its gateway makes it
--- anew. Says why it is not done, or 'deleted'.
+-- Take a stream away that nothing was ever read of: a reader's address that is used no more, or was never right. With
+-- its owner's rights: whoever may call it can delete nothing that holds a line. The stream's lock is the one that a
+-- drain takes, so that no event is stored beside it; what is staged afterwards finds the stream gone, and its gateway
+-- makes it anew. Says why it is not done, or 'deleted'.
 CREATE OR REPLACE FUNCTION delete_empty_stream(given_id uuid) RETURNS text
 LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
@@ -88,7 +88,7 @@ CREATE OR REPLACE FUNCTION retired(kind text, id text) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (SELECT bool_and(revoked_at IS NOT NULL) FROM device_tokens
         WHERE device_type = kind
-          AND (device_id = id  -- or one of the first generation (shared/tokens.py)
+          AND (device_id = id  -- or one of the first generation (shared/transport/tokens.py)
                OR device_id = 'receiver-main' AND id = 'receiver-main.' || left(token_id::text, 8)))
        IS TRUE;
 

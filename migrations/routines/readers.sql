@@ -2,8 +2,9 @@
 --
 -- How many readers a forwarder has.
 
--- Those that count towards the bound: with a read in the last seven days, or made since. Addresses change over the years,
--- and what is not used any more keeps nobody out. With its owner's rights: a gateway sees nothing of what is stored.
+-- Those that count towards the bound: with a read in the last seven days, or made since. Addresses change over the
+-- years, and what is not used any more keeps nobody out. With its owner's rights: a gateway sees nothing of what is
+-- stored.
 CREATE OR REPLACE FUNCTION readers_in_use(of_forwarder text) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER
 BEGIN ATOMIC

@@ -11,16 +11,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from api.alerts.evaluator import Evaluation
 from api.app import build_app
-from api.errors import Error
-from api.evaluation import Evaluation
+from api.events.store import ALONG_THE_KEY
+from api.http.errors import Error
 from api.routes import ROUTES
 from api.settings import ApiSettings
-from api.store.events import ALONG_THE_KEY
-from shared.activity import Activity
-from shared.database import create_pool
-from shared.health import health_routes
-from shared.process import Process
+from shared.db.connections import create_pool
+from shared.runtime.activity import Activity
+from shared.runtime.health import health_routes
+from shared.runtime.process import Process
 from shared.wake import Stop
 
 Client: TypeAlias = "TestClient[web.Request, web.Application]"

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from api.evaluation import Evaluation
+from api.alerts.evaluator import Evaluation
 from tests.api.conftest import Ask
 from tests.api.seeds import Database
 

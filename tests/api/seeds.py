@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from shared.ipico import annotate
+from shared.protocol.ipico import annotate
 
 Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

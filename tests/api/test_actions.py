@@ -11,13 +11,14 @@ from uuid import UUID
 
 import pytest
 
-from api import faults, storage
-from api.actions import Action, actions
-from api.clocks import ClockFacts
-from api.faults import FaultFacts
+from api.alerts import faults
+from api.alerts.actions import Action, actions
+from api.alerts.clocks import ClockFacts
+from api.alerts.engine import BOUNDS, Finding, Signal
+from api.alerts.faults import FaultFacts
+from api.alerts.rules import Facts, ForwarderFacts, find
 from api.settings import ApiSettings
-from api.standings import BOUNDS, Finding, Signal
-from api.states import Facts, ForwarderFacts, find
+from api.storage import rules as storage
 from tests.api.test_states import NOW, at, flow, process, receiver, stream
 from tests.api.test_storage import storage as stored
 

@@ -12,15 +12,15 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from api import numbers
-from api.evaluation import Evaluation
-from api.handlers.alerts import MUTED_AT_MOST
-from api.live import Live
-from shared.process import Process as ApiProcess
+from api.alerts.evaluator import Evaluation
+from api.alerts.routes import MUTED_AT_MOST
+from api.live import metrics as numbers
+from api.live.view import Live
+from shared.runtime.process import Process as ApiProcess
 from tests.api.conftest import Ask, Client
 from tests.api.looking import OVERVIEW, ago, looked
 from tests.api.seeds import Database, add_forwarder_session, add_metrics, add_process, add_stream
-from tests.rooms import Process
+from tests.services import Process
 from tests.waiting import wait_until
 
 ALERTS = "/api/v1/alerts"
@@ -289,7 +289,7 @@ async def test_a_mute_has_a_reason_and_an_end_within_a_day(ask: Ask, body: Any, 
 async def test_no_more_is_muted_than_anybody_means(
     ask: Ask, database: Database, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.store.alerts.MUTES", 1)
+    monkeypatch.setattr("api.alerts.store.MUTES", 1)
     for forwarder_id in ("start", "finish"):
         await silent(database, forwarder_id)
     first, second = opened(await looked(ask, evaluation))

@@ -1,7 +1,8 @@
 """Two hundred mats with nothing wrong: what comes by chance, as runners do, is no alert. Pure; the chance is seeded.
 
 Each stream is read at random moments, a few seconds apart in the mean. What is known of its gaps is what the samples
-know (api/store/samples.py): median and longest of the newest 48, as they were at the beginning of a bin of ten seconds.
+know (api/alerts/samples.py): median and longest of the newest 48, as they were at the beginning of a bin of ten
+seconds.
 """
 
 from collections import deque
@@ -12,11 +13,11 @@ from uuid import UUID
 
 import pytest
 
-from api.clocks import ClockFacts
-from api.coalesce import Owner
-from api.standings import Standing, advance
-from api.states import Facts, StreamFacts, find
-from api.store.samples import BIN_S
+from api.alerts.clocks import ClockFacts
+from api.alerts.coalesce import Owner
+from api.alerts.engine import Standing, advance
+from api.alerts.rules import Facts, StreamFacts, find
+from api.alerts.samples import BIN_S
 from tests.api.test_states import at
 
 STREAMS = 200

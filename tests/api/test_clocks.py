@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.clocks import ClockFacts, calm, judged
-from api.evaluation import Evaluation
-from shared.ipico import compose
-from shared.process import Process
+from api.alerts.clocks import ClockFacts, calm, judged
+from api.alerts.evaluator import Evaluation
+from shared.protocol.ipico import compose
+from shared.runtime.process import Process
 from tests.api.conftest import Ask
 from tests.api.seeds import Database, add_events, add_forwarder_session, add_process, add_stream
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from api.evaluation import Evaluation
+from api.alerts.evaluator import Evaluation
 from tests.api.conftest import Ask
 from tests.api.looking import ago, looked
 from tests.api.seeds import (

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from api import commands
+from api.commands import ask as commands
 from tests.api.conftest import Ask
 from tests.api.seeds import Database, add_forwarder_session, add_process, add_stream
 from tests.waiting import wait_until

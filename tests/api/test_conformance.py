@@ -24,7 +24,7 @@ from tests.api.seeds import (
 )
 from tests.api.test_commands import ending
 from tests.api.test_export import ODD_LINES
-from tests.rooms import Process
+from tests.services import Process
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 TOKEN = "geheim-7-und-lang"

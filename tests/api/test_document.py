@@ -8,21 +8,28 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 
-from api import commands, contract, places, room
-from api.access import OPEN_PATHS
+from api.alerts import routes as alerts
+from api.alerts import store as alert_store
 from api.app import MAX_BODY_BYTES
-from api.contract import Route
-from api.errors import STATUS
-from api.handlers import alerts, logs, overview
-from api.messages.overview import Message, Resync, name_of
+from api.commands import ask as commands
+from api.devices import store as devices
+from api.events import store as events
+from api.exports import places
+from api.http import context as room
+from api.http import contract
+from api.http.access import OPEN_PATHS
+from api.http.contract import Route
+from api.http.errors import STATUS
+from api.live import routes as overview
+from api.live import store as page
+from api.live.types import Message, Resync, name_of
+from api.logs import routes as logs
 from api.routes import ROUTES
 from api.settings import API_TOKEN_LENGTH, ApiSettings
-from api.store import alerts as alert_store
-from api.store import devices, events, streams
-from api.store import overview as page
+from api.streams import store as streams
 from gateway.commands import MOST_AT_ONCE
-from shared.health import health_routes
-from shared.settings import Settings
+from shared.runtime.health import health_routes
+from shared.runtime.settings import Settings
 from tests.api.conftest import Client
 from tests.deploy.pages import HTTP_API, fences, sections, table
 

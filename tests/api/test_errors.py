@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from api.contract import Route, serve
-from api.errors import STATUS, answer_errors
-from api.room import Api
-from shared.activity import Activity
-from shared.process import Process
+from api.http.context import Api
+from api.http.contract import Route, serve
+from api.http.errors import STATUS, answer_errors
+from shared.runtime.activity import Activity
+from shared.runtime.process import Process
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import Database, add_stream
 from tests.postgres import Postgresql
@@ -123,7 +123,7 @@ async def test_a_body_of_a_mebibyte_is_read_and_a_larger_one_is_not(client: Clie
 async def test_a_body_that_does_not_arrive_is_a_bad_request(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.contract.BODY_WITHIN_S", 0.1)
+    monkeypatch.setattr("api.http.contract.BODY_WITHIN_S", 0.1)
 
     async def stuck() -> Any:
         yield b"{"

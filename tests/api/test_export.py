@@ -15,8 +15,9 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 
-from api import places, room
-from shared.process import Process
+from api.exports import places
+from api.http import context as room
+from shared.runtime.process import Process
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import START, Database, add_events, add_stream
 from tests.waiting import wait_until
@@ -244,7 +245,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(
 async def test_a_client_that_takes_nothing_is_cut_off(
     client: Client, database: Database, big: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.export.CLIENT_WAITS_S", 0.5)
+    monkeypatch.setattr("api.exports.stream.CLIENT_WAITS_S", 0.5)
     async with stuck(client, database, export_path(big, "txt")) as answer:
         await wait_until(lambda: none_left(database), what="the backend to be gone")
         with pytest.raises(aiohttp.ClientError):

@@ -14,13 +14,13 @@ import orjson
 import pytest
 
 from api.app import API
-from api.handlers import overview as handlers
-from api.live import Live
-from api.messages.overview import Form, Resync
-from deploy.stack.child import until_answering
-from deploy.stack.front_door import FrontDoor
-from shared.presence import Presence
-from shared.process import Process as ApiProcess
+from api.live import routes as handlers
+from api.live.types import Form, Resync
+from api.live.view import Live
+from deploy.local.child import until_answering
+from deploy.local.reverse_proxy import FrontDoor
+from shared.runtime.liveness import Presence
+from shared.runtime.process import Process as ApiProcess
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import (
     Database,
@@ -32,7 +32,7 @@ from tests.api.seeds import (
 )
 from tests.api.sse import PATH, follow
 from tests.postgres import Postgresql
-from tests.rooms import Process
+from tests.services import Process
 from tests.waiting import stretched, wait_until
 
 OVERVIEW = "/api/v1/overview"
@@ -327,7 +327,7 @@ async def test_an_id_from_before_a_rest_is_not_known_any_more(
     live: Live, client: Client, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last_id = (await ask("GET", OVERVIEW))["last_event_id"]
-    monkeypatch.setattr("api.live.ASKED_LATELY_S", 0.0)
+    monkeypatch.setattr("api.live.view.ASKED_LATELY_S", 0.0)
     await wait_until(
         lambda: not live.ring.last_id.startswith(last_id.split("-")[0]), what="the rest to begin"
     )

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import aiohttp
 
-from shared.activity import OF_DEVICES_WAITING_AT_MOST, WAITING_AT_MOST, Activity
-from shared.process import Process
+from shared.runtime.activity import OF_DEVICES_WAITING_AT_MOST, WAITING_AT_MOST, Activity
+from shared.runtime.process import Process
 from shared.wake import Stop
-from tests import rooms
+from tests import services as rooms
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import Database, add_cursor, add_stream
 from tests.api.test_tokens import TOKENS_PATH, mint

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from api.access import OPEN_PATHS
 from api.app import build_app
-from api.errors import STATUS
-from api.handlers.pages import page_routes
-from api.openapi import describe
-from api.rendering import POLICY, render
+from api.dashboard.routes import page_routes
+from api.http.access import OPEN_PATHS
+from api.http.docs import POLICY, render
+from api.http.errors import STATUS
+from api.http.openapi import describe
 from api.routes import ROUTES
 from api.settings import ApiSettings
-from shared.activity import Activity
-from shared.health import health_routes
-from shared.process import Process
+from shared.runtime.activity import Activity
+from shared.runtime.health import health_routes
+from shared.runtime.process import Process
 from tests.api.conftest import Ask, Client
 
 OPENAPI = "/api/v1/openapi.json"

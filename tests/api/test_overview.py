@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 from prometheus_client import generate_latest
 
-from api import numbers
-from api.evaluation import Evaluation
-from api.live import Live
-from api.store.samples import BIN_S
-from api.store.states import take_turn
-from shared.process import Process
+from api.alerts.evaluator import Evaluation
+from api.alerts.facts import take_turn
+from api.alerts.samples import BIN_S
+from api.live import metrics as numbers
+from api.live.view import Live
+from shared.runtime.process import Process
 from tests.api.conftest import Ask, Client
 from tests.api.looking import OVERVIEW, ago, looked
 from tests.api.seeds import (
@@ -164,8 +164,8 @@ async def add_conflict(database: Database, stream_id: UUID) -> int:
 async def test_the_history_is_bounded(
     ask: Ask, database: Database, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.evaluation.KEPT", 2)
-    monkeypatch.setattr("api.live.CURED", 1)
+    monkeypatch.setattr("api.alerts.evaluator.KEPT", 2)
+    monkeypatch.setattr("api.live.view.CURED", 1)
     stream_id = await add_stream(database)
     for _ in range(5):
         await add_conflict(database, stream_id)
@@ -322,8 +322,8 @@ async def add_crowd(database: Database, count: int, *, forwarder_id: str = "crow
 async def test_of_many_streams_those_that_matter_are_shown_and_all_are_counted(
     ask: Ask, database: Database, evaluation: Evaluation, gateway: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.store.overview.CARDS", 3)
-    monkeypatch.setattr("api.store.overview.FLOWS", 2)
+    monkeypatch.setattr("api.live.store.CARDS", 3)
+    monkeypatch.setattr("api.live.store.FLOWS", 2)
     wrong = await add_stream(database, "wrong")
     await add_metrics(database, wrong, dedup=1, last_seq=3)
     await add_crowd(database, 9)
@@ -370,7 +370,7 @@ async def test_five_thousand_streams_cost_an_overview_and_a_look_no_more_than_so
 async def test_of_many_troubles_the_worst_are_listed_and_all_are_counted(
     ask: Ask, database: Database, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.store.overview.TROUBLES", 2)
+    monkeypatch.setattr("api.live.store.TROUBLES", 2)
     for n in range(4):
         stream_id = await add_stream(database, f"f{n}")
         await add_metrics(database, stream_id, dedup=1000, unparsed=1)

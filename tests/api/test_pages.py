@@ -6,8 +6,8 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from api import rendering
-from api.handlers.pages import POLICY
+from api.dashboard.routes import POLICY
+from api.http import docs as rendering
 from tests.api.conftest import Client
 
 STATIC = Path(str(files("api") / "static"))

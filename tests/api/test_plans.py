@@ -7,10 +7,15 @@ from uuid import UUID
 
 import pytest
 
-from api.messages.events import EventFilter
-from api.store import events, logs, overview, samples, states, streams
-from shared.database import connect
-from shared.process import Process
+from api.alerts import facts as states
+from api.alerts import samples
+from api.events import store as events
+from api.events.types import EventFilter
+from api.live import store as overview
+from api.logs import store as logs
+from api.streams import store as streams
+from shared.db.connections import connect
+from shared.runtime.process import Process
 from tests.ages import Ways, complaints, grow, planned
 from tests.api.seeds import (
     Database,

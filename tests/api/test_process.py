@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.seeds import Database, add_events, add_stream
 from tests.postgres import Postgresql
-from tests.rooms import Process
+from tests.services import Process
 from tests.waiting import PATIENCE_S, stretched, wait_until
 
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared.ipico import compose
+from shared.protocol.ipico import compose
 from tests.api.conftest import Ask
 from tests.api.seeds import START, Database, add_events, add_stream
 
@@ -234,7 +234,7 @@ async def test_pages_of_conflicts_and_the_newest_reads_end_at_a_mebibyte(
 async def test_epochs_and_cursors_that_devices_make_are_listed_up_to_a_bound(
     ask: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.store.devices.CURSORS", 5)
+    monkeypatch.setattr("api.devices.store.CURSORS", 5)
     stream_id = await add_stream(database, epoch=5000)
     await database.execute(
         """

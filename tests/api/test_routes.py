@@ -6,7 +6,7 @@ import re
 import msgspec
 from aiohttp import web
 
-from api.messages.commands import Payload
+from api.commands.types import Payload
 from api.routes import ROUTES
 
 

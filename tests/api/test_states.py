@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.clocks import ClockFacts
-from api.coalesce import MANY, Owner
-from api.faults import FaultFacts
-from api.standings import BOUNDS, Claim, Finding, Key, Level, Standing, advance, judge
-from api.states import Facts, FlowFacts, ForwarderFacts, ProcessFacts, ReceiverFacts, StreamFacts, find
+from api.alerts.clocks import ClockFacts
+from api.alerts.coalesce import MANY, Owner
+from api.alerts.engine import BOUNDS, Claim, Finding, Key, Level, Standing, advance, judge
+from api.alerts.faults import FaultFacts
+from api.alerts.rules import Facts, FlowFacts, ForwarderFacts, ProcessFacts, ReceiverFacts, StreamFacts, find
 from tests.api.test_storage import storage
 
 NOW = datetime(2026, 5, 3, 8, 0, tzinfo=UTC)

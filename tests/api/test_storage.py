@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from api.evaluation import Evaluation
-from api.storage import StorageFacts, judged
-from shared.errors import DISK_FULL
-from shared.process import Process
+from api.alerts.evaluator import Evaluation
+from api.storage.rules import StorageFacts, judged
+from shared.db.errors import DISK_FULL
+from shared.runtime.process import Process
 from tests.api.conftest import Ask
 from tests.api.seeds import Database, add_process
 from tests.waiting import wait_until

@@ -6,9 +6,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from shared.activity import Activity
-from shared.channels import STREAMS
-from shared.database import connect
+from shared.db.channels import STREAMS
+from shared.db.connections import connect
+from shared.runtime.activity import Activity
 from tests.api.conftest import Ask
 from tests.api.seeds import (
     START,

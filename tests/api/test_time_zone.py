@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from api.alerts.samples import require_zone
 from api.settings import ApiSettings
-from api.store.samples import require_zone
-from shared.errors import SettingsError
-from shared.process import Process
+from shared.db.errors import SettingsError
+from shared.runtime.process import Process
 from tests.api.conftest import Client
 
 URL = "postgresql://here/rt"

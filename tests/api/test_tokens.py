@@ -8,14 +8,14 @@ from uuid import uuid4
 
 import pytest
 
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.journal import Journal
-from deploy.devices.receiver import AT_ONCE, Receiver
-from shared.channels import TOKENS
-from shared.tokens import authenticate
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.journal import Journal
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from shared.db.channels import TOKENS
+from shared.transport.tokens import authenticate
 from tests.api.conftest import Ask
 from tests.api.seeds import Database
-from tests.rooms import Rooms, rooms
+from tests.services import Rooms, rooms
 from tests.waiting import stretched, wait_until
 
 TOKENS_PATH = "/api/v1/admin/tokens"

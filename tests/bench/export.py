@@ -5,12 +5,12 @@ import os
 import time
 from uuid import UUID
 
-from api.store.events import ALONG_THE_KEY, COPIES
-from deploy.stack.postgres_programs import binaries
+from api.events.store import ALONG_THE_KEY, COPIES
+from deploy.local.postgres_programs import binaries
 from tests.bench.ground import Ground, Site, running
 from tests.bench.report import Row, Target, resident_bytes, row, say
 from tests.delivery.stored import make_stream, store_many
-from tests.rooms import Process
+from tests.services import Process
 
 __all__ = ["measure"]
 

@@ -14,8 +14,8 @@ from uuid import UUID
 
 import aiohttp
 
-from deploy.stack.child import ends_with_parent
-from shared.database import Connection
+from deploy.local.child import ends_with_parent
+from shared.db.connections import Connection
 from tests.bench.crowd import Crowd
 from tests.bench.ground import NO_PAUSE, Ground, receivers, running
 from tests.bench.report import Row, Target, cpu_seconds, percentile, row, say

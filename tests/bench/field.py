@@ -1,8 +1,9 @@
 """Receivers as they are in the field, catching up beside busy processes: what their race software never gets.
 
 Such a receiver comes back to 20,000 reads that were stored while it was away, is deaf at first, acks at once and drops
-what comes faster than it can pass on (deploy/devices/receiver.py). Nothing of it can be changed, so the server's pace
-alone decides; the machine is kept busy, so that nobody has a turn when it is due. One read lost is one too many.
+what comes faster than it can pass on (deploy/simulation/devices/receiver.py). Nothing of it can be changed, so the
+server's pace alone decides; the machine is kept busy, so that nobody has a turn when it is due. One read lost is one
+too many.
 """
 
 import asyncio
@@ -12,12 +13,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from deploy.devices.receiver import Receiver
-from deploy.stack.child import ends_with_parent
+from deploy.local.child import ends_with_parent
+from deploy.simulation.devices.receiver import Receiver
 from tests.bench.ground import Ground, Site, running
 from tests.bench.report import Row, Target, row, say
 from tests.delivery.stored import make_stream, store_many
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import wait_until
 
 __all__ = ["measure"]

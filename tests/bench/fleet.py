@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from shared.ipico import compose
+from shared.protocol.ipico import compose
 from tests.bench.sockets import BareSocket, frame
 
 __all__ = ["READER", "Drainer", "Forwarder", "Ticker", "Witness", "lines", "streams"]

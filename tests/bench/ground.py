@@ -9,10 +9,10 @@ from typing import NamedTuple, TypedDict
 
 import asyncpg
 
-from deploy.stack.postgres import EmbeddedPostgres
-from shared.database import Connection
-from shared.migrate import migrate
-from tests.rooms import Process, make_token
+from deploy.local.postgres import EmbeddedPostgres
+from shared.db.connections import Connection
+from shared.db.migrate import migrate
+from tests.services import Process, make_token
 
 __all__ = ["NO_PAUSE", "RESULTS", "Ground", "Pace", "Site", "ground", "receivers", "running"]
 

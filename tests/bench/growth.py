@@ -15,7 +15,7 @@ from tests.bench.ground import NO_PAUSE, Ground, Site, running
 from tests.bench.report import Row, Target, row, say
 from tests.bench.sockets import connect
 from tests.delivery.stored import make_stream, store_many
-from tests.rooms import Rooms, make_token, rooms
+from tests.services import Rooms, make_token, rooms
 from tests.waiting import wait_until
 
 __all__ = ["measure"]

@@ -10,7 +10,7 @@ from tests.bench.fleet import Ticker, streams
 from tests.bench.ground import Ground, receivers, running
 from tests.bench.report import Row, Target, cpu_seconds, resident_bytes, row, say
 from tests.bench.sockets import connect
-from tests.rooms import make_token
+from tests.services import make_token
 
 __all__ = ["measure"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from shared.database import Connection
+from shared.db.connections import Connection
 from tests.bench.fleet import Drainer
 from tests.bench.ground import NO_PAUSE, Ground
 from tests.bench.ingest import FORWARDERS, join_drainers
 from tests.bench.report import Row, Target, percentile, row, say
-from tests.rooms import rooms
+from tests.services import rooms
 
 __all__ = ["measure"]
 

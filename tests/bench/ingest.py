@@ -12,7 +12,7 @@ from tests.bench.ground import NO_PAUSE, Ground, Site
 from tests.bench.report import Row, Target, row, say
 from tests.bench.sockets import connect
 from tests.delivery.stored import make_stream
-from tests.rooms import Rooms, make_token, rooms
+from tests.services import Rooms, make_token, rooms
 from tests.waiting import wait_until
 
 __all__ = [

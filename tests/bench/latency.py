@@ -14,7 +14,7 @@ from tests.bench.ground import NO_PAUSE, Ground, Pace, Site
 from tests.bench.ingest import join_drainers, join_witness
 from tests.bench.report import Row, Target, percentile, row, say
 from tests.bench.sockets import connect
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import wait_until
 
 __all__ = ["Delays", "at_load", "by_load", "measure", "measure_catch_up"]

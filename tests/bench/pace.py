@@ -16,7 +16,7 @@ from tests.bench.latency import at_load
 from tests.bench.replay import replay
 from tests.bench.report import Row, percentile, row, say
 from tests.delivery.stored import make_stream, store_many
-from tests.rooms import Process, make_token
+from tests.services import Process, make_token
 from tests.waiting import wait_until
 
 __all__ = ["measure"]

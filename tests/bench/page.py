@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 from playwright.async_api import Browser, expect
 
-from deploy.devices.forwarder import Forwarder
-from deploy.stack.front_door import FrontDoor
-from shared.ipico import compose
-from shared.settings import host_port
+from deploy.local.reverse_proxy import FrontDoor
+from deploy.simulation.devices.forwarder import Forwarder
+from shared.protocol.ipico import compose
+from shared.runtime.settings import host_port
 from tests.bench.ground import RESULTS, Ground, Site, running
 from tests.bench.report import Row, Target, row, say
 from tests.dashboard.browser import NARROW, chromium, tab, tasks_ms
 from tests.dashboard.slow_link import named_by_page, seconds, slow_link
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import wait_until
 
 __all__ = ["measure"]

@@ -15,7 +15,7 @@ from tests.bench.ground import NO_PAUSE, Ground, Site
 from tests.bench.ingest import drain, join_fleet, join_witness
 from tests.bench.latency import READERS, WARM_UP_S, join_tickers, settled, tick
 from tests.bench.report import Row, cpu_seconds, row, say, tree_cpu_seconds
-from tests.rooms import Rooms, rooms
+from tests.services import Rooms, rooms
 
 __all__ = ["measure"]
 

@@ -6,7 +6,7 @@ from tests.bench.crowd import Crowd
 from tests.bench.ground import NO_PAUSE, Ground, running
 from tests.bench.report import Row, Target, resident_bytes, row, say
 from tests.delivery.stored import make_stream, store_many
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import wait_until
 
 __all__ = ["measure", "replay"]

@@ -22,7 +22,7 @@ from tests.bench.ingest import join_witness
 from tests.bench.latency import join_tickers, tick
 from tests.bench.report import percentile, resident_bytes, say
 from tests.bench.sockets import connect
-from tests.rooms import Rooms, make_token, rooms
+from tests.services import Rooms, make_token, rooms
 
 __all__ = ["Sample", "soak"]
 

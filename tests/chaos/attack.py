@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from shared.ipico import compose
+from shared.protocol.ipico import compose
 from tests.bench.sockets import frame
 
 __all__ = ["ATTACKER", "Attacker", "Door"]

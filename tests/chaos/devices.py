@@ -1,6 +1,6 @@
 """The simulated devices, watched: what they send and are acked goes into the ledger, what they receive is kept.
 
-They behave as deploy/devices has it, and besides: they can be rebooted, lose their journal or their cursors,
+They behave as deploy/simulation/devices has it, and besides: they can be rebooted, lose their journal or their cursors,
 and be given another token. The number of a read, which rises over all devices, stands in its chip: so whoever
 sees a line knows how recent it is.
 """
@@ -14,13 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from random import Random
 
-from deploy.devices.connection import UNREACHABLE
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.journal import Event as JournalEvent
-from deploy.devices.journal import Journal
-from deploy.devices.messages import Message, StreamEpoch
-from deploy.devices.receiver import Manners, Receiver
-from shared.ipico import compose
+from deploy.simulation.devices.connection import UNREACHABLE
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.journal import Event as JournalEvent
+from deploy.simulation.devices.journal import Journal
+from deploy.simulation.devices.messages import Message, StreamEpoch
+from deploy.simulation.devices.receiver import Manners, Receiver
+from shared.protocol.ipico import compose
 from tests.chaos.ledger import Event, Ledger
 
 __all__ = ["ComingAndGoing", "WatchedForwarder", "WatchedReceiver", "number_of"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
 
-from deploy.devices.receiver import FIRST_GENERATION, Manners
+from deploy.simulation.devices.receiver import FIRST_GENERATION, Manners
 from tests.chaos.devices import ComingAndGoing, WatchedForwarder, WatchedReceiver
 from tests.chaos.ledger import Event, Ledger
 from tests.failure.link import Link, link

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 import orjson
 
-from deploy.stack.supervisor import Stack
+from deploy.local.supervisor import Stack
 from tests.chaos.attack import Attacker
 from tests.chaos.desk import Answer, Desk
 from tests.chaos.devices import WatchedForwarder

@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
-from deploy.devices.receiver import AT_ONCE
-from deploy.stack.supervisor import Member, Stack
+from deploy.local.supervisor import Member, Stack
+from deploy.simulation.devices.receiver import AT_ONCE
 from tests.bench.report import resident_bytes
 from tests.chaos.devices import WatchedForwarder, WatchedReceiver
 from tests.chaos.faults import ROLES
 from tests.chaos.fleet import Fleet, Mint
-from tests.rooms import read_metric
+from tests.services import read_metric
 from tests.waiting import wait_until
 
 __all__ = ["MEMORY_MIB", "RollCall"]

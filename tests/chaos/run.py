@@ -16,8 +16,8 @@ from random import Random
 import aiohttp
 import orjson
 
-from deploy.stack import StackError
-from deploy.stack.supervisor import Stack
+from deploy.local import StackError
+from deploy.local.supervisor import Stack
 from tests.chaos import oracle
 from tests.chaos.attack import ATTACKER, Attacker, Door
 from tests.chaos.desk import Desk

@@ -10,13 +10,13 @@ import asyncpg
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import AT_ONCE, Receiver
-from shared.ipico import compose
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from shared.protocol.ipico import compose
 from tests.conftest import fresh_database
 from tests.dashboard.browser import Tab, chromium, tab
 from tests.postgres import Postgresql
-from tests.rooms import Rooms, make_token, rooms
+from tests.services import Rooms, make_token, rooms
 from tests.waiting import wait_until
 
 

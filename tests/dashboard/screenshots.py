@@ -11,7 +11,7 @@ from random import Random
 import pytest
 from playwright.async_api import Browser, expect
 
-from deploy.devices.forwarder import Forwarder
+from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab
 from tests.dashboard.conftest import Stack, line
 

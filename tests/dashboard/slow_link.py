@@ -14,7 +14,7 @@ from typing import Final
 
 import aiohttp
 
-from shared.settings import host_port
+from shared.runtime.settings import host_port
 
 __all__ = ["Request", "SlowLink", "named_by_page", "seconds", "slow_link"]
 

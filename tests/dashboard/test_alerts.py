@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Browser, Locator, Route, expect
 
-from api.actions import Action, actions
-from api.standings import Signal
+from api.alerts.actions import Action, actions
+from api.alerts.engine import Signal
 from tests.dashboard.browser import NARROW, Tab, tab
 from tests.dashboard.conftest import Stack, line
 from tests.dashboard.test_commands import READER, dialog, open_stream, said

@@ -15,9 +15,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from deploy.devices.forwarder import Forwarder
-from deploy.stack.child import until_answering
-from deploy.stack.front_door import FrontDoor
+from deploy.local.child import until_answering
+from deploy.local.reverse_proxy import FrontDoor
+from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, Tab, tab
 from tests.dashboard.conftest import Stack, line
 from tests.dashboard.slow_link import SlowLink, named_by_page, seconds, slow_link

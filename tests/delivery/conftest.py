@@ -9,10 +9,10 @@ import aiohttp
 import asyncpg
 import pytest
 
-from shared.database import Connection
+from shared.db.connections import Connection
 from tests.delivery.stored import empty
 from tests.postgres import TEMPLATE, Postgresql, execute
-from tests.rooms import Process, make_token
+from tests.services import Process, make_token
 from tests.waiting import wait_until
 
 _DATABASE = "standing_fanout"

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from shared.channels import POSITIONS, STREAMS
-from shared.database import Connection
+from shared.db.channels import POSITIONS, STREAMS
+from shared.db.connections import Connection
 
 __all__ = [
     "Stored",

@@ -4,11 +4,11 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
-from shared.database import Connection
+from shared.db.connections import Connection
 from tests.delivery.conftest import Standing, running_fanout
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import START, receiver
-from tests.rooms import Process, make_token
+from tests.services import Process, make_token
 from tests.waiting import stretched, wait_until
 
 WRITES = "rtserver_cursor_writes_total"

@@ -9,7 +9,7 @@ import pytest
 from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import READER, Wire, receiver
-from tests.rooms import make_token
+from tests.services import make_token
 
 RECEIVERS = 300
 STREAMS = [(f"mat-{number}", READER) for number in range(3)]

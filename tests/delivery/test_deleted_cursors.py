@@ -7,11 +7,11 @@ import aiohttp
 import asyncpg
 import pytest
 
-from shared.database import Connection
+from shared.db.connections import Connection
 from tests.delivery.conftest import Standing, running_fanout
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import START, Wire, receiver
-from tests.rooms import Process
+from tests.services import Process
 from tests.waiting import wait_until
 
 Delete = Callable[[], Awaitable[None]]

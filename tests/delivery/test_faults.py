@@ -10,16 +10,16 @@ from random import Random
 import aiohttp
 import pytest
 
-from deploy.devices.arrivals import Arrivals
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import AT_ONCE, Receiver
-from shared.database import Connection
+from deploy.simulation.devices.arrivals import Arrivals
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from shared.db.connections import Connection
 from tests.delivery.conftest import running_fanout
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import READER, START, connect, receiver
 from tests.failure.cluster import own_cluster
 from tests.failure.facts import backends
-from tests.rooms import Process, make_token, rooms
+from tests.services import Process, make_token, rooms
 from tests.waiting import stretched, wait_until
 
 POLL_S = 0.5

@@ -5,11 +5,11 @@ Twenty catch-ups of twenty thousand reads beside busy processes are a measuremen
 
 import asyncio
 
-from deploy.devices.receiver import Manners, Receiver
-from shared.database import Connection
+from deploy.simulation.devices.receiver import Manners, Receiver
+from shared.db.connections import Connection
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import START
-from tests.rooms import Process
+from tests.services import Process
 from tests.waiting import wait_until
 
 HAD, MISSED = 200, 2_000

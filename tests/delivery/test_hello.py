@@ -6,12 +6,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from shared.database import Connection
-from shared.tokens import token_hash
+from shared.db.connections import Connection
+from shared.transport.tokens import token_hash
 from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store_many
 from tests.delivery.wire import START, Message, Wire, connect
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import PATIENCE_S, stretched, wait_until
 
 HELLO = {"kind": "receiver_hello", "receiver_id": "receiver-main"}

@@ -14,7 +14,7 @@ import pytest
 from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import READER, START, Wire, connect, cursors, receiver
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import stretched
 
 # How long the well-behaved one may wait for an event beside all this, on a busy machine.

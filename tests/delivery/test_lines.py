@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from deploy.devices.forwarder import Forwarder
-from shared.database import Connection
+from deploy.simulation.devices.forwarder import Forwarder
+from shared.db.connections import Connection
 from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store
 from tests.delivery.wire import READER, START, receiver
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import stretched
 
 LINES = [

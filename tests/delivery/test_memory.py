@@ -5,13 +5,13 @@ import json
 import resource
 from contextlib import ExitStack, suppress
 
-from shared.database import Connection
+from shared.db.connections import Connection
 from tests.blunt import TEXT, Blunt, blunt
 from tests.delivery.conftest import NO_PAUSE, running_fanout
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import START, receiver
 from tests.deploy.compose import memory_of
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import wait_until
 
 MIB = 1024 * 1024

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from shared.database import Connection
+from shared.db.connections import Connection
 from tests.delivery.conftest import Standing, running_fanout
 from tests.delivery.stored import make_stream, store_many
 from tests.delivery.wire import START, receiver
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import wait_until
 
 DELIVERED = "rtserver_events_delivered_total"

@@ -8,12 +8,12 @@ from random import Random
 import asyncpg
 import pytest
 
-from deploy.devices.arrivals import Arrivals
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.messages import StreamEpoch
-from deploy.devices.receiver import AT_ONCE, Receiver
-from shared.database import Connection
-from tests.rooms import Rooms, make_token, rooms
+from deploy.simulation.devices.arrivals import Arrivals
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.messages import StreamEpoch
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from shared.db.connections import Connection
+from tests.services import Rooms, make_token, rooms
 from tests.waiting import wait_until
 
 SEED = 20260222

@@ -4,12 +4,12 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
-from shared.database import Connection
+from shared.db.connections import Connection
 from tests.bench.report import resident_bytes
 from tests.delivery.conftest import UNBRIDLED, Standing, running_fanout
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import START, connect, receiver, stopped
-from tests.rooms import Process, make_token
+from tests.services import Process, make_token
 from tests.waiting import stretched, wait_until
 
 DELIVERED = "rtserver_events_delivered_total"

@@ -21,8 +21,8 @@ from pathlib import Path
 from signal import Signals
 from typing import Any, TypeVar
 
-from deploy.stack.child import ends_with_parent
-from deploy.stack.front_door import CADDYFILE, caddy
+from deploy.local.child import ends_with_parent
+from deploy.local.reverse_proxy import CADDYFILE, caddy
 from tests.deploy.names import NameServer
 
 __all__ = ["Container", "Engine", "why_not"]

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 from click.testing import CliRunner
 
-from deploy.cli import main
-from shared.tokens import token_hash
+from deploy.cli.main import main
+from shared.transport.tokens import token_hash
 from tests.ports import free_port
 
 # As the environment of a person who has set nothing.
@@ -27,7 +27,7 @@ def test_a_token_is_made_beside_a_running_stack_without_being_told_where(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "deploy.stack.description.default_data_dir", lambda: described(tmp_path, database_url)
+        "deploy.local.description.default_data_dir", lambda: described(tmp_path, database_url)
     )
     device = ["--type", "forwarder", "--id", "start-line"]
     done = CliRunner(env=NOTHING_SET).invoke(main, ["token", "create", *device])
@@ -85,7 +85,7 @@ def test_what_the_local_extra_brings_is_named_where_it_is_missing(
 ) -> None:
     for name in sorted(sys.modules, reverse=True):
         if name.split(".")[0] == package or name.startswith(
-            ("deploy.demo", "deploy.stack.up", "deploy.stack.desc")
+            ("deploy.simulation.demo", "deploy.local.up", "deploy.local.desc")
         ):
             # Its package knows it too, and would keep the one that is imported now: later tests would meet both.
             package_of_it, _, own_name = name.rpartition(".")

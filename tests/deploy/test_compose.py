@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 
 from api.settings import ApiSettings
-from deploy.cli import main
-from deploy.stack.front_door import CADDYFILE, VARIABLES
-from shared.process import STOP_DEADLINE_S
+from deploy.cli.main import main
+from deploy.local.reverse_proxy import CADDYFILE, VARIABLES
+from shared.runtime.process import STOP_DEADLINE_S
 from tests.deploy.compose import COMPOSE_FILE, VARIABLE, MissingVariable, load_compose, read_env
 
 TOP = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import AT_ONCE, Receiver
-from deploy.stack.postgres_programs import give_to_server, write_launchers
+from deploy.local.postgres_programs import give_to_server, write_launchers
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
 from tests.deploy.compose import COMPOSE_FILE, load_compose, read_env
 from tests.deploy.containers import Container, Engine, in_namespace, why_not
 from tests.waiting import stretched, wait_until

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import uvloop
 
-from deploy.devices.arrivals import Arrivals, EpochArrivals
-from deploy.devices.connection import open_connection
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.journal import Event, Journal
-from deploy.devices.receiver import AT_ONCE, Manners, Receiver
-from deploy.devices.relay import Relay
+from deploy.simulation.devices.arrivals import Arrivals, EpochArrivals
+from deploy.simulation.devices.connection import open_connection
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.journal import Event, Journal
+from deploy.simulation.devices.receiver import AT_ONCE, Manners, Receiver
+from deploy.simulation.devices.relay import Relay
 from tests.deploy.standin import StandIn, running, standing_in
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -138,7 +138,7 @@ def test_a_reopened_journal_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_what_was_in_a_batch_outlives_a_killed_process(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib, deploy.devices.journal as j; journal = j.Journal(pathlib.Path(sys.argv[1]));"
+        "import sys, pathlib, deploy.simulation.devices.journal as j; journal = j.Journal(pathlib.Path(sys.argv[1]));"
         "[journal.append('r', str(n), reader_timestamp='', read_type='raw') for n in range(100)];"
         "journal.batch(1); print('sent', flush=True); sys.stdin.read()"
     )

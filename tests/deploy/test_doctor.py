@@ -14,15 +14,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
-from deploy.cli import main
-from deploy.doctor import Deployment, Finding, examine, render
-from deploy.roles import ROOMS, apply_roles
-from deploy.stack.child import until_answering
-from deploy.stack.front_door import FrontDoor
-from shared.database import connect
+from deploy.cli.doctor import Deployment, Finding, examine, render
+from deploy.cli.main import main
+from deploy.cli.roles import ROOMS, apply_roles
+from deploy.local.child import until_answering
+from deploy.local.reverse_proxy import FrontDoor
+from shared.db.connections import connect
 from tests.ports import free_port
 from tests.postgres import Postgresql
-from tests.rooms import Process
+from tests.services import Process
 from tests.waiting import wait_until
 
 LISTENING = {"listening", "bells", "bell queue"}
@@ -197,7 +197,7 @@ async def test_finds_a_pooler_that_lends_another_backend_to_each_transaction(
         connection = await connect(url, name=name)
         return Lent(connection) if name == "rt-server doctor listens" else connection
 
-    monkeypatch.setattr("deploy.doctor.connect", lend)
+    monkeypatch.setattr("deploy.cli.doctor.connect", lend)
     found = wrong(await examine(Deployment(database_url)))
     assert "LISTEN_DATABASE_URL" in found["listening"].advice
 
@@ -215,14 +215,14 @@ async def test_finds_a_clock_that_is_not_the_database_s(
 
     ask = asyncpg.Connection.fetchval
     monkeypatch.setattr(asyncpg.Connection, "fetchval", look)
-    monkeypatch.setattr("deploy.doctor.time", ours)
+    monkeypatch.setattr("deploy.cli.doctor.time", ours)
     found = await examine(Deployment(database_url))
     (clock,) = (finding for finding in found if finding.what == "clock")
     assert (clock.well, clock.says) == (well, f"the database's is {skew_s:+.3f} s from ours")
 
 
 async def test_finds_a_postgres_that_is_too_old(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.requirements.OLDEST_POSTGRES", 99)
+    monkeypatch.setattr("shared.db.requirements.OLDEST_POSTGRES", 99)
     assert wrong(await examine(Deployment(database_url)))["version"].advice.startswith("upgrade to 99")
 
 

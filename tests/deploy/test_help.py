@@ -9,7 +9,7 @@ import sys
 import click
 import pytest
 
-from deploy.cli import main
+from deploy.cli.main import main
 
 # What the processes are made of. asyncio alone takes as long as all that help needs.
 HEAVY = (
@@ -30,7 +30,7 @@ HEAVY = (
 AT_MOST = 200
 _ASK = """
 import sys
-from deploy.cli import main
+from deploy.cli.main import main
 try:
     main(sys.argv[1:], prog_name="rt-server")
 finally:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import AT_ONCE, Receiver
-from shared.database import Connection
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from shared.db.connections import Connection
 from tests.deploy.pages import HTTP_API
-from tests.rooms import Rooms, make_token, rooms
+from tests.services import Rooms, make_token, rooms
 from tests.waiting import wait_until
 
 FORWARDER, READER = "start-line", "10.0.0.1:10000"

@@ -10,8 +10,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from deploy.stack.front_door import VARIABLES
-from shared.process import STOP_DEADLINE_S
+from deploy.local.reverse_proxy import VARIABLES
+from shared.runtime.process import STOP_DEADLINE_S
 from tests.deploy.compose import load_compose
 
 FILES = Path(__file__).parents[2] / "deploy" / "kubernetes"

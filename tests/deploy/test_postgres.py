@@ -12,14 +12,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from deploy.stack import StackError, postgres
-from deploy.stack.child import start_child
-from deploy.stack.postgres import EmbeddedPostgres, unprivileged, write_launchers
+from deploy.local import StackError, postgres
+from deploy.local.child import start_child
+from deploy.local.postgres import EmbeddedPostgres, unprivileged, write_launchers
 
 STARTED_BY_ANOTHER = """
 import asyncio, sys
 from pathlib import Path
-from deploy.stack.postgres import EmbeddedPostgres
+from deploy.local.postgres import EmbeddedPostgres
 
 async def start() -> None:
     await EmbeddedPostgres(Path(sys.argv[1])).start()

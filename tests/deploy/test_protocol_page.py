@@ -11,7 +11,7 @@ import orjson
 import pytest
 from aiohttp import WSCloseCode
 
-from api.commands import ANSWER_WITHIN_S
+from api.commands.ask import ANSWER_WITHIN_S
 from fanout import events as delivered
 from fanout.delivery import InFlight
 from fanout.sender import MAX_SUBSCRIPTIONS
@@ -23,12 +23,14 @@ from gateway.batch import MAX_GROUPS
 from gateway.commands import MOST_AT_ONCE
 from gateway.settings import GatewaySettings
 from gateway.staging import _REFUSALS
-from shared import door, messages, peer
-from shared.decoding import LARGE_BYTES, decode_forwarder, decode_receiver
-from shared.inlet import FIRST_MESSAGE_BYTES
-from shared.ipico import ParseError, annotate
-from shared.messages import AckEntry, FromForwarder, FromReceiver, StreamRef
-from shared.settings import Settings
+from shared.protocol import v1 as messages
+from shared.protocol.decoding import LARGE_BYTES, decode_forwarder, decode_receiver
+from shared.protocol.ipico import ParseError, annotate
+from shared.protocol.v1 import AckEntry, FromForwarder, FromReceiver, StreamRef
+from shared.runtime.settings import Settings
+from shared.transport import acceptor as door
+from shared.transport import connection as peer
+from shared.transport.inlet import FIRST_MESSAGE_BYTES
 from tests.deploy.pages import PROTOCOL, REPOSITORY, fences, sections, table
 
 TEXT = PROTOCOL.read_text()

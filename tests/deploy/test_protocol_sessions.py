@@ -12,9 +12,9 @@ import aiohttp
 import orjson
 import pytest
 
-from shared.database import Connection
+from shared.db.connections import Connection
 from tests.deploy.pages import PROTOCOL, fences, sections
-from tests.rooms import Rooms, make_token, rooms
+from tests.services import Rooms, make_token, rooms
 from tests.waiting import PATIENCE_S, wait_until
 
 SECTIONS = sections(PROTOCOL.read_text())

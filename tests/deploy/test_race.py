@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from deploy.demo.race import Plan, RaceRead, forwarder_names, run_race
-from deploy.demo.run import DemoOptions, hold_demo, run_demo
-from deploy.demo.server import refusal
-from deploy.demo.standing import ReceiverStanding, Standing, StreamStanding
-from deploy.demo.verdict import StreamVerdict, Verdict, compare_export
-from deploy.demo.view import draw, follow
-from deploy.devices.journal import Event
-from deploy.devices.receiver import AT_ONCE
-from shared.ipico import parse
+from deploy.simulation.demo.progress import ReceiverStanding, Standing, StreamStanding
+from deploy.simulation.demo.race import Plan, RaceRead, forwarder_names, run_race
+from deploy.simulation.demo.run import DemoOptions, hold_demo, run_demo
+from deploy.simulation.demo.server import refusal
+from deploy.simulation.demo.verdict import StreamVerdict, Verdict, compare_export
+from deploy.simulation.demo.view import draw, follow
+from deploy.simulation.devices.journal import Event
+from deploy.simulation.devices.receiver import AT_ONCE
+from shared.protocol.ipico import parse
 from tests.deploy.standin import Message, StandIn, standing_in
 from tests.waiting import PATIENCE_S, stretched, wait_until
 
@@ -228,8 +228,8 @@ async def test_an_address_that_is_none_is_refused_in_words_that_say_what_to_give
 _ALONE = """
 import sys
 from rich.console import Console
-from deploy.demo.run import DemoOptions, run_demo_alone
-from deploy.devices.receiver import AT_ONCE
+from deploy.simulation.demo.run import DemoOptions, run_demo_alone
+from deploy.simulation.devices.receiver import AT_ONCE
 options = DemoOptions(sys.argv[1], seconds=60.0, rate=400.0, manners=AT_ONCE)
 sys.exit(0 if run_demo_alone(options, console=Console(soft_wrap=True)) else 1)
 """
@@ -396,7 +396,7 @@ def test_the_view_shows_the_numbers_of_each_stream_and_receiver() -> None:
 async def test_without_a_terminal_the_view_is_a_plain_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("deploy.demo.view._SAY_EVERY_S", 0.01)
+    monkeypatch.setattr("deploy.simulation.demo.view._SAY_EVERY_S", 0.01)
     console, reads = quiet(), iter(range(1_000, 10_000))
     view = asyncio.create_task(follow(lambda: standing(float(n := next(reads)), n), console))
     await wait_until(lambda: len(text_of(console).splitlines()) >= 2, what="two lines")

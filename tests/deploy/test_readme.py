@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from deploy.cli import main
+from deploy.cli.main import main
 
 README = Path(__file__).parents[2] / "README.md"
 

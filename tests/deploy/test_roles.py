@@ -16,27 +16,27 @@ import aiohttp
 import asyncpg
 import pytest
 
-import shared.activity
-import shared.channels
-import shared.migrate
-import shared.presence
-import shared.tokens
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import AT_ONCE, Receiver
-from deploy.doctor import CONNECTIONS
-from deploy.roles import ROOMS, apply_roles, scram_verifier
-from deploy.stack.postgres_programs import binaries
-from shared.errors import DatabaseFault
-from tests.rooms import Process, make_token
+import shared.db.channels
+import shared.db.migrate
+import shared.runtime.activity
+import shared.runtime.liveness
+import shared.transport.tokens
+from deploy.cli.doctor import CONNECTIONS
+from deploy.cli.roles import ROOMS, apply_roles, scram_verifier
+from deploy.local.postgres_programs import binaries
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from shared.db.errors import DatabaseFault
+from tests.services import Process, make_token
 from tests.waiting import stretched, wait_until
 from writer.store.upkeep import empty_inbox
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 READER = "10.0.0.1:10000"
-HALLWAY = (shared.activity, shared.channels, shared.migrate, shared.presence)
+HALLWAY = (shared.runtime.activity, shared.db.channels, shared.db.migrate, shared.runtime.liveness)
 # Of the hallway's statements those that are the owner's.
-OWNERS = {"shared.migrate._RECORD", "shared.migrate._RECORD_ROUTINE"}
+OWNERS = {"shared.db.migrate._RECORD", "shared.db.migrate._RECORD_ROUTINE"}
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def modules(room: str) -> Iterator[ModuleType]:
         yield importlib.import_module(f"{room}.store.{found.name}")
     yield from HALLWAY
     if room in ("gateway", "fanout"):
-        yield shared.tokens
+        yield shared.transport.tokens
 
 
 def statements(room: str) -> dict[str, str]:
@@ -572,7 +572,7 @@ async def test_an_owner_who_is_no_superuser_gives_the_rights(url: str, database:
     await database.execute("CREATE DATABASE plain OWNER plain_owner")
     try:
         owned = re.sub(r"//\w+@(.*)/\w+$", r"//plain_owner@\1/plain", url)
-        await shared.migrate.migrate(owned)
+        await shared.db.migrate.migrate(owned)
         await apply_roles(owned, passfiles=None)
         connection = await asyncpg.connect(url_of("writer", owned))
         await connection.execute("SELECT count(*) FROM events")

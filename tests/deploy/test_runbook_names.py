@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 import tests.deploy.every_room  # noqa: F401 (and with it all numbers)
 from api.routes import ROUTES
-from deploy.stack.postgres_programs import binaries
+from deploy.local.postgres_programs import binaries
 from tests.deploy.compose import COMPOSE_FILE, VARIABLE, load_compose
 from tests.deploy.runbook.document import BLOCKS, REPOSITORY, RUNBOOK, SYMPTOMS, Block
 from tests.deploy.runbook.terminal import Terminal

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from api.access import OPEN_PATHS
+from api.http.access import OPEN_PATHS
 from api.settings import API_TOKEN_LENGTH
-from deploy.roles import ROOMS
+from deploy.cli.roles import ROOMS
 from tests.deploy.compose import COMPOSE_FILE
 from tests.deploy.test_readme import README
 

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from deploy.stack.front_door import caddy
+from deploy.local.reverse_proxy import caddy
 from tests.deploy.compose import COMPOSE_FILE, load_compose
-from tests.rooms import free_port
+from tests.services import free_port
 from tests.waiting import wait_until
 
 README = COMPOSE_FILE.with_name("README.md")

@@ -17,9 +17,9 @@ import aiohttp
 import asyncpg
 import pytest
 
-from deploy.stack import StackError, child
-from deploy.stack.addresses import LOOPBACK
-from deploy.stack.supervisor import Stack
+from deploy.local import StackError, child
+from deploy.local.addresses import LOOPBACK
+from deploy.local.supervisor import Stack
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -52,7 +52,7 @@ http.server.HTTPServer((host, int(port)), Handler).serve_forever()
 STARTED_BY_ANOTHER = """
 import asyncio, json, sys
 from pathlib import Path
-from deploy.stack.supervisor import Stack
+from deploy.local.supervisor import Stack
 
 async def start(arguments) -> None:
     command = arguments.pop("command")

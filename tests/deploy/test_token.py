@@ -4,9 +4,9 @@ import asyncio
 
 from click.testing import CliRunner, Result
 
-from deploy.cli import main
-from shared.database import Connection
-from shared.tokens import token_hash
+from deploy.cli.main import main
+from shared.db.connections import Connection
+from shared.transport.tokens import token_hash
 
 
 async def create(database_url: str, device_id: str) -> Result:

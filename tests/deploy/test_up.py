@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from deploy.stack import up
-from deploy.stack.supervisor import Stack
-from deploy.stack.up import UpOptions, run_up
+from deploy.local import up
+from deploy.local.supervisor import Stack
+from deploy.local.up import UpOptions, run_up
 from tests.deploy.test_supervisor import is_running, role_program
 from tests.waiting import stretched, wait_until
 

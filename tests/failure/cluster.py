@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncpg
 
-from shared.migrate import migrate
+from shared.db.migrate import migrate
 from tests.failure.facts import Database
 from tests.postgres import Postgresql, start_cluster
 

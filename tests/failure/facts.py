@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeAlias
 
 import asyncpg
 
-from deploy.devices.forwarder import Forwarder
+from deploy.simulation.devices.forwarder import Forwarder
 from tests.waiting import wait_until
 
 __all__ = ["Counts", "Database", "backends", "counts", "exact_by_epoch", "lines", "settled", "whole"]

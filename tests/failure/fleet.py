@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from deploy.devices.forwarder import Forwarder
+from deploy.simulation.devices.forwarder import Forwarder
 from tests.failure.facts import Database, whole
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import PATIENCE_S, wait_until
 
 __all__ = ["Fleet", "fleet"]

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tests.failure.wire import Wire, batch, read
-from tests.rooms import Process
+from tests.services import Process
 from tests.waiting import stretched, wait_until
 
 __all__ = [

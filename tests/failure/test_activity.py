@@ -6,10 +6,10 @@ from typing import Any
 
 import aiohttp
 
-from deploy.token import create_token
+from deploy.cli.token import create_token
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import wait_until
 
 

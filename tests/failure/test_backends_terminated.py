@@ -8,7 +8,7 @@ import pytest
 from tests.failure.facts import Database, backends
 from tests.failure.fleet import fleet
 from tests.failure.wire import connect, hello
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import wait_until
 
 KINDS = [

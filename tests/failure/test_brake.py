@@ -6,13 +6,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from deploy.stack.child import until_answering
-from deploy.stack.front_door import FrontDoor
+from deploy.local.child import until_answering
+from deploy.local.reverse_proxy import FrontDoor
 from gateway import brake, session
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read
 from tests.gateway.conftest import Inside, running_gateway, running_writer
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import wait_until
 
 WRONG = batch({**read(1), "seq": 0})

@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from deploy.devices.forwarder import Forwarder
+from deploy.simulation.devices.forwarder import Forwarder
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, forwarder, read
-from tests.rooms import Process, Rooms, make_token, rooms
+from tests.services import Process, Rooms, make_token, rooms
 from tests.waiting import wait_until
 
 

@@ -12,11 +12,11 @@ import aiohttp
 import asyncpg
 import pytest
 
-from deploy.stack.postgres_programs import give_to_server
+from deploy.local.postgres_programs import give_to_server
 from tests.failure.cluster import Cluster, own_cluster
 from tests.failure.facts import Database
 from tests.failure.fleet import fleet
-from tests.rooms import Process, rooms
+from tests.services import Process, rooms
 from tests.waiting import wait_until
 
 # A segment that is full is followed by a new one, and not by an old one that a checkpoint has done with.

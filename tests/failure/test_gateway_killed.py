@@ -8,7 +8,7 @@ from tests.failure.facts import Database, counts, lines, settled
 from tests.failure.fleet import fleet
 from tests.failure.link import link
 from tests.failure.wire import READER, batch, forwarder, reads
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import wait_until
 
 

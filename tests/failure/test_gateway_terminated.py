@@ -9,7 +9,7 @@ from tests.failure.facts import Database, settled
 from tests.failure.fleet import fleet
 from tests.failure.link import link
 from tests.failure.wire import batch, connect, deaf, forwarder, read, refused
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import stretched, wait_until
 
 # What supervisors give a process before they kill it; the process' own deadline is 10 s.

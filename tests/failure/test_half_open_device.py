@@ -5,7 +5,7 @@ import asyncio
 from tests.failure.facts import Database, lines
 from tests.failure.link import link
 from tests.failure.wire import READER, batch, forwarder, read
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import stretched
 
 

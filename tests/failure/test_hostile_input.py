@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.failure.facts import Database, counts, lines
 from tests.failure.hostile import EXTREMES, hostile_messages
 from tests.failure.wire import READER, Wire, batch, connect, deaf, forwarder, read
-from tests.rooms import Process, make_token, rooms
+from tests.services import Process, make_token, rooms
 from tests.waiting import stretched, wait_until
 
 # An ack takes a few milliseconds; what a neighbour may cost is a scheduler's slice, not a lost connection.

@@ -8,7 +8,7 @@ import pytest
 from tests.failure.facts import Database, counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, batch, forwarder, reads
-from tests.rooms import Process, make_token, rooms
+from tests.services import Process, make_token, rooms
 from tests.waiting import wait_until
 
 _EMPTY = "TRUNCATE inbox, outcomes, inbox_generation"

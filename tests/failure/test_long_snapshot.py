@@ -5,12 +5,12 @@ from functools import partial
 
 import asyncpg
 
-from shared.process import Process
-from shared.settings import Settings
+from shared.runtime.process import Process
+from shared.runtime.settings import Settings
 from tests.failure.facts import Database, counts
 from tests.failure.fleet import fleet
 from tests.ports import free_port
-from tests.rooms import rooms
+from tests.services import rooms
 from tests.waiting import wait_until
 from writer.store import upkeep as store
 from writer.upkeep import Upkeep

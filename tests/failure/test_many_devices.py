@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 
 from tests.failure.facts import Database
 from tests.failure.wire import forwarder
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 
 _LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 DEVICES = 200

@@ -16,7 +16,7 @@ from tests.deploy.compose import load_compose, memory_of
 from tests.failure.facts import Database
 from tests.failure.flood import steady
 from tests.failure.wire import READER, batch, forwarder, hello, read, refused
-from tests.rooms import Process, make_token, rooms
+from tests.services import Process, make_token, rooms
 from tests.waiting import wait_until
 
 MIB = 1024 * 1024

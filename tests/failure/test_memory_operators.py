@@ -15,7 +15,7 @@ from tests.delivery.stored import make_stream, store
 from tests.deploy.compose import memory_of
 from tests.failure.facts import Database
 from tests.failure.wire import Wire, forwarder
-from tests.rooms import Process, make_token, rooms
+from tests.services import Process, make_token, rooms
 
 MIB = 1024 * 1024
 DEVICES, COMMANDS_EACH = 8, 8  # as many commands as an api process has under way, and a session takes

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.failure.facts import Database
 from tests.failure.wire import READER, Message, Wire, batch, connect, hello, read
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import wait_until
 
 ALREADY = "a session for this device is already active"

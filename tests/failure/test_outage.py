@@ -10,7 +10,7 @@ import pytest
 from tests.delivery.wire import receiver
 from tests.failure.cluster import own_cluster
 from tests.failure.fleet import fleet
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import wait_until
 
 AWAY_S = 10.0

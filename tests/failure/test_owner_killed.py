@@ -4,7 +4,7 @@ import asyncio
 
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, forwarder, read
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import stretched, wait_until
 
 

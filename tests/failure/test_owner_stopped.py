@@ -5,7 +5,7 @@ import signal
 
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, forwarder, read, reads
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import stretched, wait_until
 
 

@@ -12,7 +12,7 @@ from tests.failure.facts import counts
 from tests.failure.fleet import fleet
 from tests.failure.flood import DEVICES, MESSAGE_BYTES, MESSAGES, MIB, all_acked, memory, send_on, steady
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read, reads, refused
-from tests.rooms import Process, make_token, rooms
+from tests.services import Process, make_token, rooms
 from tests.waiting import wait_until
 
 

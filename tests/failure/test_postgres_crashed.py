@@ -12,7 +12,7 @@ from tests.failure.cluster import Cluster, own_cluster
 from tests.failure.facts import counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, Wire, batch, forwarder, reads
-from tests.rooms import Rooms, make_token, rooms
+from tests.services import Rooms, make_token, rooms
 from tests.waiting import wait_until
 
 Fault: TypeAlias = Callable[[Cluster], Awaitable[None]]

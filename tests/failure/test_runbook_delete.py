@@ -10,7 +10,7 @@ import pytest
 from tests.failure.facts import Database, counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, batch, forwarder, read, reads
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import stretched
 
 _DELETE = (

@@ -10,7 +10,7 @@ import asyncpg
 from tests.failure.facts import Database, counts, exact_by_epoch, lines, settled
 from tests.failure.link import link
 from tests.failure.wire import READER, batch, forwarder, read, reads
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import wait_until
 from tests.writer.inbox import add_stream, event, put
 

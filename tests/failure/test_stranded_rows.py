@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from shared.channels import INBOX
+from shared.db.channels import INBOX
 from shared.metrics import BELLS_HEARD
 from tests.failure.facts import Database, backends, counts, settled
 from tests.gateway.conftest import running_writer
-from tests.rooms import rooms
+from tests.services import rooms
 from tests.waiting import wait_until
 from tests.writer.inbox import add_stream, event, put
 from writer import drain, store

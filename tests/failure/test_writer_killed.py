@@ -11,7 +11,7 @@ import pytest
 from tests.failure.facts import Database, backends, counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, batch, forwarder, reads
-from tests.rooms import Process, make_token, rooms
+from tests.services import Process, make_token, rooms
 from tests.waiting import wait_until
 
 _HOLD = "LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE"  # lets a drain begin, and not write

@@ -10,7 +10,7 @@ from tests.failure.facts import Database, counts
 from tests.failure.fleet import fleet
 from tests.failure.flood import DEVICES, MESSAGE_BYTES, MIB, all_acked, memory, send_on, steady
 from tests.failure.wire import forwarder, refused
-from tests.rooms import make_token, rooms
+from tests.services import make_token, rooms
 from tests.waiting import wait_until
 
 

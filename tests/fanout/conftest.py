@@ -19,10 +19,10 @@ from fanout.pages import Pages
 from fanout.settings import FanoutSettings
 from fanout.store import POOL_SETTINGS
 from fanout.tail import Tails
-from shared.database import Connection, create_pool
-from shared.messages import StreamRef
-from shared.poll_loop import PollLoop
-from shared.process import Process
+from shared.db.connections import Connection, create_pool
+from shared.db.poll_loop import PollLoop
+from shared.protocol.v1 import StreamRef
+from shared.runtime.process import Process
 from shared.wake import Stop
 from tests.delivery.stored import empty, make_stream
 from tests.fanout.receiving import Receiver, running

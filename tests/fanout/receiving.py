@@ -10,10 +10,10 @@ import orjson
 
 from fanout.node import Node
 from fanout.sender import Sender
-from shared.database import Connection
-from shared.messages import AckEntry, StreamRef
-from shared.peer import Peer
-from shared.tokens import Identity
+from shared.db.connections import Connection
+from shared.protocol.v1 import AckEntry, StreamRef
+from shared.transport.connection import Peer
+from shared.transport.tokens import Identity
 from tests.delivery import stored
 from tests.waiting import wait_until
 

@@ -9,8 +9,8 @@ from fanout import sender as sender_module
 from fanout import tail as tail_module
 from fanout.delivery import NOTHING, Cursor
 from fanout.node import Node
-from shared.database import Connection
-from shared.messages import AckEntry, StreamRef
+from shared.db.connections import Connection
+from shared.protocol.v1 import AckEntry, StreamRef
 from tests.delivery import stored
 from tests.fanout.conftest import resolve
 from tests.fanout.receiving import Receiver, all_begun, quiet, running

@@ -6,11 +6,12 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 
-from shared import door, peer
-from shared.database import Connection
+from shared.db.connections import Connection
+from shared.transport import acceptor as door
+from shared.transport import connection as peer
 from tests.delivery.wire import Wire, connect
 from tests.fanout.conftest import running_inside
-from tests.rooms import make_token
+from tests.services import make_token
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from fanout.cursors import Cursors
 from fanout.delivery import Cursor
 from fanout.store import cursors as store
 from fanout.store.cursors import CursorKey
-from shared.database import Connection, Pool
-from shared.errors import DatabaseUnavailable
-from shared.messages import StreamRef
-from shared.process import Process
+from shared.db.connections import Connection, Pool
+from shared.db.errors import DatabaseUnavailable
+from shared.protocol.v1 import StreamRef
+from shared.runtime.process import Process
 from tests.delivery import stored
 from tests.fanout.conftest import READER
 from tests.waiting import PATIENCE_S, wait_until

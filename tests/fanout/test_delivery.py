@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fanout.delivery import NOTHING, Cursor, EpochState, InFlight, Leg, Step, start_of
 from fanout.events import Sent
-from shared.messages import StreamRef
+from shared.protocol.v1 import StreamRef
 
 HORIZON = 100
 

@@ -20,7 +20,7 @@ from fanout.events import (
     slice_of,
 )
 from fanout.store.events import EventRow
-from shared.messages import StreamRef
+from shared.protocol.v1 import StreamRef
 
 REF = StreamRef("start", "10.0.0.1:10000")
 RECEIVED_AT = datetime(2026, 2, 22, 9, 11, 13, tzinfo=UTC)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from fanout.node import Node
-from shared.database import Connection
+from shared.db.connections import Connection
 from tests.fanout.conftest import resolve
 from tests.fanout.receiving import Receiver, all_begun, quiet, running
 from tests.waiting import wait_until
@@ -64,7 +64,9 @@ async def test_a_receiver_that_neither_acks_nor_answers_gets_nothing_more_until_
         receiver.socket.answers_pings = False
         ref = await receiver.stream("1", 400)
         await wait_until(lambda: receiver.socket.pings, what="a ping")
-        receiver.socket.on_pong(b"")  # one that asks for nothing (shared/peer.py), and one of long ago
+        receiver.socket.on_pong(
+            b""
+        )  # one that asks for nothing (shared/transport/connection.py), and one of long ago
         receiver.socket.on_pong(bytes(8))
         await quiet(lambda: (len(receiver.got(ref)), len(receiver.socket.pings)))
         assert receiver.got(ref) == list(range(1, 101))

@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 
 from fanout.store import events as store
-from shared.database import Connection
-from shared.process import Process
+from shared.db.connections import Connection
+from shared.runtime.process import Process
 from tests.delivery import stored
 
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from shared.database import Connection
+from shared.db.connections import Connection
 from tests.blunt import CLOSE, PING, PONG, TEXT, blunt
 from tests.fanout.conftest import running_inside
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.stalls import AT_MOST_S, TRIES, stalls
 
 MESSAGE_BYTES = 2 * 1024 * 1024

@@ -9,9 +9,9 @@ import pytest
 from fanout import tail as tail_module
 from fanout.store.streams import Resolved, resolve_streams
 from fanout.tail import Tails
-from shared.database import Connection, Pool
-from shared.messages import StreamRef
-from shared.process import Process
+from shared.db.connections import Connection, Pool
+from shared.protocol.v1 import StreamRef
+from shared.runtime.process import Process
 from tests.delivery import stored
 from tests.fanout.conftest import Follower, ref, resolve
 from tests.waiting import wait_until

@@ -9,10 +9,10 @@ from fanout import pages as module
 from fanout.events import Event
 from fanout.pages import Pages
 from fanout.store import events as store
-from shared.database import Connection
-from shared.errors import DatabaseUnavailable
-from shared.messages import StreamRef
-from shared.process import Process
+from shared.db.connections import Connection
+from shared.db.errors import DatabaseUnavailable
+from shared.protocol.v1 import StreamRef
+from shared.runtime.process import Process
 from tests.delivery import stored
 from tests.delivery.stored import store_many
 from tests.fanout.conftest import READER

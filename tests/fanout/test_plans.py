@@ -8,8 +8,8 @@ import pytest
 
 from fanout.delivery import Cursor
 from fanout.store import POOL_SETTINGS, cursors, events, streams
-from shared.database import connect
-from shared.messages import StreamRef
+from shared.db.connections import connect
+from shared.protocol.v1 import StreamRef
 from tests.ages import Ways, complaints, grow, planned
 from tests.failure.facts import Database
 from tests.writer.inbox import add_stream

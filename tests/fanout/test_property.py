@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fanout import store, tail
 from fanout.store import events as event_store
-from shared.database import Connection, Pool, create_pool
-from shared.messages import StreamRef
+from shared.db.connections import Connection, Pool, create_pool
+from shared.protocol.v1 import StreamRef
 from tests.delivery import stored
 from tests.fanout.world import EPOCHS, World
 

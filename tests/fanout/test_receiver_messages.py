@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.decoding import decode_receiver
-from shared.errors import ProtocolError
-from shared.messages import (
+from shared.db.errors import ProtocolError
+from shared.protocol.decoding import decode_receiver
+from shared.protocol.v1 import (
     AckEntry,
     ReceiverAck,
     ReceiverHello,

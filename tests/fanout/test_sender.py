@@ -13,9 +13,9 @@ from fanout.store import cursors as cursor_store
 from fanout.store import events as event_store
 from fanout.store.cursors import StartingPoint
 from fanout.store.events import Rows
-from shared.database import Connection
-from shared.errors import DatabaseUnavailable, ProtocolError
-from shared.messages import AckEntry, StreamRef
+from shared.db.connections import Connection
+from shared.db.errors import DatabaseUnavailable, ProtocolError
+from shared.protocol.v1 import AckEntry, StreamRef
 from tests.delivery import stored
 from tests.fanout.receiving import Receiver, all_begun, quiet, running
 from tests.waiting import wait_until

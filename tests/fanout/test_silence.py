@@ -5,12 +5,12 @@ from contextlib import suppress
 
 import pytest
 
-from shared import peer
-from shared.database import Connection
+from shared.db.connections import Connection
+from shared.transport import connection as peer
 from tests.delivery.stored import make_stream, store_many
 from tests.delivery.wire import START, connect, stopped
 from tests.fanout.conftest import running_inside
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import wait_until
 
 # More is sent than the sockets hold, whether it is acked or not.

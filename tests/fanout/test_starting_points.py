@@ -19,10 +19,10 @@ from fanout.store.cursors import (
     gone_cursors,
     starting_points,
 )
-from shared.channels import CURSORS
-from shared.database import Connection
-from shared.errors import DatabaseUnavailable
-from shared.process import Process
+from shared.db.channels import CURSORS
+from shared.db.connections import Connection
+from shared.db.errors import DatabaseUnavailable
+from shared.runtime.process import Process
 from tests.delivery import stored
 from tests.waiting import wait_until
 

@@ -9,9 +9,9 @@ from fanout.store import cursors as cursor_store
 from fanout.store import events as event_store
 from fanout.store import sessions as session_store
 from fanout.store import streams as stream_store
-from shared.database import STEADY_PLANS, Connection, connect
-from shared.messages import StreamRef
-from shared.process import Process
+from shared.db.connections import STEADY_PLANS, Connection, connect
+from shared.protocol.v1 import StreamRef
+from shared.runtime.process import Process
 from tests.delivery import stored
 from tests.fanout.conftest import READER
 

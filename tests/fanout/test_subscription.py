@@ -20,7 +20,7 @@ from fanout.store.cursors import StartingPoint
 from fanout.store.events import EventRow
 from fanout.subscription import Subscription, Taken
 from fanout.tail import Tail
-from shared.messages import StreamRef
+from shared.protocol.v1 import StreamRef
 
 REF = StreamRef("start", "10.0.0.1:10000")
 PAGE = 4

@@ -12,7 +12,7 @@ from fanout import tail as tails
 from fanout.events import Event, encode
 from fanout.store.events import EventRow
 from fanout.tail import Tail
-from shared.messages import StreamRef
+from shared.protocol.v1 import StreamRef
 
 REF = StreamRef("start", "10.0.0.1:10000")
 STREAM = UUID(int=1)

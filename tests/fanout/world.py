@@ -17,12 +17,12 @@ from fanout.pages import Pages
 from fanout.sender import Sender
 from fanout.settings import FanoutSettings
 from fanout.tail import Tails
-from shared.database import Connection, Pool
-from shared.messages import AckEntry, StreamRef
-from shared.peer import Peer
-from shared.poll_loop import PollLoop
-from shared.process import Process
-from shared.tokens import Identity
+from shared.db.connections import Connection, Pool
+from shared.db.poll_loop import PollLoop
+from shared.protocol.v1 import AckEntry, StreamRef
+from shared.runtime.process import Process
+from shared.transport.connection import Peer
+from shared.transport.tokens import Identity
 from shared.wake import Stop
 from tests.delivery import stored
 

@@ -9,11 +9,11 @@ import pytest
 
 from gateway.app import Gateway
 from gateway.settings import GatewaySettings
-from shared.process import Process
-from shared.settings import Settings
+from shared.runtime.process import Process
+from shared.runtime.settings import Settings
 from tests.failure.facts import Database
 from tests.ports import free_port
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import wait_until
 from writer.drain import Drain
 

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from gateway.batch import Batch, split
-from shared.ipico import compose
-from shared.messages import ReadEvent
+from shared.protocol.ipico import compose
+from shared.protocol.v1 import ReadEvent
 
 STREAMS: dict[str, UUID] = {"a": uuid4(), "b": uuid4()}
 READ_AT = datetime(2026, 3, 7, 13, 48, 50, 500_000)  # noqa: DTZ001 - a reader's clock has no zone

@@ -9,11 +9,11 @@ import pytest
 
 from gateway import commands
 from gateway.store import commands as store
-from shared.process import Process
+from shared.runtime.process import Process
 from tests.failure.facts import Database
 from tests.failure.wire import READER, Wire, batch, connect, deaf, forwarder, read
 from tests.gateway.conftest import Inside, running_writer
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import wait_until
 
 CONFIG = {"general": {"display_name": "Start"}, "odd": [2**70, "é\u0000", None, 1.5]}

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given, settings
 
-from shared.decoding import LargeEventBatch, decode_forwarder
-from shared.errors import ProtocolError
-from shared.messages import (
+from shared.db.errors import ProtocolError
+from shared.protocol.decoding import LargeEventBatch, decode_forwarder
+from shared.protocol.v1 import (
     ForwarderEventBatch,
     ForwarderHello,
     UnknownMessage,

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from shared import peer
-from shared.tokens import field_forwarder_id
+from shared.transport import connection as peer
+from shared.transport.tokens import field_forwarder_id
 from tests.failure.facts import Database
 from tests.failure.wire import Message, Wire, batch, connect, forwarder, hello, read
 from tests.gateway.conftest import Inside
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import stretched
 
 

@@ -8,12 +8,13 @@ from typing import TypeVar
 
 import pytest
 
-from shared import door, inlet
+from shared.transport import acceptor as door
+from shared.transport import inlet
 from tests.blunt import CLOSE, PING, PONG, TEXT, Blunt, blunt
 from tests.failure.facts import Database, counts
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read
 from tests.gateway.conftest import Inside
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import wait_until
 
 MIB = 1024 * 1024

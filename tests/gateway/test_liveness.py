@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared import peer
+from shared.transport import connection as peer
 from tests.failure.link import link
 from tests.failure.wire import Wire, batch, forwarder
 from tests.gateway.conftest import Inside

@@ -11,11 +11,11 @@ from gateway import metrics, session
 from gateway.staging import Staging
 from gateway.store import inbox as store
 from gateway.store import streams
-from shared.database import Connection, Pool
+from shared.db.connections import Connection, Pool
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, connect, forwarder, read, reads, refused
 from tests.gateway.conftest import Inside, running_writer
-from tests.rooms import make_token
+from tests.services import make_token
 from tests.waiting import wait_until
 from writer.store import upkeep as writer_store
 

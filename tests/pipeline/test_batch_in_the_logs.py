@@ -6,9 +6,9 @@ import json
 import asyncpg
 import pytest
 
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import AT_ONCE, Receiver
-from tests.rooms import make_token, rooms
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from tests.services import make_token, rooms
 from tests.waiting import stretched
 
 READER = "10.0.0.1:10000"

@@ -13,15 +13,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from deploy.devices.connection import UNREACHABLE
-from deploy.devices.receiver import AT_ONCE, Receiver
-from deploy.stack.child import until_answering
-from deploy.stack.front_door import FrontDoor
+from deploy.local.child import until_answering
+from deploy.local.reverse_proxy import FrontDoor
+from deploy.simulation.devices.connection import UNREACHABLE
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
 from tests.deploy.names import NameServer
 from tests.failure.facts import Database
 from tests.failure.fleet import Fleet, fleet
 from tests.ports import free_port
-from tests.rooms import Process, make_token
+from tests.services import Process, make_token
 from tests.waiting import wait_until
 
 ROLES = ("gateway", "writer", "fanout", "api")

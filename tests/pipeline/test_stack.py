@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from deploy.stack.child import ends_with_parent
-from shared.tokens import token_hash
+from deploy.local.child import ends_with_parent
+from shared.transport.tokens import token_hash
 from tests.waiting import stretched, wait_until
 
 RT_SERVER = [sys.executable, "-m", "deploy"]

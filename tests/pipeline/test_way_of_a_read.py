@@ -4,9 +4,9 @@ import asyncio
 
 import asyncpg
 
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.receiver import AT_ONCE, Receiver
-from tests.rooms import make_token, rooms
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from tests.services import make_token, rooms
 from tests.waiting import stretched, wait_until
 
 READER = "10.0.0.1:10000"

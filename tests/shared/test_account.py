@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.account import HELLO_BYTES, SMALL_BYTES, SOCKET_BYTES, Account, Held
+from shared.transport.account import HELLO_BYTES, SMALL_BYTES, SOCKET_BYTES, Account, Held
 
 LIMIT = 64 * SMALL_BYTES
 LARGE = 16 * SMALL_BYTES

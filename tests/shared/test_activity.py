@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from shared import activity as activity_module
-from shared.activity import Activity
-from shared.database import create_pool
+from shared.db.connections import create_pool
+from shared.runtime import activity as activity_module
+from shared.runtime.activity import Activity
 from shared.wake import Stop
 from tests.failure.facts import Database
 from tests.waiting import wait_until

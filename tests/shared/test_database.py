@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.database import connect
-from shared.errors import DatabaseUnavailable
+from shared.db.connections import connect
+from shared.db.errors import DatabaseUnavailable
 
 
 @pytest.mark.parametrize(

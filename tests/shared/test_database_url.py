@@ -6,10 +6,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from shared.database import connect
-from shared.database_url import CONNECT_TIMEOUT_S, parse_database_url
-from shared.errors import DatabaseUnavailable, SettingsError
-from shared.settings import Settings
+from shared.db.connections import connect
+from shared.db.errors import DatabaseUnavailable, SettingsError
+from shared.db.url import CONNECT_TIMEOUT_S, parse_database_url
+from shared.runtime.settings import Settings
 
 # Each holds the password written as it is, with what stands where it is split.
 UNENCODED = [

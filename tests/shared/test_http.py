@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from shared.errors import RtServerError
-from shared.health import health_routes
-from shared.http import serving
-from shared.settings import host_port
+from shared.db.errors import RtServerError
+from shared.runtime.health import health_routes
+from shared.runtime.http import serving
+from shared.runtime.settings import host_port
 from tests.ports import free_port
 from tests.waiting import PATIENCE_S
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ipico import Parsed, Sighting, annotate, compose, parse
+from shared.protocol.ipico import Parsed, Sighting, annotate, compose, parse
 
 moment = datetime.fromisoformat
 

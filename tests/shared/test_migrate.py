@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from shared.errors import DatabaseUnavailable, SchemaError
-from shared.migrate import available, available_routines, migrate
+from shared.db.errors import DatabaseUnavailable, SchemaError
+from shared.db.migrate import available, available_routines, migrate
 from tests.ports import free_port
 from tests.waiting import wait_until
 

@@ -3,7 +3,7 @@
 from prometheus_client import REGISTRY
 
 from shared.metrics import counter
-from shared.pace import LEAST_S, Pace, counted
+from shared.runtime.pace import LEAST_S, Pace, counted
 
 
 def test_a_rate_is_of_the_time_since_the_last_question() -> None:

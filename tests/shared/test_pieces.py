@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.pieces import pieces
+from shared.protocol.pieces import pieces
 
 
 class Element(msgspec.Struct):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from shared.errors import DatabaseUnavailable
+from shared.db.errors import DatabaseUnavailable
+from shared.db.poll_loop import Outage, PollLoop
 from shared.metrics import POLLS_FOUND_WORK
-from shared.poll_loop import Outage, PollLoop
 from shared.wake import Stop
 from tests.waiting import wait_until
 
@@ -125,7 +125,7 @@ async def test_what_a_poll_found_is_counted_and_nothing_else() -> None:
 
 
 async def test_what_an_outage_kept_waiting_is_no_lost_notification(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.poll_loop.RETRY_S", 0.001)
+    monkeypatch.setattr("shared.db.poll_loop.RETRY_S", 0.001)
     work, before = Work(), counted()
     work.fails, work.found = True, True
     async with looping(work, channel=CHANNEL):
@@ -138,7 +138,7 @@ async def test_what_an_outage_kept_waiting_is_no_lost_notification(monkeypatch: 
 async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends_for_all_loops(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("shared.poll_loop.RETRY_S", 0.001)
+    monkeypatch.setattr("shared.db.poll_loop.RETRY_S", 0.001)
     works, outage = [Work(), Work(), Work()], Outage()
     failures: list[DatabaseUnavailable] = []
     with capture_logs() as lines:

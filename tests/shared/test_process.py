@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from tests.rooms import Process, rooms
+from tests.services import Process, rooms
 from tests.waiting import PATIENCE_S, stretched
 
 ROLES = ["gateway", "writer", "fanout", "api"]

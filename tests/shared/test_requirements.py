@@ -11,13 +11,13 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 
-from deploy.roles import apply_roles
-from deploy.stack.postgres_programs import give_to_server, unprivileged
-from shared.database import connect
-from shared.errors import DatabaseUnavailable, SchemaError
-from shared.migrate import migrate
-from shared.presence import Presence
-from shared.requirements import Facts, judge, look
+from deploy.cli.roles import apply_roles
+from deploy.local.postgres_programs import give_to_server, unprivileged
+from shared.db.connections import connect
+from shared.db.errors import DatabaseUnavailable, SchemaError
+from shared.db.migrate import migrate
+from shared.db.requirements import Facts, judge, look
+from shared.runtime.liveness import Presence
 from shared.wake import Stop
 from tests.ports import free_port
 from tests.postgres import Postgresql

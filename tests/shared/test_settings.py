@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.settings import GatewaySettings
-from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.db.errors import SettingsError
+from shared.runtime.settings import Settings
 
 URL = "postgresql://user:secret@host:5432/rt"
 

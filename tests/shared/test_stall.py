@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from prometheus_client import REGISTRY
 
-from shared.stall import Longest, measuring_stalls
-from tests.rooms import rooms
+from shared.runtime.stall import Longest, measuring_stalls
+from tests.services import rooms
 from tests.waiting import wait_until
 
 HELD_S = 0.2

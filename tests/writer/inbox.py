@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from gateway.batch import Batch, split
 from gateway.store import inbox as gateway_store
-from shared.messages import ReadEvent
+from shared.protocol.v1 import ReadEvent
 from tests.failure.facts import Database
 from writer import store
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from secrets import token_hex
 from uuid import UUID
 
-from shared.messages import ReadEvent
+from shared.protocol.v1 import ReadEvent
 from tests.failure.facts import Database
 from tests.writer.inbox import add_stream, drain, event, put
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from gateway.batch import split
 from gateway.store import inbox as gateway_store
-from shared.channels import POSITIONS
-from shared.errors import DatabaseRefused
-from shared.ipico import compose
+from shared.db.channels import POSITIONS
+from shared.db.errors import DatabaseRefused
+from shared.protocol.ipico import compose
 from tests.failure.facts import Database, counts, lines
 from tests.waiting import wait_until
 from tests.writer.inbox import GATEWAY, add_stream, drain, event, made, outcomes, put, stage

@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from deploy.roles import apply_roles
-from shared.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable, DiskFull, translated
-from shared.process import Process
+from deploy.cli.roles import apply_roles
+from shared.db.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable, DiskFull, translated
+from shared.runtime.process import Process
 from tests.failure.facts import Database, lines
 from tests.gateway.conftest import running_writer
 from tests.waiting import wait_until

@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from shared.database import STEADY_PLANS, connect
+from shared.db.connections import STEADY_PLANS, connect
 from tests.ages import pages, planned
 from tests.failure.facts import Database
 from tests.writer.inbox import add_stream, drain, event, put

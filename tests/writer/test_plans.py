@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from gateway.store import inbox as gateway
-from shared.database import STEADY_PLANS, connect
+from shared.db.connections import STEADY_PLANS, connect
 from tests.ages import Ways, complaints, grow, planned
 from tests.failure.facts import Database
 from tests.writer.inbox import GATEWAY, add_stream, drain, event, put

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from shared.process import Process
-from shared.settings import Settings
+from shared.runtime.process import Process
+from shared.runtime.settings import Settings
 from tests.failure.facts import Database, lines
 from tests.ports import free_port
 from tests.waiting import stretched, wait_until

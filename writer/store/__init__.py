@@ -15,8 +15,8 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.database import Connection
-from shared.errors import DatabaseUnavailable, RtServerError, translated
+from shared.db.connections import Connection
+from shared.db.errors import DatabaseUnavailable, RtServerError, translated
 
 __all__ = [
     "LOCK_TIMEOUT",

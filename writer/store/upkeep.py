@@ -6,8 +6,8 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.database import Connection
-from shared.errors import DISK_FULL, DatabaseUnavailable, translated
+from shared.db.connections import Connection
+from shared.db.errors import DISK_FULL, DatabaseUnavailable, translated
 
 __all__ = [
     "DeadLetter",

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from uuid import UUID
 
-from deploy.stack.postgres_programs import binaries
+from deploy.local.postgres_programs import binaries
 from tests.deploy.runbook.document import REPOSITORY
 from tests.deploy.runbook.scene import CURSORS, OTHER, STREAM, Race, Scene, block, documents
 from tests.waiting import wait_until

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from deploy.devices.forwarder import Forwarder
-from deploy.devices.journal import Journal
-from deploy.devices.receiver import AT_ONCE, Receiver
-from shared.ipico import compose
+from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.journal import Journal
+from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from shared.protocol.ipico import compose
 from tests.deploy.runbook.document import BLOCKS
 from tests.deploy.runbook.terminal import Foreground, Terminal
 from tests.waiting import stretched, wait_until

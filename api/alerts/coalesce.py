@@ -1,0 +1,90 @@
+"""Many streams of one device with the same complaint are one trouble, of the device. Pure.
+
+A device decides how many streams it has; nobody reads a list of five thousand, keeps it, or sends it to each page every
+second. So where MANY streams of a forwarder, or of those that a receiver follows, claim the same signal, one finding
+stands for them, dated by the first of them, until fewer than half as many are left: a count that wavers around the
+bound does not make troubles come and go.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
+
+from api.alerts.engine import Claim, Finding, Key, Level, Signal, Standing
+
+__all__ = ["MANY", "Owner", "coalesced"]
+
+# A receiver that is slow is slow in all that it follows: one cause.
+MANY: Mapping[str, int] = {"forwarder": 20, "receiver": 2}
+_SIGNALS: frozenset[Signal] = frozenset(
+    {"last_read", "missing", "conflict", "clock", "unparsed", "receiver_behind"}
+)
+_FOREVER = datetime.max.replace(tzinfo=UTC) - timedelta(days=366)
+
+
+class Owner(NamedTuple):
+    """Whose streams they are, and what people call it."""
+
+    kind: Literal["forwarder", "receiver"]
+    device_id: str
+    title: str
+
+
+def coalesced(findings: Iterable[tuple[Owner, Finding]], standings: Sequence[Standing]) -> Iterator[Finding]:
+    """Yield findings of streams, or what stands for many of them. standings: what is open at the moment."""
+    known = {each.key: each for each in standings if each.key.signal in _SIGNALS}
+    groups: dict[Key, list[Finding]] = defaultdict(list)
+    owners: dict[Key, Owner] = {}
+    for owner, finding in findings:
+        if not finding.claims:
+            # Of what is well and always was nothing is kept.
+            if finding.key in known:
+                yield finding
+            continue
+        key = Key(finding.key.signal, owner.kind, owner.device_id)
+        groups[key].append(finding)
+        owners[key] = owner
+    for key, members in groups.items():
+        most = MANY[key.subject_kind]
+        if len(members) < (most // 2 if key in known else most):
+            yield from members
+        else:
+            yield _of_all(key, owners[key], members, known)
+    for key, standing in known.items():
+        # What it stood for is well again; the trouble ends as any other does, some time later.
+        if key.stream_id is None and key not in groups:
+            yield Finding(key, standing.title, [], standing.advice, "its streams are well again")
+
+
+def _of_all(key: Key, owner: Owner, members: Sequence[Finding], known: Mapping[Key, Standing]) -> Finding:
+    levels: tuple[Level, ...] = ("watch", "act")
+    claims = [claim for level in levels if (claim := _first(level, key, members, known)) is not None]
+    return Finding(key, owner.title, claims, members[0].advice, "its streams are well again")
+
+
+def _first(level: Level, key: Key, members: Sequence[Finding], known: Mapping[Key, Standing]) -> Claim | None:
+    """Return the claim that reaches a level before all others, dated: where facts give no date, from when they were
+    noticed, of whichever stream, before and since one finding stands for all.
+    """
+
+    def noticed(of: Key) -> datetime | None:
+        standing = known.get(of)
+        return None if standing is None else standing.noticed_at or standing.since
+
+    def dated(member: Finding, claim: Claim) -> datetime | None:
+        return claim.since or min(filter(None, (noticed(member.key), noticed(key))), default=None)
+
+    made = [
+        (claim, dated(member, claim)) for member in members for claim in member.claims if claim.level == level
+    ]
+    if not made:
+        return None
+    claim, since = min(made, key=lambda each: (each[1] or _FOREVER) + timedelta(seconds=each[0].after_s))
+    return claim._replace(reason=f"{_or_more(len(members))} streams, the first: {claim.reason}", since=since)
+
+
+def _or_more(count: int) -> str:
+    """Return a count that changes seldom: 7, 20 or more, 300 or more, 5,000 or more."""
+    magnitude = 10 ** (len(str(count)) - 1)
+    return f"{count // magnitude * magnitude:,}{' or more' if count >= 10 else ''}"

@@ -1,0 +1,105 @@
+"""Looks once a second at what the states are made of, in whichever api process comes first, and keeps what has changed.
+
+Every api process tries; the row in `evaluation` lets one through. There is no leader to elect and none that can hang:
+all of a look is one transaction, which ends with its connection, and which the server ends when it is left idle. What
+is decided stands in states.py, what is kept in the table `troubles`: so all api processes show the same, and a state
+outlives any of them. Times are the database's.
+"""
+
+from time import monotonic
+
+from api.alerts import engine as standings
+from api.alerts import facts as store
+from api.alerts import rules as states
+from api.alerts import samples
+from api.alerts import store as alerts
+from api.events.store import ALONG_THE_KEY
+from api.streams import closed
+from shared.db.channels import STATES
+from shared.db.connections import Link, transaction
+from shared.db.errors import DatabaseRefused, RtServerError
+from shared.log import get_logger
+from shared.runtime.process import Process
+
+__all__ = ["Evaluation"]
+
+EVERY_S = 1.0
+# A little less than the interval: those who come a moment early need not wait for another round.
+TURN_S = 0.9
+# A look that takes long is followed by a rest this many times as long, in whichever process.
+REST = 4
+KEPT = 500
+
+_CONNECTION = {
+    **ALONG_THE_KEY,
+    "lock_timeout": "1s",
+    "statement_timeout": "5s",
+    # A process that is stopped in the middle gives its turn back.
+    "idle_in_transaction_session_timeout": "5s",
+    # What is lost with a crash is seen again at the next look.
+    "synchronous_commit": "off",
+}
+
+log = get_logger(__name__)
+
+
+class Evaluation:
+    """One api process's share in it."""
+
+    def __init__(self, process: Process, *, time_zone: str = "") -> None:
+        self._process = process
+        self._time_zone = time_zone or None
+        self._problem: str | None = None
+        process.concerns["evaluation"] = lambda: self._problem
+        self._took_s = 0.0
+        self._loop = process.loop(
+            "evaluation",
+            self._look_in_turn,
+            poll_s=lambda: max(EVERY_S, REST * self._took_s),
+            on_failure=self._failed,
+        )
+        self._link = Link(process.settings.database_url, name="rt-server api evaluation", **_CONNECTION)
+
+    async def run(self) -> None:
+        """Look, or see that another does, until the process stops."""
+        await self._loop.run()
+        self._link.drop()
+
+    async def _look_in_turn(self) -> None:
+        began = monotonic()
+        try:
+            if await self.look(turn_s=max(TURN_S, REST * self._took_s)):
+                self._took_s = monotonic() - began
+            self._problem = None
+        except DatabaseRefused as error:
+            if self._problem is None:
+                log.warning("evaluation_refused", error=str(error))
+            self._failed(error)
+
+    def _failed(self, error: RtServerError) -> None:
+        """Tell in the process's row, for all to see: what cannot be written cannot be kept as a trouble."""
+        self._link.drop()
+        self._problem = f"the states are not looked at: {error}"
+
+    async def look(self, *, turn_s: float = TURN_S) -> bool:
+        """Look once, if nobody has within `turn_s`; return whether it was our turn."""
+        connection = await self._link.get()
+        async with transaction(connection):
+            now = await store.take_turn(connection, every_s=turn_s)
+            if now is None:
+                return False
+            await samples.sample(connection, time_zone=self._time_zone)
+            await store.note_subscriptions(connection)
+            facts = await store.facts(connection)
+            known = await store.standings(connection)
+            changed = standings.advance(known, states.find(facts, known), now)
+            if changed:
+                await store.write(connection, changed, kept=KEPT)
+            await alerts.tidy(connection)
+            await closed.tidy(connection)
+            late = await closed.note_reads(connection)
+        for each in late:
+            self._process.activity.note("read_on_closed_stream", level="warn", **each._asdict())
+        if changed:
+            self._process.bell.ring(STATES)
+        return True

@@ -1,0 +1,123 @@
+"""Alerts: acknowledged, muted, and both taken back."""
+
+from datetime import UTC, datetime, timedelta
+
+from api.alerts import store
+from api.alerts.types import AcknowledgeRequest, AlertPath, MuteRequest, Trouble
+from api.http.asking import NAMELESS, asker
+from api.http.context import Api
+from api.http.errors import ApiError
+from shared.db.channels import STATES
+
+__all__ = [
+    "acknowledge_alert",
+    "mute_alert",
+    "take_back_acknowledgement",
+    "take_back_mute",
+]
+
+MUTED_FOR = timedelta(hours=1)
+MUTED_AT_MOST = timedelta(hours=24)
+
+
+async def acknowledge_alert(api: Api, *, path: AlertPath, body: AcknowledgeRequest) -> Trouble:
+    """Say that you know of an alert: it is shown, and does not count in the verdict until it ends or gets worse."""
+    said = await store.acknowledge(
+        api.pool, path.alert_id, reason=_text(body.reason), by=asker().by, level=body.expected_level
+    )
+    alert = await _found(api, path)
+    if not said.done:
+        raise _not_acknowledged(alert, body)
+    because = _text(body.reason)
+    _note(api, "alert_acknowledged", alert, **({} if because is None else {"because": because}))
+    return alert
+
+
+async def take_back_acknowledgement(api: Api, *, path: AlertPath) -> None:
+    """Have an acknowledged alert count again."""
+    alert = await store.find(api.pool, path.alert_id)
+    if not await store.take_back_acknowledgement(api.pool, path.alert_id):
+        raise ApiError("NOT_FOUND", "nobody has acknowledged this alert, or it is taken back already")
+    if alert is not None:
+        _note(api, "acknowledgement_taken_back", alert)
+
+
+async def mute_alert(api: Api, *, path: AlertPath, body: MuteRequest) -> Trouble:
+    """Say that you do not want to hear of an alert for a while: what is wrong is shown as muted and does not count in
+    the verdict until then, however often it ends and begins anew.
+    """
+    now = datetime.now(UTC)
+    until = body.until or now + MUTED_FOR
+    if not now < until <= now + MUTED_AT_MOST:
+        raise ApiError("BAD_REQUEST", "until: it must be within the next 24 hours; mute it again then")
+    reason = _text(body.reason)
+    if reason is None:
+        raise ApiError("BAD_REQUEST", "reason: it is blank; say why, for whoever sees that it is muted")
+    said = await store.mute_alert(api.pool, path.alert_id, reason=reason, by=asker().by, until=until)
+    alert = await _found(api, path)
+    if not said.done:
+        raise _not_muted(alert)
+    _note(api, "alert_muted", alert, because=reason, until=until.isoformat())
+    return alert
+
+
+async def take_back_mute(api: Api, *, path: AlertPath) -> None:
+    """Have what is muted count again: by the alert itself, or by the one that it was said of."""
+    title = await store.take_back_mute(api.pool, path.alert_id)
+    if title is None:
+        raise ApiError("NOT_FOUND", "this is not muted, or not any more")
+    api.process.bell.ring(STATES)
+    api.note("mute_taken_back", alert=title, alert_id=path.alert_id)
+
+
+async def _found(api: Api, path: AlertPath) -> Trouble:
+    alert = await store.find(api.pool, path.alert_id)
+    if alert is None:
+        raise ApiError("NOT_FOUND", "there is no such alert, or not any more")
+    return alert
+
+
+def _not_acknowledged(alert: Trouble, body: AcknowledgeRequest) -> ApiError:
+    if alert.ended_at is not None:
+        return ApiError("CONFLICT", "it is over already: there is nothing to acknowledge")
+    if alert.acknowledged is not None:
+        known = alert.acknowledged
+        return ApiError(
+            "CONFLICT",
+            f"{_whom(known.by)} has acknowledged it already",
+            details={"by": known.by, "at": known.at.isoformat(), "reason": known.reason},
+        )
+    return ApiError(
+        "CONFLICT",
+        f"it has become worse: {alert.reason}. Look at it again",
+        details={"level": alert.level, "expected_level": body.expected_level},
+    )
+
+
+def _not_muted(alert: Trouble) -> ApiError:
+    if alert.muted is None:
+        return ApiError(
+            "CONFLICT", f"{store.MUTES} conditions are muted already; take one of them back first"
+        )
+    known = alert.muted
+    return ApiError(
+        "CONFLICT",
+        f"{_whom(known.by)} has muted it already; take that back first",
+        details={"by": known.by, "until": known.until.isoformat(), "reason": known.reason},
+    )
+
+
+def _note(api: Api, event: str, alert: Trouble, **more: object) -> None:
+    """Tell all pages, and the log what it was of, in words: an id says nothing to whoever reads it a day later."""
+    api.process.bell.ring(STATES)
+    api.note(event, alert=alert.title, was=alert.level, reason=alert.reason, **more)
+
+
+def _whom(by: str) -> str:
+    """How to call somebody who has asked without a name."""
+    return "somebody" if by in NAMELESS else by
+
+
+def _text(text: str | None) -> str | None:
+    """A blank reason is none."""
+    return text.strip() if text is not None and text.strip() else None

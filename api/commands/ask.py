@@ -1,0 +1,136 @@
+"""Asks forwarders through their gateways and waits for the answers, holding no connection to the database meanwhile.
+
+An answer is honest: "done" only when the gateway wrote so; nothing was done when the command was never taken, and
+cannot be any more, because taking the row away and taking the command exclude each other; in all other cases
+nobody knows.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from api.commands import store
+from api.http.errors import ApiError
+from shared.db.channels import ANSWERS, COMMANDS
+from shared.db.errors import DatabaseUnavailable
+from shared.metrics import POLLS_FOUND_WORK
+from shared.runtime.process import Process
+from shared.wake import Wake
+
+__all__ = ["ANSWER_WITHIN_S", "Commands", "Reply"]
+
+ANSWER_WITHIN_S = 10.0
+# How soon an answer is found whose bell was lost, and where no bell is ever heard.
+POLL_S = 0.5
+DEAF_POLL_S = 0.1
+# Operators are people: what is more than this at once is a mistake.
+WAITING_AT_MOST = 64
+
+
+class Reply(NamedTuple):
+    """What came of a command. answer: JSON, for `done` alone. absent: the forwarder is not connected."""
+
+    ending: Literal["done", "absent"]
+    answer: bytes = b""
+
+
+class Commands:
+    """The commands that wait for their answers in this process."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._waiting: dict[UUID, Wake] = {}
+        self._under_way = 0
+        process.listener.on(ANSWERS, self._heard)
+
+    async def ask(
+        self,
+        forwarder_id: str,
+        kind: store.Kind,
+        request: dict[str, Any],
+        *,
+        session_since: datetime | None = None,
+    ) -> Reply:
+        """Ask a forwarder and return what came of it. session_since: only in the session that began just then.
+
+        Raises ApiError TIMEOUT when nobody knows, UNAVAILABLE when too much is under way; DatabaseUnavailable before
+        anything was asked.
+        """
+        if self._under_way >= WAITING_AT_MOST:
+            raise _busy()
+        self._under_way += 1
+        try:
+            asked = await store.ask(
+                self._process.pool,
+                forwarder_id,
+                kind,
+                request,
+                within_s=ANSWER_WITHIN_S,
+                session_since=session_since,
+            )
+            if asked is None:
+                return Reply("absent")
+            with self._waits(asked.command_id) as wake:
+                self._process.bell.ring(COMMANDS, str(asked.gateway_id))
+                ended = await self._wait(asked.command_id, wake)
+            return await self._close(asked.command_id, ended=ended)
+        finally:
+            self._under_way -= 1
+
+    @contextmanager
+    def _waits(self, command_id: UUID) -> Iterator[Wake]:
+        wake = self._waiting[command_id] = Wake()
+        try:
+            yield wake
+        finally:
+            del self._waiting[command_id]
+
+    async def _wait(self, command_id: UUID, wake: Wake) -> bool:
+        """Wait for ANSWER_WITHIN_S at the most; true when the command has ended, or nobody is there to take it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ANSWER_WITHIN_S
+        poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
+        while (left_s := until - loop.time()) > 0:
+            woken = await wake.wait(at_most_s=min(poll_s, left_s))
+            try:
+                if await store.look(self._process.pool, command_id):
+                    if not woken:
+                        POLLS_FOUND_WORK.labels(ANSWERS).inc()
+                    return True
+            except DatabaseUnavailable:
+                continue  # it may be back in time
+        return False
+
+    async def _close(self, command_id: UUID, *, ended: bool) -> Reply:
+        try:
+            closed = await store.close(self._process.pool, command_id)
+        except DatabaseUnavailable:
+            closed = None
+        state, answer = closed or ("lost", None)
+        if state == "done" and answer is not None:
+            return Reply("done", answer)
+        if state == "absent" or (state == "asked" and ended):
+            return Reply("absent")
+        if state == "busy":
+            raise _busy()
+        raise _nobody_knows() if state in ("taken", "lost") else _not_taken()
+
+    def _heard(self, payload: str) -> None:
+        for command_id, wake in self._waiting.items():
+            if payload in ("", str(command_id)):
+                wake.set()
+
+
+def _busy() -> ApiError:
+    return ApiError("UNAVAILABLE", "too many commands are under way; try again later")
+
+
+def _not_taken() -> ApiError:
+    return ApiError("TIMEOUT", "the forwarder's gateway did not take the command; it will not be carried out")
+
+
+def _nobody_knows() -> ApiError:
+    return ApiError("TIMEOUT", "no answer from the forwarder in time; it may have done it or not")

@@ -1,0 +1,1 @@
+"""The dashboard's files, and the routes that serve them."""

@@ -1,0 +1,93 @@
+"""The dashboard's files, as they lie in api/dashboard/static: read once, at the start, and served from memory.
+
+They are the same for everybody and hold nothing of a race, so they are there without a database, too: a page that can
+say that the server is in trouble is worth more than an error. A browser keeps them and asks each time whether they are
+still the same, so that a page never mixes two versions for longer than a reload.
+
+A module is found in the module that imports it, a round trip later, and so on down the graph. So the page names all of
+them at its head: those of the verdict, which a slow link should carry before all else, and in a template the others.
+The lists are made of the imports as they stand in the files.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from importlib.resources import files
+from typing import Final
+
+from aiohttp import ETag, web
+
+from api.http.errors import Handler
+
+__all__ = ["POLICY", "filled", "page_routes"]
+
+# `require-trusted-types-for` has the browser itself refuse any text that would become markup.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_HEADERS: Final = {"Cache-Control": "no-cache"}
+# A document's policy is that of all that it loads; told with each file it would be a tenth of what a phone waits for.
+_DOCUMENT: Final = {**_HEADERS, "Content-Security-Policy": POLICY}
+_PAGE: Final = "index.html"
+_ENTRY: Final = "main.js"
+_IMPORT: Final = re.compile(rb'^(?:import|export)\b[^;]*?\bfrom "\./([\w-]+\.js)"', re.MULTILINE)
+_IMPORT_LATER: Final = re.compile(rb'\bimport\("\./([\w-]+\.js)"\)')
+
+
+def page_routes() -> list[web.RouteDef]:
+    """Return the route of the page, `/`, and those of the files it is made of."""
+    found = {each.name: each.read_bytes() for each in (files("api") / "static").iterdir() if _type(each.name)}
+    routes = [web.get(f"/static/{name}", _serve(name, body)) for name, body in found.items()]
+    return [web.get("/", _serve(_PAGE, filled(found))), *routes]
+
+
+def filled(files: Mapping[str, bytes]) -> bytes:
+    """Return the page with the modules to be loaded at first and later, of files by their names."""
+    first = _reached(files, [_ENTRY], [_IMPORT])
+    later = _reached(files, [_ENTRY], [_IMPORT, _IMPORT_LATER])
+    page = files[_PAGE]
+    for place, names in ((b"first", first[1:]), (b"later", [each for each in later if each not in first])):
+        links = [f'<link rel="modulepreload" href="static/{name}">'.encode() for name in names]
+        page = page.replace(b"<!-- modules: %b -->" % place, b"\n".join(links))
+    return page
+
+
+def _reached(
+    files: Mapping[str, bytes], names: Iterable[str], imports: Iterable[re.Pattern[bytes]]
+) -> list[str]:
+    """Return the modules that some import, and those, the nearest first."""
+    reached = list(names)
+    for name in reached:
+        found = [each.decode() for pattern in imports for each in pattern.findall(files[name])]
+        # A list that is gone through grows behind us.
+        reached.extend(each for each in dict.fromkeys(found) if each not in reached)
+    return reached
+
+
+def _serve(name: str, body: bytes) -> Handler:
+    """Return the handler that answers with a file, or with 304 to whom has it."""
+    tag = sha256(body).hexdigest()[:32]
+
+    async def serve(request: web.Request) -> web.Response:
+        response = web.Response(headers=_DOCUMENT if name == _PAGE else _HEADERS)
+        response.etag = tag
+        if _has(request, tag):
+            response.set_status(304)
+            return response
+        response.content_type = _type(name)
+        response.charset = "utf-8"
+        response.body = body
+        return response
+
+    return serve
+
+
+def _has(request: web.Request, tag: str) -> bool:
+    return any(known in (ETag(tag), ETag(tag, is_weak=True)) for known in request.if_none_match or ())
+
+
+def _type(name: str) -> str:
+    """Return a file's media type, or nothing for what is no file of the page."""
+    return _TYPES.get(name.rpartition(".")[2], "")

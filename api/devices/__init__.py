@@ -1,0 +1,1 @@
+"""Forwarders, receivers and their cursors, processes."""

@@ -1,0 +1,113 @@
+"""Events: pages of reads and conflicts, and exports of whole streams."""
+
+from aiohttp import web
+
+from api.events import conflicts, store
+from api.events.types import (
+    Acknowledged,
+    ConflictPage,
+    ConflictPath,
+    ConflictQuery,
+    EventFilter,
+    LatestQuery,
+    LatestReads,
+    ReadPage,
+    ReadQuery,
+)
+from api.exports import archive
+from api.exports import stream as export
+from api.http.context import Api
+from api.http.errors import ApiError, no_stream
+from api.http.pagination import decode_cursor, encode_cursor
+from api.streams.store import stream_title
+from api.streams.types import StreamPath
+
+__all__ = [
+    "acknowledge_conflict",
+    "acknowledge_conflicts",
+    "export_all",
+    "export_csv",
+    "export_text",
+    "latest_reads",
+    "list_conflicts",
+    "list_reads",
+]
+
+
+async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPage:
+    """Show a page of reads, newest first by default."""
+    after = None if query.cursor is None else store.Key(*decode_cursor(query.cursor))
+    page = await store.reads(
+        api.pool, path.stream_id, query, order=query.order, after=after, limit=query.limit
+    )
+    if not page.rows and await store.stream_name(api.pool, path.stream_id) is None:
+        raise no_stream()
+    last = page.rows[-1] if page.more else None
+    return ReadPage(
+        reads=page.rows, next_cursor=None if last is None else encode_cursor(last.stream_epoch, last.seq)
+    )
+
+
+async def list_conflicts(api: Api, *, query: ConflictQuery) -> ConflictPage:
+    """Show a page of lines that were set aside, newest first."""
+    below = 2**63 - 1 if query.cursor is None else decode_cursor(query.cursor)[0]
+    page = await store.conflicts(api.pool, query.stream_id, below=below, limit=query.limit)
+    return ConflictPage(
+        conflicts=page.rows, next_cursor=encode_cursor(page.rows[-1].conflict_id) if page.more else None
+    )
+
+
+async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
+    """Show the newest reads over all streams, the newest first; of one stream, only what was stored since an answer."""
+    if query.after is not None and query.stream_id is None:
+        raise ApiError("BAD_REQUEST", "query: `after` is a place in one stream; name its `stream_id`, too")
+    behind = 0 if query.after is None else decode_cursor(query.after)[0]
+    reads, newest = await store.latest(
+        api.pool, query.stream_id, query.tag_id, limit=query.limit, behind=behind
+    )
+    return LatestReads(reads=reads, cursor=None if query.stream_id is None else encode_cursor(newest))
+
+
+async def acknowledge_conflict(api: Api, *, path: ConflictPath) -> None:
+    """Say that a conflict has been seen: its stream is not red for it any more."""
+    seen = await conflicts.acknowledge(api.pool, path.conflict_id)
+    if seen is None:
+        raise ApiError("NOT_FOUND", "there is no conflict of this id")
+    if seen.new:
+        api.note(
+            "conflict_acknowledged",
+            stream=seen.stream,
+            stream_epoch=seen.stream_epoch,
+            seq=seen.seq,
+            conflict_id=path.conflict_id,
+        )
+
+
+async def acknowledge_conflicts(api: Api, *, path: StreamPath) -> Acknowledged:
+    """Say that all conflicts of a stream have been seen."""
+    stream = await stream_title(api.pool, path.stream_id)
+    if stream is None:
+        raise no_stream()
+    count = await conflicts.acknowledge_all(api.pool, path.stream_id)
+    if count:
+        api.note("conflicts_acknowledged", stream=stream, stream_id=path.stream_id, count=count)
+    return Acknowledged(acknowledged=count)
+
+
+async def export_text(
+    api: Api, *, path: StreamPath, query: EventFilter, request: web.Request
+) -> web.StreamResponse:
+    """Export the lines of a stream, byte for byte, a newline after each; one that holds a newline spans several."""
+    return await export.send(api, request, path.stream_id, query, form=export.TEXT)
+
+
+async def export_csv(
+    api: Api, *, path: StreamPath, query: EventFilter, request: web.Request
+) -> web.StreamResponse:
+    """Export the events of a stream as CSV."""
+    return await export.send(api, request, path.stream_id, query, form=export.CSV)
+
+
+async def export_all(api: Api, *, request: web.Request) -> web.StreamResponse:
+    """Export all streams as they stand at one moment, each as text and as CSV, in a ZIP archive."""
+    return await archive.send(api, request)

@@ -1,0 +1,338 @@
+"""Events and what was set aside of them: pages and whole exports, always along the primary key.
+
+Pages go by key, not by offset: a page costs what it holds, wherever it lies. `since`, `until` and `tag_id` have no
+index, which would slow down every insert: they are filters on the way.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from uuid import UUID
+
+import asyncpg
+from asyncpg.protocol import NO_TIMEOUT
+
+from api.events.types import Conflict, EventFilter, Read, StreamRead
+from shared.db.connections import Connection, Pool
+from shared.db.errors import translated
+
+__all__ = [
+    "ALONG_THE_KEY",
+    "CONFLICTS",
+    "COPIES",
+    "LATEST",
+    "LATEST_LOOKED_AT",
+    "PAGE_BYTES",
+    "READS",
+    "SINCE",
+    "Growth",
+    "Key",
+    "Page",
+    "StreamName",
+    "begin_snapshot",
+    "conflicts",
+    "copy_events",
+    "latest",
+    "reads",
+    "since",
+    "stream_name",
+    "stream_names",
+]
+
+# For connections: what is wanted in the order of the key is read in that order, from the first row on, and never
+# gathered and sorted, whatever the statistics say.
+ALONG_THE_KEY = {"enable_sort": "off", "enable_bitmapscan": "off", "enable_seqscan": "off"}
+
+_LARGEST = 2**63 - 1
+
+# $1 stream; $2, $3 behind this key; $4, $5 up to this one; $6 tag; $7, $8 received since, until.
+_WANTED = """
+FROM events
+WHERE stream_id = $1
+  AND (stream_epoch, seq) > ($2::bigint, $3::bigint)
+  AND (stream_epoch, seq) <= ($4::bigint, $5::bigint)
+  AND ($6::text IS NULL OR tag_id = lower($6::text))
+  AND received_at >= coalesce($7::timestamptz, '-infinity')
+  AND received_at <= coalesce($8::timestamptz, 'infinity')
+"""
+_READ = """stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
+       parse_error
+"""
+
+
+def _page(rows: str, *, lines: Sequence[str], order: str, most: str, most_bytes: str) -> str:
+    """Return the statement of a page: the first rows of `rows`, and no more once their lines are so long together, but
+    at least one. `more` of the last one says whether another would follow. What is cut is never fetched, nor taken out
+    of where long lines are kept: their lengths are known without.
+    """
+    size = " + ".join(f"coalesce(octet_length({line}), 0)" for line in lines)
+    return f"""
+SELECT * FROM (
+    SELECT next.*, {size} AS size, lead(true, 1, false) OVER key AS more, row_number() OVER key AS place,
+           sum({size}) OVER (key ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM ({rows} ORDER BY {order} LIMIT {most}::bigint + 1) AS next
+    WINDOW key AS (ORDER BY {order})
+) AS summed
+WHERE place <= {most} AND bytes - size < {most_bytes}
+ORDER BY {order}
+"""  # noqa: S608 - of constants only
+
+
+# $9 at most so many, $10 of so many bytes.
+READS = {
+    way.lower(): _page(
+        f"SELECT {_READ}{_WANTED}",
+        lines=["raw_read_line"],
+        order=f"stream_epoch {way}, seq {way}",
+        most="$9",
+        most_bytes="$10",
+    )
+    for way in ("ASC", "DESC")
+}
+PAGE_BYTES = 1024 * 1024
+
+# A line is bytes, and text cannot hold NUL: lines leave as encode() escapes them, NUL and bytes from 0x80 on as \ooo,
+# the backslash doubled, everything else as it is. So the texts beside them have their backslashes doubled, too.
+_TEXT_ROW = "SELECT encode(raw_frame, 'escape')"
+_CSV_ROW = r"""
+SELECT stream_epoch, seq, replace(reader_timestamp, '\', '\\'), encode(raw_frame, 'escape'),
+       replace(read_type, '\', '\\')
+"""
+COPIES = {
+    "csv": f"{_CSV_ROW}{_WANTED}ORDER BY stream_epoch, seq",
+    "text": f"{_TEXT_ROW}{_WANTED}ORDER BY stream_epoch, seq",
+}
+
+_STREAM_NAME = "SELECT forwarder_id, reader_ip FROM streams WHERE stream_id = $1"
+_STREAM_NAMES = "SELECT stream_id, forwarder_id, reader_ip FROM streams ORDER BY created_at, stream_id"
+# It ends with its connection.
+_BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+# $1 a stream or null; $2 below this id; $3, $4 at most. The line that was kept stands in `events`; null where it was
+# deleted since. Those of before there was a hash were copied.
+CONFLICTS = _page(
+    """
+SELECT conflict_id, stream_id, stream_epoch, seq,
+       CASE WHEN kept_hash IS NULL THEN kept_frame ELSE (
+           SELECT raw_frame FROM events
+           WHERE events.stream_id = conflict.stream_id AND events.stream_epoch = conflict.stream_epoch
+             AND events.seq >= conflict.seq AND events.seq <= conflict.seq AND sha256(raw_frame) = kept_hash
+           ORDER BY events.seq LIMIT 1
+       ) END AS kept_line,
+       rejected_frame AS rejected_line, received_at, session_id, acknowledged_at
+FROM integrity_conflicts AS conflict
+WHERE conflict_id < $2 AND ($1::uuid IS NULL OR stream_id = $1)
+""",
+    lines=["kept_line", "rejected_line"],
+    order="conflict_id DESC",
+    most="$3",
+    most_bytes="$4",
+)
+
+
+# $1 a stream or null; $2 a tag or null; $3, $5 at most; $6 behind this position, which is one of a stream. Streams have
+# no order among each other but by the clock. A tag
+# is looked for in as many of the newest positions of each stream as make LATEST_LOOKED_AT of all ($4). Without one the
+# newest reads are among those of as many streams as are asked for, of which something came last.
+_LATEST_READS = """
+SELECT streams.stream_id, newest.*
+FROM (
+    SELECT stream_id, last_position,
+           CASE WHEN $2::text IS NULL THEN $3::bigint
+                WHEN $1::uuid IS NULL THEN $4::bigint / greatest(count(*) OVER (), 1)
+                ELSE $4::bigint END AS looked_at
+    FROM streams
+    CROSS JOIN LATERAL (
+        SELECT max(last_received_at) AS at FROM stream_metrics AS epoch
+        WHERE epoch.stream_id = streams.stream_id
+    ) AS last
+    WHERE $1::uuid IS NULL OR stream_id = $1
+    ORDER BY last.at DESC NULLS LAST
+    LIMIT CASE WHEN $2::text IS NULL THEN $3::bigint END
+) AS streams
+CROSS JOIN LATERAL (
+    SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
+           parse_error, position
+    FROM events
+    WHERE events.stream_id = streams.stream_id
+      AND position > greatest(last_position - greatest(looked_at, 1), $6)
+      AND ($2::text IS NULL OR tag_id = lower($2::text))
+    ORDER BY position DESC
+    LIMIT $3
+) AS newest
+"""
+LATEST = _page(
+    _LATEST_READS,
+    lines=["raw_read_line"],
+    order="received_at DESC, stream_id, stream_epoch DESC, seq DESC",
+    most="$3",
+    most_bytes="$5",
+)
+LATEST_LOOKED_AT = 20_000
+
+# What was stored of streams ($1) behind one position of each ($2) and up to another ($3): the newest $4 of all, at most
+# $5 bytes of lines, and none that is longer than half of that by itself.
+SINCE = _page(
+    """
+SELECT grown.stream_id, newest.*
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS grown(stream_id, behind, until)
+CROSS JOIN LATERAL (
+    SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
+           parse_error
+    FROM events
+    WHERE events.stream_id = grown.stream_id
+      AND position > greatest(behind, until - $4) AND position <= until
+      AND octet_length(raw_frame) <= $5 / 2
+    ORDER BY position DESC
+    LIMIT $4
+) AS newest
+""",
+    lines=["raw_read_line"],
+    order="received_at DESC, stream_id, stream_epoch DESC, seq DESC",
+    most="$4",
+    most_bytes="$5",
+)
+
+
+Row = TypeVar("Row", Read, Conflict, StreamRead)
+
+
+class Key(NamedTuple):
+    """Where an event stands within its stream."""
+
+    stream_epoch: int
+    seq: int
+
+
+class Page(NamedTuple, Generic[Row]):
+    """Rows, and whether there are more behind them."""
+
+    rows: list[Row]
+    more: bool
+
+
+class Growth(NamedTuple):
+    """What was stored of a stream behind one position and up to another."""
+
+    behind: int
+    until: int
+
+
+class StreamName(NamedTuple):
+    """How people know a stream."""
+
+    forwarder_id: str
+    reader_ip: str
+
+
+async def reads(
+    pool: Pool,
+    stream_id: UUID,
+    wanted: EventFilter,
+    *,
+    order: Literal["asc", "desc"],
+    after: Key | None,
+    limit: int,
+) -> Page[Read]:
+    """Return the first reads behind `after` in that order, or from the start: `limit` or PAGE_BYTES of them."""
+    arguments = _arguments(stream_id, wanted, order=order, after=after)
+    with translated():
+        rows = await pool.fetch(READS[order], *arguments, limit, PAGE_BYTES)
+    return _paged(Read, rows, "raw_read_line")
+
+
+async def copy_events(
+    connection: Connection,
+    form: Literal["csv", "text"],
+    stream_id: UUID,
+    wanted: EventFilter,
+    *,
+    output: Callable[[bytes], Coroutine[Any, Any, None]],
+) -> None:
+    """Hand the events of one snapshot to `output`, whole rows at a time, escaped as COPIES says (and once more by
+    COPY's own rules, in form `text`); no more is read while `output` takes its time. It sets its own time limits.
+    """
+    with translated():
+        await connection.copy_from_query(
+            COPIES[form],
+            *_arguments(stream_id, wanted, order="asc", after=None),
+            output=output,
+            format=form,
+            null=r"\N",
+            timeout=NO_TIMEOUT,  # type: ignore[arg-type]  # what asyncpg takes for none; None is the pool's
+        )
+
+
+async def stream_name(connection: "Connection | Pool", stream_id: UUID) -> StreamName | None:
+    """Return how a stream is known; None when there is no such stream."""
+    with translated():
+        row = await connection.fetchrow(_STREAM_NAME, stream_id)
+    return None if row is None else StreamName(*row)
+
+
+async def begin_snapshot(connection: Connection) -> None:
+    """Let everything that this connection reads from now on be of one moment."""
+    with translated():
+        await connection.execute(_BEGIN_SNAPSHOT)
+
+
+async def stream_names(connection: Connection) -> dict[UUID, StreamName]:
+    """Return how the streams are known, in order of creation."""
+    with translated():
+        rows = await connection.fetch(_STREAM_NAMES)
+    return {row["stream_id"]: StreamName(row["forwarder_id"], row["reader_ip"]) for row in rows}
+
+
+async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: int) -> Page[Conflict]:
+    """Return the newest conflicts with an id below `below`, of one stream or of all."""
+    with translated():
+        rows = await pool.fetch(CONFLICTS, stream_id, below, limit, PAGE_BYTES)
+    return _paged(Conflict, rows, "kept_line", "rejected_line")
+
+
+async def latest(
+    pool: Pool, stream_id: UUID | None, tag_id: str | None, *, limit: int, behind: int = 0
+) -> tuple[list[StreamRead], int]:
+    """Return the newest reads of one stream or of all, the newest first; of one, those behind a position, and the
+    position of the newest.
+    """
+    with translated():
+        rows = await pool.fetch(LATEST, stream_id, tag_id, limit, LATEST_LOOKED_AT, PAGE_BYTES, behind)
+    newest = max((row["position"] for row in rows), default=behind)
+    return _paged(StreamRead, rows, "raw_read_line").rows, newest
+
+
+async def since(
+    pool: Pool, grown: Mapping[UUID, Growth], *, limit: int, lines_bytes: int
+) -> list[StreamRead]:
+    """Return the newest of what some streams have grown by, the newest first."""
+    behind, until = ([each[at] for each in grown.values()] for at in (0, 1))
+    with translated():
+        rows = await pool.fetch(SINCE, list(grown), behind, until, limit, lines_bytes)
+    return _paged(StreamRead, rows, "raw_read_line").rows
+
+
+def _arguments(
+    stream_id: UUID, wanted: EventFilter, *, order: Literal["asc", "desc"], after: Key | None
+) -> Sequence[object]:
+    """Return the arguments of _WANTED: the part of the key's order that is looked at, and the filters."""
+    low, high = Key(0, 0), Key(_LARGEST, _LARGEST)
+    if wanted.epoch is not None:
+        low, high = Key(wanted.epoch, 0), Key(wanted.epoch, _LARGEST)
+    if after is not None and order == "asc":
+        low = max(low, after)
+    elif after is not None:
+        high = min(high, Key(after.stream_epoch, after.seq - 1))
+    return stream_id, *low, *high, wanted.tag_id, wanted.since, wanted.until
+
+
+def _paged(kind: type[Row], rows: Sequence[asyncpg.Record], *lines: str) -> Page[Row]:
+    """Return the rows of a page, lines as text, null where there is none. All are UTF-8: they came in messages."""
+    names = [name for name in kind.__struct_fields__ if name not in lines]
+    shown = [
+        kind(
+            **{name: row[name] for name in names},
+            **{name: row[name] and row[name].decode(errors="replace") for name in lines},
+        )
+        for row in rows
+    ]
+    return Page(shown, bool(rows) and rows[-1]["more"])

@@ -1,0 +1,147 @@
+"""Pages of reads and conflicts, and the filters of pages and exports."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta
+
+from api.http.types import (
+    Answer,
+    ConflictCursor,
+    Limit,
+    Number,
+    PositionCursor,
+    ReadCursor,
+    Request,
+    Tag,
+    Time,
+    WallClock,
+)
+
+__all__ = [
+    "Acknowledged",
+    "Conflict",
+    "ConflictPage",
+    "ConflictPath",
+    "ConflictQuery",
+    "EventFilter",
+    "LatestQuery",
+    "LatestReads",
+    "Read",
+    "ReadPage",
+    "ReadQuery",
+    "StreamRead",
+]
+
+
+class EventFilter(Request):
+    """Which events: of one epoch, of one chip (in either case), received since and until, both included."""
+
+    epoch: Number | None = None
+    tag_id: Tag | None = None
+    since: Time | None = None
+    until: Time | None = None
+
+    def __post_init__(self) -> None:
+        # An offset may move a time at either end of the calendar out of it.
+        if any(each is not None and not 1 < each.year < 9999 for each in (self.since, self.until)):
+            raise ValueError("`since` and `until` must lie in the years 2 to 9998")
+
+
+class ReadQuery(EventFilter):
+    """A page of reads, by (epoch, seq): the newest first, unless asked otherwise. It also ends at 1 MiB of lines."""
+
+    order: Literal["asc", "desc"] = "desc"
+    limit: Limit = 100
+    cursor: ReadCursor | None = None
+
+
+class Read(Answer):
+    """A stored event."""
+
+    stream_epoch: int
+    seq: int
+    reader_timestamp: str
+    raw_read_line: str
+    read_type: str
+    tag_id: str | None
+    read_at: WallClock | None
+    received_at: Time
+    parse_error: str | None
+
+
+class ReadPage(Answer):
+    """A page of reads; next_cursor is null on the last one, and it alone says so."""
+
+    reads: list[Read]
+    next_cursor: str | None
+
+
+class LatestQuery(Request):
+    """The newest reads; of one stream, of one chip (in either case), among some 20,000 of the newest of all streams.
+    after: the cursor of an earlier answer of the same stream: only what was stored since.
+    """
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    stream_id: UUID | None = None
+    tag_id: Tag | None = None
+    after: PositionCursor | None = None
+
+
+class StreamRead(Read):
+    """A stored event, and its stream."""
+
+    stream_id: UUID
+
+
+class LatestReads(Answer):
+    """The newest reads over all streams, the newest first; no more once their lines make 1 MiB. cursor: of one stream,
+    what to ask for what comes after them; null for all.
+    """
+
+    reads: list[StreamRead]
+    cursor: str | None
+
+
+class ConflictPath(Request):
+    """A conflict."""
+
+    conflict_id: Number
+
+
+class Acknowledged(Answer):
+    """How many conflicts were acknowledged now."""
+
+    acknowledged: int
+
+
+class ConflictQuery(Request):
+    """A page of conflicts, the newest first; of one stream, or of all. It also ends at 1 MiB of lines."""
+
+    stream_id: UUID | None = None
+    limit: Limit = 100
+    cursor: ConflictCursor | None = None
+
+
+class Conflict(Answer):
+    """A line that came under an identity which another line has: that one was kept, this one set aside.
+
+    kept_line is null when that read was deleted since.
+    """
+
+    conflict_id: int
+    stream_id: UUID
+    stream_epoch: int
+    seq: int
+    kept_line: str | None
+    rejected_line: str
+    received_at: Time
+    session_id: UUID
+    acknowledged_at: Time | None
+
+
+class ConflictPage(Answer):
+    """A page of conflicts; next_cursor is null on the last one, and it alone says so."""
+
+    conflicts: list[Conflict]
+    next_cursor: str | None

@@ -1,1 +1,0 @@
-"""What the routes do, a module for each of their subjects."""

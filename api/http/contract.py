@@ -1,0 +1,174 @@
+"""What a route takes and gives, declared once, in the signature of its handler:
+
+    async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPage
+
+`path`, `query` and `body` are what a request is checked against, the return type is what is answered; all are msgspec
+Structs, of which msgspec also makes the JSON Schema of the OpenAPI document. A handler that answers a
+`web.StreamResponse` sends it itself and takes the request, too.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, cached_property
+from typing import Any, get_type_hints
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from api.http.context import Api
+from api.http.errors import ApiError, Code, Handler
+from shared.db.errors import DatabaseUnavailable
+
+__all__ = ["Route", "is_optional", "serve"]
+
+# Far above any statement of a handler; a database that hangs costs a request this long at the most.
+ANSWER_WITHIN_S = 30.0
+BODY_WITHIN_S = 10.0
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
+# A time copied from an answer into a URL: the plus of its offset has become a space.
+_LOST_PLUS = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+) (\d\d:\d\d)")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route. errors: what it answers beyond what any route may (UNAUTHORIZED, UNAVAILABLE, ...)."""
+
+    method: str
+    path: str
+    handle: Callable[..., Awaitable[Any]]
+    status: int = 200
+    errors: tuple[Code, ...] = ()
+    media_type: str = "application/json"
+
+    @cached_property
+    def inputs(self) -> dict[str, type[msgspec.Struct]]:
+        """The types of `path`, `query` and `body`, as far as the handler takes them."""
+        return {name: kind for name, kind in self._hints.items() if name in _READERS}
+
+    @cached_property
+    def answer(self) -> Any:
+        """The type of the answer; NoneType for none."""
+        return self._hints["return"]
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self.handle, include_extras=True)
+
+
+def serve(route: Route, api: Api) -> Handler:
+    """Return the handler, as aiohttp wants it, of a route."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        inputs: dict[str, object] = {}
+        for name, kind in route.inputs.items():
+            inputs[name] = await _READERS[name](request, kind)
+        if api.process.presence.problem is not None:
+            raise DatabaseUnavailable(api.process.presence.problem)
+        if route.answer is web.StreamResponse:
+            response: web.StreamResponse = await route.handle(api, request=request, **inputs)
+            return response
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                answer = await route.handle(api, **inputs)
+        except TimeoutError as error:
+            raise DatabaseUnavailable("no answer in time") from error
+        return _answered(answer, route.status)
+
+    return handler
+
+
+def _answered(answer: object, status: int) -> web.Response:
+    if answer is None:
+        return web.Response(status=204)
+    plain = msgspec.to_builtins(answer, builtin_types=(datetime,))
+    return web.Response(body=orjson.dumps(plain), status=status, content_type="application/json")
+
+
+async def _read_path(request: web.Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    return _checked("path", dict(request.match_info), kind)
+
+
+async def _read_query(request: web.Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    for name in request.query:
+        if len(request.query.getall(name)) > 1:
+            raise ApiError("BAD_REQUEST", f"query: `{name}` is given more than once")
+    return _checked(
+        "query", {name: _LOST_PLUS.sub(r"\1+\2", text) for name, text in request.query.items()}, kind
+    )
+
+
+async def _read_body(request: web.Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    """Read JSON, whatever the Content-Type calls it."""
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            body = await request.read()
+    except (TimeoutError, web.RequestPayloadError) as error:
+        raise ApiError("BAD_REQUEST", "body: it did not arrive whole") from error
+    if not body.strip():
+        if is_optional(kind):
+            return kind()
+        raise ApiError("BAD_REQUEST", "body: it is empty; a JSON object is wanted")
+    try:
+        decoded: msgspec.Struct = msgspec.json.decode(body, type=kind)
+    except UnicodeDecodeError as error:
+        raise ApiError("BAD_REQUEST", "body: it is not UTF-8") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ApiError("BAD_REQUEST", f"body: {error}") from error
+    if _says_something(kind) and decoded == kind():
+        raise ApiError(
+            "BAD_REQUEST", f"body: give {' or '.join(f'`{each}`' for each in kind.__struct_fields__)}"
+        )
+    return decoded
+
+
+def _says_something(kind: object) -> bool:
+    """Whether a body of this type must hold a field, whichever."""
+    return getattr(kind, "says_something", False)
+
+
+def _checked(where: str, texts: Mapping[str, str], kind: type[msgspec.Struct]) -> msgspec.Struct:
+    """Check texts against a Struct. Those of whole numbers become numbers first: msgspec's own way with texts
+    (strict=False) would also take `null` for None and a number for a time.
+    """
+    whole = _whole_numbers(kind)
+    values = {
+        name: int(text) if name in whole and _WHOLE_NUMBER.fullmatch(text) else text
+        for name, text in texts.items()
+    }
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise ApiError("BAD_REQUEST", f"{where}: {error}") from error
+
+
+def is_optional(kind: object) -> bool:
+    """Whether a body of this type may be left out: it is a Struct that has no field that must be given."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)) or _says_something(kind):
+        return False
+    return not any(field.required for field in msgspec.structs.fields(kind))
+
+
+@cache
+def _whole_numbers(kind: type[msgspec.Struct]) -> set[str]:
+    """Return the names of the fields that hold whole numbers."""
+    described = msgspec.inspect.type_info(kind)
+    if not isinstance(described, msgspec.inspect.StructType):
+        raise TypeError(f"{kind} is no Struct")
+    return {
+        field.encode_name
+        for field in described.fields
+        for part in (field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,))
+        if isinstance(part, msgspec.inspect.IntType)
+    }
+
+
+_READERS: Mapping[str, Callable[[web.Request, type[msgspec.Struct]], Awaitable[msgspec.Struct]]] = {
+    "path": _read_path,
+    "query": _read_query,
+    "body": _read_body,
+}

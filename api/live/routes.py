@@ -1,0 +1,118 @@
+"""The first page, and the stream of events that keeps it up to date."""
+
+import asyncio
+from datetime import UTC, datetime
+from time import monotonic
+
+from aiohttp import web
+
+from api.alerts.types import Alerts
+from api.http.context import Api
+from api.http.errors import ApiError
+from api.live.types import EventQuery, Form, Overview, Resync, Stalled, Standing, Tick
+from api.live.view import encoded
+from shared.log import get_logger
+
+__all__ = ["follow_events", "list_alerts", "show_overview", "show_verdict"]
+
+LISTENERS_AT_ONCE = 1000
+# A page that hears nothing for twice as long says that its link is lost.
+TICK_EVERY_S = 5.0
+# A client that takes nothing for this long is gone, or might as well be.
+CLIENT_WAITS_S = 20.0
+CHUNK_BYTES = 64 * 1024
+
+_HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    # What proxies of the nginx kind are told with; others see it by the type.
+    "X-Accel-Buffering": "no",
+}
+
+
+log = get_logger(__name__)
+
+
+async def show_overview(api: Api) -> Overview:
+    """Show the dashboard's first page, with all states."""
+    return await api.live.overview()
+
+
+async def show_verdict(api: Api) -> Standing:
+    """Show how things stand as a whole, and nothing else."""
+    return await api.live.standing()
+
+
+async def list_alerts(api: Api) -> Alerts:
+    """List the alerts as the first page has them, and what is muted."""
+    page, _ = await api.live.refresh()
+    return Alerts(alerts=list(page.troubles), mutes=list(page.mutes))
+
+
+async def follow_events(api: Api, *, query: EventQuery, request: web.Request) -> web.StreamResponse:
+    """Follow what happens, as Server-Sent Events; the data of each is one line of JSON that repeats the event's name
+    as type. After a resync the overview is to be fetched anew. With form=changed there is one event changed a
+    second at most instead of those of single streams, receivers, processes and of the verdict: of the overview's rows
+    it holds those that differ, by their keys, with the fields that differ; besides, the newest reads, and what is new
+    in the rates. A tick says that nothing has happened, stalled that nobody knows: the database does not answer.
+    """
+    if request.method == "HEAD":
+        return web.Response(headers=_HEADERS)
+    live = api.live
+    if live.listeners >= LISTENERS_AT_ONCE:
+        raise ApiError("UNAVAILABLE", f"{LISTENERS_AT_ONCE} event streams are open; try again later")
+    with live.listening():
+        await live.listen()
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        seen = request.headers.get("Last-Event-ID", query.last_event_id)
+        try:
+            await _follow(api, response, seen, query.form)
+        except TimeoutError:
+            # What waits in the socket's buffer would hold the connection for as long as the client likes.
+            if request.transport is not None:
+                request.transport.abort()
+        except ConnectionError:
+            log.debug("listener_left")
+    return response
+
+
+async def _follow(api: Api, response: web.StreamResponse, seen: str | None, form: Form) -> None:
+    """Send what comes until the process stops; TimeoutError when the client takes nothing for long."""
+    ring = api.live.ring
+    position = ring.end if seen is None else ring.position_after(seen)
+    # First bytes at once, or a browser's EventSource would not count as open; an id without an event is kept in mind.
+    await _send(response, b"retry: 2000\nid: %b\n\n" % (ring.last_id if seen is None else seen).encode())
+    sent_at = monotonic()
+    while not ring.closed:
+        taken = None if position is None else ring.take(position, at_most=CHUNK_BYTES, form=form)
+        if taken is None:
+            position = ring.end
+            await _send(response, encoded(Resync(), ring.last_id))
+            continue
+        chunk, position = taken
+        if chunk:
+            await _send(response, chunk)
+            sent_at = monotonic()
+            continue
+        # What is told in another form wakes us, and is no sign of life for who follows this one.
+        left_s = sent_at + TICK_EVERY_S - monotonic()
+        if left_s > 0:
+            await ring.news(position, within_s=left_s)
+        else:
+            await _send(response, b":\n" + _sign(api, ring.last_id))
+            sent_at = monotonic()
+
+
+def _sign(api: Api, last_id: str) -> bytes:
+    """Return a sign of life. Without its database a process knows of nothing that happens: the connection is kept, and
+    the page is not deceived.
+    """
+    if api.process.presence.problem is None:
+        return encoded(Tick(at=datetime.now(UTC)), last_id)
+    return encoded(Stalled(at=datetime.now(UTC)), last_id)
+
+
+async def _send(response: web.StreamResponse, chunk: bytes) -> None:
+    async with asyncio.timeout(CLIENT_WAITS_S):
+        await response.write(chunk)

@@ -1,0 +1,233 @@
+"""The first page, made of its rows, and what has changed between two of them. Pure: no database, no clock.
+
+The states of streams, receivers and processes are those of their open troubles (states.py); here they are only handed
+on to what they are about.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from api.alerts import shown as alerts
+from api.alerts.actions import actions
+from api.alerts.engine import Level, worst
+from api.alerts.rules import DATABASE
+from api.alerts.types import Mute, Quiet, Trouble
+from api.live.store import Row, Rows
+from api.live.types import (
+    Card,
+    Database,
+    Flow,
+    Message,
+    ProcessUpdated,
+    ReceiverUpdated,
+    Resync,
+    StreamCreated,
+    StreamUpdated,
+    Verdict,
+    VerdictUpdated,
+    WatchedProcess,
+)
+from api.storage import rules as storage
+from api.storage.rules import StorageFacts
+
+__all__ = ["Levels", "Page", "changes", "made", "moved"]
+
+# What of a card is told by stream_updated; all else are numbers, and told by metrics_updated.
+_IDENTITY = (
+    "forwarder_id",
+    "reader_ip",
+    "display_alias",
+    "forwarder_display_name",
+    "stream_epoch",
+    "epoch_name",
+    "online",
+    "online_since",
+    "closed_at",
+    "closed_by",
+    "level",
+    "quiet",
+    "reasons",
+)
+_ROW = tuple(name for name in Card.__struct_fields__ if name not in ("level", "quiet", "reasons", "rate"))
+_FLOW_ROW = tuple(name for name in Flow.__struct_fields__ if name not in ("level", "quiet"))
+_NUMBERS = tuple(name for name in Card.__struct_fields__ if name not in _IDENTITY)
+
+
+class Page(NamedTuple):
+    """Everything on it, by what it is of; streams in order of creation, processes by role and age. Streams, flow and
+    open troubles have bounds (store/overview.py); the verdict counts all. positions: of the last event of each stream.
+    """
+
+    at: datetime
+    verdict: Verdict
+    cards: Mapping[UUID, Card]
+    flow: Mapping[str, Sequence[Flow]]
+    troubles: Sequence[Trouble]
+    mutes: Sequence[Mute]
+    processes: Mapping[UUID, WatchedProcess]
+    database: Database
+    positions: Mapping[UUID, int]
+
+
+class Levels:
+    """The open troubles, by what they are of."""
+
+    def __init__(self, troubles: Iterable[Trouble]) -> None:
+        self._known: dict[tuple[str, str, UUID | None], list[Trouble]] = defaultdict(list)
+        for each in troubles:
+            if each.ended_at is None:
+                self._known[each.subject_kind, each.subject_id, each.stream_id].append(each)
+
+    def of(self, *keys: tuple[str, str, UUID | None]) -> Level:
+        """Return the worst level of some subjects."""
+        return worst(trouble.level for key in keys for trouble in self._known.get(key, ()))
+
+    def quiet(self, *keys: tuple[str, str, UUID | None]) -> Quiet | None:
+        """Return why none of what is open of some subjects counts; None where one does, or nothing is."""
+        reasons = [trouble.quiet for key in keys for trouble in self._known.get(key, ())]
+        return reasons[0] if reasons and None not in reasons else None
+
+    def card(self, row: Row) -> Card:
+        """Return the card of a stream: its state is its own, and its forwarder's."""
+        stream_id = row["stream_id"]
+        keys = (("forwarder", row["forwarder_id"], None), ("stream", str(stream_id), stream_id))
+        reasons = [trouble.reason for key in keys for trouble in self._known.get(key, ())]
+        fields = {name: row[name] for name in _ROW}
+        return Card(**fields, level=self.of(*keys), quiet=self.quiet(*keys), reasons=reasons, rate=[])
+
+
+def made(rows: Rows) -> Page:
+    """Make the page of its rows."""
+    troubles = _with_storage(rows, [alerts.alert(row) for row in rows.troubles])
+    levels = Levels(troubles)
+    cards = {row["stream_id"]: levels.card(row) for row in rows.cards}
+    flow: dict[str, list[Flow]] = defaultdict(list)
+    for row in rows.flow:
+        receiver_id = row["receiver_id"]
+        keys = (("receiver", receiver_id, None), ("receiver", receiver_id, row["stream_id"]))
+        fields = {name: row[name] for name in _FLOW_ROW}
+        flow[receiver_id].append(Flow(**fields, level=levels.of(*keys), quiet=levels.quiet(*keys)))
+    processes: dict[UUID, WatchedProcess] = {}
+    for row in rows.processes:
+        key = ("process", str(row["process_id"]), None)
+        processes[row["process_id"]] = WatchedProcess(**row, level=levels.of(key), quiet=levels.quiet(key))
+    database = _database(rows.storage, levels)
+    positions = {row["stream_id"]: row["last_position"] for row in rows.cards}
+    return Page(
+        rows.at, _verdict(rows, troubles), cards, flow, troubles, rows.mutes, processes, database, positions
+    )
+
+
+def _database(facts: StorageFacts, levels: Levels) -> Database:
+    key = (DATABASE.subject_kind, DATABASE.subject_id, None)
+    fields = {
+        name: getattr(facts, name) for name in Database.__struct_fields__ if name not in ("level", "quiet")
+    }
+    return Database(**fields, level=levels.of(key), quiet=levels.quiet(key))
+
+
+def _with_storage(rows: Rows, troubles: Sequence[Trouble]) -> list[Trouble]:
+    """Return the troubles as they are, where a database that takes nothing in lets nobody keep that: its own is red,
+    whatever it was at the last look.
+    """
+    said = storage.judged(rows.storage)
+    kept = next((each for each in troubles if each.signal == "database" and each.ended_at is None), None)
+    if said is None or said[0] != "act" or (kept is not None and kept.level == "act"):
+        return list(troubles)
+    now = Trouble(
+        trouble_id=0 if kept is None else kept.trouble_id,
+        signal=DATABASE.signal,
+        subject_kind=DATABASE.subject_kind,
+        subject_id=DATABASE.subject_id,
+        stream_id=None,
+        title="database",
+        level=said[0],
+        reason=said[1],
+        advice=storage.ADVICE,
+        actions=actions(DATABASE.signal, DATABASE.subject_kind),
+        since=rows.storage.evaluated_at,
+        ended_at=None,
+        duration_s=None,
+        quiet=None,
+        acknowledged=None,
+        muted=None,
+    )
+    return [now, *(each for each in troubles if each is not kept)]
+
+
+def _verdict(rows: Rows, troubles: Sequence[Trouble]) -> Verdict:
+    """The open ones come worst and oldest first, what is quiet behind them; how many of all there are stands in the
+    first row of each kind.
+    """
+    first = next((each for each in troubles if each.ended_at is None and each.quiet is None), None)
+    counted = rows.troubles[0] if rows.troubles and rows.troubles[0]["ended_at"] is None else {}
+    # What could not be kept is counted as it is, and not as it was.
+    shown = Counter(each.quiet or each.level for each in troubles if each.ended_at is None)
+    shown.subtract(row["quiet"] or row["level"] for row in rows.troubles if row["ended_at"] is None)
+    streams = rows.cards[0] if rows.cards else {}
+    return Verdict(
+        level="good" if first is None else first.level,
+        watch=counted.get("watch_total", 0) + shown["watch"],
+        act=counted.get("act_total", 0) + shown["act"],
+        since=None if first is None else first.since,
+        headline=None if first is None else f"{first.reason} · {first.title}",
+        acknowledged=counted.get("acknowledged_total", 0) + shown["acknowledged"],
+        muted=counted.get("muted_total", 0) + shown["muted"],
+        clearing=counted.get("clearing_total", 0) + shown["clearing"],
+        streams=streams.get("streams_total", 0),
+        online=streams.get("online_total", 0),
+        closed=streams.get("closed_total", 0),
+        missing=streams.get("missing_total", 0),
+        flows=rows.flow[0]["total"] if rows.flow else 0,
+    )
+
+
+def changes(told: Page, now: Page) -> Iterator[Message]:
+    """Yield what tells the difference, but for the numbers of streams. What is gone no message can tell."""
+    if told.cards.keys() - now.cards.keys() or told.processes.keys() - now.processes.keys():
+        yield Resync()
+    yield from _of_streams(told.cards, now.cards)
+    for receiver_id in sorted(told.flow.keys() | now.flow.keys()):
+        rows = now.flow.get(receiver_id, [])
+        if rows != told.flow.get(receiver_id, []):
+            yield ReceiverUpdated(receiver_id=receiver_id, flow=list(rows))
+    yield from _of_processes(told.processes, now.processes)
+    if (told.verdict, told.troubles, told.mutes) != (now.verdict, now.troubles, now.mutes):
+        yield VerdictUpdated(verdict=now.verdict, troubles=list(now.troubles), mutes=list(now.mutes))
+
+
+def _of_streams(told: Mapping[UUID, Card], now: Mapping[UUID, Card]) -> Iterator[Message]:
+    for stream_id, card in now.items():
+        before = told.get(stream_id)
+        if before is None:
+            yield StreamCreated(stream=card)
+        elif _of(before, _IDENTITY) != _of(card, _IDENTITY):
+            yield StreamUpdated(stream=card)
+
+
+def _of_processes(
+    told: Mapping[UUID, WatchedProcess], now: Mapping[UUID, WatchedProcess]
+) -> Iterator[Message]:
+    for process_id, process in now.items():
+        before = told.get(process_id)
+        # A heartbeat alone is no news.
+        if before is None or replace(before, last_seen_at=process.last_seen_at) != process:
+            yield ProcessUpdated(process=process)
+
+
+def moved(told: Mapping[UUID, Card], now: Mapping[UUID, Card]) -> list[UUID]:
+    """Return the streams whose numbers are others than were told."""
+    return [
+        stream_id
+        for stream_id, card in now.items()
+        if (before := told.get(stream_id)) is None or _of(before, _NUMBERS) != _of(card, _NUMBERS)
+    ]
+
+
+def _of(card: Card, names: Iterable[str]) -> list[object]:
+    return [getattr(card, name) for name in names]

@@ -1,0 +1,307 @@
+"""The dashboard's first page, and the events that keep it up to date."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+from uuid import UUID
+
+from msgspec import UNSET, Meta, UnsetType
+
+from api.alerts.engine import Level
+from api.alerts.types import Mute, Quiet, Trouble
+from api.devices.types import Process
+from api.events.types import StreamRead
+from api.http.types import Answer, Request, Time
+from api.logs.types import LogEntry
+from api.streams.types import StreamMetrics
+
+__all__ = [
+    "Card",
+    "Changed",
+    "Database",
+    "EventQuery",
+    "Flow",
+    "FlowKey",
+    "Form",
+    "LogWritten",
+    "Message",
+    "MetricsUpdated",
+    "Overview",
+    "Partial",
+    "ProcessUpdated",
+    "RateBins",
+    "ReceiverUpdated",
+    "Resync",
+    "Stalled",
+    "Standing",
+    "StreamCreated",
+    "StreamUpdated",
+    "Tick",
+    "Verdict",
+    "VerdictUpdated",
+    "WatchedProcess",
+    "name_of",
+]
+
+EventId = Annotated[str, Meta(max_length=60, description="the id of the last event that was seen")]
+Form = Literal["single", "changed"]
+Partial: TypeAlias = dict[str, Any]
+
+
+class Verdict(Answer):
+    """How things stand as a whole: the worst level, how many troubles are open of each, and of the worst the oldest.
+    What is acknowledged, muted or about to clear is open too, and counted apart. How many streams there are, of how
+    many the forwarder is connected, how many are closed, and how many reads their current epochs miss; flows: how many
+    streams receivers follow, each receiver counted. The overview lists no more than 500 of each.
+    """
+
+    level: Level
+    watch: int
+    act: int
+    since: Time | None
+    headline: str | None
+    acknowledged: int
+    muted: int
+    clearing: int
+    streams: int
+    online: int
+    closed: int
+    missing: int
+    flows: int
+
+
+class Card(Answer):
+    """A stream. Counts, chips and last_received_at are of its current epoch, open_conflicts are of all its epochs
+    (1,000 at the most). clock_offset: reader clock minus server clock; null where no live read has told, or where
+    nobody knows the reader's zone. rate: events in 180 bins of 10 s, the newest complete one last; empty but in the
+    overview. closed_at: since when nobody expects a read of it, with how many came all the same. quiet: why nothing of
+    what is wrong with it counts in the verdict.
+    """
+
+    stream_id: UUID
+    forwarder_id: str
+    reader_ip: str
+    display_alias: str | None
+    forwarder_display_name: str | None
+    stream_epoch: int
+    epoch_name: str | None
+    online: bool
+    online_since: Time | None
+    created_at: Time
+    closed_at: Time | None
+    closed_by: str | None
+    reads_since_closed: int
+    level: Level
+    quiet: Quiet | None
+    reasons: list[str]
+    last_received_at: Time | None
+    epoch_reads: int
+    unique_chips: int
+    events_per_second: float
+    missing_count: int
+    retransmit_count: int
+    conflict_count: int
+    open_conflicts: int
+    unparsed_count: int
+    clock_offset_ms: int | None
+    zone_unknown: bool
+    last_tag_id: str | None
+    rate: list[int]
+
+
+class Flow(Answer):
+    """How far a receiver is in a stream that it follows, or has followed: events that it has not acked, and how long
+    ago the oldest of them came in.
+    """
+
+    receiver_id: str
+    stream_id: UUID
+    connected: bool
+    subscribed: bool
+    behind: int
+    behind_seconds: float | None
+    level: Level
+    quiet: Quiet | None
+
+
+class Database(Answer):
+    """The database: how many parts of batches wait in it to be stored, and for how long the oldest; its size, and what
+    is free on its disk where that can be known; its connections; how long it took to answer just now, and how long a
+    commit of the writers usually takes, of the slowest of them; null when none stored anything within a minute.
+    """
+
+    level: Level
+    quiet: Quiet | None
+    waiting_parts: int
+    waiting_s: float
+    size_bytes: int
+    free_bytes: int | None
+    connections: int
+    connections_max: int
+    answer_ms: float
+    commit_ms: float | None
+
+
+class WatchedProcess(Process):
+    """A process of the cluster, and its state; one that has died and is missed, too."""
+
+    level: Level
+    quiet: Quiet | None
+
+
+class Standing(Answer):
+    """How things stand as a whole, at a moment: the first words of the overview, for whom all of it is too much."""
+
+    at: Time
+    time_zone: str | None
+    verdict: Verdict
+
+
+class Overview(Answer):
+    """All of the first page, of one moment. Events that come after last_event_id are not in it yet. Streams: at most
+    500, those first of which something is wrong, then those that read within a day, then the newest; events tell of
+    these only. Flow: at most 500 rows, those first that are behind. Troubles: the worst 500, and some that are over.
+    Mutes: all that hold.
+    rates_bin: the number of the bin that is the newest in each stream's rate, in tens of seconds since 1970.
+    time_zone: the zone of the IANA database that times are to be shown in (the setting TIME_ZONE); null: the viewer's.
+    """
+
+    at: Time
+    time_zone: str | None
+    last_event_id: str
+    verdict: Verdict
+    streams: list[Card]
+    flow: list[Flow]
+    troubles: list[Trouble]
+    mutes: list[Mute]
+    processes: list[WatchedProcess]
+    database: Database
+    rates_bin: int
+
+
+class EventQuery(Request):
+    """From where on; a Last-Event-ID in the header counts more. form: `single` events, one for each stream, receiver or
+    process that has changed, whole; or one `changed` a second at the most, of what differs.
+    """
+
+    last_event_id: EventId | None = None
+    form: Form = "single"
+
+
+class StreamCreated(Answer, tag_field="type", tag="stream_created"):
+    """A stream is new."""
+
+    stream: Card
+
+
+class StreamUpdated(Answer, tag_field="type", tag="stream_updated"):
+    """Names, epoch, connection or state of a stream have changed."""
+
+    stream: Card
+
+
+class MetricsUpdated(Answer, tag_field="type", tag="metrics_updated"):
+    """Numbers of a stream have changed."""
+
+    stream_id: UUID
+    metrics: StreamMetrics
+    card: Card
+
+
+class ReceiverUpdated(Answer, tag_field="type", tag="receiver_updated"):
+    """A receiver stands elsewhere: all of its rows, none when it is forgotten."""
+
+    receiver_id: str
+    flow: list[Flow]
+
+
+class ProcessUpdated(Answer, tag_field="type", tag="process_updated"):
+    """A process is new or has changed."""
+
+    process: WatchedProcess
+
+
+class VerdictUpdated(Answer, tag_field="type", tag="verdict_updated"):
+    """A trouble has begun, has changed or is cured, or somebody has said something of it: all that are listed."""
+
+    verdict: Verdict
+    troubles: list[Trouble]
+    mutes: list[Mute]
+
+
+class FlowKey(Answer):
+    """A row of the flow."""
+
+    receiver_id: str
+    stream_id: UUID
+
+
+class RateBins(Answer):
+    """What came in the newest bins, the last of which has this number; zeros in those of streams that are not named."""
+
+    bin: int
+    counts: dict[UUID, list[int]]
+
+
+class Changed(Answer, omit_defaults=True, tag_field="type", tag="changed"):
+    """How the overview differs from what was told before. Rows hold their key (`stream_id`; `receiver_id` and
+    `stream_id`; `trouble_id`; `process_id`) and of all other fields those that have changed, new ones all of them.
+    troubles_shown: all that are listed, in their order, where that has changed. reads: the newest that were stored
+    since, the newest first; reads_skipped: how many came besides. What has not changed is left out.
+    """
+
+    at: Time
+    verdict: Verdict | UnsetType = UNSET
+    streams: list[Partial] | UnsetType = UNSET
+    streams_gone: list[UUID] | UnsetType = UNSET
+    flow: list[Partial] | UnsetType = UNSET
+    flow_gone: list[FlowKey] | UnsetType = UNSET
+    troubles: list[Partial] | UnsetType = UNSET
+    troubles_shown: list[int] | UnsetType = UNSET
+    mutes: list[Mute] | UnsetType = UNSET
+    processes: list[Partial] | UnsetType = UNSET
+    processes_gone: list[UUID] | UnsetType = UNSET
+    database: Database | UnsetType = UNSET
+    reads: list[StreamRead] | UnsetType = UNSET
+    reads_skipped: int | UnsetType = UNSET
+    rates: RateBins | UnsetType = UNSET
+
+
+class LogWritten(Answer, tag_field="type", tag="log_entry"):
+    """Something happened."""
+
+    entry: LogEntry
+
+
+class Resync(Answer, tag_field="type", tag="resync"):
+    """Something may have been missed, or cannot be told by an event: fetch the overview anew."""
+
+
+class Tick(Answer, tag_field="type", tag="tick"):
+    """Nothing has happened for some seconds, and all is told until now."""
+
+    at: Time
+
+
+class Stalled(Answer, tag_field="type", tag="stalled"):
+    """Nobody knows what has happened: the server is there, and its database does not answer."""
+
+    at: Time
+
+
+Message: TypeAlias = (
+    Changed
+    | StreamCreated
+    | StreamUpdated
+    | MetricsUpdated
+    | ReceiverUpdated
+    | ProcessUpdated
+    | VerdictUpdated
+    | LogWritten
+    | Resync
+    | Stalled
+    | Tick
+)
+
+
+def name_of(message: Message) -> str:
+    """Return what a message's `event:` line says."""
+    return str(type(message).__struct_config__.tag)

@@ -1,0 +1,287 @@
+"""The first page as it stands, and the events that say how it changes: the cluster's, from every api process the same.
+
+A refresh reads the page's rows once, whoever asks and however many: requests that come meanwhile share the next one.
+What differs from what was last told becomes messages, each encoded once, in a ring (ring.py): single ones as it comes,
+and one a second of all that has changed (digest.py). A client is a position in the ring and nothing else: one that is
+too slow for it is told to fetch the overview anew, and goes on from the end.
+
+Everything is derived from rows, nothing from bells: they only say that a look is due, and a poll covers a lost one. So
+nothing is missed for as long as somebody listens, or has asked within a minute. After that nothing is looked at; the
+ring comes back under another name, by which it is known that an older id is none of its own.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from time import monotonic
+from uuid import UUID
+
+import msgspec
+import orjson
+
+from api.live import store as overview
+from api.live.digest import Digest
+from api.live.ring import BOTH, CHANGED, SINGLE, Ring
+from api.live.snapshot import Levels, Page, changes, made, moved
+from api.live.types import (
+    Card,
+    Form,
+    LogWritten,
+    Message,
+    MetricsUpdated,
+    Overview,
+    Resync,
+    Standing,
+    name_of,
+)
+from api.logs import store as logs
+from api.logs.types import LogEntry
+from api.storage.rules import StorageFacts
+from api.streams import store as streams
+from shared.db.channels import ACTIVITY, POSITIONS, SESSIONS, STATES, STREAMS
+from shared.db.errors import DatabaseRefused, DatabaseUnavailable
+from shared.log import get_logger
+from shared.metrics import gauge
+from shared.runtime.process import Process
+
+__all__ = ["Live", "encoded"]
+
+# At most 4 metrics_updated a second for a stream. A refresh that takes long is followed by a rest three times as long.
+PACE_S = 0.25
+REST = 3
+# What nobody rings for: acks of receivers, heartbeats.
+POLL_S = 1.0
+ASKED_LATELY_S = 60.0
+# How large the database is need not be asked with every read.
+STORAGE_EVERY_S = 1.0
+# For those who come back, and for those who are slow.
+RING_MESSAGES = 4096
+RING_BYTES = 8 * 1024 * 1024
+CURED = 50
+ENTRIES = 100
+
+EVENT_STREAMS = gauge("event_streams", "event streams that are open")
+
+log = get_logger(__name__)
+
+
+def encoded(message: Message, event_id: str) -> bytes:
+    """Return a message as it goes over the wire."""
+    body = orjson.dumps(msgspec.to_builtins(message, builtin_types=(datetime,)))
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (event_id.encode(), name_of(message).encode(), body)
+
+
+class Live:
+    """One api process's view of the cluster. `clock`: seconds, from anywhere. time_zone: the setting, or empty."""
+
+    def __init__(
+        self, process: Process, *, time_zone: str = "", clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._process = process
+        self._time_zone = time_zone or None
+        self._clock = clock
+        self._loop = process.loop("live", self._look_if_wanted, poll_s=POLL_S)
+        for channel in (STREAMS, POSITIONS, SESSIONS, ACTIVITY, STATES):
+            process.listener.on(channel, lambda _: self._loop.wake())
+        self.ring = Ring(messages=RING_MESSAGES, size=RING_BYTES)
+        self.listeners = 0
+        self._asked_at = -ASKED_LATELY_S
+        self._turn = asyncio.Lock()
+        self._begun = 0
+        self._fresh: tuple[int, Page, str] | None = (
+            None  # of which refresh, and the id of the last message before it
+        )
+        self._digest = Digest(process)
+        self._whole = False
+        self._shown: tuple[Page, str] | None = None  # what an overview is made of
+        self._told: Page | None = None
+        self._cards: dict[UUID, Card] = {}  # as their numbers were told,
+        self._told_at: dict[UUID, float] = {}  # and when
+        self._entries: set[int] = set()
+        self._lost = False
+        self._storage: StorageFacts | None = None
+        self._storage_at = 0.0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody listens, or has asked lately."""
+        return self.listeners > 0 or self._clock() - self._asked_at < ASKED_LATELY_S
+
+    async def run(self) -> None:
+        """Look again and again while it is wanted, until the process stops."""
+        try:
+            await self._loop.run()
+        finally:
+            self.ring.close()
+
+    async def _look_if_wanted(self) -> None:
+        if not self.wanted:
+            self._rest()
+            return
+        began = self._clock()
+        await self._look()
+        await self._process.stop.sleep(max(PACE_S, REST * (self._clock() - began)))
+
+    async def overview(self) -> Overview:
+        """Return the page as it is now."""
+        page, last_id = await self._show()
+        newest, rates = await overview.rates(self._process.pool, page.cards.keys())
+        nothing = [0] * overview.BINS
+        cards = [
+            msgspec.structs.replace(card, rate=rates.get(stream_id, nothing))
+            for stream_id, card in page.cards.items()
+        ]
+        return Overview(
+            at=page.at,
+            time_zone=self._time_zone,
+            last_event_id=last_id,
+            verdict=page.verdict,
+            streams=cards,
+            flow=[row for rows in page.flow.values() for row in rows],
+            troubles=list(page.troubles),
+            mutes=list(page.mutes),
+            processes=list(page.processes.values()),
+            database=page.database,
+            rates_bin=newest,
+        )
+
+    async def standing(self) -> Standing:
+        """Return the first words of the overview."""
+        self._asked_at = self._clock()
+        page, _ = await self.refresh()
+        return Standing(at=page.at, time_zone=self._time_zone, verdict=page.verdict)
+
+    async def card(self, stream_id: UUID) -> Card | None:
+        """Return a stream's card, also where the page has no room for it; None when there is no such stream."""
+        page, _ = await self.refresh()
+        row = await overview.card(self._process.pool, stream_id)
+        if row is None:
+            return None
+        _, rates = await overview.rates(self._process.pool, [stream_id])
+        rate = rates.get(stream_id, [0] * overview.BINS)
+        return msgspec.structs.replace(Levels(page.troubles).card(row), rate=rate)
+
+    async def listen(self) -> None:
+        """Have the ring carry whatever changes from now on, while `listening`."""
+        self._asked_at = self._clock()
+        if self._told is None:
+            await self.refresh()
+
+    def lose(self) -> None:
+        """Take it that something was missed: the database was away."""
+        self._lost = True
+        self._loop.wake()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Count somebody who follows the ring."""
+        self.listeners += 1
+        EVENT_STREAMS.set(self.listeners)
+        try:
+            yield
+        finally:
+            self.listeners -= 1
+            EVENT_STREAMS.set(self.listeners)
+            self._asked_at = self._clock()
+
+    async def refresh(self) -> tuple[Page, str]:
+        """Return the page, read after this call, and the id of the newest message that it holds already."""
+        asked = self._begun
+        async with self._turn:
+            if self._fresh is None or self._fresh[0] <= asked:
+                self._begun += 1
+                await self._read(self._begun)
+            if self._fresh is None:
+                raise DatabaseUnavailable("the page could not be read")
+            return self._fresh[1:]
+
+    async def _show(self) -> tuple[Page, str]:
+        """Return a page that was read after this call and is told to the last, and the id of its last message."""
+        self._asked_at = self._clock()
+        # The refresh that comes next tells all of what it reads, and leaves it in _shown.
+        self._whole = True
+        await self.refresh()
+        if self._shown is None:
+            raise DatabaseUnavailable("the page could not be read")
+        return self._shown
+
+    def _rest(self) -> None:
+        if self._told is not None and not self._turn.locked():
+            self._told = None
+            self.ring.rename()
+
+    async def _look(self) -> None:
+        try:
+            await self.refresh()
+        except DatabaseRefused as error:
+            if not self._lost:
+                log.warning("live_delayed", error=str(error))
+            self._lost = True
+        except DatabaseUnavailable:
+            self._lost = True
+            raise
+
+    async def _read(self, number: int) -> None:
+        """Read the page and the log, and tell what has changed."""
+        whole, self._whole = self._whole, False
+        pool = self._process.pool
+        known = self._storage if self._clock() - self._storage_at < STORAGE_EVERY_S else None
+        rows = await overview.rows(pool, cured=CURED, known=known)
+        if known is None:
+            self._storage, self._storage_at = rows.storage, self._clock()
+        page = made(rows)
+        entries = await logs.latest(pool, ENTRIES)
+        told, due = self._told, self._due(page)
+        metrics = {} if told is None or self._lost else await streams.metrics_of(pool, due)
+        if told is None or self._lost:
+            if told is not None:
+                self._tell(Resync())
+            await self._digest.begin(page, self._clock())
+            self._cards = dict(page.cards)
+            self._lost = False
+        else:
+            for message in changes(told, page):
+                self._tell(message, SINGLE)
+            for stream_id, numbers in metrics.items():
+                card = page.cards[stream_id]
+                self._tell(MetricsUpdated(stream_id=stream_id, metrics=numbers, card=card), SINGLE)
+                self._cards[stream_id] = page.cards[stream_id]
+                self._told_at[stream_id] = self._clock()
+            self._tell_entries(entries)
+            await self._tell_digest(page, whole=whole)
+        self._told = page
+        if whole or told is None:
+            self._shown = page, self.ring.last_id
+        self._entries = {each.activity_id for each in entries}
+        self._fresh = number, page, self.ring.last_id
+
+    def _due(self, page: Page) -> list[UUID]:
+        """Return the streams whose numbers have changed and may be told again; for the others a look will be due."""
+        for known in (self._cards, self._told_at):
+            for gone in known.keys() - page.cards.keys():
+                del known[gone]
+        ahead = moved(self._cards, page.cards)
+        latest = self._clock() - PACE_S
+        due = [stream_id for stream_id in ahead if self._told_at.get(stream_id, latest) <= latest]
+        if len(due) < len(ahead):
+            self._loop.wake()
+        return due
+
+    def _tell_entries(self, entries: list[LogEntry]) -> None:
+        new = [each for each in reversed(entries) if each.activity_id not in self._entries]
+        # As many as we look at: there may have been more.
+        if len(new) == ENTRIES:
+            self._tell(Resync())
+        for entry in new:
+            self._tell(LogWritten(entry=entry))
+
+    async def _tell_digest(self, page: Page, *, whole: bool) -> None:
+        said, later = await self._digest.next(page, self._clock(), whole=whole)
+        if said is not None:
+            self._tell(said, CHANGED)
+        if later:
+            self._loop.wake()
+
+    def _tell(self, message: Message, forms: Collection[Form] = BOTH) -> None:
+        self.ring.add(encoded(message, self.ring.next_id), forms)

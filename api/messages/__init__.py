@@ -1,1 +1,0 @@
-"""What the API takes and answers, a module for each subject."""

@@ -1,0 +1,1 @@
+"""Streams: their names, numbers and epochs."""

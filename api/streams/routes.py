@@ -1,0 +1,188 @@
+"""Streams: their names, numbers and epochs, and whether they are closed."""
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from api.commands.types import ForwarderPath
+from api.events.store import stream_name
+from api.http.asking import asker
+from api.http.context import Api
+from api.http.errors import ApiError, no_stream
+from api.live.types import Card
+from api.streams import closed, store
+from api.streams.types import (
+    Epoch,
+    EpochName,
+    EpochPath,
+    EpochQuery,
+    ForwarderStreamsPatch,
+    Stream,
+    StreamMetrics,
+    StreamPatch,
+    StreamPath,
+    Streams,
+    StreamsChanged,
+)
+from shared.db.channels import STATES, STREAMS
+from shared.db.connections import Connection
+
+__all__ = [
+    "delete_stream",
+    "list_epochs",
+    "list_streams",
+    "name_epoch",
+    "patch_forwarder_streams",
+    "patch_stream",
+    "stream_card",
+    "stream_metrics",
+]
+
+
+async def list_streams(api: Api) -> Streams:
+    """List the streams, in order of creation."""
+    return Streams(streams=await store.list_streams(api.pool))
+
+
+async def patch_stream(api: Api, *, path: StreamPath, body: StreamPatch) -> Stream:
+    """Give a stream an alias, close it, or open it again."""
+    async with store.changing(api.pool) as connection:
+        before = await store.find(connection, path.stream_id)
+        if before is None:
+            raise no_stream()
+        # Whatever of it is refused takes back all of it.
+        await _rename(connection, before, body)
+        switched = await _switch(connection, before, body)
+        stream = await store.find(connection, path.stream_id)
+    if stream is None:
+        raise no_stream()
+    api.process.bell.ring(STREAMS)
+    api.process.bell.ring(STATES)
+    if body.display_alias is not UNSET and stream.display_alias != before.display_alias:
+        api.note(
+            "stream_renamed",
+            stream=_title(before),
+            stream_id=stream.stream_id,
+            display_alias=stream.display_alias,
+        )
+    if switched:
+        event = "stream_closed" if stream.closed else "stream_opened"
+        api.note(event, stream=_title(stream), stream_id=stream.stream_id)
+    return stream
+
+
+async def patch_forwarder_streams(
+    api: Api, *, path: ForwarderPath, body: ForwarderStreamsPatch
+) -> StreamsChanged:
+    """Close all streams of a forwarder, or open them again."""
+    if body.closed:
+        changed = await closed.close_all(api.pool, path.forwarder_id, by=asker().by)
+    else:
+        changed = await closed.reopen_all(api.pool, path.forwarder_id)
+    if changed:
+        api.process.bell.ring(STATES)
+        event = "streams_closed" if body.closed else "streams_opened"
+        api.note(event, forwarder_id=path.forwarder_id, count=changed)
+    return StreamsChanged(changed=changed)
+
+
+async def _rename(connection: "Connection", stream: Stream, body: StreamPatch) -> None:
+    """Give a stream the alias that is wanted, if one is, and if it has the one that is expected, if one is."""
+    if body.expected_display_alias is UNSET:
+        if body.display_alias is not UNSET:
+            await store.set_alias(connection, stream.stream_id, _named(body.display_alias))
+        return
+    expected = _named(body.expected_display_alias)
+    alias = expected if body.display_alias is UNSET else _named(body.display_alias)
+    if not await store.set_alias_of(connection, stream.stream_id, alias, expected=expected):
+        now = await store.find(connection, stream.stream_id)
+        if now is None:
+            raise no_stream()
+        raise ApiError(
+            "CONFLICT",
+            f"somebody else has renamed it: it is {_title(now)} by now",
+            details={"display_alias": now.display_alias},
+        )
+
+
+async def _switch(connection: "Connection", stream: Stream, body: StreamPatch) -> bool:
+    """Close or open a stream, if that is wanted; return whether it was otherwise."""
+    switched, now = False, stream.closed
+    if body.closed is not UNSET:
+        now = body.closed
+        if body.closed:
+            switched = await closed.close(connection, stream.stream_id, by=asker().by)
+        else:
+            switched = await closed.reopen(connection, stream.stream_id)
+    if not switched and body.expected_closed not in (UNSET, now):
+        word = "closed" if now else "open"
+        raise ApiError("CONFLICT", f"somebody else was first: it is {word} already", details={"closed": now})
+    return switched
+
+
+def _title(stream: Stream) -> str:
+    """How people call a stream; stream_title() in the database says the same."""
+    origin = f"{stream.forwarder_display_name or stream.forwarder_id} · {stream.reader_ip}"
+    return stream.display_alias or origin
+
+
+async def delete_stream(api: Api, *, path: StreamPath) -> None:
+    """Delete a stream of which nothing was ever read, while its forwarder is not connected."""
+    stream = await store.find(api.pool, path.stream_id)
+    outcome = await store.delete(api.pool, path.stream_id)
+    if outcome == "absent" or stream is None:
+        raise no_stream()
+    if outcome == "used":
+        raise ApiError(
+            "CONFLICT", "the stream has reads: what was read is deleted by the database's administrator only"
+        )
+    if outcome == "connected":
+        raise ApiError("CONFLICT", "its forwarder is connected, and would make it anew; disconnect it first")
+    api.process.bell.ring(STREAMS)
+    api.note("stream_deleted", stream=_title(stream), stream_id=path.stream_id)
+
+
+async def stream_card(api: Api, *, path: StreamPath) -> Card:
+    """Show a stream as on the first page, also where that has no room for it."""
+    card = await api.live.card(path.stream_id)
+    if card is None:
+        raise no_stream()
+    return card
+
+
+async def stream_metrics(api: Api, *, path: StreamPath) -> StreamMetrics:
+    """Show the numbers of a stream."""
+    metrics = await store.metrics(api.pool, path.stream_id)
+    if metrics is None:
+        raise no_stream()
+    return metrics
+
+
+async def list_epochs(api: Api, *, path: StreamPath, query: EpochQuery) -> list[Epoch]:
+    """List the epochs of a stream, ascending: the newest 1,000, or those below an epoch."""
+    below = {} if query.below is None else {"below": query.below}
+    epochs = await store.epochs(api.pool, path.stream_id, **below)
+    if not epochs and await stream_name(api.pool, path.stream_id) is None:
+        raise no_stream()
+    return epochs
+
+
+async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> Epoch:
+    """Give an epoch a name."""
+    known = await store.epoch(api.pool, path.stream_id, path.epoch)
+    if known is None:
+        exists = await stream_name(api.pool, path.stream_id) is not None
+        raise ApiError("NOT_FOUND", "the stream has no such epoch") if exists else no_stream()
+    name, checked = _named(body.name), body.expected_name is not UNSET
+    expected = _named(body.expected_name) if body.expected_name is not UNSET else None
+    if not await store.name_epoch(
+        api.pool, path.stream_id, path.epoch, name, expected=expected, checked=checked
+    ):
+        raise ApiError("CONFLICT", "somebody else has named this epoch otherwise; look at it again")
+    stream = await store.stream_title(api.pool, path.stream_id)
+    api.note("epoch_named", stream=stream, stream_id=path.stream_id, stream_epoch=path.epoch, name=name)
+    return replace(known, name=name)
+
+
+def _named(text: str | None) -> str | None:
+    """A blank name is none."""
+    return text if text is not None and text.strip() else None

@@ -1,0 +1,235 @@
+"""Streams, their numbers and their epochs. No statement here counts events: the writer counts as it goes."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+from uuid import UUID
+
+from api.streams.types import Epoch, MissingRange, Stream, StreamMetrics
+from shared.db.connections import Connection, Pool
+from shared.db.errors import translated
+
+__all__ = [
+    "EPOCHS",
+    "MISSING_RANGES",
+    "Deletion",
+    "changing",
+    "delete",
+    "epoch",
+    "epochs",
+    "find",
+    "list_streams",
+    "metrics",
+    "metrics_of",
+    "name_epoch",
+    "set_alias",
+    "set_alias_of",
+    "stream_title",
+]
+
+Deletion = Literal["deleted", "absent", "used", "connected"]
+
+MISSING_RANGES = 100
+EPOCHS = 1000
+_BEYOND = 2**63 - 1
+
+# Who is live is looked up once, not for every stream.
+_LIST = """
+WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
+SELECT stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
+       forwarder_id IN (SELECT forwarder_id FROM live) AS online, created_at, closed.stream_id IS NOT NULL AS closed
+FROM streams LEFT JOIN closed_streams AS closed USING (stream_id)
+ORDER BY created_at, stream_id
+"""
+_TITLE = "SELECT stream_title(streams) FROM streams WHERE stream_id = $1"
+_FIND = """
+SELECT stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
+       EXISTS (SELECT FROM live_forwarder_sessions AS live WHERE live.forwarder_id = streams.forwarder_id)
+           AS online,
+       created_at, closed.stream_id IS NOT NULL AS closed
+FROM streams LEFT JOIN closed_streams AS closed USING (stream_id)
+WHERE stream_id = $1
+"""
+# By functions (migrations/routines/streams.sql).
+_SET_ALIAS = "SELECT alias_stream($1, $2)"
+_SET_ALIAS_OF = "SELECT alias_stream_named($1, $2, $3)"
+
+# total: over the stream's epochs. epoch: the current one, which may have nothing yet. flow: backlog, from cursors
+# and metrics. The clock is what the last look made of it (api/alerts/samples.py).
+_METRICS = """
+SELECT streams.stream_id, total.*, flow.backlog,
+       coalesce(epoch.raw_count, 0) AS epoch_raw_count,
+       coalesce(epoch.dedup_count, 0) AS epoch_dedup_count,
+       coalesce(epoch.retransmit_count, 0) AS epoch_retransmit_count,
+       CASE WHEN epoch.dedup_count > 0 THEN epoch.last_received_at END AS epoch_last_received_at,
+       (extract(epoch FROM now() - total.last_received_at) * 1000)::bigint AS lag_ms,
+       CASE WHEN epoch.dedup_count > 0
+            THEN (extract(epoch FROM now() - epoch.last_received_at) * 1000)::bigint END AS epoch_lag_ms,
+       coalesce(epoch.chip_count, 0) AS unique_chips,
+       coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
+       coalesce(epoch.missing, '{}') AS missing,
+       sample.clock_offset_ms, sample.clock_ahead_ms IS NOT NULL AND sample.clock_offset_ms IS NULL AS zone_unknown
+FROM streams
+LEFT JOIN stream_samples AS sample USING (stream_id)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(raw_count), 0)::bigint AS raw_count,
+           coalesce(sum(dedup_count), 0)::bigint AS dedup_count,
+           coalesce(sum(retransmit_count), 0)::bigint AS retransmit_count,
+           coalesce(sum(conflict_count), 0)::bigint AS conflict_count,
+           coalesce(sum(unparsed_count), 0)::bigint AS unparsed_count,
+           max(last_received_at) FILTER (WHERE dedup_count > 0) AS last_received_at,
+           (array_agg(last_tag_id ORDER BY last_received_at DESC))[1] AS last_tag_id,
+           (array_agg(last_reader_timestamp ORDER BY last_received_at DESC))[1] AS last_reader_timestamp
+    FROM stream_metrics
+    WHERE stream_metrics.stream_id = streams.stream_id
+) AS total
+LEFT JOIN stream_metrics AS epoch
+    ON epoch.stream_id = streams.stream_id AND epoch.stream_epoch = streams.stream_epoch
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(behind), 0) AS backlog
+    FROM receiver_streams
+    WHERE receiver_streams.stream_id = streams.stream_id AND subscribed
+) AS flow
+WHERE streams.stream_id = ANY($1::uuid[])
+"""
+
+_DELETE = "SELECT delete_empty_stream($1)"
+
+# Epochs that have numbers, and the current one, which may have been commanded only: the newest $3 below $2. A device
+# decides how many there are.
+_EPOCHS = """
+SELECT known.epoch, epoch_names.name, coalesce(dedup_count, 0) AS event_count,
+       CASE WHEN dedup_count > 0 THEN first_received_at END AS first_event_at,
+       CASE WHEN dedup_count > 0 THEN last_received_at END AS last_event_at,
+       known.epoch = streams.stream_epoch AS is_current,
+       coalesce(last_seq - dedup_count, 0) AS missing_count
+FROM streams
+CROSS JOIN LATERAL (
+    SELECT stream_epoch
+    FROM ((SELECT stream_epoch FROM stream_metrics
+           WHERE stream_metrics.stream_id = streams.stream_id AND stream_metrics.stream_epoch < $2
+           ORDER BY stream_epoch DESC LIMIT $3)
+          UNION
+          SELECT streams.stream_epoch WHERE streams.stream_epoch < $2) AS newest
+    ORDER BY stream_epoch DESC
+    LIMIT $3
+) AS known(epoch)
+LEFT JOIN stream_metrics
+    ON stream_metrics.stream_id = streams.stream_id AND stream_metrics.stream_epoch = known.epoch
+LEFT JOIN epoch_names ON epoch_names.stream_id = streams.stream_id AND epoch_names.stream_epoch = known.epoch
+WHERE streams.stream_id = $1
+ORDER BY known.epoch
+"""
+# $4: the name that is expected, where $5 says that one is; or it has the new one already. Without a name it has no row.
+_NAME_EPOCH = """
+INSERT INTO epoch_names AS known (stream_id, stream_epoch, name)
+SELECT stream_id, $2, $3 FROM streams
+WHERE stream_id = $1
+  AND (NOT $5::boolean OR $4::text IS NULL
+       OR EXISTS (SELECT FROM epoch_names AS named WHERE named.stream_id = $1 AND named.stream_epoch = $2))
+ON CONFLICT (stream_id, stream_epoch) DO UPDATE SET name = excluded.name
+WHERE NOT $5 OR known.name IN ($4, excluded.name)
+RETURNING name
+"""
+_CLEAR_EPOCH_NAME = """
+WITH cleared AS (
+    DELETE FROM epoch_names
+    WHERE stream_id = $1 AND stream_epoch = $2 AND (NOT $4::boolean OR name = $3::text)
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM cleared)
+       OR NOT EXISTS (SELECT FROM epoch_names WHERE stream_id = $1 AND stream_epoch = $2)
+"""
+
+
+async def list_streams(pool: Pool) -> list[Stream]:
+    """Return all streams, in order of creation."""
+    with translated():
+        return [Stream(**row) for row in await pool.fetch(_LIST)]
+
+
+@asynccontextmanager
+async def changing(pool: Pool) -> AsyncIterator[Any]:
+    """Yield a connection for changes that are made together, or not at all."""
+    with translated():
+        async with pool.acquire() as connection, connection.transaction():
+            yield connection
+
+
+async def find(connection: "Connection | Pool | Any", stream_id: UUID) -> Stream | None:
+    """Return a stream; None when there is none of this id."""
+    with translated():
+        row = await connection.fetchrow(_FIND, stream_id)
+    return None if row is None else Stream(**row)
+
+
+async def stream_title(pool: Pool, stream_id: UUID) -> str | None:
+    """Return what people call a stream; None when there is none of this id."""
+    with translated():
+        title: str | None = await pool.fetchval(_TITLE, stream_id)
+    return title
+
+
+async def set_alias(connection: "Connection | Any", stream_id: UUID, alias: str | None) -> bool:
+    """Give a stream an alias, or none; false when there is no such stream."""
+    with translated():
+        return await connection.fetchval(_SET_ALIAS, stream_id, alias) is not None
+
+
+async def set_alias_of(
+    connection: "Connection | Any", stream_id: UUID, alias: str | None, *, expected: str | None
+) -> bool:
+    """Give a stream that has an alias another; false when it has another one by now, or is not there."""
+    with translated():
+        return await connection.fetchval(_SET_ALIAS_OF, stream_id, alias, expected) is not None
+
+
+async def delete(pool: Pool, stream_id: UUID) -> Deletion:
+    """Delete a stream that holds nothing, if its forwarder is not connected; say what became of that."""
+    with translated():
+        outcome: Deletion = await pool.fetchval(_DELETE, stream_id)
+    return outcome
+
+
+async def metrics(pool: Pool, stream_id: UUID) -> StreamMetrics | None:
+    """Return the numbers of a stream, of one moment; None when there is no such stream."""
+    return (await metrics_of(pool, [stream_id])).get(stream_id)
+
+
+async def metrics_of(pool: Pool, stream_ids: Sequence[UUID]) -> dict[UUID, StreamMetrics]:
+    """Return the numbers of those streams that there are, of one moment."""
+    if not stream_ids:
+        return {}
+    with translated():
+        rows = await pool.fetch(_METRICS, stream_ids)
+    return {row["stream_id"]: _metrics(dict(row)) for row in rows}
+
+
+async def epochs(pool: Pool, stream_id: UUID, *, below: int = _BEYOND, limit: int = EPOCHS) -> list[Epoch]:
+    """Return the newest epochs of a stream below one, ascending; none at all when there is no such stream."""
+    with translated():
+        return [Epoch(**row) for row in await pool.fetch(_EPOCHS, stream_id, below, limit)]
+
+
+async def epoch(pool: Pool, stream_id: UUID, number: int) -> Epoch | None:
+    """Return one epoch of a stream; None when there is none of this number."""
+    found = await epochs(pool, stream_id, below=min(number, _BEYOND - 1) + 1, limit=1)
+    return found[0] if found and found[0].epoch == number else None
+
+
+async def name_epoch(
+    pool: Pool, stream_id: UUID, epoch: int, name: str | None, *, expected: str | None, checked: bool
+) -> bool:
+    """Call an epoch something, or nothing; false when its name is not the expected one, where that is checked."""
+    with translated():
+        if name is None:
+            return bool(await pool.fetchval(_CLEAR_EPOCH_NAME, stream_id, epoch, expected, checked))
+        return await pool.fetchval(_NAME_EPOCH, stream_id, epoch, name, expected, checked) is not None
+
+
+def _metrics(row: Mapping[str, Any]) -> StreamMetrics:
+    fields = {name: row[name] for name in StreamMetrics.__struct_fields__ if name in row}
+    gaps = row["missing"][:MISSING_RANGES]
+    return StreamMetrics(
+        **fields, missing_ranges=[MissingRange(first=g.lower, last=g.upper - 1) for g in gaps]
+    )

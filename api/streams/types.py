@@ -1,0 +1,148 @@
+"""Streams, their numbers and epochs."""
+
+from typing import ClassVar
+from uuid import UUID
+
+import msgspec
+
+from api.http.types import Answer, Name, Number, Request, Time
+
+__all__ = [
+    "Epoch",
+    "EpochName",
+    "EpochPath",
+    "EpochQuery",
+    "ForwarderStreamsPatch",
+    "MissingRange",
+    "Stream",
+    "StreamMetrics",
+    "StreamPatch",
+    "StreamPath",
+    "Streams",
+    "StreamsChanged",
+]
+
+
+class StreamPath(Request):
+    """A stream."""
+
+    stream_id: UUID
+
+
+class EpochPath(Request):
+    """An epoch of a stream."""
+
+    stream_id: UUID
+    epoch: Number
+
+
+class EpochQuery(Request):
+    """Which epochs: those below one."""
+
+    below: Number | None = None
+
+
+class Stream(Answer):
+    """One reader of one forwarder. Online: the forwarder's session is live. Closed: nobody expects a read of it."""
+
+    stream_id: UUID
+    forwarder_id: str
+    reader_ip: str
+    display_alias: str | None
+    forwarder_display_name: str | None
+    stream_epoch: int
+    online: bool
+    created_at: Time
+    closed: bool
+
+
+class Streams(Answer):
+    """All streams, in order of creation."""
+
+    streams: list[Stream]
+
+
+class StreamPatch(Request):
+    """What of a stream can be changed, either or both. A blank alias is none. A closed stream raises no alert of
+    silence; a read that comes all the same is stored and delivered, and said.
+
+    expected_display_alias, expected_closed: as the stream was when it was looked at; if it is otherwise by now, nothing
+    is changed (409).
+    """
+
+    says_something: ClassVar[bool] = True
+
+    display_alias: Name | msgspec.UnsetType | None = msgspec.UNSET
+    closed: bool | msgspec.UnsetType = msgspec.UNSET
+    expected_display_alias: Name | msgspec.UnsetType | None = msgspec.UNSET
+    expected_closed: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class ForwarderStreamsPatch(Request):
+    """What can be changed of all streams of a forwarder at once."""
+
+    closed: bool
+
+
+class StreamsChanged(Answer):
+    """How many streams were changed."""
+
+    changed: int
+
+
+class MissingRange(Answer):
+    """Sequence numbers that never came: from first to last, both included."""
+
+    first: int
+    last: int
+
+
+class StreamMetrics(Answer):
+    """The numbers of a stream: of its whole life, and (epoch_*, unique_chips, missing_*) of its current epoch.
+
+    raw_count is dedup_count + retransmit_count + conflict_count. lag: since the last canonical event. backlog:
+    canonical events not yet acked by the slowest connected receiver that is subscribed. clock_offset: estimate of
+    reader clock minus server clock, by live reads; null where none has told, and where nobody knows the reader's zone
+    (zone_unknown: neither TIME_ZONE nor other readers say it).
+    """
+
+    raw_count: int
+    dedup_count: int
+    retransmit_count: int
+    conflict_count: int
+    unparsed_count: int
+    lag_ms: int | None
+    backlog: int
+    epoch_raw_count: int
+    epoch_dedup_count: int
+    epoch_retransmit_count: int
+    epoch_lag_ms: int | None
+    epoch_last_received_at: Time | None
+    unique_chips: int
+    missing_count: int
+    missing_ranges: list[MissingRange]
+    last_tag_id: str | None
+    last_reader_timestamp: str | None
+    clock_offset_ms: int | None
+    zone_unknown: bool
+
+
+class Epoch(Answer):
+    """One epoch of a stream; times are when its first and last event were received."""
+
+    epoch: int
+    name: str | None
+    event_count: int
+    first_event_at: Time | None
+    last_event_at: Time | None
+    is_current: bool
+    missing_count: int
+
+
+class EpochName(Request):
+    """What to call an epoch. A blank name is none. expected_name: as it was called; if it is called otherwise by now,
+    nothing is changed (409).
+    """
+
+    name: Name | None
+    expected_name: Name | msgspec.UnsetType | None = msgspec.UNSET

@@ -1,0 +1,1 @@
+"""The `rt-server` command."""

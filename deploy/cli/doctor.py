@@ -1,0 +1,280 @@
+"""`rt-server doctor`: looks at a deployment from inside (its database) and from outside (its front door) and says for
+each thing that is wrong what to do about it.
+
+It asks only what any room's own database user may ask, changes nothing, and needs no process of ours to be up.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from secrets import token_hex
+from typing import NamedTuple
+
+import aiohttp
+import asyncpg
+import orjson
+
+from shared.db.connections import Connection, connect
+from shared.db.errors import RtServerError, translated
+from shared.db.migrate import available
+from shared.db.requirements import Finding, judge, look
+
+__all__ = ["Deployment", "Finding", "examine", "render"]
+
+ROLES = ("gateway", "writer", "fanout", "api")
+# The dashboard's red for a reader's clock; times of arrival are the gateways' clocks'.
+CLOCK_SKEW_S = 0.5
+BELL_WITHIN_S = 3.0
+# What one process takes at the most: of an api process with all exports under way (tests/deploy/test_roles.py).
+CONNECTIONS = {"gateway": 9, "writer": 6, "fanout": 8, "api": 20}
+ANSWER_WITHIN_S = 10.0
+
+POOLER = (
+    "a pooler in transaction mode is between: set LISTEN_DATABASE_URL to a direct address (or a pool in session mode), "
+    "or LISTEN=off and live by polls"
+)
+PREPARED = (
+    "a pooler in transaction mode is between that loses prepared statements: PgBouncer from 1.21 keeps them "
+    "(max_prepared_statements); or use a pool in session mode, or none"
+)
+
+
+class Deployment(NamedTuple):
+    """Where to look. An empty address is not looked at."""
+
+    database_url: str = ""
+    listen_database_url: str = ""
+    listen: bool = True
+    url: str = ""
+
+
+async def examine(deployment: Deployment) -> list[Finding]:
+    """Look at everything that can be looked at; never raises for what is wrong with the deployment."""
+    found: list[Finding] = []
+    if deployment.database_url:
+        found += [finding async for finding in _inside(deployment)]
+    if deployment.url:
+        found += await _outside(deployment.url.rstrip("/"))
+    return found
+
+
+def render(findings: list[Finding]) -> str:
+    """Return the findings as aligned lines; below each that is not well, what to do."""
+    width = max((len(finding.what) for finding in findings), default=0)
+    lines = []
+    for each in findings:
+        lines.append(f"{'ok' if each.well else 'BAD':<4} {each.what:<{width}}  {each.says}")
+        if each.advice:
+            lines.append(f"{'':<4} {'':<{width}}  → {each.advice}")
+    return "\n".join(lines)
+
+
+# --- inside ----------------------------------------------------------------------------------------------
+
+
+async def _inside(deployment: Deployment) -> AsyncIterator[Finding]:
+    try:
+        connection = await connect(deployment.database_url, name="rt-server doctor")
+    except RtServerError as error:
+        advice = "start Postgres, or mend DATABASE_URL, the password or the network between"
+        yield Finding("database", str(error), advice)
+        return
+    try:
+        for ask in (_requirements, _schema, _clock, _connections, _processes):
+            for finding in await _carefully(ask.__name__.strip("_"), lambda ask=ask: ask(connection)):  # type: ignore[misc]
+                yield finding
+        if not deployment.listen:
+            yield Finding("bells", "off: every room polls")
+            return
+        direct = deployment.listen_database_url or deployment.database_url
+        for finding in await _carefully("bells", lambda: _bells(connection, direct)):
+            yield finding
+    finally:
+        connection.terminate()
+
+
+async def _carefully(what: str, ask: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+    """Look, and make a finding of what the database says instead of an answer."""
+    try:
+        with translated():
+            return await ask()
+    except RtServerError as error:
+        says, _, _ = str(error).partition("\n")
+        pooled = "prepared statement" in says
+        return [Finding(what, says, PREPARED if pooled else "see what the database's own log says of it")]
+
+
+async def _requirements(connection: Connection) -> list[Finding]:
+    return judge(await look(connection))
+
+
+async def _schema(connection: Connection) -> list[Finding]:
+    newest = len(available())
+    try:
+        applied = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_migrations")
+    except asyncpg.UndefinedTableError:
+        applied = 0
+    advice = ""
+    if applied < newest:
+        advice = "run `rt-server roles` (or `migrate`, if the rooms have no users of their own) as the owner"
+    elif applied > newest:
+        advice = "this rt-server is older than the schema: use the release that is deployed"
+    return [Finding("schema", f"version {applied} of {newest}", advice)]
+
+
+async def _clock(connection: Connection) -> list[Finding]:
+    """Compare clocks; the answer was given halfway between asking and hearing."""
+    asked = time.time()
+    theirs = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    skew = theirs - (asked + time.time()) / 2
+    advice = "let time synchronisation (chrony, systemd-timesyncd) run on this machine and the database's"
+    return [
+        Finding(
+            "clock", f"the database's is {skew:+.3f} s from ours", advice if abs(skew) > CLOCK_SKEW_S else ""
+        )
+    ]
+
+
+async def _connections(connection: Connection) -> list[Finding]:
+    """Say how many processes of each role there is room for; a role without a user of its own may take everything."""
+    usable = await connection.fetchval("""
+        SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+             - current_setting('reserved_connections')::integer
+    """)
+    rows = await connection.fetch(
+        "SELECT substr(rolname, 4), rolconnlimit FROM pg_roles WHERE rolname = ANY($1)",
+        [f"rt_{role}" for role in ROLES],
+    )
+    limits = {role: usable if limit < 0 else limit for role, limit in rows}
+    unbounded = [f"rt_{role}" for role, limit in rows if limit < 0]
+    room = ", ".join(f"{limits.get(role, usable) // CONNECTIONS[role]} {role}" for role in ROLES)
+    return [
+        Finding(
+            "connections",
+            f"{usable}: room for {room} processes",
+            f"{', '.join(unbounded)} may take all of them: run `rt-server roles` as a superuser or who made the users"
+            if unbounded
+            else "raise max_connections of Postgres, then run `rt-server roles`"
+            if any(limits.get(role, usable) < CONNECTIONS[role] for role in ROLES)
+            else "",
+        )
+    ]
+
+
+async def _processes(connection: Connection) -> list[Finding]:
+    try:
+        rows = await connection.fetch(
+            "SELECT role, count(*), count(*) FILTER (WHERE ready) FROM live_processes GROUP BY role"
+        )
+    except asyncpg.UndefinedTableError:
+        return []  # no schema, and said so
+    alive = {role: (living, ready) for role, living, ready in rows}
+    found = []
+    for role in ROLES:
+        living, ready = alive.get(role, (0, 0))
+        advice = ""
+        if living == 0:
+            advice = f"start one: `rt-server {role}`; if one should be running, see its log"
+        elif ready < living:
+            advice = f"ask GET /readyz of each {role} what is wrong"
+        found.append(Finding(role, f"{living} alive, {ready} ready", advice))
+    return found
+
+
+async def _bells(connection: Connection, url: str) -> list[Finding]:
+    """Ring a bell of our own and hear it, over a listening connection that must keep its backend."""
+    listener, other = await connect(url, name="rt-server doctor listens"), None
+    try:
+        before = await listener.fetchval("SELECT pg_backend_pid()")
+        rung = time.monotonic()
+        heard = await _hears(connection, listener)
+        taken_s = time.monotonic() - rung
+        # A pooler that lends backends by transaction lends this one to whoever comes now, and us another.
+        other = await connect(url, name="rt-server doctor looks")
+        async with other.transaction():
+            await other.execute("SELECT 1")
+            kept = await listener.fetchval("SELECT pg_backend_pid()") == before
+        usage = await connection.fetchval("SELECT pg_notification_queue_usage()")
+    finally:
+        for each in filter(None, (listener, other)):
+            each.terminate()
+    jammed = "a listener holds the queue: end the session that pg_notification_queue_usage()'s warning in the log names"
+    return [
+        Finding(
+            "listening", "has a backend of its own" if kept else "changes backends", "" if kept else POOLER
+        ),
+        Finding("bells", f"heard after {taken_s * 1000:.0f} ms")
+        if heard
+        else Finding("bells", f"not heard within {BELL_WITHIN_S:.0f} s", POOLER),
+        Finding("bell queue", f"{usage:.0%} full", jammed if usage > 0.5 else ""),
+    ]
+
+
+async def _hears(connection: Connection, listener: Connection) -> bool:
+    channel, heard = f"rt_doctor_{token_hex(8)}", asyncio.Event()
+    await listener.add_listener(channel, lambda *_: heard.set())
+    await connection.execute("SELECT pg_notify($1, '')", channel)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BELL_WITHIN_S):
+            await heard.wait()
+    return heard.is_set()
+
+
+# --- outside ---------------------------------------------------------------------------------------------
+
+
+async def _outside(url: str) -> list[Finding]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN_S)) as http:
+        door = await _answer(http, f"{url}/healthz")
+        found = [Finding("front door", f"{url} {door or 'answers'}", _advice(door, "api"))]
+        if door.startswith("does not"):
+            return found
+        streams = await _answer(http, f"{url}/api/v1/streams")
+        found.append(Finding("api route", streams or "GET /api/v1/streams answers", _advice(streams, "api")))
+        for path, hello, role in (
+            (
+                "/ws/v1/forwarders",
+                {"kind": "forwarder_hello", "forwarder_id": "", "reader_ips": []},
+                "gateway",
+            ),
+            ("/ws/v1/receivers", {"kind": "receiver_hello", "receiver_id": ""}, "fanout"),
+        ):
+            wrong = await _greets(http, f"{url}{path}", hello)
+            found.append(Finding(f"{role} route", wrong or f"{path} opens sockets", _advice(wrong, role)))
+    return found
+
+
+async def _answer(http: aiohttp.ClientSession, url: str) -> str:
+    """Ask, and return what is wrong with the answer, if anything."""
+    try:
+        async with http.get(url) as answer:
+            return "" if answer.status == 200 else f"answers {answer.status}"
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        return f"does not answer: {str(error) or type(error).__name__}"
+
+
+async def _greets(http: aiohttp.ClientSession, url: str, hello: Mapping[str, object]) -> str:
+    """Say hello without a token: whoever is the right one refuses it in the device protocol's words."""
+    try:
+        async with http.ws_connect(url) as socket:
+            await socket.send_str(orjson.dumps(hello).decode())
+            reply = await socket.receive(timeout=ANSWER_WITHIN_S)
+        refused = (
+            reply.type is aiohttp.WSMsgType.TEXT and orjson.loads(reply.data).get("code") == "INVALID_TOKEN"
+        )
+        return "" if refused else "does not speak the device protocol"
+    except aiohttp.WSServerHandshakeError as error:
+        return f"answers {error.status}"
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        return f"does not answer: {str(error) or type(error).__name__}"
+
+
+def _advice(wrong: str, role: str) -> str:
+    if not wrong:
+        return ""
+    if wrong == "answers 503":
+        return f"no {role} that could answer is up, or none reaches the database: see their /readyz"
+    if wrong.startswith("does not answer"):
+        return "start the front door, or mend its address, its certificate or the way to it"
+    return f"whatever is before us must pass this path, WebSockets included, to a {role} (deploy/server/Caddyfile)"

@@ -1,0 +1,76 @@
+"""A database user for each room: runs roles.sql as the owner, and gives the users passwords that nobody chooses.
+
+A password is made here, kept in a file that only its room is given (libpq's format, which asyncpg reads too:
+`?passfile=` in DATABASE_URL), and reaches the server only as the SCRAM verifier made of it.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from shared.db.connections import Connection, connect
+from shared.db.errors import RtServerError, translated
+
+__all__ = ["ROOMS", "apply_roles", "scram_verifier"]
+
+ROOMS = ("gateway", "writer", "fanout", "api")
+
+_SQL = Path(__file__).with_name("roles.sql")
+# What Postgres itself takes by default.
+_ITERATIONS = 4096
+
+
+async def apply_roles(url: str, *, passfiles: Path | None) -> None:
+    """Make the users and grant what each may do; with `passfiles`, set the passwords of `<passfiles>/<room>/pgpass`.
+
+    Files that exist keep their passwords. Raises DatabaseFault when `url` is not the owner's, DatabaseUnavailable, and
+    RtServerError when a file cannot be read or written.
+    """
+    connection = await connect(url, name="rt-server roles", lock_timeout="10s")
+    try:
+        with translated():
+            await connection.execute(_SQL.read_text())
+        if passfiles is not None:
+            for room in ROOMS:
+                await _set_password(connection, f"rt_{room}", passfiles / room / "pgpass")
+    finally:
+        await connection.close(timeout=5)
+
+
+async def _set_password(connection: Connection, user: str, passfile: Path) -> None:
+    password = _kept_password(user, passfile)
+    with translated():
+        # Neither can be a parameter here; a verifier has no quote in it.
+        await connection.execute(f"ALTER ROLE {user} PASSWORD '{scram_verifier(password)}'")
+
+
+def _kept_password(user: str, passfile: Path) -> str:
+    """Return the password in the file, or a new one that is in it now."""
+    try:
+        if passfile.exists():
+            return passfile.read_text().strip().rpartition(":")[2]
+        password = secrets.token_urlsafe(24)
+        draft = passfile.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with open(draft, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(f"*:*:*:{user}:{password}\n")
+        draft.replace(passfile)
+    except OSError as error:
+        raise RtServerError(f"cannot keep a password in {passfile}: {error.strerror}") from error
+    return password
+
+
+def scram_verifier(password: str, salt: bytes | None = None) -> str:
+    """Return what Postgres stores instead of a password of ASCII (RFC 5803)."""
+    salt = salt or secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    return f"SCRAM-SHA-256${_ITERATIONS}:{_text(salt)}${_text(stored)}:{_text(server)}"
+
+
+def _text(value: bytes) -> str:
+    return base64.b64encode(value).decode()

@@ -1,0 +1,7 @@
+"""The local stack: embedded Postgres, the role processes and the front door, started by one command."""
+
+from shared.db.errors import RtServerError
+
+
+class StackError(RtServerError):
+    """What keeps the stack from running, in words for the person who started it."""

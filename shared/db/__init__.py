@@ -1,0 +1,1 @@
+"""Postgres: connections, errors, migrations, and the notifications that go through it."""

@@ -1,0 +1,117 @@
+"""The bells: names of the NOTIFY channels, and the connection that rings them.
+
+NOTIFY is a doorbell, never the letter: it says "look", and everyone who is woken by one also polls. It rings
+after the commit, never inside a transaction that is flushed: it would hold one cluster-wide lock across the flush and
+serialise all commits, as was measured. INBOX, and OUTCOMES and POSITIONS of a drain, ring in the
+database (migrations/routines/); all others from a connection of their own.
+"""
+
+from types import TracebackType
+from typing import Self
+
+from shared.db.connections import Connection, connect
+from shared.db.errors import DatabaseUnavailable, translated
+from shared.db.poll_loop import Outage, PollLoop
+from shared.log import get_logger
+from shared.metrics import BELLS_FOLDED, BELLS_RUNG
+from shared.wake import Stop
+
+__all__ = [
+    "ACTIVITY",
+    "ANSWERS",
+    "COMMANDS",
+    "CURSORS",
+    "INBOX",
+    "OUTCOMES",
+    "POSITIONS",
+    "SESSIONS",
+    "STATES",
+    "STREAMS",
+    "TOKENS",
+    "Bell",
+]
+
+INBOX = "rt_inbox"  # gateway → writer: parts were staged
+OUTCOMES = "rt_outcomes"  # writer → gateway: outcomes were committed; payload: that gateway's process id
+POSITIONS = (
+    "rt_positions"  # writer → fanout, api: streams have new positions; payload: their ids, or "" for any
+)
+STREAMS = "rt_streams"  # gateway → fanout, api: a stream is new or has changed
+SESSIONS = "rt_sessions"  # gateway → gateway: a session was probed, answered or ended; payload: the forwarder
+TOKENS = "rt_tokens"  # api → gateway, fanout: a token was revoked
+CURSORS = "rt_cursors"  # database → fanout: cursors were deleted; payload: their ids, or "" for any
+COMMANDS = "rt_commands"  # api → gateway: a command was asked; payload: that gateway's process id
+ANSWERS = "rt_answers"  # gateway → api: a command has ended; payload: the command's id
+ACTIVITY = "rt_activity"  # everyone → api: entries were added to the activity log
+STATES = "rt_states"  # api → api: troubles have begun, changed or ended
+
+_RING = """
+SELECT ring_unless_jammed(bell.channel, bell.payload) FROM unnest($1::text[], $2::text[]) AS bell(channel, payload)
+"""
+
+log = get_logger(__name__)
+
+
+class Bell:
+    """Rings channels. Rings that come while one is under way fold into the next: one in flight, none queued.
+
+    A ring that is lost to a lost connection is lost: the poll of whoever waits covers it.
+    """
+
+    def __init__(self, url: str, *, name: str, stop: Stop, outage: Outage | None = None) -> None:
+        self._url = url
+        self._name = name
+        self._loop = PollLoop(
+            "bell", self._ring_pending, stop=stop, outage=outage, poll_s=60, on_failure=self._lost
+        )
+        self._pending: dict[tuple[str, str], None] = {}
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._connected()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+
+    def ring(self, channel: str, payload: str = "") -> None:
+        """Ask for `channel` to be rung as soon as the connection is free; returns at once."""
+        if (channel, payload) in self._pending:
+            BELLS_FOLDED.labels(channel).inc()
+        self._pending[channel, payload] = None
+        self._loop.wake()
+
+    async def run(self) -> None:
+        """Ring what is asked for until the process stops and nothing is left to ring."""
+        await self._loop.run()
+        # What was asked for last: a newcomer waits to be told that a session has ended.
+        try:
+            await self._ring_pending()
+        except DatabaseUnavailable as error:
+            log.warning("bell_lost", error=str(error))
+
+    def _lost(self, _error: DatabaseUnavailable) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def _ring_pending(self) -> None:
+        if not self._pending:
+            return
+        connection = await self._connected()
+        bells, self._pending = self._pending, {}
+        with translated():
+            await connection.execute(_RING, [each[0] for each in bells], [each[1] for each in bells])
+        for channel, _ in bells:
+            BELLS_RUNG.labels(channel).inc()
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            # Nothing that this connection commits is worth a flush.
+            self._connection = await connect(
+                self._url, name=f"{self._name} bell", synchronous_commit="off", statement_timeout="5s"
+            )
+        return self._connection

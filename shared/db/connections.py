@@ -1,0 +1,165 @@
+"""Connections to Postgres: the pool for statements, and single connections for what must keep a backend of
+its own (a listener, a bell, a lock: `pool.release()` would silently drop them).
+
+Every connection has timeouts and TCP keepalive, so that a dead network shows within seconds.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from shared.db.errors import DatabaseUnavailable, translated
+from shared.db.url import DatabaseUrl, parse_database_url
+
+__all__ = [
+    "SERVER_SETTINGS",
+    "STEADY_PLANS",
+    "Connection",
+    "Link",
+    "Pool",
+    "connect",
+    "create_pool",
+    "ping",
+    "transaction",
+]
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+# Far above any statement of ours, far below an operator's patience.
+COMMAND_TIMEOUT_S = 60.0
+
+# Whatever an administrator or a provider has set for the database or the user, each connection has these. Our
+# statements are short: compiling them costs more than it saves. The keepalive finds a dead peer after about 20 s also
+# where nothing is under way. Names are looked up where our tables are, whatever else is on the path. Isolation is the
+# one that our statements are written for. No limit in time ends an export, or a connection that listens: what must not
+# last has a limit of its own.
+SERVER_SETTINGS = {
+    "jit": "off",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+    "timezone": "UTC",
+    "search_path": "public",
+    "default_transaction_isolation": "read committed",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+}
+
+
+# For loops whose few statements run all day: no planning each time, and plans that do not follow the statistics
+# of a table that is empty now and huge in an hour. All their tables have the index that they need; what is wanted in
+# the order of an index is read along that index and no other, since every other would have to be sorted.
+STEADY_PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "enable_incremental_sort": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
+
+async def connect(url: str, *, name: str, **server_settings: str) -> Connection:
+    """Open one connection; DatabaseUnavailable when that fails within the time that a connection may take.
+
+    name: what pg_stat_activity shows. server_settings: further settings of this connection.
+    """
+    with _naming(url) as parsed:
+        connection: Connection = await asyncpg.connect(**_arguments(parsed, name, server_settings))
+    return connection
+
+
+async def create_pool(url: str, *, name: str, size: int, **server_settings: str) -> Pool:
+    """Open a pool of up to `size` connections; DatabaseUnavailable when not even one can be had."""
+    with _naming(url) as parsed:
+        pool: Pool = await asyncpg.create_pool(
+            min_size=1, max_size=size, **_arguments(parsed, name, server_settings)
+        )
+    return pool
+
+
+@contextmanager
+def _naming(url: str) -> Iterator[DatabaseUrl]:
+    """Parse a URL, and have what goes wrong inside say which database it was, without a password."""
+    place = "the database"
+    try:
+        parsed = parse_database_url(url)
+        place = parsed.place
+        with translated():
+            yield parsed
+    except (DatabaseUnavailable, ValueError, OverflowError, asyncpg.PostgresError) as error:
+        raise DatabaseUnavailable(f"cannot connect to {place}: {error}") from error
+
+
+def _arguments(parsed: DatabaseUrl, name: str, server_settings: dict[str, str]) -> dict[str, Any]:
+    _leave_closed_home()
+    return {
+        "dsn": parsed.url,
+        "timeout": parsed.timeout_s,
+        "ssl": parsed.tls,
+        "command_timeout": COMMAND_TIMEOUT_S,
+        "server_settings": {**SERVER_SETTINGS, "application_name": name, **server_settings},
+    }
+
+
+def _leave_closed_home() -> None:
+    """Have no home rather than another user's, as in a container that runs as any uid with HOME=/root.
+
+    asyncpg looks for certificates in ~/.postgresql, and a directory that it may not enter ends every connection.
+    """
+    home = os.environ.get("HOME")
+    if home and os.path.exists(home) and not os.access(home, os.X_OK):
+        os.environ["HOME"] = os.devnull
+
+
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """Run what is inside in one transaction; its begin and commit raise our errors, like the statements do."""
+    with translated():
+        async with connection.transaction():
+            yield
+
+
+class Link:
+    """One connection for one loop that works all the time, opened again after it was lost.
+
+    A pool would reset the connection after each use, which costs a round trip.
+    """
+
+    def __init__(self, url: str, *, name: str, **server_settings: str) -> None:
+        self._url = url
+        self._name = name
+        self._server_settings = server_settings
+        self._connection: Connection | None = None
+
+    async def get(self) -> Connection:
+        """Return the connection, open; DatabaseUnavailable when it cannot be had."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url, name=self._name, **self._server_settings)
+        return self._connection
+
+    def drop(self) -> None:
+        """Give the connection up: its state is not known any more."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+async def ping(connection: Connection, *, timeout_s: float = 3.0) -> float:
+    """Ask the connection itself for a sign of life; DatabaseUnavailable when there is none.
+
+    Returns the share of the notification queue that is in use (0..1): asking for it is also what clears a
+    queue that a dead listener has jammed, as was measured.
+    """
+    with translated():
+        async with asyncio.timeout(timeout_s):
+            usage = await connection.fetchval("SELECT pg_notification_queue_usage()")
+    return float(usage)

@@ -1,0 +1,103 @@
+"""The one loop of all background work: wait, work, and bear a database that is away.
+
+- It works at its start, whenever it is woken, and when its poll interval is over: a notification may be lost, and one
+  may come for nothing.
+- It ends when the process is asked to stop; work that is under way then is not interrupted.
+- While the database cannot be used it tries again every RETRY_S. That is logged once for the whole process when the
+  first of its loops meets it, and once when the last has got over it, whatever loops.
+- What a poll found, of which a notification should have told, is counted.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from shared.db.errors import DatabaseUnavailable
+from shared.log import get_logger
+from shared.metrics import POLLS_FOUND_WORK
+from shared.wake import Stop, Wake
+
+__all__ = ["Outage", "PollLoop"]
+
+# Each waits a little more or less than that: a database that comes back is not met by all at the same moment.
+RETRY_S = 0.2
+
+log = get_logger(__name__)
+
+
+class Outage:
+    """Which loops of a process cannot use the database."""
+
+    def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._failing: set[str] = set()
+        self._began_at = 0.0
+
+    def began(self, loop: str, error: DatabaseUnavailable) -> None:
+        """Note that a loop cannot go on; what the first of them met is said, at any level what the others did."""
+        if not self._failing:
+            self._began_at = self._clock()
+            log.warning("database_unavailable", loop=loop, error=str(error))
+        elif loop not in self._failing:
+            log.debug("database_unavailable", loop=loop, error=str(error))
+        self._failing.add(loop)
+
+    def ended(self, loop: str) -> None:
+        """Note that a loop goes on."""
+        if loop in self._failing:
+            self._failing.discard(loop)
+            if not self._failing:
+                log.warning("database_available", after_s=round(self._clock() - self._began_at, 1))
+
+
+class PollLoop:
+    """One piece of background work, again and again."""
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[object]],
+        *,
+        stop: Stop,
+        outage: Outage | None = None,
+        poll_s: float | Callable[[], float],
+        wake: Wake | None = None,
+        channel: str | None = None,
+        on_failure: Callable[[DatabaseUnavailable], None] = lambda _: None,
+    ) -> None:
+        """work: looks and does what there is to do; truthy when there was something. outage: the process's; None: of
+        its own. poll_s: the longest wait, in seconds, or what says it after each look. wake: made by `stop.waker()`,
+        for work that itself waits for it. channel: whose notifications tell of the work. on_failure: what else a
+        failure means, such as a connection that is of no use any more; called each time, before the wait.
+        """
+        self._name = name
+        self._work = work
+        self._stop = stop
+        self._outage = outage or Outage()
+        self._poll_s = poll_s if callable(poll_s) else lambda: poll_s
+        self._wake = wake or stop.waker()
+        self._channel = channel
+        self._on_failure = on_failure
+
+    def wake(self) -> None:
+        """Let it look now, or once more when it is at work."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until the process stops."""
+        polled = False
+        self._wake.clear()
+        while not self._stop.asked:
+            try:
+                found = await self._work()
+            except DatabaseUnavailable as error:
+                self._outage.began(self._name, error)
+                self._on_failure(error)
+                await self._stop.sleep(RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                polled = False  # what waits now waited for the database, and not for a notification
+                continue
+            self._outage.ended(self._name)
+            if found and polled and self._channel is not None:
+                POLLS_FOUND_WORK.labels(self._channel).inc()
+            polled = not await self._wake.wait(at_most_s=self._poll_s())
+        self._outage.ended(self._name)

@@ -1,0 +1,1 @@
+"""The device protocol: messages, their decoding, and the read line. Pure."""

@@ -1,0 +1,192 @@
+"""Decodes and validates what devices send (protocol.md, section 3).
+
+Everything that the database relies on later holds of what comes out: identifiers, timestamps and types hold no NUL
+and have a bound, a line has at most 64 KiB, numbers are 1..2^53-1 and epochs 1..2^31-1. Whatever is not right raises
+Malformed, whose text tells the device's maker where; no input raises anything else.
+
+Nothing here takes longer than one walk through the message. Of a large batch that walk gives the outline only, and its
+events come in pieces (shared/protocol/pieces.py): decoding 16 MiB at once holds the event loop for a tenth of a second.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, TypeVar, get_args
+
+import msgspec
+
+from shared.protocol.pieces import pieces
+from shared.protocol.v1 import (
+    ANSWER_TOO_LARGE,
+    LINE_BYTES,
+    AckEntry,
+    ConfigGetResponse,
+    ConfigSetResponse,
+    ForwarderEventBatch,
+    ForwarderHello,
+    FromForwarder,
+    FromReceiver,
+    Malformed,
+    ReadEvent,
+    ReceiverAck,
+    ReceiverHello,
+    ReceiverSubscribe,
+    RestartResponse,
+    StreamRef,
+    Text,
+    UnknownMessage,
+)
+
+__all__ = ["LARGE_BYTES", "LargeEventBatch", "decode_forwarder", "decode_receiver"]
+
+# What is larger is looked through once and not decoded at once. No hello and no answer needs as much.
+LARGE_BYTES: Final = 1024 * 1024
+# Some 600 events, which take 2 ms.
+PIECE_BYTES: Final = 128 * 1024
+
+# A complaint may quote the message, which may hold nothing but a kind of 16 MiB.
+_COMPLAINT_LENGTH: Final = 200
+
+M = TypeVar("M")
+
+
+class LargeEventBatch(msgspec.Struct):
+    """A batch of which only the outline is decoded."""
+
+    events: msgspec.Raw
+    batch_id: str | None
+
+    def pieces(self) -> Iterator[list[ReadEvent]]:
+        """Yield the events, some at a time, so that others have their turn in between; raises Malformed."""
+        before = 0
+        decoded = pieces(memoryview(self.events), _events.decode, at_once=PIECE_BYTES)
+        while True:
+            try:
+                events = next(decoded, None)
+            except msgspec.ValidationError as error:
+                raise Malformed(_placed(str(error), before)) from None
+            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+                raise Malformed(f"not a JSON message: {error}") from None
+            if events is None:
+                return
+            _check_events(events)
+            before += len(events)
+            yield events
+
+
+class _Outline(msgspec.Struct):
+    """What must be known of a large message; the rest is skipped."""
+
+    kind: str
+    events: msgspec.Raw = msgspec.Raw()
+    batch_id: msgspec.Raw = msgspec.Raw(b"null")
+    request_id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_from_forwarder = msgspec.json.Decoder(FromForwarder)
+_from_receiver = msgspec.json.Decoder(FromReceiver)
+_any_kind = msgspec.json.Decoder(UnknownMessage)
+_outline = msgspec.json.Decoder(_Outline)
+_events = msgspec.json.Decoder(list[ReadEvent])
+_text = msgspec.json.Decoder(Text)
+_text_or_null = msgspec.json.Decoder(Text | None)
+_ANSWERS: Final[dict[str, type[ConfigGetResponse | ConfigSetResponse | RestartResponse]]] = {
+    "config_get_response": ConfigGetResponse,
+    "config_set_response": ConfigSetResponse,
+    "restart_response": RestartResponse,
+}
+_FORWARDER_KINDS: Final = frozenset(each.__struct_config__.tag for each in get_args(FromForwarder))
+_RECEIVER_KINDS: Final = frozenset(each.__struct_config__.tag for each in get_args(FromReceiver))
+
+
+def decode_forwarder(message: bytes) -> FromForwarder | LargeEventBatch | UnknownMessage:
+    """Return what a forwarder sent; Malformed when it is not right."""
+    if len(message) > LARGE_BYTES:
+        return _decode_large(message)
+    decoded = _decode(_from_forwarder, _FORWARDER_KINDS, message)
+    if isinstance(decoded, ForwarderEventBatch):
+        # In JSON a NUL can only be an escape, and a line cannot be longer than its message: nearly no batch is looked
+        # through event by event.
+        if len(message) > LINE_BYTES or b"\\u0000" in message:
+            _check_events(decoded.events)
+    elif isinstance(decoded, ForwarderHello):
+        _refuse_nul(decoded.display_name or "", *decoded.reader_ips)
+    return decoded
+
+
+def _decode_large(message: bytes) -> LargeEventBatch | FromForwarder | UnknownMessage:
+    """Walk through a message once, whatever stands in it: a second walk would double the time that all others wait."""
+    try:
+        outline = _outline.decode(message)
+        if outline.kind == "forwarder_event_batch":
+            if bytes(memoryview(outline.events)[:1]) != b"[":
+                raise Malformed("Expected `array` - at `$.events`")
+            return LargeEventBatch(outline.events, _text_or_null.decode(outline.batch_id))
+        if answer := _ANSWERS.get(outline.kind):
+            return answer(_text.decode(outline.request_id), ok=False, error=ANSWER_TOO_LARGE)
+    except msgspec.ValidationError as error:
+        raise Malformed(str(error)[:_COMPLAINT_LENGTH]) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"not a JSON message: {error}") from None
+    if outline.kind == "forwarder_hello":
+        raise Malformed(f"a hello may have {LARGE_BYTES} bytes")
+    return UnknownMessage(outline.kind)
+
+
+def _check_events(events: Iterable[ReadEvent]) -> None:
+    for event in events:
+        if "\0" in event.reader_ip or "\0" in event.reader_timestamp or "\0" in event.read_type:
+            raise Malformed("NUL in reader_ip, reader_timestamp or read_type of an event")
+        # A character has four bytes at the most.
+        if len(event.raw_read_line) > LINE_BYTES // 4 and len(event.raw_read_line.encode()) > LINE_BYTES:
+            raise Malformed(
+                f"a line may have {LINE_BYTES} bytes: reader {event.reader_ip!r}, epoch {event.stream_epoch},"
+                f" seq {event.seq}",
+                fault="long_line",
+            )
+
+
+def _placed(complaint: str, before: int) -> str:
+    """Return what is wrong with a piece as what is wrong with its message, of which `before` events came before."""
+    placed = re.sub(r"`\$\[(\d+)\]", lambda found: f"`$.events[{before + int(found[1])}]", complaint)
+    return placed[:_COMPLAINT_LENGTH]
+
+
+def decode_receiver(message: bytes) -> FromReceiver | UnknownMessage:
+    """Return what a receiver sent; Malformed when it is not right."""
+    decoded = _decode(_from_receiver, _RECEIVER_KINDS, message)
+    if isinstance(decoded, ReceiverHello):
+        named: Iterable[AckEntry | StreamRef] = decoded.resume or ()
+    elif isinstance(decoded, ReceiverSubscribe):
+        named = decoded.streams
+    elif isinstance(decoded, ReceiverAck):
+        named = decoded.entries
+    else:
+        return decoded
+    for each in named:
+        _refuse_nul(each.forwarder_id, each.reader_ip)
+    return decoded
+
+
+def _decode(decoder: msgspec.json.Decoder[M], known: frozenset[Any], message: bytes) -> M | UnknownMessage:
+    try:
+        return decoder.decode(message)
+    except msgspec.ValidationError as error:
+        return _unknown(message, known, str(error)[:_COMPLAINT_LENGTH])
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"not a JSON message: {error}") from None
+
+
+def _unknown(message: bytes, known: frozenset[Any], complaint: str) -> UnknownMessage:
+    """Tell a kind that we do not know from a malformed message of a known kind."""
+    try:
+        found = _any_kind.decode(message)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise Malformed(complaint) from None
+    if found.kind in known:
+        raise Malformed(complaint)
+    return found
+
+
+def _refuse_nul(*texts: str) -> None:
+    if any("\0" in text for text in texts):
+        raise Malformed("NUL in an identifier or name")

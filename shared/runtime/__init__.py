@@ -1,0 +1,1 @@
+"""The life of a process, the same for every role."""

@@ -1,0 +1,199 @@
+"""The cluster's activity log: what happened, for operators, in one table that every process appends to.
+
+Noting never waits and never fails: entries gather here, and `run` writes what has gathered, in order, at most a
+block at a time. What one subject repeats is folded: its first entry is written at once, what follows within ten
+seconds becomes one entry with a count, so that a device which comes and goes a hundred times a second cannot flood
+the log. While the database is away they stay here, up to a bound; what comes beyond it is counted, not kept. With
+every block the table is trimmed to the newest entries, so that nobody else needs to. An entry's time is when it was
+written. What is worth an entry, its name and its fields are for those who note; a secret never is.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from time import monotonic
+from typing import Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+import orjson
+
+from shared.db.connections import Pool
+from shared.db.errors import DatabaseRefused, DatabaseUnavailable, translated
+from shared.db.poll_loop import Outage, PollLoop
+from shared.log import get_logger
+from shared.wake import Stop
+
+__all__ = ["Activity", "Entry", "Level", "append", "entry"]
+
+Level: TypeAlias = Literal["info", "warn", "error"]
+
+WAITING_AT_MOST = 1_000
+OF_DEVICES_WAITING_AT_MOST = 800
+_BLOCK = 200
+_LONGEST_TEXT = 200
+FOLD_S = 10.0
+# Subjects whose entries are folded at the moment; what others repeat meanwhile is dropped and counted.
+FOLDED_AT_MOST = 10_000
+
+_APPEND = """
+INSERT INTO activity (level, process_id, event, fields, of_device)
+SELECT entry.level, $1::uuid, entry.event, entry.fields::jsonb, entry.of_device
+FROM unnest($2::text[], $3::text[], $4::text[], $5::boolean[])
+    WITH ORDINALITY AS entry(level, event, fields, of_device, place)
+ORDER BY entry.place
+"""
+# Before the entries, not after them: if it fails, none of them has been written, and all are written again.
+_TRIM = "SELECT trim_activity()"
+
+log = get_logger(__name__)
+
+
+class Entry(NamedTuple):
+    """An entry as it is written: fields are a JSON object. of_device: a device caused it, and can again at will."""
+
+    level: Level
+    event: str
+    fields: str
+    of_device: bool = False
+
+
+@dataclass(slots=True)
+class _Fold:
+    """What one subject repeats of one event, until `ends_at`."""
+
+    ends_at: float
+    of_device: bool
+    level: Level = "info"
+    fields: dict[str, object] = field(default_factory=dict)
+    count: int = 0
+
+
+class Activity:
+    """Appends this process's entries. `stop` is what ends `run`; `written` is called after entries were written."""
+
+    def __init__(
+        self,
+        process_id: UUID,
+        *,
+        stop: Stop,
+        outage: Outage | None = None,
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._process_id = process_id
+        self._stop = stop
+        self._outage = outage
+        self._written = written
+        self._folds: dict[tuple[str, str], _Fold] = {}
+        self._wake = stop.waker()
+        self._waiting: deque[Entry] = deque()
+        self._dropped = 0
+
+    def note(
+        self, event: str, *, level: Level = "info", of: str | None = None, own: bool = False, **fields: object
+    ) -> None:
+        """Add an entry as soon as may be; returns at once. Fields are numbers, truths, nulls, or become short texts.
+
+        of: the subject, if it may repeat the event at will: then at most two entries in FOLD_S, the second with the
+        count of what it stands for and the fields of the last. It is a device, unless the entry is our own: a device's
+        entries are kept apart, and never in place of others.
+        """
+        of_device = of is not None and not own
+        if of is None or self._is_first(event, of, of_device=of_device, level=level, fields=fields):
+            self._add(event, level, fields, of_device=of_device)
+
+    def _is_first(
+        self, event: str, of: str, *, of_device: bool, level: Level, fields: dict[str, object]
+    ) -> bool:
+        fold = self._folds.get((event, of))
+        if fold is not None:
+            fold.level, fold.fields = level, fields
+            fold.count += 1
+            return False
+        if len(self._folds) >= FOLDED_AT_MOST:
+            self._dropped += 1
+            return False
+        self._folds[event, of] = _Fold(monotonic() + FOLD_S, of_device)
+        return True
+
+    def _unfold(self) -> None:
+        """Add the entries of folds that are over. All last equally long, so that the first to begin is the first."""
+        while self._folds:
+            key, fold = next(iter(self._folds.items()))
+            if fold.ends_at > monotonic() and not self._stop.asked:
+                return
+            del self._folds[key]
+            if fold.count:
+                counted = {"count": fold.count} if fold.count > 1 else {}
+                self._add(key[0], fold.level, {**fold.fields, **counted}, of_device=fold.of_device)
+                self._folds[key] = _Fold(monotonic() + FOLD_S, fold.of_device)
+
+    def _add(self, event: str, level: Level, fields: dict[str, object], *, of_device: bool) -> None:
+        # Devices leave the others some room.
+        if len(self._waiting) >= (OF_DEVICES_WAITING_AT_MOST if of_device else WAITING_AT_MOST):
+            self._dropped += 1
+            return
+        self._waiting.append(entry(event, level, fields, of_device=of_device))
+        self._wake.set()
+
+    async def run(self, pool: Pool) -> None:
+        """Write what is noted until the process stops and nothing waits. What is noted later is lost."""
+        loop = PollLoop(
+            "activity",
+            lambda: self._write_waiting(pool),
+            stop=self._stop,
+            outage=self._outage,
+            poll_s=self._next_fold_s,
+            wake=self._wake,
+        )
+        await loop.run()
+        try:
+            await self._write_waiting(pool)  # with what has folded
+        except DatabaseUnavailable as error:
+            log.warning("activity_lost", entries=len(self._waiting), error=str(error))
+
+    async def _write_waiting(self, pool: Pool) -> None:
+        self._unfold()
+        while self._waiting:
+            await self._write_block(pool)
+            self._unfold()
+
+    def _next_fold_s(self) -> float:
+        """Return how long it is until a fold is over."""
+        for fold in self._folds.values():
+            return max(0.0, fold.ends_at - monotonic())
+        return 60.0
+
+    async def _write_block(self, pool: Pool) -> None:
+        block = list(islice(self._waiting, _BLOCK))
+        try:
+            await append(pool, self._process_id, block)
+            self._written()
+        except DatabaseRefused as error:
+            log.error("activity_refused", error=str(error), entries=len(block))
+        for _ in block:
+            self._waiting.popleft()
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self.note("activity_dropped", level="warn", count=dropped)
+
+
+def entry(event: str, level: Level, fields: Mapping[str, object], *, of_device: bool = False) -> Entry:
+    """Return an entry, with its fields as the table can hold them."""
+    plain = {name: _plain(value) for name, value in fields.items()}
+    return Entry(level, event, orjson.dumps(plain).decode(), of_device)
+
+
+async def append(pool: Pool, process_id: UUID, block: Sequence[Entry]) -> None:
+    """Write entries, in their order, and trim the table."""
+    columns = [list(column) for column in zip(*block, strict=True)]
+    with translated():
+        await pool.execute(_TRIM)
+        await pool.execute(_APPEND, process_id, *columns)
+
+
+def _plain(value: object) -> int | float | str | None:
+    """Return a value as JSON and Postgres can hold it: no NUL, no half surrogates, nothing endless."""
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    return str(value)[:_LONGEST_TEXT].replace("\x00", "\\0").encode(errors="replace").decode()

@@ -1,0 +1,153 @@
+"""A process' own row in `processes`: who is alive, for everyone to see.
+
+A crash shows at once, because the advisory lock ends with this connection; a process that hangs shows within
+LEASE_S, because its event loop no longer renews the lease. It never says what a process that was away may still
+do: that is what fences are for (gateway/ownership.py).
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from importlib.metadata import version
+from types import TracebackType
+from typing import NamedTuple, Self
+from uuid import UUID, uuid4
+
+from shared.db.connections import Connection, connect
+from shared.db.errors import DatabaseUnavailable, SchemaError, translated
+from shared.db.poll_loop import Outage, PollLoop
+from shared.log import get_logger
+from shared.metrics import RECONNECTS
+from shared.wake import Stop
+
+__all__ = ["LEASE_S", "Presence", "Vitals"]
+
+# A hung process is taken for dead after this long: its devices must be back within 15 s, of which their own
+# reconnect takes a part.
+LEASE_S = 8.0
+RENEW_EVERY_S = 1.5
+PROCESS_LOCK_CLASS = 1381258067  # stands in the view live_processes too
+
+# No room has a right to change `processes`; these do it for a room's own role (migrations/routines/liveness.sql).
+_ENTER = "SELECT enter_process($1, $2, $3, $4, $5, $6, $7, $8)"
+_RENEW = "SELECT renew_vitals($1, $2, $3, $4, $5, $6, $7)"
+_LEAVE = "SELECT leave_process($1)"
+_BURY = "SELECT bury_processes()"
+_LOCK = "SELECT pg_advisory_lock($1, $2)"
+
+log = get_logger(__name__)
+
+
+class Vitals(NamedTuple):
+    """What a process tells of itself with each renewal. problem: what is wrong with it, for operators. commit_ms: how
+    long its commits take, of whom that is asked and known.
+    """
+
+    connections: int = 0
+    events_per_second: float = 0.0
+    ready: bool = False
+    problem: str | None = None
+    commit_ms: float | None = None
+
+
+class Presence:
+    """Keeps the process' row alive on a connection of its own; `on_return` is called after it was lost."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        role: str,
+        address: str,
+        holds_lock: bool,
+        stop: Stop,
+        outage: Outage | None = None,
+        vitals: Callable[[], Vitals] = Vitals,
+        on_return: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.process_id: UUID = uuid4()
+        self._url = url
+        self._role = role
+        self._address = address
+        self._holds_lock = holds_lock
+        self._loop = PollLoop(
+            "presence", self._renew, stop=stop, outage=outage, poll_s=RENEW_EVERY_S, on_failure=self._lost
+        )
+        self._vitals = vitals
+        self._on_return = on_return
+        self._connection: Connection | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps the database from answering, or None."""
+        return "not connected" if self._connection is None or self._connection.is_closed() else None
+
+    async def __aenter__(self) -> Self:
+        await self._enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection is not None and not self._connection.is_closed():
+            try:
+                with translated():
+                    await self._connection.execute(_LEAVE, self.process_id, timeout=2)
+            except DatabaseUnavailable as lost:
+                log.warning("left_without_a_word", error=str(lost))
+            self._connection.terminate()
+
+    async def run(self) -> None:
+        """Renew until the process stops."""
+        await self._loop.run()
+
+    def _lost(self, _error: DatabaseUnavailable) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def _renew(self) -> None:
+        connection = self._connection or await self._return()
+        vitals = self._vitals()
+        with translated():
+            row = await connection.fetchval(_RENEW, self.process_id, LEASE_S, *vitals, timeout=3)
+        if row is None:  # buried while we hung for a day
+            raise DatabaseUnavailable("our row is gone")
+
+    async def _return(self) -> Connection:
+        connection = await self._enter()
+        RECONNECTS.labels("presence").inc()
+        self._on_return()
+        return connection
+
+    async def _enter(self) -> Connection:
+        # Who is alive is not worth a flush, and must be told while a synchronous standby is away.
+        connection = await connect(
+            self._url, name=f"rt-server {self._role} presence", synchronous_commit="off"
+        )
+        connection.add_termination_listener(lambda _: self._loop.wake())
+        try:
+            with translated():
+                await connection.execute(_BURY)
+                lock_key = await connection.fetchval(
+                    _ENTER,
+                    self.process_id,
+                    self._role,
+                    socket.gethostname(),
+                    os.getpid(),
+                    self._address,
+                    version("rt-server"),
+                    self._holds_lock,
+                    LEASE_S,
+                )
+                if lock_key is None:
+                    raise SchemaError(
+                        f"this database user is another role's: a {self._role} is rt_{self._role}"
+                    )
+                if self._holds_lock:
+                    await connection.execute(_LOCK, PROCESS_LOCK_CLASS, lock_key, timeout=3)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._connection = connection
+        return connection

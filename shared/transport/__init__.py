@@ -1,0 +1,1 @@
+"""The sockets of devices: admitted, bounded, kept alive, closed."""

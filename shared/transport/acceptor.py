@@ -1,0 +1,241 @@
+"""Where devices of one type come in: the upgrade, the token, and everything that concerns all their sockets at once.
+
+A device that cannot be served now is answered before the upgrade, the one refusal after which devices in the field
+wait a while (protocol.md, section 1.4): 503 when nobody can be, of which the reverse proxy takes note and asks another
+process; 429 when it is this device alone that has to wait. A token that is not right is told to the device at once.
+Tokens that are revoked while their device is connected end its sessions, on whichever process they are.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from math import ceil
+from typing import TypeAlias
+from uuid import UUID
+
+from aiohttp import WSCloseCode, web
+
+from shared.db.channels import TOKENS
+from shared.db.errors import DatabaseUnavailable, ProtocolError
+from shared.log import get_logger
+from shared.metrics import BRAKED_UPGRADES, REFUSED_UPGRADES
+from shared.runtime.process import Process
+from shared.transport.account import Account
+from shared.transport.connection import Peer, attend, close_all
+from shared.transport.tokens import DeviceType, Identity, authenticate, revoked_among
+
+__all__ = ["Door"]
+
+Serve: TypeAlias = Callable[[Peer, Identity], Awaitable[None]]
+
+# How soon a revocation is noticed whose bell was lost.
+POLL_S = 2.0
+MESSAGE_BYTES: Mapping[DeviceType, int] = {"forwarder": 16 * 1024 * 1024, "receiver": 2 * 1024 * 1024}
+ACCOUNT_BYTES = 64 * 1024 * 1024
+# A fleet that comes back at once is smaller. Of one token: a device that reboots, its half-open connection, its twin.
+WITHOUT_HELLO = 1_000
+WITHOUT_HELLO_OF_ONE = 8
+# What those are heard of, and how many at once, that have no good token.
+REFUSED_BYTES = 64 * 1024
+REFUSED_AT_ONCE = 100
+# Sessions of a receiver, and how soon a living one answers a ping.
+SESSIONS_OF_ONE = 8
+PROBE_S = 2.0
+
+log = get_logger(__name__)
+
+
+class Door:
+    """The open sockets of a process, and the way to become one.
+
+    serve: lives as long as the device's session. account: what all its sockets may hold. braked_s: for how many seconds
+    a token is not let in yet.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        device_type: DeviceType,
+        serve: Serve,
+        *,
+        account: Account | None = None,
+        braked_s: Callable[[UUID], float] = lambda _: 0.0,
+    ) -> None:
+        self._process = process
+        self._device_type = device_type
+        self._serve = serve
+        self._braked_s = braked_s
+        self._loop = process.loop("door", self._look, poll_s=POLL_S)
+        self._account = account or Account(ACCOUNT_BYTES)
+        self._closing: set[asyncio.Task[None]] = set()
+        self._probing = False  # whether sessions of a receiver are
+        self._entering = 0  # whose token is being looked up
+        self._peers: dict[Peer, Identity | None] = {}
+        process.listener.on(TOKENS, lambda _: self._loop.wake())
+
+    @property
+    def peers(self) -> list[Peer]:
+        """The sockets that are open now."""
+        return list(self._peers)
+
+    async def connect(self, request: web.Request) -> web.StreamResponse:
+        """Upgrade a request and serve the device until its session ends."""
+        if not web.WebSocketResponse().can_prepare(request):
+            raise web.HTTPBadRequest(reason="this is a WebSocket: ask for an upgrade to one")
+        request.protocol.pause_reading()  # nobody has to say anything before our answer
+        identity = await self._recognised(request)
+        if isinstance(identity, web.Response):
+            request.protocol.resume_reading()  # for the next request on this connection
+            return identity
+        peer = Peer(request, self._account, message_bytes=MESSAGE_BYTES[self._device_type])
+        self._peers[peer] = identity
+        try:
+            with self._account.socket():
+                await self._serve_peer(peer, identity)
+        finally:
+            del self._peers[peer]
+        return peer.response
+
+    async def _recognised(self, request: web.Request) -> Identity | web.Response | None:
+        """Return whose token it is, or what a device is answered that is not let in."""
+        if self._refuses():
+            return _come_back()
+        self._entering += 1
+        try:
+            identity = await authenticate(
+                self._process.pool, request.headers.get("Authorization"), self._device_type
+            )
+        except DatabaseUnavailable:
+            return _come_back()
+        finally:
+            self._entering -= 1
+        refusal = self._refusal(identity)
+        if refusal is None and identity is not None and self._device_type == "receiver":
+            refusal = await self._crowded(identity)
+        return identity if refusal is None else refusal
+
+    async def _crowded(self, newcomer: Identity) -> web.Response | None:
+        """Return what one more session of a receiver is answered: there is room when one of those it has is dead.
+
+        Never is a living one closed: boxes share tokens, and those of the first generation do not come back.
+        """
+        mine = [peer for peer, each in self._peers.items() if each and each.device_id == newcomer.device_id]
+        if len(mine) < SESSIONS_OF_ONE:
+            return None
+        full = _too_soon(PROBE_S, f"{len(mine)} sessions of this receiver are open here")
+        if self._probing:
+            return full
+        self._probing = True
+        try:
+            asked = [peer for peer in mine if peer.hears_pings]
+            answers = await asyncio.gather(*(peer.answers(PROBE_S) for peer in asked))
+        finally:
+            self._probing = False
+        dead = [peer for peer, answered in zip(asked, answers, strict=True) if not answered]
+        for peer in dead:
+            log.info("session_half_open", session_id=str(peer.session_id))
+            peer.abort()
+        return full if len(mine) - len(dead) >= SESSIONS_OF_ONE else None
+
+    async def _serve_peer(self, peer: Peer, identity: Identity | None) -> None:
+        await peer.accept()
+        if identity is None:
+            peer.hear_no_more(REFUSED_BYTES)
+        await attend(
+            peer,
+            lambda: self._attend(peer, identity),
+            on_refusal=lambda refusal: self._note_refusal(refusal, peer, identity),
+        )
+
+    def _refusal(self, identity: Identity | None) -> web.Response | None:
+        """Return what a device is answered that is not let in."""
+        if self._refuses():  # since we asked: on a stop the peers that there are get closed, and no others
+            return _come_back()
+        if identity is None:
+            # Not 503: whoever has no token could rest the whole process by it.
+            refused = sum(each is None for each in self._peers.values())
+            return _too_soon(1, "too many without a good token") if refused >= REFUSED_AT_ONCE else None
+        if seconds := self._braked_s(identity.token_id):
+            return _too_soon(seconds, "what it sent last was not right")
+        waiting = sum(each == identity and not peer.let_in for peer, each in self._peers.items())
+        if waiting >= WITHOUT_HELLO_OF_ONE:
+            return _too_soon(1, f"{waiting} connections of this token have said no hello yet")
+        return None
+
+    async def _attend(self, peer: Peer, identity: Identity | None) -> None:
+        if identity is None:
+            raise ProtocolError("the token is missing, unknown or revoked", code="INVALID_TOKEN")
+        await self._serve(peer, identity)
+
+    def _note_refusal(self, refusal: ProtocolError, peer: Peer, identity: Identity | None) -> None:
+        """Tell operators. Who shows no good token is known by the address alone."""
+        device_id = identity.device_id if identity else None
+        self._process.activity.note(
+            f"{self._device_type}_refused",
+            level="warn",
+            of=f"{device_id or peer.address} {refusal.code}",
+            device_id=device_id,
+            address=peer.address,
+            code=refusal.code,
+            reason=str(refusal),
+        )
+
+    def _refuses(self) -> bool:
+        """Whether nobody can be let in now."""
+        return (
+            self._process.stop.asked
+            or self._process.presence.problem is not None
+            or self._account.full
+            or self._entering + sum(not peer.let_in for peer in self._peers) >= WITHOUT_HELLO
+        )
+
+    async def close(self) -> None:
+        """End all sessions, because the process stops."""
+        await close_all(self.peers, WSCloseCode.GOING_AWAY, "shutting down")
+
+    async def run(self) -> None:
+        """End the sessions of revoked tokens, until the process stops."""
+        await self._loop.run()
+
+    async def _look(self) -> None:
+        self._drop_slow()
+        await self._end_revoked()
+
+    def _drop_slow(self) -> None:
+        """Make room where others wait for it."""
+        for peer in self.peers if self._account.awaited else ():
+            if peer.is_slow:
+                log.info("peer_slow", session_id=str(peer.session_id), address=peer.address)
+                task = asyncio.create_task(peer.close(WSCloseCode.TRY_AGAIN_LATER, "too slow"), name="close")
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
+    async def _end_revoked(self) -> None:
+        held = {identity.token_id for identity in self._peers.values() if identity is not None}
+        if not held:
+            return
+        revoked = await revoked_among(self._process.pool, held)
+        ended = [peer for peer, each in self._peers.items() if each is not None and each.token_id in revoked]
+        if ended:
+            log.info("tokens_revoked", sessions=len(ended))
+            refusal = ProtocolError("the token was revoked", code="INVALID_TOKEN")
+            await asyncio.gather(*(peer.refuse(refusal) for peer in ended))
+
+
+def _come_back() -> web.Response:
+    REFUSED_UPGRADES.inc()
+    return web.json_response(
+        {"code": "UNAVAILABLE", "message": "come back in a few seconds"},
+        status=503,
+        headers={"Retry-After": "2"},
+    )
+
+
+def _too_soon(seconds: float, why: str) -> web.Response:
+    """Refuse one device: a 503 would rest the whole process at the reverse proxy, for all others as well."""
+    BRAKED_UPGRADES.inc()
+    wait = ceil(seconds)
+    return web.json_response(
+        {"code": "TOO_MANY_REQUESTS", "message": f"{why}; come back in {wait} s"},
+        status=429,
+        headers={"Retry-After": str(wait)},
+    )

@@ -1,0 +1,356 @@
+"""One device's socket, from the upgrade to the last close frame: the transport rules of protocol.md, sections 1
+and 2, that forwarders and receivers share.
+
+It never cancels or times out a send: a peer that takes nothing is got rid of by aborting its transport, which
+ends whatever waits on it. Devices are never offered compression and never dropped for mere silence: only for
+not answering a ping while we were listening.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar, cast
+from uuid import UUID, uuid4
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from shared.db.errors import DatabaseUnavailable, ProtocolError
+from shared.log import get_logger
+from shared.metrics import CONNECTIONS, UNKNOWN_MESSAGES
+from shared.protocol.v1 import UnknownMessage, encode_error, encode_heartbeat
+from shared.transport.account import Account
+from shared.transport.inlet import Inlet
+from shared.transport.tokens import Identity
+
+__all__ = ["Peer", "PeerGone", "attend", "check_id", "close_all", "count_unknown", "greet"]
+
+HELLO_WITHIN_S = 90.0
+HEARTBEAT_EVERY_S = 30.0
+PING_EVERY_S = 20.0
+ANSWER_WITHIN_S = 30.0
+CLOSE_WITHIN_S = 2.0
+# Receivers in the field read nothing for 3 and 10 s after their hello.
+DEAF_AFTER_HELLO_S = 15.0
+# A peer that reads takes what we send at once.
+FLUSH_LOOK_S = 0.01
+MAX_ADDRESS = 100
+# Below a transport's low-water mark a send never waits.
+NEVER_WAITS_BYTES = 16 * 1024
+
+log = get_logger(__name__)
+
+
+class PeerGone(Exception):
+    """The socket is closed: nothing can be sent any more."""
+
+
+class Peer:
+    """A device's WebSocket. One task receives; any may send, whole messages in the order of the calls."""
+
+    def __init__(self, request: web.Request, account: Account, *, message_bytes: int) -> None:
+        self.session_id: UUID = uuid4()
+        # Whoever it came through says whom it came from; for people who look for a device, and for nothing else.
+        self.address = (request.headers.get("X-Forwarded-For") or request.remote or "")[:MAX_ADDRESS]
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self._message_bytes = message_bytes
+        self._inlet = Inlet(request.protocol, account, limit=message_bytes)
+        # What is too large is kept out before (shared/transport/inlet.py). Pings come to receive(). writer_limit 0:
+        # every send waits while the transport's buffer is over its high-water mark (64 KiB); by default aiohttp looks
+        # at that only once in a while.
+        self._socket = web.WebSocketResponse(
+            compress=False,
+            autoping=False,
+            max_msg_size=message_bytes + 1,
+            decode_text=False,
+            timeout=CLOSE_WITHIN_S,
+            writer_limit=0,
+        )
+        self.on_pong: Callable[[bytes], object] = lambda _: None  # told of the payload of each pong
+        self._receiving = False
+        self.let_in = False
+        self._let_in_at = self._loop.time()
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """What the request's handler returns to aiohttp."""
+        return self._socket
+
+    @property
+    def gone(self) -> bool:
+        """Whether the socket is closed."""
+        return self._socket.closed or self._request.transport is None
+
+    async def accept(self) -> None:
+        """Finish the upgrade."""
+        if self._request.transport is not None:
+            self._inlet.install(self._request.transport)
+        await self._socket.prepare(self._request)
+        self._inlet.start()
+
+    def let_in_now(self) -> None:
+        """Hear more than a hello from now on."""
+        self.let_in = True
+        self._let_in_at = self._loop.time()
+        self._inlet.let_in()
+
+    def hear_no_more(self, at_most: int) -> None:
+        """Throw away what comes from now on; who sends more than so many bytes is dropped."""
+        self._inlet.throw_away(at_most)
+
+    async def receive(self) -> bytes | None:
+        """Return the next text message, or None when the socket has ended. Ignores binary frames."""
+        try:
+            while True:
+                message = await self._next()
+                if message.type is WSMsgType.TEXT:
+                    data: bytes = message.data
+                    return data
+                if self._inlet.too_large:
+                    reason = f"a message may have {self._inlet.limit} bytes"
+                    await self.close(WSCloseCode.MESSAGE_TOO_BIG, reason)
+                    return None
+                if message.type is WSMsgType.PING:
+                    await self._pong(message.data)
+                elif message.type is WSMsgType.PONG:
+                    self.on_pong(message.data)
+                elif message.type is not WSMsgType.BINARY:
+                    return None
+        except (PeerGone, ConnectionError):
+            return None
+
+    async def _pong(self, payload: bytes) -> None:
+        if self._unsent < NEVER_WAITS_BYTES:  # who hears nothing must not keep us from hearing
+            with suppress(PeerGone):  # what it said before it went is heard all the same
+                await self._send(payload, WSMsgType.PONG)
+
+    async def _next(self) -> WSMessage:
+        """Return the next message of any kind."""
+        self._receiving = True
+        try:
+            message = await self._socket.receive()
+        finally:
+            self._receiving = False
+        if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            self._inlet.taken()
+        if self._inlet.waiting:
+            self._request.protocol.pause_reading()  # taking a message from aiohttp's queue resumes it
+        return message
+
+    async def send(self, message: bytes) -> None:
+        """Send a text message, waiting while the peer takes none; PeerGone when it never will."""
+        await self._send(message, WSMsgType.TEXT)
+
+    async def ping(self, payload: bytes) -> None:
+        """Send a ping behind all that was sent; the pong carries the payload (`on_pong`). PeerGone as with `send`."""
+        await self._send(payload, WSMsgType.PING)
+
+    async def _send(self, message: bytes, kind: WSMsgType) -> None:
+        try:
+            await self._socket.send_frame(message, kind)
+        except (ConnectionError, RuntimeError) as error:
+            raise PeerGone(str(error)) from error
+
+    async def flush(self) -> None:
+        """Wait until the kernel has taken everything that was sent; PeerGone when it never will."""
+        while (transport := self._request.transport) is not None and not transport.is_closing():
+            if not transport.get_write_buffer_size():
+                return
+            await asyncio.sleep(FLUSH_LOOK_S)
+        raise PeerGone("the socket ended before it took everything")
+
+    async def refuse(self, error: ProtocolError) -> None:
+        """Send the error message and close: 1008, or 1011 when the fault is ours."""
+        ours = error.code == "INTERNAL_ERROR"
+        await self._or_abort(self.send(encode_error(error.code, str(error))))
+        await self.close(WSCloseCode.INTERNAL_ERROR if ours else WSCloseCode.POLICY_VIOLATION, error.code)
+
+    async def close(self, code: int, reason: str) -> None:
+        """End with a close frame; after CLOSE_WITHIN_S, by aborting the transport. Never raises."""
+        self._inlet.throw_away(2 * self._message_bytes)  # but the answer to the close frame is heard
+        await self._or_abort(self._socket.close(code=code, message=reason.encode()[:120], drain=False))
+        if self._unsent:  # the transport would wait for ever to send it
+            self._loop.call_later(CLOSE_WITHIN_S, self.abort)
+
+    async def _or_abort(self, ending: Coroutine[Any, Any, object]) -> None:
+        """Let last words take CLOSE_WITHIN_S and a bit, then drop the connection under them."""
+        task = asyncio.ensure_future(ending)
+        _, waiting = await asyncio.wait({task}, timeout=CLOSE_WITHIN_S + 1)
+        if waiting:
+            self.abort()
+            await asyncio.wait({task}, timeout=1)
+        if task.done() and not task.cancelled():
+            task.exception()  # a peer that is gone is no news
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether what it sends takes longer than others should wait for its room."""
+        return self._inlet.is_slow()
+
+    def end(self) -> None:
+        """Give back what is held for it."""
+        self._inlet.end()
+
+    @property
+    def _listening(self) -> bool:
+        """Whether the peer could be heard if it spoke."""
+        return self._receiving and not self._inlet.waiting
+
+    def abort(self) -> None:
+        """Drop the connection at once, whatever is under way on it."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    @property
+    def hears_pings(self) -> bool:
+        """Whether no answer to a ping says anything: devices are deaf for a while after their hello."""
+        old_enough = self._loop.time() - self._let_in_at > DEAF_AFTER_HELLO_S
+        return self.let_in and old_enough and not self._unsent
+
+    async def answers(self, within_s: float) -> bool:
+        """Ping the peer and tell whether it was heard of within `within_s`.
+
+        A socket that we do not read at the moment (back-pressure) cannot prove anything: it counts as alive.
+        """
+        self._inlet.heard.clear()
+        if not self._listening:
+            return not self.gone
+        try:
+            await self._ping()
+            async with asyncio.timeout(within_s):
+                await self._inlet.heard.wait()
+        except PeerGone:
+            return False
+        except TimeoutError:
+            return not (self.gone or self._listening)
+        return not self.gone
+
+    async def stay_alive(self, device_id: str) -> None:
+        """Send heartbeats and pings until the socket ends; drop a peer that answers no ping.
+
+        A ping has to wait behind what the peer takes slowly: as long as it takes anything it is alive.
+        """
+        heartbeat = encode_heartbeat(self.session_id, device_id)
+        began = self._loop.time()
+        next_heartbeat, next_ping = began + HEARTBEAT_EVERY_S, began + PING_EVERY_S
+        pinged_at: float | None = None
+        unsent = 0
+        while not self.gone:
+            await asyncio.sleep(min(next_heartbeat, next_ping) - self._loop.time())
+            now = self._loop.time()
+            heard = pinged_at is not None and self._inlet.heard_at >= pinged_at
+            if heard or not (self._listening or self._unsent):
+                pinged_at = None
+            if self._unsent != unsent:
+                pinged_at, unsent = None, self._unsent
+            if pinged_at is not None and now - pinged_at >= ANSWER_WITHIN_S:
+                log.info("peer_silent", session_id=str(self.session_id), device_id=device_id)
+                self.abort()
+                return
+            if now >= next_ping:
+                next_ping = now + (PING_EVERY_S if pinged_at is None else 1.0)
+                pinged_at = pinged_at or now
+                await self._ping()
+            if now >= next_heartbeat:
+                next_heartbeat = now + HEARTBEAT_EVERY_S
+                if not self._unsent:
+                    await self.send(heartbeat)
+
+    @property
+    def _unsent(self) -> int:
+        """How many bytes of earlier sends still wait for the peer: more would only pile up behind them."""
+        transport = self._request.transport
+        return transport.get_write_buffer_size() if transport is not None else 0
+
+    async def _ping(self) -> None:
+        if not self._unsent:
+            await self._send(b"", WSMsgType.PING)
+
+
+H = TypeVar("H")
+E = TypeVar("E", bound=Exception)
+
+
+async def greet(peer: Peer, decode: Callable[[bytes], object], hello_type: type[H]) -> H:
+    """Hear the hello.
+
+    Raises ProtocolError with the refusal that the device is owed, PeerGone when the socket ends first.
+    """
+    try:
+        async with asyncio.timeout(HELLO_WITHIN_S):
+            message = await peer.receive()
+    except TimeoutError:
+        raise ProtocolError(f"no hello within {HELLO_WITHIN_S:.0f} s") from None
+    if message is None:
+        raise PeerGone("no hello")
+    hello = decode(message)
+    if not isinstance(hello, hello_type):
+        raise ProtocolError("the first message must be a hello")
+    return hello
+
+
+def check_id(claimed: str, identity: Identity) -> None:
+    """Raise IDENTITY_MISMATCH when a hello names another device than the token stands for."""
+    if claimed not in identity.aliases:
+        raise ProtocolError("the token belongs to another device", code="IDENTITY_MISMATCH")
+
+
+def count_unknown(message: object) -> bool:
+    """Whether a message is of a kind that we do not know; counts those that are."""
+    if isinstance(message, UnknownMessage):
+        UNKNOWN_MESSAGES.inc()
+        return True
+    return False
+
+
+async def close_all(peers: Iterable[Peer], code: int, reason: str) -> None:
+    """Close many peers at once."""
+    closing = [asyncio.ensure_future(peer.close(code, reason)) for peer in peers]
+    if closing:
+        await asyncio.wait(closing)
+
+
+async def attend(
+    peer: Peer,
+    session: Callable[[], Awaitable[None]],
+    *,
+    on_refusal: Callable[[ProtocolError], None] = lambda _: None,
+) -> None:
+    """Run a session on an accepted socket and end it as protocol.md, section 1.5, says, whatever comes out of it.
+
+    A session may raise several errors at once (it has several tasks); the device is told the first, and so is
+    `on_refusal` when the device is at fault.
+    """
+    CONNECTIONS.inc()
+    try:
+        await session()
+    except* PeerGone:
+        pass
+    except* ProtocolError as group:
+        error = _first(group)
+        log.info(
+            "peer_refused",
+            session_id=str(peer.session_id),
+            address=peer.address,
+            code=error.code,
+            error=str(error),
+        )
+        on_refusal(error)
+        await peer.refuse(error)
+    except* DatabaseUnavailable as group:
+        log.warning("session_failed", session_id=str(peer.session_id), error=str(_first(group)))
+        await peer.refuse(ProtocolError("the server cannot serve you now", code="INTERNAL_ERROR"))
+    except* Exception as group:
+        log.exception("session_failed", session_id=str(peer.session_id), exc_info=group)
+        await peer.refuse(ProtocolError("the server failed", code="INTERNAL_ERROR"))
+    finally:
+        CONNECTIONS.dec()
+        await peer.close(WSCloseCode.OK, "")
+        peer.end()
+
+
+def _first(group: BaseExceptionGroup[E]) -> E:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return cast("E", found)

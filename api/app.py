@@ -9,8 +9,9 @@ from aiohttp import web
 
 from api.alerts.evaluator import Evaluation
 from api.alerts.samples import require_zone
+from api.commands.ask import Commands
 from api.dashboard.routes import page_routes
-from api.events.store import ALONG_THE_KEY
+from api.exports.places import Places
 from api.http.access import CLOSED, admit
 from api.http.asking import remember_asker
 from api.http.context import Api
@@ -19,8 +20,10 @@ from api.http.errors import answer_errors
 from api.http.openapi import describe
 from api.http.sites import refuse_other_sites
 from api.live.metrics import Numbers
+from api.live.view import Live
 from api.routes import ROUTES
 from api.settings import ApiSettings
+from api.storage.plans import ALONG_THE_KEY
 from shared.log import get_logger
 from shared.runtime.activity import Activity
 from shared.runtime.http import secure
@@ -28,6 +31,7 @@ from shared.runtime.process import Process
 
 __all__ = ["API", "build_app", "main", "warn_if_open"]
 
+EXPORTS_AT_ONCE = 8
 MAX_BODY_BYTES = 1024 * 1024
 POOL_SIZE = 8
 
@@ -52,7 +56,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
         process,
         activity=activity,
         description=describe(ROUTES, version("rt-server")),
-        time_zone=settings.time_zone,
+        parts=(Live(process, time_zone=settings.time_zone), Commands(process), Places(EXPORTS_AT_ONCE)),
     )
     for route in ROUTES:
         handler = serve(route, api)
@@ -81,10 +85,10 @@ async def main(settings: ApiSettings) -> None:
         settings,
         pool_size=POOL_SIZE,
         pool_settings=ALONG_THE_KEY,
-        on_return=lambda: app[API].live.lose(),  # noqa: PLW0108 - there is no app yet
+        on_return=lambda: app[API].part(Live).lose(),
     )
     app = build_app(process, settings, process.activity)
-    live = app[API].live
+    live = app[API].part(Live)
     await process.run(
         app=app,
         before=lambda: require_zone(process.pool, settings.time_zone),

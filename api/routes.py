@@ -4,9 +4,10 @@ from api.alerts import routes as alerts
 from api.commands import routes as commands
 from api.devices import routes as devices
 from api.events import routes as events
-from api.http import routes as description
+from api.exports import routes as exports
+from api.http import routes as http
 from api.http.contract import Route
-from api.live import routes as overview
+from api.live import routes as live
 from api.logs import routes as logs
 from api.streams import routes as streams
 from api.tokens import routes as tokens
@@ -22,14 +23,16 @@ ROUTES = (
     Route("GET", "/api/v1/streams", streams.list_streams),
     Route("PATCH", _STREAM, streams.patch_stream, errors=("NOT_FOUND", "CONFLICT")),
     Route("DELETE", _STREAM, streams.delete_stream, status=204, errors=("NOT_FOUND", "CONFLICT")),
-    Route("GET", _STREAM + "/card", streams.stream_card, errors=("NOT_FOUND",)),
+    Route("GET", _STREAM + "/card", live.stream_card, errors=("NOT_FOUND",)),
     Route("GET", _STREAM + "/metrics", streams.stream_metrics, errors=("NOT_FOUND",)),
     Route("GET", _STREAM + "/epochs", streams.list_epochs, errors=("NOT_FOUND",)),
     Route("PUT", _STREAM + "/epochs/{epoch}/name", streams.name_epoch, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", _STREAM + "/reads", events.list_reads, errors=("NOT_FOUND",)),
-    Route("GET", _STREAM + "/export.txt", events.export_text, errors=("NOT_FOUND",), media_type="text/plain"),
-    Route("GET", _STREAM + "/export.csv", events.export_csv, errors=("NOT_FOUND",), media_type="text/csv"),
-    Route("GET", "/api/v1/export.zip", events.export_all, media_type="application/zip"),
+    Route(
+        "GET", _STREAM + "/export.txt", exports.export_text, errors=("NOT_FOUND",), media_type="text/plain"
+    ),
+    Route("GET", _STREAM + "/export.csv", exports.export_csv, errors=("NOT_FOUND",), media_type="text/csv"),
+    Route("GET", "/api/v1/export.zip", exports.export_all, media_type="application/zip"),
     Route("GET", "/api/v1/reads/latest", events.latest_reads),
     Route("GET", "/api/v1/conflicts", events.list_conflicts),
     Route(
@@ -40,7 +43,7 @@ ROUTES = (
         errors=("NOT_FOUND",),
     ),
     Route("POST", _STREAM + "/conflicts/acknowledge", events.acknowledge_conflicts, errors=("NOT_FOUND",)),
-    Route("GET", "/api/v1/alerts", overview.list_alerts),
+    Route("GET", "/api/v1/alerts", live.list_alerts),
     Route("POST", _ALERT + "/acknowledge", alerts.acknowledge_alert, errors=("NOT_FOUND", "CONFLICT")),
     Route(
         "DELETE",
@@ -51,9 +54,9 @@ ROUTES = (
     ),
     Route("POST", _ALERT + "/mute", alerts.mute_alert, errors=("NOT_FOUND", "CONFLICT")),
     Route("DELETE", _ALERT + "/mute", alerts.take_back_mute, status=204, errors=("NOT_FOUND",)),
-    Route("GET", "/api/v1/overview", overview.show_overview),
-    Route("GET", "/api/v1/verdict", overview.show_verdict),
-    Route("GET", "/api/v1/events", overview.follow_events, media_type="text/event-stream"),
+    Route("GET", "/api/v1/overview", live.show_overview),
+    Route("GET", "/api/v1/verdict", live.show_verdict),
+    Route("GET", "/api/v1/events", live.follow_events, media_type="text/event-stream"),
     Route(
         "POST",
         _STREAM + "/reset-epoch",
@@ -101,6 +104,6 @@ ROUTES = (
         errors=("NOT_FOUND",),
     ),
     Route("GET", "/api/v1/logs", logs.list_logs),
-    Route("GET", "/api/v1/openapi.json", description.show_openapi),
-    Route("GET", "/docs", description.show_docs, media_type="text/html"),
+    Route("GET", "/api/v1/openapi.json", http.show_openapi),
+    Route("GET", "/docs", http.show_docs, media_type="text/html"),
 )

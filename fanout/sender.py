@@ -18,7 +18,8 @@ from fanout.store import cursors as store
 from fanout.store.cursors import CursorKey, StartingPoint
 from fanout.store.sessions import subscribe_session
 from fanout.subscription import Subscription, Taken
-from shared.db.errors import DatabaseUnavailable, ProtocolError
+from shared.db.errors import DatabaseUnavailable
+from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.protocol.v1 import AckEntry, StreamRef
 from shared.trace import batch_name

@@ -25,7 +25,8 @@ from fanout.store.events import EventRow
 from fanout.store.streams import resolve_streams
 from shared.db.channels import POSITIONS, STREAMS
 from shared.db.connections import STEADY_PLANS, Link
-from shared.db.errors import DatabaseUnavailable, ProtocolError
+from shared.db.errors import DatabaseUnavailable
+from shared.errors import ProtocolError
 from shared.protocol.v1 import StreamRef
 from shared.runtime.process import Process
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from shared.db.errors import ProtocolError
+from shared.errors import ProtocolError
 from shared.protocol.ipico import annotate
 from shared.protocol.v1 import HIGHEST_EPOCH, AckEntry, ReadEvent
 

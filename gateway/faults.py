@@ -9,7 +9,7 @@ from time import monotonic
 
 from gateway.brake import Brake
 from gateway.store.faults import Fault, clear_faults, note_fault
-from shared.db.errors import RtServerError
+from shared.errors import RtServerError
 from shared.log import get_logger
 from shared.runtime.process import Process
 from shared.transport.tokens import Identity

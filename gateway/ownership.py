@@ -18,7 +18,8 @@ from uuid import UUID
 
 from gateway.store import sessions as store
 from shared.db.channels import SESSIONS
-from shared.db.errors import DatabaseUnavailable, ProtocolError
+from shared.db.errors import DatabaseUnavailable
+from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.runtime.liveness import LEASE_S
 from shared.runtime.process import Process

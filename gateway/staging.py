@@ -27,7 +27,8 @@ from gateway.store import inbox as store
 from gateway.store.streams import register_streams
 from shared.db.channels import INBOX, OUTCOMES
 from shared.db.connections import STEADY_PLANS, Link
-from shared.db.errors import DatabaseRefused, ProtocolError, RtServerError
+from shared.db.errors import DatabaseRefused
+from shared.errors import ProtocolError, RtServerError
 from shared.log import get_logger
 from shared.metrics import BELLS_RUNG
 from shared.runtime.process import Process

@@ -10,7 +10,7 @@ Pure: the clock comes in, and what to try again comes out.
 from collections.abc import Callable
 from uuid import UUID
 
-from shared.db.errors import RtServerError
+from shared.errors import RtServerError
 from shared.log import get_logger
 
 __all__ = ["Faults"]

@@ -13,11 +13,12 @@ from api.alerts import facts as store
 from api.alerts import rules as states
 from api.alerts import samples
 from api.alerts import store as alerts
-from api.events.store import ALONG_THE_KEY
+from api.storage.plans import ALONG_THE_KEY
 from api.streams import closed
 from shared.db.channels import STATES
 from shared.db.connections import Link, transaction
-from shared.db.errors import DatabaseRefused, RtServerError
+from shared.db.errors import DatabaseRefused
+from shared.errors import RtServerError
 from shared.log import get_logger
 from shared.runtime.process import Process
 

@@ -3,7 +3,8 @@ the reader's clock. For the one process that looks at the moment (api/alerts/eva
 """
 
 from shared.db.connections import Connection, Pool
-from shared.db.errors import DatabaseRefused, SettingsError, translated
+from shared.db.errors import DatabaseRefused, translated
+from shared.errors import SettingsError
 
 __all__ = ["BIN_S", "require_zone", "sample"]
 

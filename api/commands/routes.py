@@ -9,6 +9,7 @@ import msgspec
 import orjson
 
 from api.commands import store
+from api.commands.ask import Commands
 from api.commands.types import (
     ConfigAnswer,
     ConfigQuery,
@@ -44,7 +45,7 @@ async def reset_epoch(api: Api, *, path: StreamPath, body: EpochReset) -> NewEpo
     request: Payload = {"stream_id": str(stream.stream_id), "reader_ip": stream.reader_ip}
     if body.expected_epoch is not None:
         request["expected_epoch"] = body.expected_epoch
-    reply = await api.commands.ask(stream.forwarder_id, "epoch_reset", request)
+    reply = await api.part(Commands).ask(stream.forwarder_id, "epoch_reset", request)
     if reply.ending == "absent":
         await _as_expected(api, path, body)
         raise ApiError("CONFLICT", "forwarder not connected")
@@ -131,7 +132,7 @@ async def _relay(
     session_since: datetime | None = None,
 ) -> A:
     """Ask a forwarder and return its answer; ApiError when it is not there, says no or nothing."""
-    reply = await api.commands.ask(forwarder_id, kind, request, session_since=session_since)
+    reply = await api.part(Commands).ask(forwarder_id, kind, request, session_since=session_since)
     if reply.ending == "absent":
         raise ApiError("NOT_FOUND", "forwarder not connected")
     answer = _read(reply.answer, wanted)

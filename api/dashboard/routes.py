@@ -38,7 +38,11 @@ _IMPORT_LATER: Final = re.compile(rb'\bimport\("\./([\w-]+\.js)"\)')
 
 def page_routes() -> list[web.RouteDef]:
     """Return the route of the page, `/`, and those of the files it is made of."""
-    found = {each.name: each.read_bytes() for each in (files("api") / "static").iterdir() if _type(each.name)}
+    found = {
+        each.name: each.read_bytes()
+        for each in (files("api") / "dashboard" / "static").iterdir()
+        if _type(each.name)
+    }
     routes = [web.get(f"/static/{name}", _serve(name, body)) for name, body in found.items()]
     return [web.get("/", _serve(_PAGE, filled(found))), *routes]
 

@@ -1,33 +1,26 @@
-"""Events: pages of reads and conflicts, and exports of whole streams."""
-
-from aiohttp import web
+"""Events: pages of reads and conflicts."""
 
 from api.events import conflicts, store
+from api.events.filter import Key
 from api.events.types import (
     Acknowledged,
     ConflictPage,
     ConflictPath,
     ConflictQuery,
-    EventFilter,
     LatestQuery,
     LatestReads,
     ReadPage,
     ReadQuery,
 )
-from api.exports import archive
-from api.exports import stream as export
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
 from api.http.pagination import decode_cursor, encode_cursor
-from api.streams.store import stream_title
+from api.streams.names import stream_name, stream_title
 from api.streams.types import StreamPath
 
 __all__ = [
     "acknowledge_conflict",
     "acknowledge_conflicts",
-    "export_all",
-    "export_csv",
-    "export_text",
     "latest_reads",
     "list_conflicts",
     "list_reads",
@@ -36,11 +29,11 @@ __all__ = [
 
 async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPage:
     """Show a page of reads, newest first by default."""
-    after = None if query.cursor is None else store.Key(*decode_cursor(query.cursor))
+    after = None if query.cursor is None else Key(*decode_cursor(query.cursor))
     page = await store.reads(
         api.pool, path.stream_id, query, order=query.order, after=after, limit=query.limit
     )
-    if not page.rows and await store.stream_name(api.pool, path.stream_id) is None:
+    if not page.rows and await stream_name(api.pool, path.stream_id) is None:
         raise no_stream()
     last = page.rows[-1] if page.more else None
     return ReadPage(
@@ -92,22 +85,3 @@ async def acknowledge_conflicts(api: Api, *, path: StreamPath) -> Acknowledged:
     if count:
         api.note("conflicts_acknowledged", stream=stream, stream_id=path.stream_id, count=count)
     return Acknowledged(acknowledged=count)
-
-
-async def export_text(
-    api: Api, *, path: StreamPath, query: EventFilter, request: web.Request
-) -> web.StreamResponse:
-    """Export the lines of a stream, byte for byte, a newline after each; one that holds a newline spans several."""
-    return await export.send(api, request, path.stream_id, query, form=export.TEXT)
-
-
-async def export_csv(
-    api: Api, *, path: StreamPath, query: EventFilter, request: web.Request
-) -> web.StreamResponse:
-    """Export the events of a stream as CSV."""
-    return await export.send(api, request, path.stream_id, query, form=export.CSV)
-
-
-async def export_all(api: Api, *, request: web.Request) -> web.StreamResponse:
-    """Export all streams as they stand at one moment, each as text and as CSV, in a ZIP archive."""
-    return await archive.send(api, request)

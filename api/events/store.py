@@ -1,59 +1,36 @@
-"""Events and what was set aside of them: pages and whole exports, always along the primary key.
+"""Events and what was set aside of them: pages, always along the primary key.
 
 Pages go by key, not by offset: a page costs what it holds, wherever it lies. `since`, `until` and `tag_id` have no
 index, which would slow down every insert: they are filters on the way.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
-from asyncpg.protocol import NO_TIMEOUT
 
+from api.events.filter import WANTED, Key, arguments
 from api.events.types import Conflict, EventFilter, Read, StreamRead
-from shared.db.connections import Connection, Pool
+from shared.db.connections import Pool
 from shared.db.errors import translated
 
 __all__ = [
-    "ALONG_THE_KEY",
     "CONFLICTS",
-    "COPIES",
     "LATEST",
     "LATEST_LOOKED_AT",
     "PAGE_BYTES",
     "READS",
     "SINCE",
     "Growth",
-    "Key",
     "Page",
-    "StreamName",
-    "begin_snapshot",
     "conflicts",
-    "copy_events",
     "latest",
     "reads",
     "since",
-    "stream_name",
-    "stream_names",
 ]
 
-# For connections: what is wanted in the order of the key is read in that order, from the first row on, and never
-# gathered and sorted, whatever the statistics say.
-ALONG_THE_KEY = {"enable_sort": "off", "enable_bitmapscan": "off", "enable_seqscan": "off"}
 
-_LARGEST = 2**63 - 1
-
-# $1 stream; $2, $3 behind this key; $4, $5 up to this one; $6 tag; $7, $8 received since, until.
-_WANTED = """
-FROM events
-WHERE stream_id = $1
-  AND (stream_epoch, seq) > ($2::bigint, $3::bigint)
-  AND (stream_epoch, seq) <= ($4::bigint, $5::bigint)
-  AND ($6::text IS NULL OR tag_id = lower($6::text))
-  AND received_at >= coalesce($7::timestamptz, '-infinity')
-  AND received_at <= coalesce($8::timestamptz, 'infinity')
-"""
 _READ = """stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
        parse_error
 """
@@ -80,7 +57,7 @@ ORDER BY {order}
 # $9 at most so many, $10 of so many bytes.
 READS = {
     way.lower(): _page(
-        f"SELECT {_READ}{_WANTED}",
+        f"SELECT {_READ}{WANTED}",
         lines=["raw_read_line"],
         order=f"stream_epoch {way}, seq {way}",
         most="$9",
@@ -90,22 +67,6 @@ READS = {
 }
 PAGE_BYTES = 1024 * 1024
 
-# A line is bytes, and text cannot hold NUL: lines leave as encode() escapes them, NUL and bytes from 0x80 on as \ooo,
-# the backslash doubled, everything else as it is. So the texts beside them have their backslashes doubled, too.
-_TEXT_ROW = "SELECT encode(raw_frame, 'escape')"
-_CSV_ROW = r"""
-SELECT stream_epoch, seq, replace(reader_timestamp, '\', '\\'), encode(raw_frame, 'escape'),
-       replace(read_type, '\', '\\')
-"""
-COPIES = {
-    "csv": f"{_CSV_ROW}{_WANTED}ORDER BY stream_epoch, seq",
-    "text": f"{_TEXT_ROW}{_WANTED}ORDER BY stream_epoch, seq",
-}
-
-_STREAM_NAME = "SELECT forwarder_id, reader_ip FROM streams WHERE stream_id = $1"
-_STREAM_NAMES = "SELECT stream_id, forwarder_id, reader_ip FROM streams ORDER BY created_at, stream_id"
-# It ends with its connection.
-_BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 # $1 a stream or null; $2 below this id; $3, $4 at most. The line that was kept stands in `events`; null where it was
 # deleted since. Those of before there was a hash were copied.
@@ -196,13 +157,6 @@ CROSS JOIN LATERAL (
 Row = TypeVar("Row", Read, Conflict, StreamRead)
 
 
-class Key(NamedTuple):
-    """Where an event stands within its stream."""
-
-    stream_epoch: int
-    seq: int
-
-
 class Page(NamedTuple, Generic[Row]):
     """Rows, and whether there are more behind them."""
 
@@ -217,13 +171,6 @@ class Growth(NamedTuple):
     until: int
 
 
-class StreamName(NamedTuple):
-    """How people know a stream."""
-
-    forwarder_id: str
-    reader_ip: str
-
-
 async def reads(
     pool: Pool,
     stream_id: UUID,
@@ -234,52 +181,10 @@ async def reads(
     limit: int,
 ) -> Page[Read]:
     """Return the first reads behind `after` in that order, or from the start: `limit` or PAGE_BYTES of them."""
-    arguments = _arguments(stream_id, wanted, order=order, after=after)
+    found = arguments(stream_id, wanted, order=order, after=after)
     with translated():
-        rows = await pool.fetch(READS[order], *arguments, limit, PAGE_BYTES)
+        rows = await pool.fetch(READS[order], *found, limit, PAGE_BYTES)
     return _paged(Read, rows, "raw_read_line")
-
-
-async def copy_events(
-    connection: Connection,
-    form: Literal["csv", "text"],
-    stream_id: UUID,
-    wanted: EventFilter,
-    *,
-    output: Callable[[bytes], Coroutine[Any, Any, None]],
-) -> None:
-    """Hand the events of one snapshot to `output`, whole rows at a time, escaped as COPIES says (and once more by
-    COPY's own rules, in form `text`); no more is read while `output` takes its time. It sets its own time limits.
-    """
-    with translated():
-        await connection.copy_from_query(
-            COPIES[form],
-            *_arguments(stream_id, wanted, order="asc", after=None),
-            output=output,
-            format=form,
-            null=r"\N",
-            timeout=NO_TIMEOUT,  # type: ignore[arg-type]  # what asyncpg takes for none; None is the pool's
-        )
-
-
-async def stream_name(connection: "Connection | Pool", stream_id: UUID) -> StreamName | None:
-    """Return how a stream is known; None when there is no such stream."""
-    with translated():
-        row = await connection.fetchrow(_STREAM_NAME, stream_id)
-    return None if row is None else StreamName(*row)
-
-
-async def begin_snapshot(connection: Connection) -> None:
-    """Let everything that this connection reads from now on be of one moment."""
-    with translated():
-        await connection.execute(_BEGIN_SNAPSHOT)
-
-
-async def stream_names(connection: Connection) -> dict[UUID, StreamName]:
-    """Return how the streams are known, in order of creation."""
-    with translated():
-        rows = await connection.fetch(_STREAM_NAMES)
-    return {row["stream_id"]: StreamName(row["forwarder_id"], row["reader_ip"]) for row in rows}
 
 
 async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: int) -> Page[Conflict]:
@@ -309,20 +214,6 @@ async def since(
     with translated():
         rows = await pool.fetch(SINCE, list(grown), behind, until, limit, lines_bytes)
     return _paged(StreamRead, rows, "raw_read_line").rows
-
-
-def _arguments(
-    stream_id: UUID, wanted: EventFilter, *, order: Literal["asc", "desc"], after: Key | None
-) -> Sequence[object]:
-    """Return the arguments of _WANTED: the part of the key's order that is looked at, and the filters."""
-    low, high = Key(0, 0), Key(_LARGEST, _LARGEST)
-    if wanted.epoch is not None:
-        low, high = Key(wanted.epoch, 0), Key(wanted.epoch, _LARGEST)
-    if after is not None and order == "asc":
-        low = max(low, after)
-    elif after is not None:
-        high = min(high, Key(after.stream_epoch, after.seq - 1))
-    return stream_id, *low, *high, wanted.tag_id, wanted.since, wanted.until
 
 
 def _paged(kind: type[Row], rows: Sequence[asyncpg.Record], *lines: str) -> Page[Row]:

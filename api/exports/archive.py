@@ -15,11 +15,13 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from aiohttp import web
 
-from api.events import store
 from api.events.types import EventFilter
+from api.exports import store
 from api.exports import stream as export
+from api.exports.places import Places
 from api.exports.stream import CSV, TEXT, Client, Form, Outlet
 from api.http.context import Api
+from api.streams.names import StreamName, stream_names
 from shared.db.connections import Connection, connect
 
 __all__ = ["send"]
@@ -29,13 +31,13 @@ async def send(api: Api, request: web.Request) -> web.StreamResponse:
     """Answer with the archive. ApiError and DatabaseUnavailable are raised before the answer has begun, never after."""
     if request.method == "HEAD":
         return web.Response(headers=_headers(datetime.now(UTC)))
-    async with api.exports.hold(lambda: export.reset(request)) as place:
+    async with api.part(Places).hold(lambda: export.reset(request)) as place:
         connection = await connect(
             api.process.settings.database_url, name="rt-server api export", **export.CONNECTION
         )
         try:
             await store.begin_snapshot(connection)
-            names = await store.stream_names(connection)
+            names = await stream_names(connection)
             now = datetime.now(UTC)
             response = web.StreamResponse(headers=_headers(now))
             await response.prepare(request)
@@ -49,7 +51,7 @@ async def send(api: Api, request: web.Request) -> web.StreamResponse:
 async def _stream(
     client: Client,
     connection: Connection,
-    names: Mapping[UUID, store.StreamName],
+    names: Mapping[UUID, StreamName],
     now: datetime,
 ) -> None:
     sink = _Sink()

@@ -18,13 +18,15 @@ from uuid import UUID
 
 from aiohttp import web
 
-from api.events import store
 from api.events.types import EventFilter
-from api.exports.places import Place
+from api.exports import store
+from api.exports.places import Place, Places
 from api.http.context import Api
 from api.http.errors import no_stream
+from api.storage.plans import ALONG_THE_KEY
+from api.streams.names import StreamName, stream_name
 from shared.db.connections import Connection, connect
-from shared.db.errors import RtServerError
+from shared.errors import RtServerError
 from shared.log import get_logger
 
 __all__ = [
@@ -49,7 +51,7 @@ CLIENT_WAITS_S = 30.0
 DATABASE_WAITS_S = 120.0
 
 CONNECTION = {
-    **store.ALONG_THE_KEY,
+    **ALONG_THE_KEY,
     # Else a backend notices that we are gone only when it sends.
     "client_connection_check_interval": "5s",
 }
@@ -92,16 +94,16 @@ async def send(
 ) -> web.StreamResponse:
     """Answer with an export. ApiError and DatabaseUnavailable are raised before the answer has begun, never after."""
     if request.method == "HEAD":
-        name = await store.stream_name(api.pool, stream_id)
+        name = await stream_name(api.pool, stream_id)
         if name is None:
             raise no_stream()
         return web.Response(headers=_headers(name, wanted, form))
-    async with api.exports.hold(lambda: reset(request)) as place:
+    async with api.part(Places).hold(lambda: reset(request)) as place:
         connection = await connect(
             api.process.settings.database_url, name="rt-server api export", **CONNECTION
         )
         try:
-            name = await store.stream_name(connection, stream_id)
+            name = await stream_name(connection, stream_id)
             if name is None:
                 raise no_stream()
             response = web.StreamResponse(headers=_headers(name, wanted, form))
@@ -201,13 +203,13 @@ def reset(request: web.Request) -> None:
     request.transport.abort()
 
 
-def file_name(name: store.StreamName, *more: str) -> str:
+def file_name(name: StreamName, *more: str) -> str:
     """Return a name for a file of a stream, without suffix, that every system takes."""
     parts = (part[:_LONGEST_PART] for part in (*name, *more))
     return _UNSAFE_IN_FILE_NAME.sub("-", "_".join(parts))
 
 
-def _headers(name: store.StreamName, wanted: EventFilter, form: Form) -> dict[str, str]:
+def _headers(name: StreamName, wanted: EventFilter, form: Form) -> dict[str, str]:
     called = file_name(name, *(("epoch", str(wanted.epoch)) if wanted.epoch else ()))
     return {
         "Content-Type": f"{form.content_type}; charset=utf-8",

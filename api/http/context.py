@@ -1,37 +1,42 @@
-"""What handlers have in common: the process they live in, and the places for what takes long."""
+"""What handlers have in common: the process that they live in, and the parts of it that only some of them need."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
 
-from api.commands.ask import Commands
-from api.exports.places import Places
 from api.http.asking import asker
-from api.live.view import Live
 from shared.db.connections import Pool
 from shared.runtime.activity import Activity
 from shared.runtime.process import Process
 
 __all__ = ["Api"]
 
-EXPORTS_AT_ONCE = 8
+T = TypeVar("T")
 
 
 class Api:
     """One api process, as its handlers see it.
 
-    activity: where it notes what operators should know. description: the OpenAPI document of its routes. commands: the
-    way to the forwarders. exports: the places for them. time_zone: the setting, empty where there is none.
+    activity: where it notes what operators should know. description: the OpenAPI document of its routes. parts: what
+    subjects keep for the life of the process, one of each type; app.py makes them, so that nothing here knows a
+    subject.
     """
 
     def __init__(
-        self, process: Process, *, activity: Activity, description: Mapping[str, Any], time_zone: str = ""
+        self,
+        process: Process,
+        *,
+        activity: Activity,
+        description: Mapping[str, Any],
+        parts: Iterable[object] = (),
     ) -> None:
         self.process = process
         self.activity = activity
         self.description = description
-        self.live = Live(process, time_zone=time_zone)
-        self.commands = Commands(process)
-        self.exports = Places(EXPORTS_AT_ONCE)
+        self._parts = {type(each): each for each in parts}
+
+    def part(self, kind: type[T]) -> T:
+        """Return the part of that type."""
+        return cast("T", self._parts[kind])
 
     def note(self, event: str, **fields: Any) -> None:
         """Tell operators what one of them has done, and who that was."""

@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from aiohttp import web
 
-from shared.db.errors import DatabaseFault, DatabaseUnavailable, RtServerError
+from shared.db.errors import DatabaseFault, DatabaseUnavailable
+from shared.errors import RtServerError
 from shared.log import get_logger
 from shared.runtime.http import framework_error
 

@@ -8,12 +8,13 @@ from aiohttp import web
 
 from api.alerts.types import Alerts
 from api.http.context import Api
-from api.http.errors import ApiError
-from api.live.types import EventQuery, Form, Overview, Resync, Stalled, Standing, Tick
-from api.live.view import encoded
+from api.http.errors import ApiError, no_stream
+from api.live.types import Card, EventQuery, Form, Overview, Resync, Stalled, Standing, Tick
+from api.live.view import Live, encoded
+from api.streams.types import StreamPath
 from shared.log import get_logger
 
-__all__ = ["follow_events", "list_alerts", "show_overview", "show_verdict"]
+__all__ = ["follow_events", "list_alerts", "show_overview", "show_verdict", "stream_card"]
 
 LISTENERS_AT_ONCE = 1000
 # A page that hears nothing for twice as long says that its link is lost.
@@ -35,18 +36,26 @@ log = get_logger(__name__)
 
 async def show_overview(api: Api) -> Overview:
     """Show the dashboard's first page, with all states."""
-    return await api.live.overview()
+    return await api.part(Live).overview()
 
 
 async def show_verdict(api: Api) -> Standing:
     """Show how things stand as a whole, and nothing else."""
-    return await api.live.standing()
+    return await api.part(Live).standing()
 
 
 async def list_alerts(api: Api) -> Alerts:
     """List the alerts as the first page has them, and what is muted."""
-    page, _ = await api.live.refresh()
+    page, _ = await api.part(Live).refresh()
     return Alerts(alerts=list(page.troubles), mutes=list(page.mutes))
+
+
+async def stream_card(api: Api, *, path: StreamPath) -> Card:
+    """Show a stream as on the first page, also where that has no room for it."""
+    card = await api.part(Live).card(path.stream_id)
+    if card is None:
+        raise no_stream()
+    return card
 
 
 async def follow_events(api: Api, *, query: EventQuery, request: web.Request) -> web.StreamResponse:
@@ -58,7 +67,7 @@ async def follow_events(api: Api, *, query: EventQuery, request: web.Request) ->
     """
     if request.method == "HEAD":
         return web.Response(headers=_HEADERS)
-    live = api.live
+    live = api.part(Live)
     if live.listeners >= LISTENERS_AT_ONCE:
         raise ApiError("UNAVAILABLE", f"{LISTENERS_AT_ONCE} event streams are open; try again later")
     with live.listening():
@@ -79,7 +88,7 @@ async def follow_events(api: Api, *, query: EventQuery, request: web.Request) ->
 
 async def _follow(api: Api, response: web.StreamResponse, seen: str | None, form: Form) -> None:
     """Send what comes until the process stops; TimeoutError when the client takes nothing for long."""
-    ring = api.live.ring
+    ring = api.part(Live).ring
     position = ring.end if seen is None else ring.position_after(seen)
     # First bytes at once, or a browser's EventSource would not count as open; an id without an event is kept in mind.
     await _send(response, b"retry: 2000\nid: %b\n\n" % (ring.last_id if seen is None else seen).encode())

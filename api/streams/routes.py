@@ -4,12 +4,11 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from api.commands.types import ForwarderPath
-from api.events.store import stream_name
 from api.http.asking import asker
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
-from api.live.types import Card
 from api.streams import closed, store
+from api.streams.names import stream_name, stream_title
 from api.streams.types import (
     Epoch,
     EpochName,
@@ -33,7 +32,6 @@ __all__ = [
     "name_epoch",
     "patch_forwarder_streams",
     "patch_stream",
-    "stream_card",
     "stream_metrics",
 ]
 
@@ -141,14 +139,6 @@ async def delete_stream(api: Api, *, path: StreamPath) -> None:
     api.note("stream_deleted", stream=_title(stream), stream_id=path.stream_id)
 
 
-async def stream_card(api: Api, *, path: StreamPath) -> Card:
-    """Show a stream as on the first page, also where that has no room for it."""
-    card = await api.live.card(path.stream_id)
-    if card is None:
-        raise no_stream()
-    return card
-
-
 async def stream_metrics(api: Api, *, path: StreamPath) -> StreamMetrics:
     """Show the numbers of a stream."""
     metrics = await store.metrics(api.pool, path.stream_id)
@@ -178,7 +168,7 @@ async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> Epoch:
         api.pool, path.stream_id, path.epoch, name, expected=expected, checked=checked
     ):
         raise ApiError("CONFLICT", "somebody else has named this epoch otherwise; look at it again")
-    stream = await store.stream_title(api.pool, path.stream_id)
+    stream = await stream_title(api.pool, path.stream_id)
     api.note("epoch_named", stream=stream, stream_id=path.stream_id, stream_epoch=path.epoch, name=name)
     return replace(known, name=name)
 

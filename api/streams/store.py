@@ -24,7 +24,6 @@ __all__ = [
     "name_epoch",
     "set_alias",
     "set_alias_of",
-    "stream_title",
 ]
 
 Deletion = Literal["deleted", "absent", "used", "connected"]
@@ -41,7 +40,6 @@ SELECT stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name
 FROM streams LEFT JOIN closed_streams AS closed USING (stream_id)
 ORDER BY created_at, stream_id
 """
-_TITLE = "SELECT stream_title(streams) FROM streams WHERE stream_id = $1"
 _FIND = """
 SELECT stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
        EXISTS (SELECT FROM live_forwarder_sessions AS live WHERE live.forwarder_id = streams.forwarder_id)
@@ -161,13 +159,6 @@ async def find(connection: "Connection | Pool | Any", stream_id: UUID) -> Stream
     with translated():
         row = await connection.fetchrow(_FIND, stream_id)
     return None if row is None else Stream(**row)
-
-
-async def stream_title(pool: Pool, stream_id: UUID) -> str | None:
-    """Return what people call a stream; None when there is none of this id."""
-    with translated():
-        title: str | None = await pool.fetchval(_TITLE, stream_id)
-    return title
 
 
 async def set_alias(connection: "Connection | Any", stream_id: UUID, alias: str | None) -> bool:

@@ -16,9 +16,10 @@ import asyncpg
 import orjson
 
 from shared.db.connections import Connection, connect
-from shared.db.errors import RtServerError, translated
+from shared.db.errors import translated
 from shared.db.migrate import available
 from shared.db.requirements import Finding, judge, look
+from shared.errors import RtServerError
 
 __all__ = ["Deployment", "Finding", "examine", "render"]
 

@@ -376,7 +376,7 @@ def _only_warn() -> None:
 
 def _run(command: str, act: Coroutine[Any, Any, T]) -> T:
     """Return what comes of it; an error of ours ends the command with one line."""
-    from shared.db.errors import RtServerError
+    from shared.errors import RtServerError
 
     try:
         return _wait_for(act)

@@ -12,13 +12,14 @@ import secrets
 from pathlib import Path
 
 from shared.db.connections import Connection, connect
-from shared.db.errors import RtServerError, translated
+from shared.db.errors import translated
+from shared.errors import RtServerError
 
 __all__ = ["ROOMS", "apply_roles", "scram_verifier"]
 
 ROOMS = ("gateway", "writer", "fanout", "api")
 
-_SQL = Path(__file__).with_name("roles.sql")
+_SQL = Path(__file__).parents[1] / "server" / "roles.sql"
 # What Postgres itself takes by default.
 _ITERATIONS = 4096
 

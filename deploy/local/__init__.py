@@ -1,6 +1,6 @@
 """The local stack: embedded Postgres, the role processes and the front door, started by one command."""
 
-from shared.db.errors import RtServerError
+from shared.errors import RtServerError
 
 
 class StackError(RtServerError):

@@ -16,7 +16,7 @@ from deploy.local.addresses import free_port, is_free, parse_bind
 from deploy.local.child import Child, ends_with_parent, start_child
 from shared.runtime.settings import host_port
 
-CADDYFILE = Path(__file__).parent.parent / "Caddyfile"
+CADDYFILE = Path(__file__).parents[1] / "server" / "Caddyfile"
 # Which role serves which of the Caddyfile's lists.
 VARIABLES = {"gateway": "GATEWAYS", "fanout": "FANOUTS", "api": "APIS"}
 

@@ -15,7 +15,8 @@ import orjson
 
 from fanout.delivery import NOTHING, Cursor, EpochState
 from shared.db.connections import Pool
-from shared.db.errors import DatabaseUnavailable, RtServerError, translated
+from shared.db.errors import DatabaseUnavailable, translated
+from shared.errors import RtServerError
 
 __all__ = [
     "CursorKey",

@@ -9,7 +9,8 @@ import asyncpg
 
 from gateway.batch import Part
 from shared.db.connections import Connection
-from shared.db.errors import RtServerError, translated
+from shared.db.errors import translated
+from shared.errors import RtServerError
 
 __all__ = [
     "AlreadyStaged",

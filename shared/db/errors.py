@@ -9,10 +9,12 @@ What an error of the database means is decided here and nowhere else. There are 
   for it. Whoever needs the database waits, and others go on where they can. DatabaseUnavailable.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
+
+from shared.errors import RtServerError
 
 __all__ = [
     "DISK_FULL",
@@ -20,39 +22,13 @@ __all__ = [
     "DatabaseRefused",
     "DatabaseUnavailable",
     "DiskFull",
-    "ProtocolError",
-    "RtServerError",
     "SchemaError",
-    "SettingsError",
     "translated",
 ]
 
 
-class RtServerError(Exception):
-    """Anything that rt-server itself raises; its text is for people and holds no secret."""
-
-
-class SettingsError(RtServerError):
-    """The settings are wrong or missing: one line for each problem."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
-
-
 class SchemaError(RtServerError):
     """The database's schema is not one that this code can work with."""
-
-
-class ProtocolError(RtServerError):
-    """A device is refused: the error message that it is sent, after which its socket is closed.
-
-    code: one of those in protocol.md, section 7.
-    """
-
-    def __init__(self, message: str, *, code: str = "PROTOCOL_ERROR") -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class DatabaseUnavailable(RtServerError):

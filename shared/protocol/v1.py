@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 import orjson
 
-from shared.db.errors import ProtocolError
+from shared.errors import ProtocolError
 
 __all__ = [
     "ANSWER_TOO_LARGE",

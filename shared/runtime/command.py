@@ -38,7 +38,7 @@ def role_command(role: str, kind: type[S], text: str, load: Callable[[], Main[S]
     """
 
     def run(**given: str | None) -> None:
-        from shared.db.errors import SettingsError
+        from shared.errors import SettingsError
         from shared.runtime.process import run_role
 
         try:

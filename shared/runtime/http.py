@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from shared.db.errors import RtServerError
+from shared.errors import RtServerError
 from shared.log import get_logger
 from shared.runtime.settings import host_port
 

@@ -20,11 +20,12 @@ from aiohttp import web
 from shared import log as logs
 from shared.db.channels import ACTIVITY, Bell
 from shared.db.connections import Connection, Pool, create_pool
-from shared.db.errors import DatabaseUnavailable, RtServerError, translated
+from shared.db.errors import DatabaseUnavailable, translated
 from shared.db.listener import Listener
 from shared.db.migrate import migrate
 from shared.db.poll_loop import Outage, PollLoop
 from shared.db.requirements import require
+from shared.errors import RtServerError
 from shared.runtime.activity import Activity
 from shared.runtime.health import Checks, health_routes, problems
 from shared.runtime.http import serving

@@ -136,7 +136,7 @@ class Settings:
     @classmethod
     def read(cls, given: Mapping[str, str | None]) -> Self:
         """Build the settings from texts by field name; SettingsError lists every problem there is."""
-        from shared.db.errors import SettingsError
+        from shared.errors import SettingsError
 
         values: dict[str, Any] = {}
         problems: list[str] = []

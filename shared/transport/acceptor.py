@@ -15,7 +15,8 @@ from uuid import UUID
 from aiohttp import WSCloseCode, web
 
 from shared.db.channels import TOKENS
-from shared.db.errors import DatabaseUnavailable, ProtocolError
+from shared.db.errors import DatabaseUnavailable
+from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.metrics import BRAKED_UPGRADES, REFUSED_UPGRADES
 from shared.runtime.process import Process

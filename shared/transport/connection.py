@@ -14,7 +14,8 @@ from uuid import UUID, uuid4
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from shared.db.errors import DatabaseUnavailable, ProtocolError
+from shared.db.errors import DatabaseUnavailable
+from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.metrics import CONNECTIONS, UNKNOWN_MESSAGES
 from shared.protocol.v1 import UnknownMessage, encode_error, encode_heartbeat

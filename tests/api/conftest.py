@@ -13,10 +13,10 @@ from aiohttp.test_utils import TestClient
 
 from api.alerts.evaluator import Evaluation
 from api.app import build_app
-from api.events.store import ALONG_THE_KEY
 from api.http.errors import Error
 from api.routes import ROUTES
 from api.settings import ApiSettings
+from api.storage.plans import ALONG_THE_KEY
 from shared.db.connections import create_pool
 from shared.runtime.activity import Activity
 from shared.runtime.health import health_routes

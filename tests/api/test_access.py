@@ -12,7 +12,7 @@ from api.app import warn_if_open
 from api.http.access import CLOSED, Admission, is_loopback, names_of
 from api.routes import ROUTES
 from api.settings import ApiSettings
-from shared.db.errors import SettingsError
+from shared.errors import SettingsError
 from tests.api.conftest import Client
 
 Serve: TypeAlias = Callable[..., Awaitable[Client]]

@@ -10,12 +10,11 @@ import pytest
 
 from api.alerts import routes as alerts
 from api.alerts import store as alert_store
-from api.app import MAX_BODY_BYTES
+from api.app import EXPORTS_AT_ONCE, MAX_BODY_BYTES
 from api.commands import ask as commands
 from api.devices import store as devices
 from api.events import store as events
 from api.exports import places
-from api.http import context as room
 from api.http import contract
 from api.http.access import OPEN_PATHS
 from api.http.contract import Route
@@ -158,7 +157,7 @@ BOUNDS = {
     "epochs in an answer": f"{streams.EPOCHS:,}",
     "missing ranges in an answer": f"{streams.MISSING_RANGES}",
     "cursors in an answer": f"{devices.CURSORS:,}",
-    "exports of an api process": f"{room.EXPORTS_AT_ONCE}",
+    "exports of an api process": f"{EXPORTS_AT_ONCE}",
     "commands under way in an api process": f"{commands.WAITING_AT_MOST}",
     "commands under way of a forwarder": f"{MOST_AT_ONCE}",
     "time for a forwarder's answer": f"{commands.ANSWER_WITHIN_S:.0f} s",

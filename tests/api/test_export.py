@@ -15,8 +15,8 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 
+from api.app import EXPORTS_AT_ONCE
 from api.exports import places
-from api.http import context as room
 from shared.runtime.process import Process
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import START, Database, add_events, add_stream
@@ -294,7 +294,7 @@ async def test_exports_beyond_the_limit_are_told_to_come_back(
     client: Client, database: Database, big: UUID, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places, "WAITS_S", 0.1)
-    answers = [await client.get(export_path(big, "txt")) for _ in range(room.EXPORTS_AT_ONCE)]
+    answers = [await client.get(export_path(big, "txt")) for _ in range(EXPORTS_AT_ONCE)]
     assert (await ask("GET", export_path(big, "csv"), status=503))["code"] == "UNAVAILABLE"
     # Everything else goes on meanwhile.
     await ask("GET", "/api/v1/streams")
@@ -313,7 +313,7 @@ async def test_exports_beyond_the_limit_are_told_to_come_back(
 async def test_who_takes_nothing_holds_no_place(
     client: Client, database: Database, big: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = [await client.get(export_path(big, "txt")) for _ in range(room.EXPORTS_AT_ONCE)]
+    answers = [await client.get(export_path(big, "txt")) for _ in range(EXPORTS_AT_ONCE)]
     monkeypatch.setattr(places, "IDLE_S", 0.2)
     async with client.get(export_path(big, "csv", epoch=2)) as answer:
         assert answer.status == 200
@@ -333,7 +333,7 @@ async def test_the_head_of_an_export_takes_no_place_and_has_its_file_name(
     client: Client, database: Database, big: UUID, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places, "WAITS_S", 0.1)
-    monkeypatch.setattr(room.Api, "exports", None, raising=False)
+    monkeypatch.setattr(places.Places, "hold", None)
     for path in (export_path(big, "txt"), "/api/v1/export.zip"):
         async with client.head(path) as answer:
             assert (answer.status, await answer.read()) == (200, b"")

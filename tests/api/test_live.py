@@ -275,7 +275,7 @@ async def test_a_process_that_does_not_know_what_happens_says_so(
 @pytest.fixture
 async def live(client: Client) -> AsyncIterator[Live]:
     """The event stream of the application, kept running."""
-    live = client.app[API].live
+    live = client.app[API].part(Live)
     running = asyncio.create_task(live.run())
     yield live
     live._process.stop.ask()

@@ -10,7 +10,7 @@ from api.dashboard.routes import POLICY
 from api.http import docs as rendering
 from tests.api.conftest import Client
 
-STATIC = Path(str(files("api") / "static"))
+STATIC = Path(str(files("api") / "dashboard" / "static"))
 FILES = sorted(STATIC.iterdir())
 
 

@@ -9,10 +9,14 @@ import pytest
 
 from api.alerts import facts as states
 from api.alerts import samples
+from api.events import filter as events_filter
 from api.events import store as events
+from api.events.filter import Key
 from api.events.types import EventFilter
+from api.exports import store as exports
 from api.live import store as overview
 from api.logs import store as logs
+from api.storage.plans import ALONG_THE_KEY
 from api.streams import store as streams
 from shared.db.connections import connect
 from shared.runtime.process import Process
@@ -80,8 +84,8 @@ async def test_a_page_of_reads_touches_what_it_shows(process: Process, stream_id
 async def check_page(
     process: Process, stream_id: UUID, order: Literal["asc", "desc"], *, deep: bool, epoch: int | None
 ) -> None:
-    after = events.Key(2, EVENTS // 6) if deep else None
-    arguments = events._arguments(stream_id, EventFilter(epoch=epoch), order=order, after=after)
+    after = Key(2, EVENTS // 6) if deep else None
+    arguments = events_filter.arguments(stream_id, EventFilter(epoch=epoch), order=order, after=after)
     plan = await plan_of(process, events.READS[order], *arguments, 99, events.PAGE_BYTES)
     (scan,) = of_events(plan)
     assert "Sort" not in {node["Node Type"] for node in plan}
@@ -95,9 +99,9 @@ async def test_an_export_starts_with_its_first_row_and_sorts_nothing(
     process: Process, stream_id: UUID
 ) -> None:
     for form, wanted in product(
-        events.COPIES.values(), (EventFilter(), EventFilter(epoch=2), EventFilter(tag_id="7"))
+        exports.COPIES.values(), (EventFilter(), EventFilter(epoch=2), EventFilter(tag_id="7"))
     ):
-        arguments = events._arguments(stream_id, wanted, order="asc", after=None)
+        arguments = events_filter.arguments(stream_id, wanted, order="asc", after=None)
         (scan,) = await plan_of(process, form, *arguments)
         assert (scan["Node Type"], scan["Index Name"]) == ("Index Scan", "events_pkey")
 
@@ -218,7 +222,7 @@ AGELESS: Ways = {
 async def test_what_is_asked_often_keeps_its_plans_at_every_age(
     database: Database, database_url: str
 ) -> None:
-    connection: Any = await connect(database_url, name="plans", **events.ALONG_THE_KEY)
+    connection: Any = await connect(database_url, name="plans", **ALONG_THE_KEY)
     wrong: list[str] = []
     await add_stream(database, "f1")
     async for age in grow(database, streams=2_000):
@@ -230,7 +234,7 @@ async def test_what_is_asked_often_keeps_its_plans_at_every_age(
             await connection.fetch(states._FLOWS)
             await connection.execute(samples._SAMPLE, None)
             await connection.fetch(events.LATEST, stream_id, None, 10, 100, events.PAGE_BYTES, 0)
-            wanted = events._arguments(stream_id, EventFilter(epoch=1), order="asc", after=None)
+            wanted = events_filter.arguments(stream_id, EventFilter(epoch=1), order="asc", after=None)
             await connection.fetch(events.READS["asc"], *wanted, 10, events.PAGE_BYTES)
         # A look at a stream's newest reads passes over those without a time, of a hundred.
         wrong += [f"{age}: {each}" for each in complaints(plans, AGELESS, in_vain=100)]

@@ -6,7 +6,7 @@ import pytest
 
 from api.alerts.samples import require_zone
 from api.settings import ApiSettings
-from shared.db.errors import SettingsError
+from shared.errors import SettingsError
 from shared.runtime.process import Process
 from tests.api.conftest import Client
 

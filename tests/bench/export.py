@@ -5,7 +5,8 @@ import os
 import time
 from uuid import UUID
 
-from api.events.store import ALONG_THE_KEY, COPIES
+from api.exports.store import COPIES
+from api.storage.plans import ALONG_THE_KEY
 from deploy.local.postgres_programs import binaries
 from tests.bench.ground import Ground, Site, running
 from tests.bench.report import Row, Target, resident_bytes, row, say

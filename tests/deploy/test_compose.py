@@ -250,7 +250,7 @@ def test_the_image_is_built_in_one_stage_and_small_without_privileges_in_the_oth
 def test_the_image_gets_every_file_that_the_code_opens() -> None:
     settings = tomllib.loads((TOP / "pyproject.toml").read_text())
     packaged = set(settings["tool"]["setuptools"]["package-data"]["deploy"])
-    assert {"Caddyfile", "roles.sql"} <= packaged
+    assert {"server/Caddyfile", "server/roles.sql"} <= packaged
 
 
 def test_the_build_sees_what_the_packages_are_made_of_and_no_secret() -> None:

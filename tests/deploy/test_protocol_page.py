@@ -191,7 +191,7 @@ def _close_code(code: str) -> WSCloseCode:
 
 def test_every_close_code_is_told() -> None:
     used: set[int] = set()
-    for path in (REPOSITORY / "shared").glob("*.py"):
+    for path in (REPOSITORY / "shared").rglob("*.py"):
         used |= {int(WSCloseCode[name]) for name in re.findall(r"WSCloseCode\.([A-Z_]+)", path.read_text())}
     rows = {row[0] for row in table(SECTIONS["1.5"][1], "code", "why")}
     assert rows - {"none"} == {str(each) for each in used}

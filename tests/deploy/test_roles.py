@@ -64,10 +64,10 @@ async def connected(url: str) -> AsyncIterator[dict[str, Connection]]:
 
 def modules(room: str) -> Iterator[ModuleType]:
     """Yield the modules that hold the statements a room runs."""
-    store = importlib.import_module(f"{room}.store")
-    yield store
-    for found in pkgutil.iter_modules(getattr(store, "__path__", ())):
-        yield importlib.import_module(f"{room}.store.{found.name}")
+    package = importlib.import_module(room)
+    for found in pkgutil.walk_packages(package.__path__, f"{room}."):
+        if not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
     yield from HALLWAY
     if room in ("gateway", "fanout"):
         yield shared.transport.tokens

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.db.errors import ProtocolError
+from shared.errors import ProtocolError
 from shared.protocol.decoding import decode_receiver
 from shared.protocol.v1 import (
     AckEntry,

@@ -14,7 +14,8 @@ from fanout.store import events as event_store
 from fanout.store.cursors import StartingPoint
 from fanout.store.events import Rows
 from shared.db.connections import Connection
-from shared.db.errors import DatabaseUnavailable, ProtocolError
+from shared.db.errors import DatabaseUnavailable
+from shared.errors import ProtocolError
 from shared.protocol.v1 import AckEntry, StreamRef
 from tests.delivery import stored
 from tests.fanout.receiving import Receiver, all_begun, quiet, running

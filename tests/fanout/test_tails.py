@@ -12,7 +12,7 @@ from fanout import tail as tail_module
 from fanout.store import events as store
 from fanout.tail import Tails
 from shared.db.connections import Connection
-from shared.db.errors import ProtocolError
+from shared.errors import ProtocolError
 from shared.runtime.process import Process
 from tests.delivery import stored
 from tests.fanout.conftest import Follower, ref, resolve

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 
-from shared.db.errors import ProtocolError
+from shared.errors import ProtocolError
 from shared.protocol.decoding import LargeEventBatch, decode_forwarder
 from shared.protocol.v1 import (
     ForwarderEventBatch,

@@ -7,8 +7,9 @@ import asyncpg
 import pytest
 
 from shared.db.connections import connect
-from shared.db.errors import DatabaseUnavailable, SettingsError
+from shared.db.errors import DatabaseUnavailable
 from shared.db.url import CONNECT_TIMEOUT_S, parse_database_url
+from shared.errors import SettingsError
 from shared.runtime.settings import Settings
 
 # Each holds the password written as it is, with what stands where it is split.

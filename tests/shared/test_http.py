@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from shared.db.errors import RtServerError
+from shared.errors import RtServerError
 from shared.runtime.health import health_routes
 from shared.runtime.http import serving
 from shared.runtime.settings import host_port

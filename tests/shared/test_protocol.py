@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from shared.db.errors import ProtocolError
+from shared.errors import ProtocolError
 from shared.protocol.decoding import LARGE_BYTES, LargeEventBatch, decode_forwarder, decode_receiver
 from shared.protocol.v1 import (
     ANSWER_TOO_LARGE,

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.settings import GatewaySettings
-from shared.db.errors import SettingsError
+from shared.errors import SettingsError
 from shared.runtime.settings import Settings
 
 URL = "postgresql://user:secret@host:5432/rt"

@@ -16,7 +16,8 @@ from uuid import UUID
 import asyncpg
 
 from shared.db.connections import Connection
-from shared.db.errors import DatabaseUnavailable, RtServerError, translated
+from shared.db.errors import DatabaseUnavailable, translated
+from shared.errors import RtServerError
 
 __all__ = [
     "LOCK_TIMEOUT",

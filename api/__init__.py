@@ -1,1 +1,1 @@
-"""The operators' room: HTTP, exports and health of the whole."""
+"""The operators' service: HTTP, exports and health of the whole."""

@@ -1,6 +1,6 @@
 """Puts an api process together: the table of routes behind the checks that every request passes.
 
-request ─▶ errors in one shape ─▶ no other sites ─▶ who is let in ─▶ Route ─▶ handler ─▶ store
+request ─▶ errors in one shape ─▶ no other sites ─▶ who is admitted ─▶ Route ─▶ handler ─▶ store
 """
 
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from api.http.contract import serve
 from api.http.errors import answer_errors
 from api.http.openapi import describe
 from api.http.sites import refuse_other_sites
-from api.live.metrics import Numbers
+from api.live.metrics import PageMetrics
 from api.live.view import Live
 from api.routes import ROUTES
 from api.settings import ApiSettings
@@ -95,6 +95,6 @@ async def main(settings: ApiSettings) -> None:
         tasks={
             "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
             "live": live.run,
-            "numbers": Numbers(process, live).run,
+            "metrics": PageMetrics(process, live).run,
         },
     )

@@ -1,4 +1,4 @@
-"""The table of all routes; what each takes and gives stands at its handler (contract.py)."""
+"""The table of all routes; what each takes and gives stands at its handler (http/contract.py)."""
 
 from api.alerts import routes as alerts
 from api.commands import routes as commands

@@ -1,4 +1,4 @@
-"""What an api process can be told. Who is let in is decided elsewhere, and imported when it is asked."""
+"""What an api process can be told. Who is admitted is decided elsewhere, and imported when it is asked."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -57,7 +57,7 @@ class ApiSettings(Settings):
         "API_TOKEN",
         api_token,
         default="",
-        text="what operators must show, as bearer token or as password; unset: this machine alone is let in",
+        text="what operators must show, as bearer token or as password; unset: this machine alone is admitted",
     )
     api_open: bool = setting(
         "API_OPEN",
@@ -101,12 +101,12 @@ class ApiSettings(Settings):
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody is let in: no token, no word that it is to be open, and others could come."""
+        """Whether nobody is admitted: no token, no word that it is to be open, and others could come."""
         return not self.api_token and self.is_reached_from_beyond and not self.api_open
 
     @property
     def admission(self) -> "Admission":
-        """Who is let in."""
+        """Who is admitted."""
         from api.http.access import Admission, names_of
 
         return Admission(self.api_token, closed=self.is_closed, names=names_of(self.site_address))

@@ -1,1 +1,1 @@
-"""What puts the rooms together: the rt-server command, the local stack, the simulated devices."""
+"""What puts the services together: the rt-server command, the local stack, the simulated devices."""

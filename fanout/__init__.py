@@ -1,1 +1,1 @@
-"""The delivery room: replays and tails events to receivers and keeps their cursors."""
+"""The delivery service: replays and tails events to receivers and keeps their cursors."""

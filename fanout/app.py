@@ -1,6 +1,6 @@
 """Puts the fanout together: one route, the sessions behind it, the node's tails, pages and cursors.
 
-bell ─▶ Tails: one read ─▶ Tail (window) ─┬─▶ Sender ─▶ receiver ─▶ Session
+NOTIFY ─▶ Tails: one read ─▶ Tail (window) ─┬─▶ Sender ─▶ receiver ─▶ Session
                           Pages (replay) ─┘      ▲                  │ acks
                                                  └──────────────────┴─▶ Cursors ─▶ receiver_cursors
 """
@@ -21,8 +21,8 @@ from fanout.tail import Tails
 from shared.log import get_logger
 from shared.runtime.liveness import Vitals
 from shared.runtime.process import Process
-from shared.transport.acceptor import Door
-from shared.transport.connection import Peer
+from shared.transport.acceptor import Acceptor
+from shared.transport.connection import DeviceConnection
 from shared.transport.tokens import Identity
 
 __all__ = ["Fanout", "main"]
@@ -47,11 +47,11 @@ class Fanout:
         self._process = Process(
             "fanout",
             settings,
-            vitals=lambda: Vitals(connections=len(self._door.peers)),
+            vitals=lambda: Vitals(connections=len(self._acceptor.connections)),
             counts="events_delivered",
             pool_settings=POOL_SETTINGS,
         )
-        self._door = Door(self._process, "receiver", self._attend)
+        self._acceptor = Acceptor(self._process, "receiver", self._attend)
         self._node = Node(
             self._process, settings, Tails(self._process), Pages(self._process), Cursors(self._process)
         )
@@ -63,7 +63,7 @@ class Fanout:
         await self._process.run(
             app=app,
             tasks={
-                "door": self._door.run,
+                "acceptor": self._acceptor.run,
                 "tailing": self._node.tails.run_tailing,
                 "resolving": self._node.tails.run_resolving,
                 "cursors": self._node.cursors.run,
@@ -73,22 +73,22 @@ class Fanout:
         )
 
     async def _shut(self) -> None:
-        await self._door.close()
+        await self._acceptor.close()
         await self._node.cursors.flush()
 
     async def _tidy(self) -> None:
         await store.forget_other_sessions(
             self._process.pool,
             self._process.presence.process_id,
-            [peer.session_id for peer in self._door.peers],
+            [connection.session_id for connection in self._acceptor.connections],
         )
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
         _limit_send_buffer(request)
-        return await self._door.connect(request)
+        return await self._acceptor.connect(request)
 
-    async def _attend(self, peer: Peer, identity: Identity) -> None:
-        await Session(peer, self._node).run(identity)
+    async def _attend(self, connection: DeviceConnection, identity: Identity) -> None:
+        await Session(connection, self._node).run(identity)
 
 
 def _limit_send_buffer(request: web.Request) -> None:

@@ -1,10 +1,10 @@
 """Acks on their way to the database: only the furthest of each cursor, a few writes a second for the whole node.
 
 An ack that waits here when the process dies is lost, and its events come again at the next connection, which is what
-"at least once" means. At an orderly stop nothing is lost: the app flushes after the last peer is closed.
+"at least once" means. At an orderly stop nothing is lost: the app flushes after the last connection is closed.
 
 A cursor that was deleted makes void what waits here for it, and its sessions begin anew with the stream: at once where
-the deletion is heard of, at the latest with the next ack or look.
+the deletion is known, at the latest with the next ack or look.
 """
 
 from collections.abc import Iterable
@@ -54,7 +54,7 @@ class Cursors:
         self._doubtful: set[int] = set()  # cursors that may have been deleted
         self._look_at = 0.0
         self._loop = process.loop("cursors", self._write_and_look, poll_s=WRITE_EVERY_S)
-        process.listener.on(CURSORS, self._heard)
+        process.listener.on(CURSORS, self._on_notification)
 
     def hold(self, cursor_ids: Iterable[int], holder: Holder, ref: StreamRef) -> None:
         """Have `holder` begin anew with a stream when one of these cursors is deleted."""
@@ -127,7 +127,7 @@ class Cursors:
         for key, cursor in moved:
             self.advance(key, cursor)
 
-    def _heard(self, payload: str) -> None:
+    def _on_notification(self, payload: str) -> None:
         """Note which cursors are said to be deleted; any of them, where the notification does not say."""
         if payload:
             self._doubtful |= {int(each) for each in payload.split(",")} & self._holders.keys()

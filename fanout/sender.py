@@ -23,7 +23,7 @@ from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.protocol.v1 import AckEntry, StreamRef
 from shared.trace import batch_name
-from shared.transport.connection import Peer
+from shared.transport.connection import DeviceConnection
 from shared.transport.tokens import Identity
 from shared.wake import Wake
 
@@ -46,12 +46,12 @@ _NOTHING_STORED = StartingPoint(0, {}, {})
 class Sender:
     """Where one receiver stands, and what is sent to it."""
 
-    def __init__(self, peer: Peer, identity: Identity, node: Node) -> None:
-        self._peer = peer
+    def __init__(self, connection: DeviceConnection, identity: Identity, node: Node) -> None:
+        self._connection = connection
         self._receiver_id = identity.device_id
         self._node = node
         self._subscriptions: dict[StreamRef, Subscription] = {}
-        self._stirred: dict[StreamRef, None] = {}  # in turn: subscriptions that may have something to send
+        self._woken: dict[StreamRef, None] = {}  # in turn: subscriptions that may have something to send
         self._resting: set[StreamRef] = set()
         self._paging: StreamRef | None = None  # the one that holds the rest of a page
         self._in_flight = InFlight()
@@ -61,8 +61,8 @@ class Sender:
         self._pace = Pace(node.settings, identity.events_per_second)
         self._pings = 0
         self._ponged = 0
-        peer.on_pong = self._hear_pong
-        self._prefix = batch_prefix(peer.session_id)
+        connection.on_pong = self._receive_pong
+        self._prefix = batch_prefix(connection.session_id)
 
     async def resume(self, cursors: Iterable[AckEntry]) -> None:
         """Subscribe to what the receiver resumes and what exists; of a cursor that is listed twice the higher counts.
@@ -83,25 +83,25 @@ class Sender:
         if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise ProtocolError(f"more than {MAX_SUBSCRIPTIONS} streams")
         self._subscriptions[ref] = Subscription(self._node.tails.follow(ref, self), resume)
-        self.stir(ref)
+        self.wake(ref)
 
-    def stir(self, ref: StreamRef) -> None:
+    def wake(self, ref: StreamRef) -> None:
         """Look at a subscription: its stream has moved."""
         if ref not in self._resting:
-            self._stirred[ref] = None
+            self._woken[ref] = None
             self._news.set()
 
     def _rest(self, ref: StreamRef) -> None:
         """Leave a subscription alone for a while."""
         if self._paging == ref:
             self._paging = None
-        self._stirred.pop(ref, None)
+        self._woken.pop(ref, None)
         self._resting.add(ref)
         asyncio.get_running_loop().call_later(REST_S, self._rested, ref)
 
     def _rested(self, ref: StreamRef) -> None:
         self._resting.discard(ref)
-        self.stir(ref)
+        self.wake(ref)
 
     def ack(self, entries: Iterable[AckEntry]) -> None:
         """Note what the receiver is done with, as far as it was sent."""
@@ -132,7 +132,7 @@ class Sender:
             if subscription.stream_id is not None:  # its past may have been deleted with them
                 self._node.pages.forget(subscription.stream_id)
             subscription.restart()
-            self.stir(ref)
+            self.wake(ref)
 
     def leave(self) -> None:
         """Follow nothing any more."""
@@ -141,7 +141,7 @@ class Sender:
             self._node.cursors.release(subscription.cursor_ids.values(), self)
 
     async def run(self) -> None:
-        """Send what there is, until cancelled; PeerGone when the socket ends."""
+        """Send what there is, until cancelled; ConnectionGone when the socket ends."""
         while True:
             room = await self._room()
             try:
@@ -182,7 +182,7 @@ class Sender:
         first = self._pings + 1
         while self._ponged < first and self._in_flight.events == owed:
             self._pings += 1
-            await self._peer.ping(self._pings.to_bytes(8))
+            await self._connection.ping(self._pings.to_bytes(8))
             await self._acks_or_pong(first, owed)
 
     async def _acks_or_pong(self, first: int, owed: int) -> None:
@@ -193,7 +193,7 @@ class Sender:
             if left_s <= 0 or not await self._acks.wait(at_most_s=left_s):
                 return
 
-    def _hear_pong(self, payload: bytes) -> None:
+    def _receive_pong(self, payload: bytes) -> None:
         number = int.from_bytes(payload[:8])  # 0: one of `stay_alive`
         if self._ponged < number <= self._pings:
             self._ponged = number
@@ -201,13 +201,13 @@ class Sender:
 
     async def _begin_new(self) -> None:
         """Start with the streams that have come to exist, and list them in the session's row."""
-        stirred = [self._subscriptions[ref] for ref in self._stirred]
-        due = [each for each in stirred if each.awaits_start]
+        woken = [self._subscriptions[ref] for ref in self._woken]
+        due = [each for each in woken if each.awaits_start]
         for first in range(0, len(due), BEGIN_AT_ONCE):
             await self._begin(due[first : first + BEGIN_AT_ONCE])
         if self._unlisted:
             known = [each.stream_id for each in self._subscriptions.values() if each.stream_id is not None]
-            await subscribe_session(self._node.process.pool, self._peer.session_id, known)
+            await subscribe_session(self._node.process.pool, self._connection.session_id, known)
             self._unlisted = False
 
     async def _begin(self, due: list[Subscription]) -> None:
@@ -261,7 +261,7 @@ class Sender:
         taken: list[tuple[StreamRef, Taken]] = []
         size = 0
         failed: DatabaseUnavailable | None = None
-        for ref in list(self._stirred):
+        for ref in list(self._woken):
             subscription = self._subscriptions[ref]
             if subscription.needs_page and (failed or self._paging not in (None, ref)):
                 continue
@@ -290,9 +290,9 @@ class Sender:
             self._paging = ref
         elif self._paging == ref:
             self._paging = None
-        del self._stirred[ref]
+        del self._woken[ref]
         if subscription.due:
-            self._stirred[ref] = None
+            self._woken[ref] = None
 
     async def _send(self, taken: list[tuple[StreamRef, Taken]]) -> None:
         for ref, each in taken:
@@ -303,12 +303,12 @@ class Sender:
         if log.is_enabled_for(logging.DEBUG):
             self._trace(taken)
         message = b"".join((self._prefix, b",".join([each.slice.json for _, each in taken]), BATCH_SUFFIX))
-        await self._peer.send(message)
+        await self._connection.send(message)
         now = asyncio.get_running_loop().time()
         self._pace.sent(now, count, live=all(each.live for _, each in taken))
 
     def _trace(self, taken: list[tuple[StreamRef, Taken]]) -> None:
-        session_id = str(self._peer.session_id)
+        session_id = str(self._connection.session_id)
         for ref, each in taken:
             for received_at in each.slice.batches:
                 batch = batch_name(ref.forwarder_id, received_at)

@@ -1,6 +1,6 @@
 """One connected receiver, from its hello to its end (protocol.md, sections 2 and 5).
 
-Three tasks: one hears subscriptions and acks, one sends (fanout/sender.py), one keeps the connection alive.
+Three tasks: one receives subscriptions and acks, one sends (fanout/sender.py), one keeps the connection alive.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
 from shared.protocol.decoding import decode_receiver
 from shared.protocol.v1 import AckEntry, ReceiverAck, ReceiverHello, ReceiverSubscribe, encode_heartbeat
-from shared.transport.connection import Peer, check_id, count_unknown, greet
+from shared.transport.connection import DeviceConnection, check_id, count_unknown, greet
 from shared.transport.tokens import Identity
 
 __all__ = ["Session"]
@@ -27,15 +27,15 @@ log = get_logger(__name__)
 class Session:
     """What the fanout knows of one receiver while it is connected."""
 
-    def __init__(self, peer: Peer, node: Node) -> None:
-        self._peer = peer
+    def __init__(self, connection: DeviceConnection, node: Node) -> None:
+        self._connection = connection
         self._node = node
 
     async def run(self, identity: Identity) -> None:
         """Live until the socket ends. Raises what `attend` tells the device: ProtocolError and others."""
-        hello = await greet(self._peer, decode_receiver, ReceiverHello)
+        hello = await greet(self._connection, decode_receiver, ReceiverHello)
         check_id(hello.receiver_id, identity)
-        session_id, receiver_id = self._peer.session_id, identity.device_id
+        session_id, receiver_id = self._connection.session_id, identity.device_id
         await store.begin_session(
             self._node.process.pool,
             session_id=session_id,
@@ -43,11 +43,11 @@ class Session:
             fanout_id=self._node.process.presence.process_id,
             token_id=identity.token_id,
         )
-        self._peer.let_in_now()
+        self._connection.admit()
         self._note("receiver_connected", receiver_id)
-        sender = Sender(self._peer, identity, self._node)
+        sender = Sender(self._connection, identity, self._node)
         try:
-            await self._peer.send(encode_heartbeat(session_id, identity.name))
+            await self._connection.send(encode_heartbeat(session_id, identity.name))
             await self._live(sender, identity, hello)
         finally:
             self._note("receiver_gone", receiver_id)
@@ -56,14 +56,14 @@ class Session:
 
     def _note(self, event: str, receiver_id: str) -> None:
         """Tell of the session, in the log and to operators."""
-        log.info(event, receiver_id=receiver_id, session_id=str(self._peer.session_id))
+        log.info(event, receiver_id=receiver_id, session_id=str(self._connection.session_id))
         self._node.process.activity.note(event, of=receiver_id, receiver_id=receiver_id)
 
     async def _live(self, sender: Sender, identity: Identity, hello: ReceiverHello) -> None:
         async with asyncio.TaskGroup() as tasks:
             side = [
                 tasks.create_task(sender.run(), name="send"),
-                tasks.create_task(self._peer.stay_alive(identity.name), name="alive"),
+                tasks.create_task(self._connection.stay_alive(identity.name), name="alive"),
             ]
             await self._resume(sender, hello.resume or [])
             await self._hear(sender, identity)
@@ -72,17 +72,17 @@ class Session:
 
     async def _resume(self, sender: Sender, cursors: Iterable[AckEntry]) -> None:
         """Go on where the receiver says it stands, waiting for the database as long as it takes."""
-        while not self._peer.gone:
+        while not self._connection.gone:
             try:
                 await sender.resume(cursors)
             except DatabaseUnavailable as error:
-                log.debug("resume_waits", session_id=str(self._peer.session_id), error=str(error))
+                log.debug("resume_waits", session_id=str(self._connection.session_id), error=str(error))
                 await asyncio.sleep(RETRY_S)
             else:
                 return
 
     async def _hear(self, sender: Sender, identity: Identity) -> None:
-        while (message := await self._peer.receive()) is not None:
+        while (message := await self._connection.receive()) is not None:
             decoded = decode_receiver(message)
             if isinstance(decoded, ReceiverAck):
                 sender.ack(decoded.entries)
@@ -92,7 +92,7 @@ class Session:
             elif isinstance(decoded, ReceiverHello):
                 check_id(decoded.receiver_id, identity)
                 await self._resume(sender, decoded.resume or [])
-                await self._peer.send(encode_heartbeat(self._peer.session_id, identity.name))
+                await self._connection.send(encode_heartbeat(self._connection.session_id, identity.name))
             else:
                 count_unknown(decoded)
 

@@ -46,8 +46,8 @@ KEPT_SLICES = 8
 # comes meanwhile goes out in one message instead of several, and writing to sockets is what fan-out costs. A few
 # receivers are not made to wait; for thousands the wait is bounded.
 WRITE_S = 25e-6
-BREATH_AT_LEAST_S, BREATH_AT_MOST_S = 0.001, 0.01
-# How soon events are found whose bell was lost, however often others ring.
+COALESCING_AT_LEAST_S, COALESCING_AT_MOST_S = 0.001, 0.01
+# How soon events are found whose notification was lost, however many others arrive.
 POLL_S = 0.5
 # How soon a stream is found that was made or deleted unheard.
 RESOLVE_S = 2.0
@@ -58,7 +58,7 @@ _position = attrgetter("position")
 class Follower(Protocol):
     """Who wants to know that a stream has moved, or has come to be."""
 
-    def stir(self, ref: StreamRef) -> None:
+    def wake(self, ref: StreamRef) -> None:
         """Note that there may be something new; must return at once."""
 
 
@@ -68,7 +68,7 @@ class Tail:
     def __init__(self, ref: StreamRef) -> None:
         self.ref = ref
         self.stream_id: UUID | None = None  # None until the stream exists; another one after it was made anew
-        self.rings_as = ""  # what its bell says
+        self.named_as = ""  # what its notification says
         self.start = 0
         self.head = 0
         self.followers: set[Follower] = set()
@@ -81,10 +81,10 @@ class Tail:
 
     def begin(self, stream_id: UUID, head: int) -> None:
         """Follow the stream from `head` on, with an empty window."""
-        self.stream_id, self.rings_as = stream_id, str(stream_id)
+        self.stream_id, self.named_as = stream_id, str(stream_id)
         self.head = self._foremost = head
         self.empty()
-        self._stir()
+        self._wake_followers()
 
     @property
     def is_ahead(self) -> bool:
@@ -125,7 +125,7 @@ class Tail:
         self.head = events[-1].position
         self._shorten()
         self._slices.clear()
-        self._stir()
+        self._wake_followers()
 
     def _shorten(self) -> None:
         surplus = max(0, len(self._window) - WINDOW_EVENTS)
@@ -156,9 +156,9 @@ class Tail:
                 del self._slices[next(iter(self._slices))]
         return found
 
-    def _stir(self) -> None:
+    def _wake_followers(self) -> None:
         for follower in self.followers:
-            follower.stir(self.ref)
+            follower.wake(self.ref)
 
 
 class Tails:
@@ -177,16 +177,18 @@ class Tails:
             channel=POSITIONS,
             on_failure=self._tailing_failed,
         )
-        self._rung: set[str] = set()  # the streams whose bells rang since the last read, by their ids
+        self._named: set[str] = (
+            set()
+        )  # the streams that notifications have named since the last read, by their ids
         self._read_all_at = 0.0
         self._resolve_all_at = 0.0
         self._resolving = process.loop("resolving", self._resolve_due, poll_s=RESOLVE_S)
         self._link = Link(process.settings.database_url, name="rt-server fanout tail", **STEADY_PLANS)
-        process.listener.on(POSITIONS, self._heard)
+        process.listener.on(POSITIONS, self._on_notification)
         process.listener.on(STREAMS, lambda _: self._resolving.wake())
 
     def follow(self, ref: StreamRef, follower: Follower) -> Tail:
-        """Return the stream's tail, and stir `follower` whenever it moves. The stream need not exist yet.
+        """Return the stream's tail, and wake `follower` whenever it moves. The stream need not exist yet.
 
         Raises ProtocolError when the node follows as many streams as it can.
         """
@@ -211,7 +213,7 @@ class Tails:
         return [ref for ref in named if ref in known or ref in found]
 
     def leave(self, refs: Iterable[StreamRef], follower: Follower) -> None:
-        """Stir `follower` no more; a tail that nobody follows is given up."""
+        """Wake `follower` no more; a tail that nobody follows is given up."""
         for ref in refs:
             tail = self._tails.get(ref)
             if tail is not None:
@@ -222,43 +224,43 @@ class Tails:
                     self._window_bytes -= tail.window_bytes
         metrics.TAILS.set(len(self._tails))
 
-    def _heard(self, payload: str) -> None:
-        """Note which streams to look at; all of them, where the bell does not say."""
+    def _on_notification(self, payload: str) -> None:
+        """Note which streams to look at; all of them, where the notification does not say."""
         if payload:
-            self._rung.update(payload.split(","))
+            self._named.update(payload.split(","))
         else:
             self._read_all_at = 0.0
         self._tailing.wake()
 
     def _look_again(self, tail: Tail) -> None:
-        self._heard(tail.rings_as)
+        self._on_notification(tail.named_as)
 
     async def run_tailing(self) -> None:
-        """Read what is new of the streams whose bells rang, and of all now and then, until the process stops."""
+        """Read what is new of the streams that notifications name, and of all now and then, until the process stops."""
         await self._tailing.run()
         self._link.drop()
 
     async def _read_news(self) -> bool:
-        rung, self._rung = self._rung, set()
-        if rung and monotonic() < self._read_all_at:
-            found = await self._read(rung)
+        named, self._named = self._named, set()
+        if named and monotonic() < self._read_all_at:
+            found = await self._read(named)
         else:
             self._read_all_at = monotonic() + POLL_S
             found = await self._read()
-        if len(found) * WRITE_S >= BREATH_AT_LEAST_S:
-            await self._stop.sleep(min(len(found) * WRITE_S, BREATH_AT_MOST_S))
+        if len(found) * WRITE_S >= COALESCING_AT_LEAST_S:
+            await self._stop.sleep(min(len(found) * WRITE_S, COALESCING_AT_MOST_S))
         return bool(found)
 
     def _tailing_failed(self, _error: DatabaseUnavailable) -> None:
         self._link.drop()
         self._read_all_at = 0.0  # what was rung for is forgotten
 
-    async def _read(self, rung: Container[str] | None = None) -> set[Follower]:
-        """Read until nothing is new of the streams that `rung` names, or of all; return who follows what was."""
+    async def _read(self, named: Container[str] | None = None) -> set[Follower]:
+        """Read until nothing is new of the streams that `named` holds, or of all; return who follows what was."""
         found: set[Follower] = set()
         more = True
         while more and not self._stop.asked:
-            tails = self._readable(rung)
+            tails = self._readable(named)
             if not tails:
                 return found
             news, more = await store.read_tails(
@@ -270,11 +272,11 @@ class Tails:
             metrics.TAILED.inc(sum(len(rows) for rows in news.values()))
         return found
 
-    def _readable(self, rung: Container[str] | None) -> dict[UUID, Tail]:
-        """Return the tails of the streams that `rung` names, or of all, but for those that are far enough ahead."""
+    def _readable(self, named: Container[str] | None) -> dict[UUID, Tail]:
+        """Return the tails of the streams that `named` holds, or of all, but for those that are far enough ahead."""
         found: dict[UUID, Tail] = {}
         for tail in self._tails.values():
-            if tail.stream_id is not None and (rung is None or tail.rings_as in rung):
+            if tail.stream_id is not None and (named is None or tail.named_as in named):
                 if tail.is_ahead:
                     tail.pass_over()
                 else:
@@ -329,4 +331,4 @@ class Tails:
                 self._unknown.discard(ref)
                 self._window_bytes -= tail.window_bytes
                 tail.begin(resolved.stream_id, resolved.last_position)
-                self._heard(str(resolved.stream_id))
+                self._on_notification(str(resolved.stream_id))

@@ -1,1 +1,1 @@
-"""The ingest room: authenticates forwarders, stages their batches, acks what is durable."""
+"""The ingest service: authenticates forwarders, stages their batches, acks what is durable."""

@@ -16,9 +16,9 @@ from gateway.settings import GatewaySettings
 from gateway.staging import Staging
 from shared.runtime.liveness import Vitals
 from shared.runtime.process import Process
-from shared.transport.acceptor import Door
+from shared.transport.acceptor import Acceptor
 from shared.transport.account import Account
-from shared.transport.connection import Peer
+from shared.transport.connection import DeviceConnection
 from shared.transport.tokens import Identity
 
 __all__ = ["Gateway", "main"]
@@ -33,7 +33,7 @@ class Gateway:
         self._process = Process(
             "gateway",
             settings,
-            vitals=lambda: Vitals(connections=len(self._door.peers)),
+            vitals=lambda: Vitals(connections=len(self._acceptor.connections)),
             counts="events_in",
             on_return=self._doubt,
             # What waits longer waits for an administrator: sessions must not hold the whole pool for that.
@@ -44,7 +44,7 @@ class Gateway:
         self._commands = Commands(self._process, self._account)
         self._brake = Brake()
         self._max_readers = settings.max_readers
-        self._door = Door(
+        self._acceptor = Acceptor(
             self._process,
             "forwarder",
             self._attend,
@@ -56,18 +56,18 @@ class Gateway:
     async def run(self) -> None:
         """Live until a signal comes."""
         app = web.Application()
-        app.router.add_get(FORWARDERS_PATH, self._door.connect)
+        app.router.add_get(FORWARDERS_PATH, self._acceptor.connect)
         await self._process.run(
             app=app,
             before=self._staging.prepare,
             tasks={
-                "door": self._door.run,
+                "acceptor": self._acceptor.run,
                 "staging": self._staging.run_staging,
                 "collecting": self._staging.run_collecting,
                 "ownership": self._ownership.run,
                 "commands": self._commands.run,
             },
-            shut=self._door.close,
+            shut=self._acceptor.close,
         )
 
     def _doubt(self) -> None:
@@ -75,9 +75,9 @@ class Gateway:
         self._ownership.doubt()
         self._staging.doubt("gateway_returned")
 
-    async def _attend(self, peer: Peer, identity: Identity) -> None:
+    async def _attend(self, connection: DeviceConnection, identity: Identity) -> None:
         session = Session(
-            peer,
+            connection,
             identity,
             process=self._process,
             ownership=self._ownership,

@@ -41,7 +41,7 @@ class Brake:
         self._pulled.pop(token_id, None)
 
     def left_s(self, token_id: UUID, *, now: float) -> float:
-        """Return for how long connections of a token are still refused; 0 for one that is let in."""
+        """Return for how long connections of a token are still refused; 0 for one that is admitted."""
         pulled = self._pulled.get(token_id)
         return 0.0 if pulled is None else max(0.0, pulled.at + _delay(pulled.times) - now)
 

@@ -27,13 +27,13 @@ from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
 from shared.runtime.process import Process
 from shared.transport.account import Account
-from shared.transport.connection import PeerGone
+from shared.transport.connection import ConnectionGone
 
 __all__ = ["Carried", "CarryOut", "Commands"]
 
 # Of one session at a time: operators are people, and a device does one thing after the other.
 MOST_AT_ONCE = 8
-# How soon a command is found whose bell was lost, and where no bell is ever heard.
+# How soon a command is found whose notification was lost, and where none ever arrives.
 POLL_S = 1.0
 DEAF_POLL_S = 0.25
 RETRY_S = 0.2
@@ -70,7 +70,7 @@ class Commands:
             poll_s=POLL_S if process.settings.listen else DEAF_POLL_S,
             channel=COMMANDS,
         )
-        process.listener.on(COMMANDS, self._heard)
+        process.listener.on(COMMANDS, self._on_notification)
 
     @contextmanager
     def reach(self, session_id: UUID, carry_out: CarryOut) -> Iterator[None]:
@@ -87,7 +87,7 @@ class Commands:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_WITHIN_S)
 
-    def _heard(self, payload: str) -> None:
+    def _on_notification(self, payload: str) -> None:
         if payload in ("", str(self._gateway_id)):
             self._loop.wake()
 
@@ -130,7 +130,7 @@ class Commands:
         self._at_once[command.session_id] += 1
         try:
             return await carry_out(command, until)
-        except (PeerGone, TimeoutError):
+        except (ConnectionGone, TimeoutError):
             return Carried("lost")
         except Exception:
             log.exception("command_failed", command_id=str(command.command_id), kind=command.kind)
@@ -156,5 +156,5 @@ class Commands:
                     return
                 await asyncio.sleep(RETRY_S)
             else:
-                self._process.bell.ring(ANSWERS, str(command.command_id))
+                self._process.notifier.notify(ANSWERS, str(command.command_id))
                 return

@@ -14,7 +14,7 @@ from gateway.store.streams import next_epoch
 from shared.log import get_logger
 from shared.protocol.v1 import encode_epoch_reset
 from shared.runtime.process import Process
-from shared.transport.connection import Peer
+from shared.transport.connection import DeviceConnection
 
 __all__ = ["Epochs"]
 
@@ -24,8 +24,8 @@ log = get_logger(__name__)
 class Epochs:
     """What a session knows of its readers' epochs."""
 
-    def __init__(self, peer: Peer, process: Process) -> None:
-        self._peer = peer
+    def __init__(self, connection: DeviceConnection, process: Process) -> None:
+        self._connection = connection
         self._process = process
         self._one_at_a_time = asyncio.Lock()
         self._seen: dict[str, int] = {}  # the highest of each reader, stored or still on its way
@@ -49,23 +49,25 @@ class Epochs:
         """Command a reader to the next epoch and return that; None when there is none for this session to command.
 
         unless_beyond: nothing is commanded to a reader that was commanded beyond this. until: by the loop's clock;
-        TimeoutError when it could not be written before. Raises PeerGone, DatabaseUnavailable.
+        TimeoutError when it could not be written before. Raises ConnectionGone, DatabaseUnavailable.
         """
         async with self._one_at_a_time:
             _still(until)
-            if self._peer.gone:
+            if self._connection.gone:
                 return None
             epoch = await next_epoch(
                 self._process.pool,
                 stream_id,
                 seen=self._seen.get(reader_ip, 0),
-                session_id=self._peer.session_id,
+                session_id=self._connection.session_id,
                 unless_beyond=unless_beyond,
             )
             if epoch is None:
                 return None
             _still(until)
-            await self._peer.send(encode_epoch_reset(self._peer.session_id, forwarder_id, reader_ip, epoch))
+            await self._connection.send(
+                encode_epoch_reset(self._connection.session_id, forwarder_id, reader_ip, epoch)
+            )
         facts: dict[str, Any] = {
             "forwarder_id": forwarder_id,
             "reader_ip": reader_ip,

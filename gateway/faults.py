@@ -54,7 +54,7 @@ class Faults:
         await self._store("too_many_readers", complaint)
 
     async def acked(self) -> None:
-        """Let the device in as ever, after a batch of its was acked."""
+        """Admit the device as ever, after a batch of its was acked."""
         self._brake.release(self._identity.token_id)
         if self._acked:
             return

@@ -3,7 +3,7 @@
 A forwarder's place is its row in forwarder_sessions; taking it is one statement, so of two gateways at the same
 moment one wins. Whether the holder is alive is not guessed:
 
-- its gateway is dead (its advisory lock is gone, or its lease is over): the place is taken at once;
+- its gateway is dead (its advisory lock is gone, or its lease is over): the session is acquired at once;
 - its gateway lives: that gateway is asked to ping the device (`probe`). An answer refuses the newcomer; silence
   ends the old session. So a rebooted device is back within seconds though its old connection looks open.
 - its gateway says nothing (it hangs): the newcomer waits until that gateway's lease is over.
@@ -23,7 +23,7 @@ from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.runtime.liveness import LEASE_S
 from shared.runtime.process import Process
-from shared.transport.connection import Peer
+from shared.transport.connection import DeviceConnection
 from shared.transport.tokens import Identity
 from shared.wake import Wake
 
@@ -31,9 +31,9 @@ __all__ = ["Ownership"]
 
 # A device on the other side of the earth answers a ping within half a second.
 PROBE_S = 2.0
-# The bell for a session that ends may be lost: how soon a newcomer looks again all the same.
+# The notification of a session that ends may be lost: how soon a newcomer looks again all the same.
 LOOK_AGAIN_S = 0.25
-# How soon a probe is found whose bell was lost, and how soon a process sees that it was stopped.
+# How soon a probe is found whose notification was lost, and how soon a process sees that it was stopped.
 POLL_S = 1.0
 
 log = get_logger(__name__)
@@ -45,45 +45,47 @@ class Ownership:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._gateway_id: UUID = process.presence.process_id
-        self._held: dict[UUID, Peer] = {}
-        self._claiming: dict[UUID, Peer] = {}
+        self._held: dict[UUID, DeviceConnection] = {}
+        self._acquiring: dict[UUID, DeviceConnection] = {}
         self._probing: dict[UUID, asyncio.Task[None]] = {}
-        self._knocking: dict[str, set[Wake]] = {}
+        self._takeovers: dict[str, set[Wake]] = {}
         self._loop = process.loop("takeovers", self._look, poll_s=POLL_S)
         self._looked_at = monotonic()
         self._doubtful = False
-        process.listener.on(SESSIONS, self._heard)
+        process.listener.on(SESSIONS, self._on_notification)
 
-    async def claim(self, peer: Peer, identity: Identity, display_name: str | None) -> int:
-        """Take the forwarder's place for `peer` and return the session's fence.
+    async def acquire(
+        self, connection: DeviceConnection, identity: Identity, display_name: str | None
+    ) -> int:
+        """Acquire the forwarder's session for `connection` and return the session's fence.
 
         Raises ProtocolError while another session is alive, DatabaseUnavailable.
         """
         forwarder_id = identity.device_id
-        knock = Wake()
-        self._knocking.setdefault(forwarder_id, set()).add(knock)
-        self._claiming[peer.session_id] = peer
+        takeover = Wake()
+        self._takeovers.setdefault(forwarder_id, set()).add(takeover)
+        self._acquiring[connection.session_id] = connection
         try:
-            fence = await self._claim_waiting(peer, identity, display_name, knock)
-            self._held[peer.session_id] = peer
+            fence = await self._acquire_waiting(connection, identity, display_name, takeover)
+            self._held[connection.session_id] = connection
         finally:
-            del self._claiming[peer.session_id]
-            self._knocking[forwarder_id].discard(knock)
-            if not self._knocking[forwarder_id]:
-                del self._knocking[forwarder_id]
+            del self._acquiring[connection.session_id]
+            self._takeovers[forwarder_id].discard(takeover)
+            if not self._takeovers[forwarder_id]:
+                del self._takeovers[forwarder_id]
         return fence
 
-    async def _claim_waiting(
-        self, peer: Peer, identity: Identity, display_name: str | None, knock: Wake
+    async def _acquire_waiting(
+        self, connection: DeviceConnection, identity: Identity, display_name: str | None, takeover: Wake
     ) -> int:
         loop = asyncio.get_running_loop()
         gives_up_at = loop.time() + LEASE_S + PROBE_S
         asked = False
         while True:
-            fence = await store.claim_session(
+            fence = await store.acquire_session(
                 self._process.pool,
                 forwarder_id=identity.device_id,
-                session_id=peer.session_id,
+                session_id=connection.session_id,
                 gateway_id=self._gateway_id,
                 token_id=identity.token_id,
                 display_name=display_name,
@@ -92,24 +94,24 @@ class Ownership:
                 return fence
             if not asked:
                 await store.ask_probe(self._process.pool, identity.device_id)
-                self._process.bell.ring(SESSIONS, identity.device_id)
+                self._process.notifier.notify(SESSIONS, identity.device_id)
                 asked = True
             elif loop.time() > gives_up_at or await store.probe_answered(
                 self._process.pool, identity.device_id
             ):
                 raise ProtocolError("a session for this device is already active")
-            await knock.wait(at_most_s=LOOK_AGAIN_S)
+            await takeover.wait(at_most_s=LOOK_AGAIN_S)
 
-    async def release(self, peer: Peer, forwarder_id: str) -> None:
+    async def release(self, connection: DeviceConnection, forwarder_id: str) -> None:
         """Give the place free. Without a database the row stays: the next newcomer's probe ends it."""
-        self._held.pop(peer.session_id, None)
+        self._held.pop(connection.session_id, None)
         try:
-            awaited = await store.end_session(self._process.pool, forwarder_id, peer.session_id)
+            awaited = await store.end_session(self._process.pool, forwarder_id, connection.session_id)
         except DatabaseUnavailable as error:
-            log.warning("release_failed", session_id=str(peer.session_id), error=str(error))
+            log.warning("release_failed", session_id=str(connection.session_id), error=str(error))
             return
         if awaited:
-            self._process.bell.ring(SESSIONS, forwarder_id)
+            self._process.notifier.notify(SESSIONS, forwarder_id)
 
     def doubt(self) -> None:
         """Our own connection was lost: look which of our sessions were taken over meanwhile."""
@@ -136,10 +138,10 @@ class Ownership:
         held = dict(self._held)
         owned = await store.owned_sessions(self._process.pool, self._gateway_id)
         self._doubtful = False
-        for session_id, peer in held.items():
+        for session_id, connection in held.items():
             if session_id not in owned:
                 log.warning("session_taken_over", session_id=str(session_id))
-                peer.abort()
+                connection.abort()
 
     async def _answer_probes(self) -> None:
         for probe in await store.probed_sessions(self._process.pool, self._gateway_id):
@@ -149,23 +151,23 @@ class Ownership:
 
     async def _answer(self, probe: store.Probe) -> None:
         try:
-            # It may be asked about before we know ourselves that its claim went through.
-            peer = self._held.get(probe.session_id) or self._claiming.get(probe.session_id)
-            if peer is not None and await peer.answers(PROBE_S):
+            # It may be asked about before we know ourselves that it has acquired the session.
+            connection = self._held.get(probe.session_id) or self._acquiring.get(probe.session_id)
+            if connection is not None and await connection.answers(PROBE_S):
                 await store.answer_probe(self._process.pool, *probe)
             else:
                 await store.end_session(self._process.pool, *probe)
-                if peer is not None:
+                if connection is not None:
                     log.info("session_half_open", session_id=str(probe.session_id))
-                    peer.abort()
-            self._process.bell.ring(SESSIONS, probe.forwarder_id)
+                    connection.abort()
+            self._process.notifier.notify(SESSIONS, probe.forwarder_id)
         except DatabaseUnavailable as error:
             log.warning("probe_unanswered", session_id=str(probe.session_id), error=str(error))
         finally:
             del self._probing[probe.session_id]
 
-    def _heard(self, forwarder_id: str) -> None:
+    def _on_notification(self, forwarder_id: str) -> None:
         self._loop.wake()
-        knocking = self._knocking.get(forwarder_id, ()) if forwarder_id else ()
-        for knock in knocking:
-            knock.set()
+        takeovers = self._takeovers.get(forwarder_id, ()) if forwarder_id else ()
+        for takeover in takeovers:
+            takeover.set()

@@ -1,7 +1,7 @@
 """What one session has asked its device and has no answer to yet.
 
 An answer belongs to the question whose id it carries, and to no other: one that comes too late finds none. A
-question ends with its answer or with the hearing of the socket, not with a failed send: a device that reconnects
+question ends with its answer or with the end of the socket, not with a failed send: a device that reconnects
 at once may have answered before, and that answer may still lie in the dying socket. What is asked and answered may
 hold secrets, and is for the device and the asker alone.
 """
@@ -26,7 +26,7 @@ from shared.protocol.v1 import (
     encode_config_set,
     encode_restart,
 )
-from shared.transport.connection import Peer, PeerGone
+from shared.transport.connection import ConnectionGone, DeviceConnection
 
 __all__ = ["Questions", "Response"]
 
@@ -45,8 +45,8 @@ class _Question(NamedTuple):
 class Questions:
     """The open questions of a session."""
 
-    def __init__(self, peer: Peer) -> None:
-        self._peer = peer
+    def __init__(self, connection: DeviceConnection) -> None:
+        self._connection = connection
         self._open: dict[str, _Question] = {}
 
     @property
@@ -56,7 +56,7 @@ class Questions:
 
     async def relay(self, command: Command, until: float) -> Carried:
         """Ask the device what an operator asks, and return what it says; raises what `ask` raises."""
-        if self._peer.gone:
+        if self._connection.gone:
             return Carried("absent")
         request, wanted = _question(command)
         response = await self.ask(command.command_id, request, wanted, until=until)
@@ -70,15 +70,15 @@ class Questions:
     async def ask(
         self, question_id: UUID, request: bytes, wanted: type[Response], *, until: float
     ) -> Response:
-        """Send a request and return its answer; PeerGone when none will come, TimeoutError when none has.
+        """Send a request and return its answer; ConnectionGone when none will come, TimeoutError when none has.
 
         until: by the loop's clock. The send itself takes as long as the socket does.
         """
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._open[str(question_id)] = _Question(wanted, answer)
         try:
-            with suppress(PeerGone):
-                await self._peer.send(request)
+            with suppress(ConnectionGone):
+                await self._connection.send(request)
             async with asyncio.timeout_at(until):
                 return await answer
         finally:
@@ -93,14 +93,14 @@ class Questions:
         return True
 
     @contextmanager
-    def hearing(self) -> Iterator[None]:
-        """Hear answers inside; afterwards no more will come."""
+    def receiving(self) -> Iterator[None]:
+        """Take answers inside; afterwards no more will come."""
         try:
             yield
         finally:
             for question in self._open.values():
                 if not question.answer.done():
-                    question.answer.set_exception(PeerGone("the socket ended without an answer"))
+                    question.answer.set_exception(ConnectionGone("the socket ended without an answer"))
 
 
 def _question(command: Command) -> tuple[bytes, type[Response]]:

@@ -1,6 +1,6 @@
 """One connected forwarder, from its hello to its end (protocol.md, sections 2, 4 and 6).
 
-Three tasks: the first hears messages and hands batches to staging, the second acks them in their order, the
+Three tasks: the first receives messages and hands batches to staging, the second acks them in their order, the
 third keeps the connection alive. What is owed is bounded: a device that sends on without waiting for acks is
 not read any further, and its own TCP connection holds it back. Operators' commands come in tasks of their own.
 """
@@ -42,7 +42,7 @@ from shared.protocol.v1 import (
 )
 from shared.runtime.process import Process
 from shared.trace import batch_name
-from shared.transport.connection import Peer, PeerGone, check_id, count_unknown, greet
+from shared.transport.connection import ConnectionGone, DeviceConnection, check_id, count_unknown, greet
 from shared.transport.tokens import Identity
 
 __all__ = ["Session"]
@@ -50,9 +50,9 @@ __all__ = ["Session"]
 # Field forwarders wait for each ack; newer ones may have a few batches under way.
 MAX_OWED = 8
 RETRY_S = 0.5
-# They take some 3 ms: others are heard in between.
+# They take some 3 ms: others have their turn in between.
 SPLIT_AT_ONCE = 500
-# How long a device waits to hear that we cannot store its batch: it comes back with the same one at once.
+# How long a device waits to be told that we cannot store its batch: it comes back with the same one at once.
 REFUSE_AFTER_S = 3.0
 # How soon we look whether a forwarder may have more readers by now, whose reads come with every batch.
 ASK_FOR_ROOM_AFTER_S = 5.0
@@ -72,7 +72,7 @@ class Session:
 
     def __init__(
         self,
-        peer: Peer,
+        connection: DeviceConnection,
         identity: Identity,
         *,
         process: Process,
@@ -82,14 +82,14 @@ class Session:
         brake: Brake,
         max_readers: int,
     ) -> None:
-        self._peer = peer
+        self._connection = connection
         self._identity = identity
         self._process = process
         self._ownership = ownership
         self._staging = staging
         self._commands = commands
-        self._questions = Questions(peer)
-        self._epochs = Epochs(peer, process)
+        self._questions = Questions(connection)
+        self._epochs = Epochs(connection, process)
         self._faults = Faults(process, brake, identity)
         self._forwarder_id = identity.device_id
         self._fence = 0
@@ -104,21 +104,21 @@ class Session:
 
     async def run(self) -> None:
         """Live until the socket ends. Raises what `attend` tells the device: ProtocolError and others."""
-        hello = await greet(self._peer, decode_forwarder, ForwarderHello)
+        hello = await greet(self._connection, decode_forwarder, ForwarderHello)
         check_id(hello.forwarder_id, self._identity)
-        self._fence = await self._ownership.claim(self._peer, self._identity, hello.display_name)
-        self._peer.let_in_now()
+        self._fence = await self._ownership.acquire(self._connection, self._identity, hello.display_name)
+        self._connection.admit()
         self._note("forwarder_connected")
         try:
             await self._welcome(hello)
             await self._live()
         finally:
             self._note("forwarder_gone")
-            await self._ownership.release(self._peer, self._forwarder_id)
+            await self._ownership.release(self._connection, self._forwarder_id)
 
     def _note(self, event: str) -> None:
         """Tell of the session, in the log and to operators."""
-        log.info(event, forwarder_id=self._forwarder_id, session_id=str(self._peer.session_id))
+        log.info(event, forwarder_id=self._forwarder_id, session_id=str(self._connection.session_id))
         self._process.activity.note(event, of=self._forwarder_id, forwarder_id=self._forwarder_id)
 
     async def _live(self) -> None:
@@ -127,15 +127,18 @@ class Session:
                 tasks.create_task(self._acknowledge(), name="acks"),
                 tasks.create_task(self._stay_alive(), name="alive"),
             ]
-            with self._commands.reach(self._peer.session_id, self._carry_out), self._questions.hearing():
+            with (
+                self._commands.reach(self._connection.session_id, self._carry_out),
+                self._questions.receiving(),
+            ):
                 await self._hear()
             for task in side:
                 task.cancel()
 
     async def _stay_alive(self) -> None:
         try:
-            await self._peer.stay_alive(self._forwarder_id)
-        except PeerGone:
+            await self._connection.stay_alive(self._forwarder_id)
+        except ConnectionGone:
             if not self._questions.waiting:
                 raise
 
@@ -146,8 +149,8 @@ class Session:
                 await self._room.wait()
 
     async def _hear_next(self) -> bool:
-        """Hear one message; false when there is none any more. Nothing of it is kept but what is owed for it."""
-        message = await self._peer.receive()
+        """Receive one message; false when there is none any more. Nothing of it is kept but what is owed for it."""
+        message = await self._connection.receive()
         if message is None:
             return False
         with self._staging.holding(len(message)):
@@ -173,8 +176,8 @@ class Session:
         self._display_name = hello.display_name
         await self._register(hello.reader_ips)
         await store.rename_forwarder(self._process.pool, self._forwarder_id, hello.display_name)
-        self._process.bell.ring(STREAMS)
-        await self._peer.send(encode_heartbeat(self._peer.session_id, self._forwarder_id))
+        self._process.notifier.notify(STREAMS)
+        await self._connection.send(encode_heartbeat(self._connection.session_id, self._forwarder_id))
 
     async def _register(self, reader_ips: list[str]) -> None:
         """Make streams of readers, as far as there is room for more; what has none is left out, and told."""
@@ -194,7 +197,7 @@ class Session:
         """Hand a batch to staging and note that its ack is owed."""
         batch = Batch(
             forwarder_id=self._forwarder_id,
-            session_id=self._peer.session_id,
+            session_id=self._connection.session_id,
             fence=self._fence,
             display_name=self._display_name,
             streams=self._streams,
@@ -229,7 +232,7 @@ class Session:
         unknown = readers - self._streams.keys()
         if unknown and perf_counter() > self._no_room_until:
             await self._patiently(lambda: self._register(sorted(unknown)))
-            self._process.bell.ring(STREAMS)
+            self._process.notifier.notify(STREAMS)
         batch.place()
         for part in batch.parts:
             self._epochs.saw(part.reader_ip, part.stream_epoch)
@@ -243,10 +246,10 @@ class Session:
                 while self._owed and self._owed[0].batch.settled:
                     await self._ack(*self._owed.popleft())
                     self._room.set()
-        except PeerGone:
+        except ConnectionGone:
             if not self._questions.waiting:
                 raise
-            # An answer may lie in the dying socket: that is heard to its end, and must not wait for room here.
+            # An answer may lie in the dying socket: that is read to its end, and must not wait for room here.
             self._owed = deque(maxlen=0)
             self._room.set()
 
@@ -258,7 +261,7 @@ class Session:
             raise batch.refusal
         if batch.left_out and not batch.parts:
             await asyncio.sleep(REFUSE_AFTER_S)  # it would come again at once
-        await self._peer.send(encode_forwarder_ack(self._peer.session_id, batch.ack()))
+        await self._connection.send(encode_forwarder_ack(self._connection.session_id, batch.ack()))
         await self._faults.acked()
         self._trace("batch_acked", batch)
         metrics.ACKED.inc(batch.event_count)
@@ -305,7 +308,7 @@ class Session:
         )
         if epoch is None:
             return Carried("absent")
-        await self._peer.flush()
+        await self._connection.flush()
         return Carried("done", msgspec.json.encode({"new_stream_epoch": epoch}))
 
     async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:

@@ -30,7 +30,7 @@ from shared.db.connections import STEADY_PLANS, Link
 from shared.db.errors import DatabaseRefused
 from shared.errors import ProtocolError, RtServerError
 from shared.log import get_logger
-from shared.metrics import BELLS_RUNG
+from shared.metrics import NOTIFICATIONS_SENT
 from shared.runtime.process import Process
 from shared.transport.account import Account, Held
 
@@ -38,8 +38,8 @@ __all__ = ["Staging"]
 
 # One insert takes what has gathered while the last was under way, up to this much.
 STAGE_BYTES = 8 * 1024 * 1024
-# How soon outcomes are found whose bell was lost, and a changed generation is noticed; and how soon they are
-# found where no bell is ever heard.
+# How soon outcomes are found whose notification was lost, and a changed generation is noticed; and how soon they are
+# found where none ever arrives.
 POLL_S = 1.0
 DEAF_POLL_S = 0.1
 
@@ -90,7 +90,7 @@ class Staging:
             channel=OUTCOMES,
             on_failure=self._collect_failed,
         )
-        process.listener.on(OUTCOMES, self._heard)
+        process.listener.on(OUTCOMES, self._on_notification)
         metrics.UNACKED_BYTES.set_function(lambda: self._unacked_bytes)
 
     def submit(self, batch: Batch) -> None:
@@ -151,7 +151,7 @@ class Staging:
             await store.stage(connection, self._gateway_id, parts)
         except DatabaseRefused as error:
             await self._stage_singly(parts, error)
-        BELLS_RUNG.labels(INBOX).inc()
+        NOTIFICATIONS_SENT.labels(INBOX).inc()
 
     def _recovered(self) -> None:
         """An interruption is over when parts could be staged, not when the database could be asked about them."""
@@ -227,7 +227,7 @@ class Staging:
         self._collect_link.drop()
         self.doubt("collecting_interrupted", error=str(error))
 
-    def _heard(self, payload: str) -> None:
+    def _on_notification(self, payload: str) -> None:
         if payload in ("", str(self._gateway_id)):
             self._collecting_loop.wake()
 
@@ -275,7 +275,7 @@ class Staging:
     def _fail(self, batch: Batch, outcome: str) -> None:
         if outcome == "poisoned":
             self._process.activity.note(
-                "part_poisoned", level="error", of=batch.forwarder_id, forwarder_id=batch.forwarder_id
+                "part_dead_lettered", level="error", of=batch.forwarder_id, forwarder_id=batch.forwarder_id
             )
         for part in batch.parts:
             self._waiting.pop(part.part_id, None)

@@ -1,1 +1,1 @@
-"""The hallway: what at least two rooms use. Knows no room."""
+"""What at least two services use. Knows no service."""

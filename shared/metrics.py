@@ -1,4 +1,4 @@
-"""The numbers that every role shows at /metrics, whatever it does; each room has its own beside its code.
+"""The numbers that every role shows at /metrics, whatever it does; each service has its own beside its code.
 
 All names start with `rtserver_`; ARCHITECTURE.md lists them with their meaning.
 """
@@ -6,13 +6,13 @@ All names start with `rtserver_`; ARCHITECTURE.md lists them with their meaning.
 from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
-    "BELLS_FOLDED",
-    "BELLS_HEARD",
-    "BELLS_RUNG",
     "BRAKED_UPGRADES",
     "CONNECTIONS",
     "HELD_BYTES",
     "LATENCY_BUCKETS_S",
+    "NOTIFICATIONS_COALESCED",
+    "NOTIFICATIONS_RECEIVED",
+    "NOTIFICATIONS_SENT",
     "NOTIFY_QUEUE",
     "POLLS_FOUND_WORK",
     "RECONNECTS",
@@ -42,9 +42,11 @@ def histogram(name: str, text: str) -> Histogram:
     return Histogram(f"rtserver_{name}", text, buckets=LATENCY_BUCKETS_S)
 
 
-BELLS_RUNG = counter("bells_rung", "NOTIFYs sent", "channel")
-BELLS_FOLDED = counter("bells_folded", "rings that became part of one that was waiting already", "channel")
-BELLS_HEARD = counter("bells_heard", "NOTIFYs received", "channel")
+NOTIFICATIONS_SENT = counter("notifications_sent", "NOTIFYs sent", "channel")
+NOTIFICATIONS_COALESCED = counter(
+    "notifications_coalesced", "notifications that became part of one that was waiting already", "channel"
+)
+NOTIFICATIONS_RECEIVED = counter("notifications_received", "NOTIFYs received", "channel")
 NOTIFY_QUEUE = gauge("notify_queue_ratio", "share of the server's notification queue in use (0..1)")
 RECONNECTS = counter(
     "database_reconnects", "connections to the database that were opened again", "connection"
@@ -55,5 +57,7 @@ REFUSED_UPGRADES = counter("refused_upgrades", "connections of devices answered 
 BRAKED_UPGRADES = counter("braked_upgrades", "connections of single devices answered 429")
 UNKNOWN_MESSAGES = counter("unknown_messages", "messages of a kind that we do not know, ignored")
 POLLS_FOUND_WORK = counter(
-    "polls_found_work", "polls that found what a bell should have announced; near zero is right", "channel"
+    "polls_found_work",
+    "polls that found what a notification should have announced; near zero is right",
+    "channel",
 )

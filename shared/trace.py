@@ -1,6 +1,6 @@
-"""The one name that follows a batch through the logs of all rooms: who sent it, and when its gateway received it.
+"""The one name that follows a batch through the logs of all services: who sent it, and when its gateway received it.
 
-Both are stored with each of its events, so that every room knows the name and nothing more has to be carried along.
+Both are stored with each of its events, so that every service knows the name and nothing more has to be carried along.
 Lines about single batches are of level debug, with the name as `batch`.
 """
 

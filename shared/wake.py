@@ -1,7 +1,7 @@
 """The one way in which a loop waits: until it is woken, until its poll interval is over, or until it is
 asked to stop.
 
-A bell may be lost and a wake-up may come for nothing: whoever waits looks at the tables afterwards, whatever
+A notification may be lost and a wake-up may come for nothing: whoever waits looks at the tables afterwards, whatever
 ended the wait.
 """
 
@@ -50,7 +50,7 @@ class Stop:
 
 
 class Wake:
-    """A flag that bells set and one loop waits for. Setting it any number of times wakes once."""
+    """A flag that notifications set and one loop waits for. Setting it any number of times wakes once."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

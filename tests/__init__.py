@@ -1,1 +1,1 @@
-"""Tests, mirroring the rooms; see CONTRIBUTING.md."""
+"""Tests, mirroring the services; see CONTRIBUTING.md."""

@@ -81,7 +81,7 @@ class Blunt:
                 raise ConnectionError("the socket has ended")
 
     def ended(self) -> tuple[list[bytes], int]:
-        """Hear the connection to its end: the texts that came, and the code of the close frame (1006: none)."""
+        """Read the connection to its end: the texts that came, and the code of the close frame (1006: none)."""
         texts: list[bytes] = []
         while True:
             opcode, payload = self.frame()

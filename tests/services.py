@@ -15,7 +15,7 @@ from tests.forks import Started, start_role
 from tests.ports import free_port
 from tests.waiting import wait_until
 
-__all__ = ["Process", "Rooms", "free_port", "make_token", "read_metric", "rooms"]
+__all__ = ["Process", "Services", "free_port", "make_token", "read_metric", "services"]
 
 
 @dataclass
@@ -97,7 +97,7 @@ async def read_metric(url: str, name: str) -> float:
 
 
 @dataclass
-class Rooms:
+class Services:
     """The processes of a test, by role."""
 
     database_url: str
@@ -113,15 +113,15 @@ class Rooms:
 
 
 @asynccontextmanager
-async def rooms(
+async def services(
     database_url: str, *, gateway: int = 1, writer: int = 1, fanout: int = 1, api: int = 0, **environment: str
-) -> AsyncIterator[Rooms]:
+) -> AsyncIterator[Services]:
     """Run so many of each role; at the end all are killed."""
 
     def make(role: str, count: int) -> list[Process]:
         return [Process(role, database_url, environment) for _ in range(count)]
 
-    running = Rooms(
+    running = Services(
         database_url,
         make("gateway", gateway),
         make("writer", writer),

@@ -1,1 +1,1 @@
-"""The only room that writes events: drains the inbox, deduplicates, commits, rings."""
+"""The only service that writes events: drains the inbox, deduplicates, commits, notifies."""

@@ -1,6 +1,6 @@
 """Puts the writer together: the drain and the inbox's upkeep, on connections of their own.
 
-bell ─▶ Drain: lock streams ─▶ drain (one statement) ─▶ commit ─▶ bells
+NOTIFY ─▶ Drain: lock streams ─▶ drain (one statement) ─▶ commit ─▶ NOTIFY
 """
 
 from shared.runtime.liveness import Vitals

@@ -1,11 +1,11 @@
-"""The loop that empties the inbox: drain until nothing is left, then wait for a bell, the poll or the end.
+"""The loop that empties the inbox: drain until nothing is left, then wait for a notification, the poll or the end.
 
 What holds:
 
 - A drain is one call and one transaction (migrations/routines/drain.sql): locks, events, counts, outcomes, and the
   deletion of the parts. Killed at any moment, it has happened or it has not; the parts are still there, or their
   outcomes are. A writer that stands still in mid-drain holds up nobody: the database ends what it was asked.
-- Bells ring after the commit. A bell that is lost is covered by the poll of whoever waits for it.
+- Notifications are sent after the commit. One that is lost is covered by the poll of whoever waits for it.
 - Nothing is stranded: streams that another writer held are looked at again until the inbox is empty.
 - One stream, or one part, that cannot be written stops no other: a failed drain is repeated stream by stream, and
   the stream at fault part by part. A part whose data are refused is put aside, a dead letter. A stream of which an
@@ -24,7 +24,7 @@ from shared.db.channels import INBOX, OUTCOMES, POSITIONS
 from shared.db.connections import STEADY_PLANS, Connection, Link
 from shared.db.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
-from shared.metrics import BELLS_RUNG
+from shared.metrics import NOTIFICATIONS_SENT
 from shared.runtime.activity import Level
 from shared.runtime.process import Process
 from shared.trace import batch_name
@@ -34,7 +34,7 @@ from writer.faults import Faults
 
 __all__ = ["Drain"]
 
-# How soon parts are found whose bell was lost, and where no bell is ever heard.
+# How soon parts are found whose notification was lost, and where none ever arrives.
 POLL_S = 0.5
 DEAF_POLL_S = 0.05
 # Parts whose streams another writer holds: it will take them, or leave them to us within this. Whoever holds them
@@ -116,7 +116,7 @@ class Drain:
     async def _drain_until_empty(self) -> bool:
         """Drain until the inbox holds nothing that we could take; true when there was anything.
 
-        What comes after the last drain's snapshot has its own bell.
+        What comes after the last drain's snapshot has its own notification.
         """
         found, left, pause_s = False, True, SKIPPED_S
         while left and not self._stop.asked:
@@ -126,7 +126,7 @@ class Drain:
             self._resume()
             if more is None or self._clock() >= self._look_at:
                 self._look_at = self._clock() + LOOK_EVERY_S
-                self._tell(await store.reject_gone(connection))
+                self._tell(await store.reject_stream_deleted(connection))
             if more is not None:
                 found, left, pause_s = True, more, SKIPPED_S
             elif left := await store.has_parts(connection):
@@ -187,9 +187,9 @@ class Drain:
             try:
                 await self._drain_stream(connection, stream_id, part)
             except DatabaseRefused as error:
-                if await store.poison(connection, part, str(error)):
+                if await store.put_aside(connection, part, str(error)):
                     log.error(
-                        "part_poisoned", stream_id=str(stream_id), part_id=part.part_id, error=str(error)
+                        "part_dead_lettered", stream_id=str(stream_id), part_id=part.part_id, error=str(error)
                     )
                     # On the Log page, too: an alert about it sends operators there.
                     self._process.activity.note(
@@ -199,7 +199,7 @@ class Drain:
                         stream=await store.stream_title(connection, stream_id),
                         error=str(error),
                     )
-                    metrics.POISONED.inc()
+                    metrics.DEAD_LETTERED.inc()
                     self._tell([part.gateway_id])
         return True
 
@@ -241,11 +241,11 @@ class Drain:
             log.error("INTEGRITY_CONFLICT", **conflict._asdict())
         for batch in drained.batches:
             log.debug("batch_stored", batch=batch_name(*batch))
-        BELLS_RUNG.labels(OUTCOMES).inc(len(drained.gateway_ids))
+        NOTIFICATIONS_SENT.labels(OUTCOMES).inc(len(drained.gateway_ids))
         if drained.stored:
-            BELLS_RUNG.labels(POSITIONS).inc()
+            NOTIFICATIONS_SENT.labels(POSITIONS).inc()
         return drained.left
 
     def _tell(self, gateway_ids: list[UUID]) -> None:
         for gateway_id in gateway_ids:
-            self._process.bell.ring(OUTCOMES, str(gateway_id))
+            self._process.notifier.notify(OUTCOMES, str(gateway_id))

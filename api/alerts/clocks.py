@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
-__all__ = ["ACT_MS", "STEP_MS", "WATCH_MS", "ClockFacts", "calm", "judged", "span"]
+__all__ = ["ACT_MS", "STEP_MS", "WATCH_MS", "ClockFacts", "cleared", "judged", "span"]
 
 WATCH_MS, ACT_MS, STEP_MS = 100, 500, 200
 QUARTER_MS = 15 * 60 * 1000
@@ -47,7 +47,7 @@ def judged(clock: ClockFacts) -> Iterator[Judgement]:
         yield wrong
 
 
-def calm(clock: ClockFacts) -> str:
+def cleared(clock: ClockFacts) -> str:
     """Return what is so when nothing is wrong: right is said only of what is known."""
     if clock.offset_ms is not None:
         return "the reader's clock is right"

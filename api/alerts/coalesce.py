@@ -1,9 +1,9 @@
-"""Many streams of one device with the same complaint are one trouble, of the device. Pure.
+"""Many streams of one device with the same complaint are one alert, of the device. Pure.
 
 A device decides how many streams it has; nobody reads a list of five thousand, keeps it, or sends it to each page every
-second. So where MANY streams of a forwarder, or of those that a receiver follows, claim the same signal, one finding
+second. So where MANY streams of a forwarder, or of those that a receiver follows, have the same condition, one finding
 stands for them, dated by the first of them, until fewer than half as many are left: a count that wavers around the
-bound does not make troubles come and go.
+bound does not make alerts come and go.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from api.alerts.engine import Claim, Finding, Key, Level, Signal, Standing
+from api.alerts.engine import AlertState, Condition, Finding, Key, Level, Signal
 
 __all__ = ["MANY", "Owner", "coalesced"]
 
@@ -31,13 +31,13 @@ class Owner(NamedTuple):
     title: str
 
 
-def coalesced(findings: Iterable[tuple[Owner, Finding]], standings: Sequence[Standing]) -> Iterator[Finding]:
-    """Yield findings of streams, or what stands for many of them. standings: what is open at the moment."""
-    known = {each.key: each for each in standings if each.key.signal in _SIGNALS}
+def coalesced(findings: Iterable[tuple[Owner, Finding]], states: Sequence[AlertState]) -> Iterator[Finding]:
+    """Yield findings of streams, or what stands for many of them. states: the alerts that are open at the moment."""
+    known = {each.key: each for each in states if each.key.signal in _SIGNALS}
     groups: dict[Key, list[Finding]] = defaultdict(list)
     owners: dict[Key, Owner] = {}
     for owner, finding in findings:
-        if not finding.claims:
+        if not finding.conditions:
             # Of what is well and always was nothing is kept.
             if finding.key in known:
                 yield finding
@@ -51,37 +51,46 @@ def coalesced(findings: Iterable[tuple[Owner, Finding]], standings: Sequence[Sta
             yield from members
         else:
             yield _of_all(key, owners[key], members, known)
-    for key, standing in known.items():
-        # What it stood for is well again; the trouble ends as any other does, some time later.
+    for key, state in known.items():
+        # What it stood for is well again; the alert ends as any other does, some time later.
         if key.stream_id is None and key not in groups:
-            yield Finding(key, standing.title, [], standing.advice, "its streams are well again")
+            yield Finding(key, state.title, [], state.advice, "its streams are well again")
 
 
-def _of_all(key: Key, owner: Owner, members: Sequence[Finding], known: Mapping[Key, Standing]) -> Finding:
+def _of_all(key: Key, owner: Owner, members: Sequence[Finding], known: Mapping[Key, AlertState]) -> Finding:
     levels: tuple[Level, ...] = ("watch", "act")
-    claims = [claim for level in levels if (claim := _first(level, key, members, known)) is not None]
-    return Finding(key, owner.title, claims, members[0].advice, "its streams are well again")
+    conditions = [
+        condition for level in levels if (condition := _first(level, key, members, known)) is not None
+    ]
+    return Finding(key, owner.title, conditions, members[0].advice, "its streams are well again")
 
 
-def _first(level: Level, key: Key, members: Sequence[Finding], known: Mapping[Key, Standing]) -> Claim | None:
-    """Return the claim that reaches a level before all others, dated: where facts give no date, from when they were
+def _first(
+    level: Level, key: Key, members: Sequence[Finding], known: Mapping[Key, AlertState]
+) -> Condition | None:
+    """Return the condition that reaches a level before all others, dated: where facts give no date, from when they were
     noticed, of whichever stream, before and since one finding stands for all.
     """
 
     def noticed(of: Key) -> datetime | None:
-        standing = known.get(of)
-        return None if standing is None else standing.noticed_at or standing.since
+        state = known.get(of)
+        return None if state is None else state.noticed_at or state.since
 
-    def dated(member: Finding, claim: Claim) -> datetime | None:
-        return claim.since or min(filter(None, (noticed(member.key), noticed(key))), default=None)
+    def dated(member: Finding, condition: Condition) -> datetime | None:
+        return condition.since or min(filter(None, (noticed(member.key), noticed(key))), default=None)
 
     made = [
-        (claim, dated(member, claim)) for member in members for claim in member.claims if claim.level == level
+        (condition, dated(member, condition))
+        for member in members
+        for condition in member.conditions
+        if condition.level == level
     ]
     if not made:
         return None
-    claim, since = min(made, key=lambda each: (each[1] or _FOREVER) + timedelta(seconds=each[0].after_s))
-    return claim._replace(reason=f"{_or_more(len(members))} streams, the first: {claim.reason}", since=since)
+    condition, since = min(made, key=lambda each: (each[1] or _FOREVER) + timedelta(seconds=each[0].after_s))
+    return condition._replace(
+        reason=f"{_or_more(len(members))} streams, the first: {condition.reason}", since=since
+    )
 
 
 def _or_more(count: int) -> str:

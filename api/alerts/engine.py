@@ -1,10 +1,10 @@
-"""What becomes of claims: troubles, as they stand from one look to the next.
+"""What becomes of conditions: alerts, as they stand from one look to the next.
 
-Pure: findings and the clock come in as arguments, a new standing of each trouble comes out. BOUNDS is the one place
+Pure: findings and the clock come in as arguments, a new state of each alert comes out. BOUNDS is the one place
 where the times stand; page, API, metrics and alerts follow it.
 
-A claim is dated where the facts say since when they are so; where they do not, the standing remembers since when the
-claim has been made. A level is reached as soon as a claim has lasted its time, and left only when no claim has reached
+A condition is dated where the facts say since when they are so; where they do not, its state remembers since when the
+condition has held. A level is reached as soon as a condition has lasted its time, and left only when none has reached
 it for twice the time of its bound, so that what comes and goes stays in sight. What is not there any more (a stream, an
 epoch, a process that has left) ends at once.
 """
@@ -18,13 +18,13 @@ from uuid import UUID
 __all__ = [
     "BOUNDS",
     "RANK",
+    "AlertState",
     "Bound",
-    "Claim",
+    "Condition",
     "Finding",
     "Key",
     "Level",
     "Signal",
-    "Standing",
     "SubjectKind",
     "advance",
     "judge",
@@ -84,7 +84,7 @@ BOUNDS: Mapping[Signal, Bound] = {
 
 
 class Key(NamedTuple):
-    """What a trouble is about: one signal of one device, process or stream."""
+    """What an alert is about: one signal of one device, process or stream."""
 
     signal: Signal
     subject_kind: SubjectKind
@@ -92,7 +92,7 @@ class Key(NamedTuple):
     stream_id: UUID | None = None
 
 
-class Claim(NamedTuple):
+class Condition(NamedTuple):
     """That facts are at a level once they have lasted `after_s`; since: when they began, where facts say so."""
 
     level: Level
@@ -102,23 +102,23 @@ class Claim(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What the facts say of a key. calm: what is so when they claim nothing any more. stream_epoch: where it is of one
-    epoch, which ends with it.
+    """What the facts say of a key. cleared: what is so when no condition holds any more. stream_epoch: where it is of
+    one epoch, which ends with it.
     """
 
     key: Key
     title: str
-    claims: Sequence[Claim]
+    conditions: Sequence[Condition]
     advice: str
-    calm: str
+    cleared: str
     stream_epoch: int | None = None
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A trouble, as it is kept from one look to the next.
+class AlertState:
+    """A alert, as it is kept from one look to the next.
 
-    noticed_at: since when undated claims are made. eased_at, calm_at: since when red, and amber, is not reached.
+    noticed_at: since when undated conditions hold. eased_at, calm_at: since when red, and amber, is not reached.
     """
 
     trouble_id: int | None
@@ -145,79 +145,83 @@ def lasting(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.3g} s"
 
 
-def judge(standing: Standing | None, finding: Finding, now: datetime) -> Standing | None:
-    """Return how a trouble stands now: open, ended just now, or None for nothing to keep in mind."""
-    undated = any(claim.since is None for claim in finding.claims)
-    noticed_at = ((standing and standing.noticed_at) or now) if undated else None
-    reached = [each for each in finding.claims if _lasted(each, noticed_at, now) >= each.after_s]
-    claim = max(reached, key=lambda each: RANK[each.level], default=None)
-    claimed: Level = "good" if claim is None else claim.level
-    eased_at = None if claimed == "act" else (standing and standing.eased_at) or now
-    calm_at = None if claimed != "good" else (standing and standing.calm_at) or now
-    level = claimed if standing is None else _held(standing, claimed, eased_at, calm_at, now)
+def judge(state: AlertState | None, finding: Finding, now: datetime) -> AlertState | None:
+    """Return how an alert stands now: open, ended just now, or None for nothing to keep in mind."""
+    undated = any(condition.since is None for condition in finding.conditions)
+    noticed_at = ((state and state.noticed_at) or now) if undated else None
+    reached = [each for each in finding.conditions if _lasted(each, noticed_at, now) >= each.after_s]
+    condition = max(reached, key=lambda each: RANK[each.level], default=None)
+    indicated: Level = "good" if condition is None else condition.level
+    eased_at = None if indicated == "act" else (state and state.eased_at) or now
+    calm_at = None if indicated != "good" else (state and state.calm_at) or now
+    level = indicated if state is None else _held(state, indicated, eased_at, calm_at, now)
     if level == "good" and not undated:
-        return None if standing is None else replace(standing, ended_at=now)
-    held = RANK[level] > RANK[claimed]
-    return Standing(
-        trouble_id=None if standing is None else standing.trouble_id,
+        return None if state is None else replace(state, ended_at=now)
+    held = RANK[level] > RANK[indicated]
+    return AlertState(
+        trouble_id=None if state is None else state.trouble_id,
         key=finding.key,
         stream_epoch=finding.stream_epoch,
         title=finding.title,
         level=level,
-        reason=_holding(finding, claim, level) if held else (claim.reason if claim else finding.calm),
+        reason=_holding(finding, condition, level)
+        if held
+        else (condition.reason if condition else finding.cleared),
         advice=finding.advice,
-        since=_since(standing, claim, noticed_at, now),
+        since=_since(state, condition, noticed_at, now),
         noticed_at=noticed_at,
         eased_at=eased_at,
         calm_at=calm_at,
     )
 
 
-def _lasted(claim: Claim, noticed_at: datetime | None, now: datetime) -> float:
-    return (now - (claim.since or noticed_at or now)).total_seconds()
+def _lasted(condition: Condition, noticed_at: datetime | None, now: datetime) -> float:
+    return (now - (condition.since or noticed_at or now)).total_seconds()
 
 
 def _held(
-    standing: Standing, claimed: Level, eased_at: datetime | None, calm_at: datetime | None, now: datetime
+    state: AlertState, indicated: Level, eased_at: datetime | None, calm_at: datetime | None, now: datetime
 ) -> Level:
-    """The level that is claimed, or the worse one that is not left yet."""
-    bound = BOUNDS[standing.key.signal]
+    """The level that the conditions say, or the worse one that is not left yet."""
+    bound = BOUNDS[state.key.signal]
 
     def within(since: datetime | None, hold_s: float) -> bool:
         return since is not None and (now - since).total_seconds() < hold_s
 
-    if standing.level == "act" and within(eased_at, bound.leave_act_s):
+    if state.level == "act" and within(eased_at, bound.leave_act_s):
         return "act"
-    if standing.level != "good" and claimed == "good" and within(calm_at, bound.leave_watch_s):
+    if state.level != "good" and indicated == "good" and within(calm_at, bound.leave_watch_s):
         return "watch"
-    return claimed
+    return indicated
 
 
-def _holding(finding: Finding, claim: Claim | None, level: Level) -> str:
+def _holding(finding: Finding, condition: Condition | None, level: Level) -> str:
     bound = BOUNDS[finding.key.signal]
     lasts = bound.leave_act_s if level == "act" else bound.leave_watch_s
-    return f"{claim.reason if claim else finding.calm}; shown until that has lasted {lasting(lasts)}"
+    return (
+        f"{condition.reason if condition else finding.cleared}; shown until that has lasted {lasting(lasts)}"
+    )
 
 
 def _since(
-    standing: Standing | None, claim: Claim | None, noticed_at: datetime | None, now: datetime
+    state: AlertState | None, condition: Condition | None, noticed_at: datetime | None, now: datetime
 ) -> datetime:
-    """When a trouble began: it keeps that for as long as it is one."""
-    if standing is not None and standing.level != "good":
-        return standing.since
-    return (claim and claim.since) or noticed_at or now
+    """When an alert began: it keeps that for as long as it is one."""
+    if state is not None and state.level != "good":
+        return state.since
+    return (condition and condition.since) or noticed_at or now
 
 
-def advance(standings: Sequence[Standing], findings: Iterator[Finding], now: datetime) -> list[Standing]:
-    """Return what has changed: troubles that are new, stand otherwise than before, or have ended."""
-    before = {each.key: each for each in standings}
-    changed: list[Standing] = []
+def advance(states: Sequence[AlertState], findings: Iterator[Finding], now: datetime) -> list[AlertState]:
+    """Return what has changed: alerts that are new, stand otherwise than before, or have ended."""
+    before = {each.key: each for each in states}
+    changed: list[AlertState] = []
     for finding in findings:
-        standing = before.pop(finding.key, None)
-        if standing is not None and standing.stream_epoch != finding.stream_epoch:
-            changed.append(replace(standing, ended_at=now))
-            standing = None
-        after = judge(standing, finding, now)
-        if after is not None and after != standing:
+        state = before.pop(finding.key, None)
+        if state is not None and state.stream_epoch != finding.stream_epoch:
+            changed.append(replace(state, ended_at=now))
+            state = None
+        after = judge(state, finding, now)
+        if after is not None and after != state:
             changed.append(after)
     return changed + [replace(each, ended_at=now) for each in before.values()]

@@ -2,16 +2,14 @@
 
 Every api process tries; the row in `evaluation` lets one through. There is no leader to elect and none that can hang:
 all of a look is one transaction, which ends with its connection, and which the server ends when it is left idle. What
-is decided stands in states.py, what is kept in the table `troubles`: so all api processes show the same, and a state
-outlives any of them. Times are the database's.
+is decided stands in rules.py and engine.py, what is kept in the table `troubles`: so all api processes show the same,
+and a state outlives any of them. Times are the database's.
 """
 
 from time import monotonic
 
-from api.alerts import engine as standings
+from api.alerts import engine, rules, samples
 from api.alerts import facts as store
-from api.alerts import rules as states
-from api.alerts import samples
 from api.alerts import store as alerts
 from api.storage.plans import ALONG_THE_KEY
 from api.streams import closed
@@ -78,7 +76,7 @@ class Evaluation:
             self._failed(error)
 
     def _failed(self, error: RtServerError) -> None:
-        """Tell in the process's row, for all to see: what cannot be written cannot be kept as a trouble."""
+        """Tell in the process's row, for all to see: what cannot be written cannot be kept as an alert."""
         self._link.drop()
         self._problem = f"the states are not looked at: {error}"
 
@@ -92,8 +90,8 @@ class Evaluation:
             await samples.sample(connection, time_zone=self._time_zone)
             await store.note_subscriptions(connection)
             facts = await store.facts(connection)
-            known = await store.standings(connection)
-            changed = standings.advance(known, states.find(facts, known), now)
+            known = await store.alert_states(connection)
+            changed = engine.advance(known, rules.find(facts, known), now)
             if changed:
                 await store.write(connection, changed, kept=KEPT)
             await alerts.tidy(connection)
@@ -102,5 +100,5 @@ class Evaluation:
         for each in late:
             self._process.activity.note("read_on_closed_stream", level="warn", **each._asdict())
         if changed:
-            self._process.bell.ring(STATES)
+            self._process.notifier.notify(STATES)
         return True

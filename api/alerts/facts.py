@@ -1,4 +1,4 @@
-"""What the states are made of, and what is kept of them. All but the list of troubles is for the one process that looks
+"""What the states are made of, and what is kept of them. All but the list of alerts is for the one process that looks
 at the moment (api/alerts/evaluator.py), in one transaction.
 
 No statement counts events, and none reads more of them than the newest hundred of a stream, by position.
@@ -14,14 +14,14 @@ import orjson
 from api.alerts import clocks
 from api.alerts.clocks import ClockFacts
 from api.alerts.coalesce import Owner
-from api.alerts.engine import BOUNDS, Key, Standing
+from api.alerts.engine import BOUNDS, AlertState, Key
 from api.alerts.faults import FaultFacts
 from api.alerts.rules import Facts, FlowFacts, ForwarderFacts, ProcessFacts, ReceiverFacts, StreamFacts
 from api.storage.store import storage
 from shared.db.connections import Connection
 from shared.db.errors import translated
 
-__all__ = ["facts", "note_subscriptions", "standings", "take_turn", "write"]
+__all__ = ["alert_states", "facts", "note_subscriptions", "take_turn", "write"]
 
 # Whose turn it is: at most one process in $1 seconds. The others do not wait for its lock.
 _TAKE_TURN = """
@@ -160,12 +160,12 @@ _PROCESSES = """
 SELECT process_id, role || ' on ' || host AS title, last_seen_at, lives, ready, problem FROM expected_processes
 """
 
-_STANDINGS = """
+_STATES = """
 SELECT trouble_id, signal, subject_kind, subject_id, stream_id, stream_epoch, title, level, reason, advice, since,
        noticed_at, eased_at, calm_at, ended_at
 FROM troubles WHERE ended_at IS NULL
 """
-# $1: troubles as a JSON array.
+# $1: alerts as a JSON array.
 _GIVEN = """
 WITH given AS (
     SELECT * FROM jsonb_to_recordset($1::jsonb) AS given(
@@ -195,7 +195,7 @@ FROM given WHERE trouble_id IS NULL
 """
 )
 # What never was amber leaves no trace; of the rest the newest $1 are kept.
-_FORGET_TROUBLES = """
+_FORGET_ALERTS = """
 DELETE FROM troubles
 WHERE ended_at IS NOT NULL
   AND (level = 'good'
@@ -234,20 +234,20 @@ async def facts(connection: Connection) -> Facts:
         )
 
 
-async def standings(connection: Connection) -> list[Standing]:
-    """Return the troubles that have not ended, those that are only noticed included."""
+async def alert_states(connection: Connection) -> list[AlertState]:
+    """Return the alerts that have not ended, those that are only noticed included."""
     with translated():
-        return [_standing(row) for row in await connection.fetch(_STANDINGS)]
+        return [_state(row) for row in await connection.fetch(_STATES)]
 
 
-async def write(connection: Connection, changed: Sequence[Standing], *, kept: int) -> None:
-    """Keep troubles as they stand now, and at most `kept` of those that have ended."""
+async def write(connection: Connection, changed: Sequence[AlertState], *, kept: int) -> None:
+    """Keep alerts as they stand now, and at most `kept` of those that have ended."""
     given = orjson.dumps([_given(each) for each in changed], default=str).decode()
     with translated():
         # What has ended makes room first for what begins under its key.
         await connection.execute(_CHANGE, given)
         await connection.execute(_OPEN, given)
-        await connection.execute(_FORGET_TROUBLES, kept)
+        await connection.execute(_FORGET_ALERTS, kept)
 
 
 def _stream(row: asyncpg.Record) -> StreamFacts:
@@ -257,17 +257,17 @@ def _stream(row: asyncpg.Record) -> StreamFacts:
     return StreamFacts(**fields, owner=owner, clock=clock)
 
 
-def _standing(row: asyncpg.Record) -> Standing:
+def _state(row: asyncpg.Record) -> AlertState:
     fields = dict(row)
     key = Key(*(fields.pop(name) for name in ("signal", "subject_kind", "subject_id", "stream_id")))
-    return Standing(key=key, **fields)
+    return AlertState(key=key, **fields)
 
 
-def _given(standing: Standing) -> dict[str, Any]:
+def _given(state: AlertState) -> dict[str, Any]:
     def fields() -> Iterator[tuple[str, Any]]:
-        yield from standing.key._asdict().items()
-        for name in standing.__dataclass_fields__:
+        yield from state.key._asdict().items()
+        for name in state.__dataclass_fields__:
             if name != "key":
-                yield name, getattr(standing, name)
+                yield name, getattr(state, name)
 
     return dict(fields())

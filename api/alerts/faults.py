@@ -8,7 +8,7 @@ __all__ = ["FaultFacts", "judged"]
 
 
 class FaultFacts(NamedTuple):
-    """A fault of a forwarder that was heard of lately, with what its gateway says of it."""
+    """A fault of a forwarder that was seen lately, with what its gateway says of it."""
 
     forwarder_id: str
     title: str
@@ -26,12 +26,12 @@ class _Meaning(NamedTuple):
 _MEANINGS: Mapping[str, _Meaning] = {
     "malformed": _Meaning(
         "watch",
-        "sends what is no message of its protocol, and is let in only now and then",
+        "sends what is no message of its protocol, and is admitted only now and then",
         "Its reads stay in it. Update its software, and tell its maker what it says here.",
     ),
     "dead_letter": _Meaning(
         "watch",
-        "sends a batch that cannot be stored, and is let in only now and then",
+        "sends a batch that cannot be stored, and is admitted only now and then",
         "Its batch is kept aside; the log says why it cannot be stored. Its other reads stay in it until then. "
         "Tell its maker.",
     ),

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from api.alerts import store
-from api.alerts.types import AcknowledgeRequest, AlertPath, MuteRequest, Trouble
+from api.alerts.types import AcknowledgeRequest, Alert, AlertPath, MuteRequest
 from api.http.asking import NAMELESS, asker
 from api.http.context import Api
 from api.http.errors import ApiError
@@ -20,7 +20,7 @@ MUTED_FOR = timedelta(hours=1)
 MUTED_AT_MOST = timedelta(hours=24)
 
 
-async def acknowledge_alert(api: Api, *, path: AlertPath, body: AcknowledgeRequest) -> Trouble:
+async def acknowledge_alert(api: Api, *, path: AlertPath, body: AcknowledgeRequest) -> Alert:
     """Say that you know of an alert: it is shown, and does not count in the verdict until it ends or gets worse."""
     said = await store.acknowledge(
         api.pool, path.alert_id, reason=_text(body.reason), by=asker().by, level=body.expected_level
@@ -42,7 +42,7 @@ async def take_back_acknowledgement(api: Api, *, path: AlertPath) -> None:
         _note(api, "acknowledgement_taken_back", alert)
 
 
-async def mute_alert(api: Api, *, path: AlertPath, body: MuteRequest) -> Trouble:
+async def mute_alert(api: Api, *, path: AlertPath, body: MuteRequest) -> Alert:
     """Say that you do not want to hear of an alert for a while: what is wrong is shown as muted and does not count in
     the verdict until then, however often it ends and begins anew.
     """
@@ -66,18 +66,18 @@ async def take_back_mute(api: Api, *, path: AlertPath) -> None:
     title = await store.take_back_mute(api.pool, path.alert_id)
     if title is None:
         raise ApiError("NOT_FOUND", "this is not muted, or not any more")
-    api.process.bell.ring(STATES)
+    api.process.notifier.notify(STATES)
     api.note("mute_taken_back", alert=title, alert_id=path.alert_id)
 
 
-async def _found(api: Api, path: AlertPath) -> Trouble:
+async def _found(api: Api, path: AlertPath) -> Alert:
     alert = await store.find(api.pool, path.alert_id)
     if alert is None:
         raise ApiError("NOT_FOUND", "there is no such alert, or not any more")
     return alert
 
 
-def _not_acknowledged(alert: Trouble, body: AcknowledgeRequest) -> ApiError:
+def _not_acknowledged(alert: Alert, body: AcknowledgeRequest) -> ApiError:
     if alert.ended_at is not None:
         return ApiError("CONFLICT", "it is over already: there is nothing to acknowledge")
     if alert.acknowledged is not None:
@@ -94,7 +94,7 @@ def _not_acknowledged(alert: Trouble, body: AcknowledgeRequest) -> ApiError:
     )
 
 
-def _not_muted(alert: Trouble) -> ApiError:
+def _not_muted(alert: Alert) -> ApiError:
     if alert.muted is None:
         return ApiError(
             "CONFLICT", f"{store.MUTES} conditions are muted already; take one of them back first"
@@ -107,9 +107,9 @@ def _not_muted(alert: Trouble) -> ApiError:
     )
 
 
-def _note(api: Api, event: str, alert: Trouble, **more: object) -> None:
+def _note(api: Api, event: str, alert: Alert, **more: object) -> None:
     """Tell all pages, and the log what it was of, in words: an id says nothing to whoever reads it a day later."""
-    api.process.bell.ring(STATES)
+    api.process.notifier.notify(STATES)
     api.note(event, alert=alert.title, was=alert.level, reason=alert.reason, **more)
 
 

@@ -1,7 +1,7 @@
 """The states of the dashboard: what is amber (watch) and what is red (act), why, and what to do about it.
 
-Pure: facts come in as arguments, findings come out, with claims: from here on this is amber, from there on red. What
-becomes of claims is in standings.py. It knows no table and no message.
+Pure: facts come in as arguments, findings come out, with conditions: from here on this is amber, from there on red.
+What becomes of them is in engine.py. It knows no table and no message.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from uuid import UUID
 from api.alerts import clocks, faults
 from api.alerts.clocks import ClockFacts
 from api.alerts.coalesce import Owner, coalesced
-from api.alerts.engine import BOUNDS, RANK, Claim, Finding, Key, Level, Signal, Standing, lasting
+from api.alerts.engine import BOUNDS, RANK, AlertState, Condition, Finding, Key, Level, Signal, lasting
 from api.alerts.faults import FaultFacts
 from api.storage import rules as storage
 from api.storage.rules import StorageFacts
@@ -117,13 +117,13 @@ class Facts(NamedTuple):
     storage: StorageFacts | None = None
 
 
-def find(facts: Facts, standings: Sequence[Standing]) -> Iterator[Finding]:
+def find(facts: Facts, states: Sequence[AlertState]) -> Iterator[Finding]:
     """Yield what the facts say, one finding for each key that there is; of many streams of one forwarder one, where
-    they say the same, and of many that one receiver follows. standings: what is open at the moment.
+    they say the same, and of many that one receiver follows. states: the alerts that are open at the moment.
     """
     yield from map(_forwarder, facts.forwarders)
     yield from _faults(facts.faults)
-    yield from coalesced(_of_streams(facts), standings)
+    yield from coalesced(_of_streams(facts), states)
     yield from map(_receiver, facts.receivers)
     yield from map(_process, facts.processes)
     if facts.storage is not None:
@@ -140,15 +140,15 @@ def _of_streams(facts: Facts) -> Iterator[tuple[Owner, Finding]]:
 
 def _forwarder(facts: ForwarderFacts) -> Finding:
     bound, since = BOUNDS["forwarder_gone"], None if facts.closed else facts.gone_since
-    claims = []
+    conditions = []
     if since is not None:
-        claims.append(Claim("watch", bound.watch_s, "not connected", since))
+        conditions.append(Condition("watch", bound.watch_s, "not connected", since))
     if since is not None and facts.has_reads:
-        claims.append(Claim("act", bound.act_s, "not connected, and its mat was in use", since))
+        conditions.append(Condition("act", bound.act_s, "not connected, and its mat was in use", since))
     return Finding(
         Key("forwarder_gone", "forwarder", facts.forwarder_id),
         facts.title,
-        claims,
+        conditions,
         "Check its power and its network; send somebody to the mat. It keeps its reads and sends them when it is back. "
         "If its mats are taken down, close its streams. If it is not used any more, revoke its tokens.",
         "its streams are closed" if facts.closed else "connected again",
@@ -161,30 +161,30 @@ def _faults(facts: Sequence[FaultFacts]) -> Iterator[Finding]:
     for fault in facts:
         level, reason, advice = faults.judged(fault)
         known = found.get(fault.forwarder_id)
-        if known is None or RANK[level] > RANK[known.claims[0].level]:
+        if known is None or RANK[level] > RANK[known.conditions[0].level]:
             key = Key("forwarder_fault", "forwarder", fault.forwarder_id)
-            claims = [Claim(level, 0, reason, fault.since)]
-            found[fault.forwarder_id] = Finding(key, fault.title, claims, advice, "sends what is right")
+            conditions = [Condition(level, 0, reason, fault.since)]
+            found[fault.forwarder_id] = Finding(key, fault.title, conditions, advice, "sends what is right")
     yield from found.values()
 
 
 def _last_read(facts: StreamFacts) -> Finding:
     bound, since, gap = BOUNDS["last_read"], facts.last_received_at, facts.median_gap_s
     longest = facts.longest_gap_s
-    claims = []
-    # Without its forwarder nothing can come: that is its trouble. Of a closed stream nothing is expected.
+    conditions = []
+    # Without its forwarder nothing can come: that is what is wrong with it. Of a closed stream nothing is expected.
     if since is not None and facts.online and not facts.closed:
         usual = f"; usually {_as_often(gap)}" if gap else ""
         watch = max(bound.watch_s, GAPS_WATCH * gap, LONGEST_WATCH * longest)
         act = max(bound.act_s, GAPS_ACT * gap, LONGEST_ACT * longest)
-        claims = [
-            Claim(level, after, f"no read for more than {lasting(after)}{usual}", since)
+        conditions = [
+            Condition(level, after, f"no read for more than {lasting(after)}{usual}", since)
             for level, after in _levels(watch, act)
         ]
     return _of_stream(
         facts,
         "last_read",
-        claims,
+        conditions,
         "Fine between waves; after the last runner close the stream. Else check the reader, its antennas and its "
         "cable.",
         _heard_of(facts),
@@ -200,13 +200,13 @@ def _heard_of(facts: StreamFacts) -> str:
 def _missing(facts: StreamFacts) -> Finding:
     bound, count = BOUNDS["missing"], facts.missing_count
     reason = f"{count:,} {_plural('read', count)} missing by the forwarder's own numbers"
-    claims = [
-        Claim(level, after, reason) for level, after in _levels(bound.watch_s, bound.act_s) if count > 0
+    conditions = [
+        Condition(level, after, reason) for level, after in _levels(bound.watch_s, bound.act_s) if count > 0
     ]
     return _of_stream(
         facts,
         "missing",
-        claims,
+        conditions,
         "If they do not come by themselves, restart the forwarder: it sends again what was not acknowledged. "
         "The stream's page lists which are missing.",
         "0 missing",
@@ -219,7 +219,7 @@ def _conflict(facts: StreamFacts) -> Finding:
     return _of_stream(
         facts,
         "conflict",
-        [Claim("act", 0, reason)] if count else [],
+        [Condition("act", 0, reason)] if count else [],
         "See both lines under Conflicts; both are kept. A forwarder has lost its journal or its card. Acknowledge "
         "them when you have decided.",
         "acknowledged",
@@ -227,29 +227,31 @@ def _conflict(facts: StreamFacts) -> Finding:
 
 
 def _clock(facts: StreamFacts) -> Finding:
-    # Without its forwarder nothing is heard of it: what was so stays on the card, and nobody can mend it from here.
-    claims = [Claim(level, 0, reason) for level, reason in clocks.judged(facts.clock)] if facts.online else []
+    # Without its forwarder nothing is known of it: what was so stays on the card, and nobody can mend it from here.
+    conditions = (
+        [Condition(level, 0, reason) for level, reason in clocks.judged(facts.clock)] if facts.online else []
+    )
     return _of_stream(
         facts,
         "clock",
-        claims,
+        conditions,
         "Set the reader's clock, and note when: times read until then are off by as much. Where the zone is not known, "
         "set TIME_ZONE.",
-        clocks.calm(facts.clock) if facts.online else "its forwarder is gone",
+        clocks.cleared(facts.clock) if facts.online else "its forwarder is gone",
     )
 
 
 def _unparsed(facts: StreamFacts) -> Finding:
     count = facts.unparsed_count
-    claims = []
+    conditions = []
     if count:
         reason = f"{count:,} {_plural('line', count)} that {'are' if count > 1 else 'is'} no chip read"
         too_many = count > UNPARSED_ACT_RATIO * facts.reads
-        claims.append(Claim("act" if too_many else "watch", 0, reason))
+        conditions.append(Condition("act" if too_many else "watch", 0, reason))
     return _of_stream(
         facts,
         "unparsed",
-        claims,
+        conditions,
         "They are stored as they came. Check the reader's output format, and the cable between reader and forwarder.",
         "every line is a chip read",
     )
@@ -257,18 +259,18 @@ def _unparsed(facts: StreamFacts) -> Finding:
 
 def _flow(facts: FlowFacts) -> Finding:
     bound = BOUNDS["receiver_behind"]
-    claims = []
+    conditions = []
     if facts.behind and facts.oldest_at is not None:
-        claims = [
-            Claim(level, after, f"behind by more than {lasting(after)}", facts.oldest_at)
+        conditions = [
+            Condition(level, after, f"behind by more than {lasting(after)}", facts.oldest_at)
             for level, after in _levels(bound.watch_s, bound.act_s)
         ]
     if facts.behind >= BEHIND_WATCH:
-        claims.append(Claim("watch", 0, f"behind by {BEHIND_WATCH} reads or more"))
+        conditions.append(Condition("watch", 0, f"behind by {BEHIND_WATCH} reads or more"))
     return Finding(
         Key("receiver_behind", "receiver", facts.receiver_id, facts.stream_id),
         facts.title,
-        claims,
+        conditions,
         "It catches up by itself after a pause. If not, check the receiver's computer and network. Nothing is lost.",
         "caught up",
     )
@@ -281,7 +283,7 @@ def _receiver(facts: ReceiverFacts) -> Finding:
         Key("receiver_gone", "receiver", facts.receiver_id),
         f"receiver {facts.receiver_id}",
         [
-            Claim(level, after, reason, facts.gone_since)
+            Condition(level, after, reason, facts.gone_since)
             for level, after in _levels(bound.watch_s, bound.act_s)
         ],
         "Start it again; it goes on where it was. If it is not wanted any more, delete its cursors.",
@@ -291,20 +293,20 @@ def _receiver(facts: ReceiverFacts) -> Finding:
 
 def _process(facts: ProcessFacts) -> Finding:
     bound = BOUNDS["process"]
-    claims = [
-        Claim(level, after, f"no heartbeat for {lasting(after)}", facts.last_seen_at)
+    conditions = [
+        Condition(level, after, f"no heartbeat for {lasting(after)}", facts.last_seen_at)
         for level, after in _levels(bound.watch_s, bound.act_s)
     ]
     # While it starts or stops it is not ready for a moment, and says so.
     if facts.lives and facts.ready and facts.problem is not None:
-        claims.append(Claim("watch", 0, facts.problem))
+        conditions.append(Condition("watch", 0, facts.problem))
     if facts.lives and not facts.ready:
         why = f": {facts.problem}" if facts.problem else ""
-        claims.append(Claim("act", NOT_READY_S, f"runs but is not ready{why}"))
+        conditions.append(Condition("act", NOT_READY_S, f"runs but is not ready{why}"))
     return Finding(
         Key("process", "process", str(facts.process_id)),
         facts.title,
-        claims,
+        conditions,
         "Mend what it says; its log says more. What waits is stored then, nothing is lost."
         if facts.lives and facts.problem
         else "The others have taken over. If it is not started again by itself, start it; its /readyz and its log say "
@@ -315,17 +317,17 @@ def _process(facts: ProcessFacts) -> Finding:
 
 def _database(facts: StorageFacts) -> Finding:
     said = storage.judged(facts)
-    claims = [] if said is None else [Claim(said[0], 0, said[1])]
-    return Finding(DATABASE, "database", claims, storage.ADVICE, "reads are stored")
+    conditions = [] if said is None else [Condition(said[0], 0, said[1])]
+    return Finding(DATABASE, "database", conditions, storage.ADVICE, "reads are stored")
 
 
 def _of_stream(
-    facts: StreamFacts, signal: Signal, claims: Sequence[Claim], advice: str, calm: str
+    facts: StreamFacts, signal: Signal, conditions: Sequence[Condition], advice: str, cleared: str
 ) -> Finding:
     # Conflicts are the whole stream's: a new epoch does not settle them.
     epoch = None if signal in ("conflict", "clock") else facts.stream_epoch
     key = Key(signal, "stream", str(facts.stream_id), facts.stream_id)
-    return Finding(key, facts.title, claims, advice, calm, epoch)
+    return Finding(key, facts.title, conditions, advice, cleared, epoch)
 
 
 def _levels(watch: float, act: float) -> tuple[tuple[Level, float], ...]:

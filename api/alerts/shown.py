@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.alerts.actions import actions
-from api.alerts.types import Acknowledgement, Mute, Muted, Trouble
+from api.alerts.types import Acknowledgement, Alert, Mute, Muted
 
 __all__ = ["ANSWERS", "alert", "mute"]
 
 # What is made of several columns, or of none.
 ANSWERS = frozenset({"actions", "acknowledged", "muted"})
-_PLAIN = tuple(name for name in Trouble.__struct_fields__ if name not in ANSWERS)
+_PLAIN = tuple(name for name in Alert.__struct_fields__ if name not in ANSWERS)
 _OF_MUTE = ("alert_id", "signal", "subject_kind", "subject_id", "stream_id", "title", "reason")
 
 
-def alert(row: Mapping[str, Any]) -> Trouble:
+def alert(row: Mapping[str, Any]) -> Alert:
     """Make an alert of a row of `answered_alerts`."""
-    return Trouble(
+    return Alert(
         **{name: row[name] for name in _PLAIN},
         actions=actions(row["signal"], row["subject_kind"]),
         acknowledged=_acknowledgement(row),

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from api.alerts.shown import alert, mute
-from api.alerts.types import Mute, Trouble
+from api.alerts.types import Alert, Mute
 from shared.db.connections import Connection, Pool
 from shared.db.errors import translated
 
@@ -112,7 +112,7 @@ class Said(NamedTuple):
     done: bool
 
 
-async def find(pool: Pool, alert_id: int) -> Trouble | None:
+async def find(pool: Pool, alert_id: int) -> Alert | None:
     """Return an alert, open or over; None when there is none, or none any more."""
     with translated():
         row = await pool.fetchrow(_FIND, alert_id)

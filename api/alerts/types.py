@@ -12,13 +12,13 @@ from api.http.types import Answer, Name, Number, Request, Time
 __all__ = [
     "AcknowledgeRequest",
     "Acknowledgement",
+    "Alert",
     "AlertPath",
     "Alerts",
     "Mute",
     "MuteRequest",
     "Muted",
     "Quiet",
-    "Trouble",
 ]
 
 Quiet: TypeAlias = Literal["acknowledged", "clearing", "muted"]
@@ -62,8 +62,8 @@ class Muted(Answer):
     reason: str
 
 
-class Trouble(Answer):
-    """Something amber or red: who, what, since when, and what to do about it; with an end once it is cured.
+class Alert(Answer):
+    """Something amber or red: who, what, since when, and what to do about it; with an end once it is resolved.
 
     quiet: why an open one does not count in the verdict; clearing: nothing is wrong any more, and it is shown for its
     time. actions: what of its advice can be done where it is read.
@@ -103,5 +103,5 @@ class Mute(Muted):
 class Alerts(Answer):
     """The alerts, open ones first, and some that are over; as in the overview. mutes: all that is muted."""
 
-    alerts: list[Trouble]
+    alerts: list[Alert]
     mutes: list[Mute]

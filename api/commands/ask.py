@@ -23,7 +23,7 @@ from shared.wake import Wake
 __all__ = ["ANSWER_WITHIN_S", "Commands", "Reply"]
 
 ANSWER_WITHIN_S = 10.0
-# How soon an answer is found whose bell was lost, and where no bell is ever heard.
+# How soon an answer is found whose notification was lost, and where none ever arrives.
 POLL_S = 0.5
 DEAF_POLL_S = 0.1
 # Operators are people: what is more than this at once is a mistake.
@@ -44,7 +44,7 @@ class Commands:
         self._process = process
         self._waiting: dict[UUID, Wake] = {}
         self._under_way = 0
-        process.listener.on(ANSWERS, self._heard)
+        process.listener.on(ANSWERS, self._on_notification)
 
     async def ask(
         self,
@@ -74,7 +74,7 @@ class Commands:
             if asked is None:
                 return Reply("absent")
             with self._waits(asked.command_id) as wake:
-                self._process.bell.ring(COMMANDS, str(asked.gateway_id))
+                self._process.notifier.notify(COMMANDS, str(asked.gateway_id))
                 ended = await self._wait(asked.command_id, wake)
             return await self._close(asked.command_id, ended=ended)
         finally:
@@ -118,7 +118,7 @@ class Commands:
             raise _busy()
         raise _nobody_knows() if state in ("taken", "lost") else _not_taken()
 
-    def _heard(self, payload: str) -> None:
+    def _on_notification(self, payload: str) -> None:
         for command_id, wake in self._waiting.items():
             if payload in ("", str(command_id)):
                 wake.set()

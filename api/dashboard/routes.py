@@ -1,7 +1,7 @@
 """The dashboard's files, as they lie in api/dashboard/static: read once, at the start, and served from memory.
 
 They are the same for everybody and hold nothing of a race, so they are there without a database, too: a page that can
-say that the server is in trouble is worth more than an error. A browser keeps them and asks each time whether they are
+say that the server is not well is worth more than an error. A browser keeps them and asks each time whether they are
 still the same, so that a page never mixes two versions for longer than a reload.
 
 A module is found in the module that imports it, a round trip later, and so on down the graph. So the page names all of

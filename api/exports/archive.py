@@ -1,7 +1,7 @@
 """The export of everything: each stream in both forms, of one snapshot, in a ZIP archive that is sent while it is made.
 
 Rows go through the archive block by block, and what they have become is sent at once: what is kept is a block and a
-line of the archive's directory for each file. How rows come and how an answer breaks is the same as in export.py.
+line of the archive's directory for each file. How rows come and how an answer breaks is the same as in stream.py.
 """
 
 import stat

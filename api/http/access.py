@@ -31,7 +31,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/streams"})
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CLOSED = (
-    "without an API token nobody is let in from beyond this machine: write API_TOKEN= and 16 characters or more into "
+    "without an API token nobody is admitted from beyond this machine: write API_TOKEN= and 16 characters or more into "
     "deploy/server/.env, or into the environment of each api process, and start it again. API_OPEN=yes instead makes "
     "an operator of everybody who reaches it"
 )
@@ -43,7 +43,7 @@ _CHALLENGE = {"WWW-Authenticate": 'Basic realm="rt-server", charset="UTF-8"'}
 
 
 class Admission(NamedTuple):
-    """Who is let in: who shows `token`; where it is empty, nobody if `closed`, else everybody.
+    """Who is admitted: who shows `token`; where it is empty, nobody if `closed`, else everybody.
 
     names: what a request without a token may call us, beside localhost and any address. A page of another site whose
     name leads here, by a change of its DNS while it is open, is ours to the browser: Origin and Host agree. What it
@@ -69,7 +69,7 @@ class Admission(NamedTuple):
 
 
 def admit(admission: Admission) -> Middleware:
-    """Return the middleware that answers nobody else than `admission` lets in.
+    """Return the middleware that answers nobody else than `admission` admits.
 
     The token comes as `Authorization: Bearer`, or as the password of Basic, which browsers and their event streams
     send by themselves.

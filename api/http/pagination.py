@@ -15,7 +15,7 @@ def encode_cursor(*key: int) -> str:
 
 
 def decode_cursor(cursor: str) -> list[int]:
-    """Return the key that a cursor stands for, which messages/types.py has checked: 11 characters for each 8 bytes,
+    """Return the key that a cursor stands for, which types.py has checked: 11 characters for each 8 bytes,
     or 22 for 16. A number that is none of ours counts as the largest.
     """
     packed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import fields, replace
 
-from api.alerts.types import Trouble
+from api.alerts.types import Alert
 from api.events.types import StreamRead
 from api.live.snapshot import Page
 from api.live.types import (
@@ -28,7 +28,7 @@ from api.live.types import (
 
 __all__ = ["changed", "settled"]
 
-Row = TypeVar("Row", Card, Flow, Trouble, WatchedProcess, Database)
+Row = TypeVar("Row", Card, Flow, Alert, WatchedProcess, Database)
 Key = TypeVar("Key", bound=Hashable)
 
 # What changes all the time and says little each time it does.
@@ -139,5 +139,5 @@ def _flow(page: Page) -> dict[tuple[str, UUID], Flow]:
     return {_key(row): row for rows in page.flow.values() for row in rows}
 
 
-def _troubles(page: Page) -> dict[int, Trouble]:
+def _troubles(page: Page) -> dict[int, Alert]:
     return {each.trouble_id: each for each in page.troubles}

@@ -1,6 +1,6 @@
-"""The page's numbers for Prometheus: open troubles, and what the states are made of, by stream and by receiver.
+"""The page's numbers for Prometheus: open alerts, and what the states are made of, by stream and by receiver.
 
-Every api process shows them, from the page that it reads anyway (live.py), a little more often than it is asked. Labels
+Every api process shows them, from the page that it reads anyway (view.py), a little more often than it is asked. Labels
 are bounded: at most LABELLED streams, the oldest, and as many receivers, those furthest behind; what is not there any
 more is taken away. rtserver_streams says how many streams there are.
 """
@@ -16,7 +16,7 @@ from shared.db.errors import DatabaseRefused
 from shared.metrics import gauge
 from shared.runtime.process import Process
 
-__all__ = ["LABELLED", "Numbers"]
+__all__ = ["LABELLED", "PageMetrics"]
 
 LABELLED = 500
 # deploy/observability/prometheus.yml asks every 5 s.
@@ -24,7 +24,7 @@ EVERY_S = 4.0
 
 _STREAM = ("forwarder", "reader")
 
-TROUBLES = gauge(
+ALERTS = gauge(
     "troubles",
     "troubles that are open, and neither acknowledged nor muted; 0 for a signal that is well",
     "signal",
@@ -47,7 +47,7 @@ BEHIND_AGE = gauge(
 )
 
 
-class Numbers:
+class PageMetrics:
     """Keeps the gauges as the page is."""
 
     def __init__(self, process: Process, live: Live) -> None:
@@ -69,7 +69,7 @@ def show(page: Page) -> None:
     counted = Counter((each.signal, each.level) for each in open_ if each.quiet in (None, "clearing"))
     for signal in get_args(Signal):
         for level in ("watch", "act"):
-            TROUBLES.labels(signal, level).set(counted[signal, level])
+            ALERTS.labels(signal, level).set(counted[signal, level])
     QUIET.labels("acknowledged").set(page.verdict.acknowledged)
     QUIET.labels("muted").set(page.verdict.muted)
     _show_streams(page)

@@ -9,7 +9,7 @@ from aiohttp import web
 from api.alerts.types import Alerts
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
-from api.live.types import Card, EventQuery, Form, Overview, Resync, Stalled, Standing, Tick
+from api.live.types import Card, CurrentVerdict, EventQuery, Form, Overview, Resync, Stalled, Tick
 from api.live.view import Live, encoded
 from api.streams.types import StreamPath
 from shared.log import get_logger
@@ -17,7 +17,7 @@ from shared.log import get_logger
 __all__ = ["follow_events", "list_alerts", "show_overview", "show_verdict", "stream_card"]
 
 LISTENERS_AT_ONCE = 1000
-# A page that hears nothing for twice as long says that its link is lost.
+# A page that receives nothing for twice as long says that its link is lost.
 TICK_EVERY_S = 5.0
 # A client that takes nothing for this long is gone, or might as well be.
 CLIENT_WAITS_S = 20.0
@@ -39,9 +39,9 @@ async def show_overview(api: Api) -> Overview:
     return await api.part(Live).overview()
 
 
-async def show_verdict(api: Api) -> Standing:
+async def show_verdict(api: Api) -> CurrentVerdict:
     """Show how things stand as a whole, and nothing else."""
-    return await api.part(Live).standing()
+    return await api.part(Live).current_verdict()
 
 
 async def list_alerts(api: Api) -> Alerts:

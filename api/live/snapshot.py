@@ -1,7 +1,7 @@
 """The first page, made of its rows, and what has changed between two of them. Pure: no database, no clock.
 
-The states of streams, receivers and processes are those of their open troubles (states.py); here they are only handed
-on to what they are about.
+The states of streams, receivers and processes are those of their open alerts (alerts/rules.py); here they are only
+handed on to what they are about.
 """
 
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ from api.alerts import shown as alerts
 from api.alerts.actions import actions
 from api.alerts.engine import Level, worst
 from api.alerts.rules import DATABASE
-from api.alerts.types import Mute, Quiet, Trouble
+from api.alerts.types import Alert, Mute, Quiet
 from api.live.store import Row, Rows
 from api.live.types import (
     Card,
@@ -60,14 +60,14 @@ _NUMBERS = tuple(name for name in Card.__struct_fields__ if name not in _IDENTIT
 
 class Page(NamedTuple):
     """Everything on it, by what it is of; streams in order of creation, processes by role and age. Streams, flow and
-    open troubles have bounds (store/overview.py); the verdict counts all. positions: of the last event of each stream.
+    open alerts have bounds (store.py); the verdict counts all. positions: of the last event of each stream.
     """
 
     at: datetime
     verdict: Verdict
     cards: Mapping[UUID, Card]
     flow: Mapping[str, Sequence[Flow]]
-    troubles: Sequence[Trouble]
+    troubles: Sequence[Alert]
     mutes: Sequence[Mute]
     processes: Mapping[UUID, WatchedProcess]
     database: Database
@@ -75,28 +75,28 @@ class Page(NamedTuple):
 
 
 class Levels:
-    """The open troubles, by what they are of."""
+    """The open alerts, by what they are of."""
 
-    def __init__(self, troubles: Iterable[Trouble]) -> None:
-        self._known: dict[tuple[str, str, UUID | None], list[Trouble]] = defaultdict(list)
+    def __init__(self, troubles: Iterable[Alert]) -> None:
+        self._known: dict[tuple[str, str, UUID | None], list[Alert]] = defaultdict(list)
         for each in troubles:
             if each.ended_at is None:
                 self._known[each.subject_kind, each.subject_id, each.stream_id].append(each)
 
     def of(self, *keys: tuple[str, str, UUID | None]) -> Level:
         """Return the worst level of some subjects."""
-        return worst(trouble.level for key in keys for trouble in self._known.get(key, ()))
+        return worst(alert.level for key in keys for alert in self._known.get(key, ()))
 
     def quiet(self, *keys: tuple[str, str, UUID | None]) -> Quiet | None:
         """Return why none of what is open of some subjects counts; None where one does, or nothing is."""
-        reasons = [trouble.quiet for key in keys for trouble in self._known.get(key, ())]
+        reasons = [alert.quiet for key in keys for alert in self._known.get(key, ())]
         return reasons[0] if reasons and None not in reasons else None
 
     def card(self, row: Row) -> Card:
         """Return the card of a stream: its state is its own, and its forwarder's."""
         stream_id = row["stream_id"]
         keys = (("forwarder", row["forwarder_id"], None), ("stream", str(stream_id), stream_id))
-        reasons = [trouble.reason for key in keys for trouble in self._known.get(key, ())]
+        reasons = [alert.reason for key in keys for alert in self._known.get(key, ())]
         fields = {name: row[name] for name in _ROW}
         return Card(**fields, level=self.of(*keys), quiet=self.quiet(*keys), reasons=reasons, rate=[])
 
@@ -131,15 +131,15 @@ def _database(facts: StorageFacts, levels: Levels) -> Database:
     return Database(**fields, level=levels.of(key), quiet=levels.quiet(key))
 
 
-def _with_storage(rows: Rows, troubles: Sequence[Trouble]) -> list[Trouble]:
-    """Return the troubles as they are, where a database that takes nothing in lets nobody keep that: its own is red,
+def _with_storage(rows: Rows, troubles: Sequence[Alert]) -> list[Alert]:
+    """Return the alerts as they are, where a database that takes nothing in lets nobody keep that: its own is red,
     whatever it was at the last look.
     """
     said = storage.judged(rows.storage)
     kept = next((each for each in troubles if each.signal == "database" and each.ended_at is None), None)
     if said is None or said[0] != "act" or (kept is not None and kept.level == "act"):
         return list(troubles)
-    now = Trouble(
+    now = Alert(
         trouble_id=0 if kept is None else kept.trouble_id,
         signal=DATABASE.signal,
         subject_kind=DATABASE.subject_kind,
@@ -160,7 +160,7 @@ def _with_storage(rows: Rows, troubles: Sequence[Trouble]) -> list[Trouble]:
     return [now, *(each for each in troubles if each is not kept)]
 
 
-def _verdict(rows: Rows, troubles: Sequence[Trouble]) -> Verdict:
+def _verdict(rows: Rows, troubles: Sequence[Alert]) -> Verdict:
     """The open ones come worst and oldest first, what is quiet behind them; how many of all there are stands in the
     first row of each kind.
     """

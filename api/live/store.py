@@ -1,4 +1,4 @@
-"""What the first page shows: streams as cards, flow, processes, troubles. Read whole, up to a bound for each, and at a
+"""What the first page shows: streams as cards, flow, processes, alerts. Read whole, up to a bound for each, and at a
 cost that does not grow with what is stored: events are looked at only to date the oldest that a receiver has not acked.
 """
 
@@ -14,11 +14,11 @@ from api.storage.store import storage
 from shared.db.connections import Connection, Pool
 from shared.db.errors import translated
 
-__all__ = ["BINS", "CARDS", "FLOWS", "TROUBLES", "Row", "Rows", "card", "newest_bin", "rates", "rows"]
+__all__ = ["ALERTS", "BINS", "CARDS", "FLOWS", "Row", "Rows", "card", "newest_bin", "rates", "rows"]
 
 BINS = 180
 # What the page shows at the most: devices decide how many there are.
-CARDS, FLOWS, TROUBLES = 500, 500, 500
+CARDS, FLOWS, ALERTS = 500, 500, 500
 
 Row = dict[str, Any]
 
@@ -108,8 +108,8 @@ ORDER BY role, started_at, process_id
 """
 
 # Open ones first, the worst and oldest before all, and before what does not count, at most $2; then the newest $1 that
-# are cured.
-_TROUBLES = f"""
+# are resolved.
+_ALERTS = f"""
 SELECT {ALERT}, watch_total, act_total, acknowledged_total, muted_total, clearing_total
 FROM (
     (SELECT *, count(*) FILTER (WHERE quiet IS NULL AND level = 'watch') OVER () AS watch_total,
@@ -126,7 +126,7 @@ FROM (
 ORDER BY ended_at DESC NULLS FIRST, quiet NULLS FIRST, level, since, trouble_id
 """  # noqa: S608 - of constants
 
-# Of the bins behind the one of number $2. All streams' bins are closed by one statement (samples.py).
+# Of the bins behind the one of number $2. All streams' bins are closed by one statement (alerts/samples.py).
 _RATES = """
 SELECT stream_id, bin, counts[greatest(1, 181 - bin + $2):180] AS counts FROM stream_samples
 WHERE stream_id = ANY($1::uuid[]) AND bin > $2
@@ -147,8 +147,9 @@ class Rows(NamedTuple):
     storage: StorageFacts
 
 
-async def rows(pool: Pool, *, cured: int, known: StorageFacts | None = None) -> Rows:
-    """Return the rows of the page, with the newest `cured` troubles that have ended. known: what was just looked at."""
+async def rows(pool: Pool, *, resolved: int, known: StorageFacts | None = None) -> Rows:
+    """Return the rows of the page, with the newest `resolved` alerts that have ended. known: what was just looked
+    at."""
     with translated():
         async with (
             pool.acquire() as connection,
@@ -158,7 +159,7 @@ async def rows(pool: Pool, *, cured: int, known: StorageFacts | None = None) -> 
                 await connection.fetchval("SELECT now()"),
                 await _fetch(connection, _CARDS, CARDS, None),
                 await _fetch(connection, _FLOW, FLOWS),
-                await _fetch(connection, _TROUBLES, cured, TROUBLES),
+                await _fetch(connection, _ALERTS, resolved, ALERTS),
                 await mutes(connection),
                 await _fetch(connection, _PROCESSES),
                 known if known is not None else await storage(connection),

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from api.alerts.engine import Level
-from api.alerts.types import Mute, Quiet, Trouble
+from api.alerts.types import Alert, Mute, Quiet
 from api.devices.types import Process
 from api.events.types import StreamRead
 from api.http.types import Answer, Request, Time
@@ -16,6 +16,7 @@ from api.streams.types import StreamMetrics
 __all__ = [
     "Card",
     "Changed",
+    "CurrentVerdict",
     "Database",
     "EventQuery",
     "Flow",
@@ -31,7 +32,6 @@ __all__ = [
     "ReceiverUpdated",
     "Resync",
     "Stalled",
-    "Standing",
     "StreamCreated",
     "StreamUpdated",
     "Tick",
@@ -47,7 +47,7 @@ Partial: TypeAlias = dict[str, Any]
 
 
 class Verdict(Answer):
-    """How things stand as a whole: the worst level, how many troubles are open of each, and of the worst the oldest.
+    """How things stand as a whole: the worst level, how many alerts are open of each, and of the worst the oldest.
     What is acknowledged, muted or about to clear is open too, and counted apart. How many streams there are, of how
     many the forwarder is connected, how many are closed, and how many reads their current epochs miss; flows: how many
     streams receivers follow, each receiver counted. The overview lists no more than 500 of each.
@@ -147,7 +147,7 @@ class WatchedProcess(Process):
     quiet: Quiet | None
 
 
-class Standing(Answer):
+class CurrentVerdict(Answer):
     """How things stand as a whole, at a moment: the first words of the overview, for whom all of it is too much."""
 
     at: Time
@@ -158,7 +158,7 @@ class Standing(Answer):
 class Overview(Answer):
     """All of the first page, of one moment. Events that come after last_event_id are not in it yet. Streams: at most
     500, those first of which something is wrong, then those that read within a day, then the newest; events tell of
-    these only. Flow: at most 500 rows, those first that are behind. Troubles: the worst 500, and some that are over.
+    these only. Flow: at most 500 rows, those first that are behind. Alerts: the worst 500, and some that are over.
     Mutes: all that hold.
     rates_bin: the number of the bin that is the newest in each stream's rate, in tens of seconds since 1970.
     time_zone: the zone of the IANA database that times are to be shown in (the setting TIME_ZONE); null: the viewer's.
@@ -170,7 +170,7 @@ class Overview(Answer):
     verdict: Verdict
     streams: list[Card]
     flow: list[Flow]
-    troubles: list[Trouble]
+    troubles: list[Alert]
     mutes: list[Mute]
     processes: list[WatchedProcess]
     database: Database
@@ -220,10 +220,10 @@ class ProcessUpdated(Answer, tag_field="type", tag="process_updated"):
 
 
 class VerdictUpdated(Answer, tag_field="type", tag="verdict_updated"):
-    """A trouble has begun, has changed or is cured, or somebody has said something of it: all that are listed."""
+    """A alert has begun, has changed or is resolved, or somebody has said something of it: all that are listed."""
 
     verdict: Verdict
-    troubles: list[Trouble]
+    troubles: list[Alert]
     mutes: list[Mute]
 
 

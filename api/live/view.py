@@ -5,9 +5,9 @@ What differs from what was last told becomes messages, each encoded once, in a r
 and one a second of all that has changed (digest.py). A client is a position in the ring and nothing else: one that is
 too slow for it is told to fetch the overview anew, and goes on from the end.
 
-Everything is derived from rows, nothing from bells: they only say that a look is due, and a poll covers a lost one. So
-nothing is missed for as long as somebody listens, or has asked within a minute. After that nothing is looked at; the
-ring comes back under another name, by which it is known that an older id is none of its own.
+Everything is derived from rows, nothing from notifications: they only say that a look is due, and a poll covers a lost
+one. So nothing is missed for as long as somebody listens, or has asked within a minute. After that nothing is looked
+at; the ring comes back under another name, by which it is known that an older id is none of its own.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from api.live.ring import BOTH, CHANGED, SINGLE, Ring
 from api.live.snapshot import Levels, Page, changes, made, moved
 from api.live.types import (
     Card,
+    CurrentVerdict,
     Form,
     LogWritten,
     Message,
     MetricsUpdated,
     Overview,
     Resync,
-    Standing,
     name_of,
 )
 from api.logs import store as logs
@@ -50,7 +50,7 @@ __all__ = ["Live", "encoded"]
 # At most 4 metrics_updated a second for a stream. A refresh that takes long is followed by a rest three times as long.
 PACE_S = 0.25
 REST = 3
-# What nobody rings for: acks of receivers, heartbeats.
+# What nobody sends a notification for: acks of receivers, heartbeats.
 POLL_S = 1.0
 ASKED_LATELY_S = 60.0
 # How large the database is need not be asked with every read.
@@ -58,7 +58,7 @@ STORAGE_EVERY_S = 1.0
 # For those who come back, and for those who are slow.
 RING_MESSAGES = 4096
 RING_BYTES = 8 * 1024 * 1024
-CURED = 50
+RESOLVED = 50
 ENTRIES = 100
 
 EVENT_STREAMS = gauge("event_streams", "event streams that are open")
@@ -146,11 +146,11 @@ class Live:
             rates_bin=newest,
         )
 
-    async def standing(self) -> Standing:
+    async def current_verdict(self) -> CurrentVerdict:
         """Return the first words of the overview."""
         self._asked_at = self._clock()
         page, _ = await self.refresh()
-        return Standing(at=page.at, time_zone=self._time_zone, verdict=page.verdict)
+        return CurrentVerdict(at=page.at, time_zone=self._time_zone, verdict=page.verdict)
 
     async def card(self, stream_id: UUID) -> Card | None:
         """Return a stream's card, also where the page has no room for it; None when there is no such stream."""
@@ -227,7 +227,7 @@ class Live:
         whole, self._whole = self._whole, False
         pool = self._process.pool
         known = self._storage if self._clock() - self._storage_at < STORAGE_EVERY_S else None
-        rows = await overview.rows(pool, cured=CURED, known=known)
+        rows = await overview.rows(pool, resolved=RESOLVED, known=known)
         if known is None:
             self._storage, self._storage_at = rows.storage, self._clock()
         page = made(rows)

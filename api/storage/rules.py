@@ -1,7 +1,7 @@
 """Whether reads are stored: what is said of the database and its disk. Pure.
 
-It is found by reading alone. Where nothing can be written nobody can keep a trouble either; so the page judges for
-itself, too (page.py), and does not wait for the look that would.
+It is found by reading alone. Where nothing can be written nobody can keep an alert either; so the page judges for
+itself, too (live/snapshot.py), and does not wait for the look that would.
 """
 
 from datetime import datetime

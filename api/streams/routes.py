@@ -53,8 +53,8 @@ async def patch_stream(api: Api, *, path: StreamPath, body: StreamPatch) -> Stre
         stream = await store.find(connection, path.stream_id)
     if stream is None:
         raise no_stream()
-    api.process.bell.ring(STREAMS)
-    api.process.bell.ring(STATES)
+    api.process.notifier.notify(STREAMS)
+    api.process.notifier.notify(STATES)
     if body.display_alias is not UNSET and stream.display_alias != before.display_alias:
         api.note(
             "stream_renamed",
@@ -77,7 +77,7 @@ async def patch_forwarder_streams(
     else:
         changed = await closed.reopen_all(api.pool, path.forwarder_id)
     if changed:
-        api.process.bell.ring(STATES)
+        api.process.notifier.notify(STATES)
         event = "streams_closed" if body.closed else "streams_opened"
         api.note(event, forwarder_id=path.forwarder_id, count=changed)
     return StreamsChanged(changed=changed)
@@ -135,7 +135,7 @@ async def delete_stream(api: Api, *, path: StreamPath) -> None:
         )
     if outcome == "connected":
         raise ApiError("CONFLICT", "its forwarder is connected, and would make it anew; disconnect it first")
-    api.process.bell.ring(STREAMS)
+    api.process.notifier.notify(STREAMS)
     api.note("stream_deleted", stream=_title(stream), stream_id=path.stream_id)
 
 

@@ -73,7 +73,7 @@ async def revoke_token(api: Api, *, path: TokenPath) -> None:
     device = await store.revoke_token(api.pool, path.token_id)
     if device is None:
         raise ApiError("NOT_FOUND", "there is no such token, or it is revoked already")
-    api.process.bell.ring(TOKENS)
+    api.process.notifier.notify(TOKENS)
     log.info("token_revoked", token_id=str(path.token_id), **device._asdict())
     api.note("token_revoked", **device._asdict(), token_id=path.token_id)
 

@@ -1,7 +1,7 @@
-"""`rt-server doctor`: looks at a deployment from inside (its database) and from outside (its front door) and says for
-each thing that is wrong what to do about it.
+"""`rt-server doctor`: looks at a deployment from inside (its database) and from outside (its reverse proxy) and says
+for each thing that is wrong what to do about it.
 
-It asks only what any room's own database user may ask, changes nothing, and needs no process of ours to be up.
+It asks only what any service's own database user may ask, changes nothing, and needs no process of ours to be up.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ __all__ = ["Deployment", "Finding", "examine", "render"]
 ROLES = ("gateway", "writer", "fanout", "api")
 # The dashboard's red for a reader's clock; times of arrival are the gateways' clocks'.
 CLOCK_SKEW_S = 0.5
-BELL_WITHIN_S = 3.0
+NOTIFIED_WITHIN_S = 3.0
 # What one process takes at the most: of an api process with all exports under way (tests/deploy/test_roles.py).
 CONNECTIONS = {"gateway": 9, "writer": 6, "fanout": 8, "api": 20}
 ANSWER_WITHIN_S = 10.0
@@ -86,10 +86,10 @@ async def _inside(deployment: Deployment) -> AsyncIterator[Finding]:
             for finding in await _carefully(ask.__name__.strip("_"), lambda ask=ask: ask(connection)):  # type: ignore[misc]
                 yield finding
         if not deployment.listen:
-            yield Finding("bells", "off: every room polls")
+            yield Finding("notifications", "off: every service polls")
             return
         direct = deployment.listen_database_url or deployment.database_url
-        for finding in await _carefully("bells", lambda: _bells(connection, direct)):
+        for finding in await _carefully("notifications", lambda: _notifications(connection, direct)):
             yield finding
     finally:
         connection.terminate()
@@ -118,14 +118,16 @@ async def _schema(connection: Connection) -> list[Finding]:
         applied = 0
     advice = ""
     if applied < newest:
-        advice = "run `rt-server roles` (or `migrate`, if the rooms have no users of their own) as the owner"
+        advice = (
+            "run `rt-server roles` (or `migrate`, if the services have no users of their own) as the owner"
+        )
     elif applied > newest:
         advice = "this rt-server is older than the schema: use the release that is deployed"
     return [Finding("schema", f"version {applied} of {newest}", advice)]
 
 
 async def _clock(connection: Connection) -> list[Finding]:
-    """Compare clocks; the answer was given halfway between asking and hearing."""
+    """Compare clocks; the answer was given halfway between asking and the answer."""
     asked = time.time()
     theirs = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
     skew = theirs - (asked + time.time()) / 2
@@ -183,14 +185,14 @@ async def _processes(connection: Connection) -> list[Finding]:
     return found
 
 
-async def _bells(connection: Connection, url: str) -> list[Finding]:
-    """Ring a bell of our own and hear it, over a listening connection that must keep its backend."""
+async def _notifications(connection: Connection, url: str) -> list[Finding]:
+    """Send a notification of our own and receive it, over a listening connection that must keep its backend."""
     listener, other = await connect(url, name="rt-server doctor listens"), None
     try:
         before = await listener.fetchval("SELECT pg_backend_pid()")
-        rung = time.monotonic()
-        heard = await _hears(connection, listener)
-        taken_s = time.monotonic() - rung
+        sent_at = time.monotonic()
+        received = await _receives(connection, listener)
+        taken_s = time.monotonic() - sent_at
         # A pooler that lends backends by transaction lends this one to whoever comes now, and us another.
         other = await connect(url, name="rt-server doctor looks")
         async with other.transaction():
@@ -205,21 +207,21 @@ async def _bells(connection: Connection, url: str) -> list[Finding]:
         Finding(
             "listening", "has a backend of its own" if kept else "changes backends", "" if kept else POOLER
         ),
-        Finding("bells", f"heard after {taken_s * 1000:.0f} ms")
-        if heard
-        else Finding("bells", f"not heard within {BELL_WITHIN_S:.0f} s", POOLER),
-        Finding("bell queue", f"{usage:.0%} full", jammed if usage > 0.5 else ""),
+        Finding("notifications", f"received after {taken_s * 1000:.0f} ms")
+        if received
+        else Finding("notifications", f"not received within {NOTIFIED_WITHIN_S:.0f} s", POOLER),
+        Finding("notification queue", f"{usage:.0%} full", jammed if usage > 0.5 else ""),
     ]
 
 
-async def _hears(connection: Connection, listener: Connection) -> bool:
-    channel, heard = f"rt_doctor_{token_hex(8)}", asyncio.Event()
-    await listener.add_listener(channel, lambda *_: heard.set())
+async def _receives(connection: Connection, listener: Connection) -> bool:
+    channel, received = f"rt_doctor_{token_hex(8)}", asyncio.Event()
+    await listener.add_listener(channel, lambda *_: received.set())
     await connection.execute("SELECT pg_notify($1, '')", channel)
     with suppress(TimeoutError):
-        async with asyncio.timeout(BELL_WITHIN_S):
-            await heard.wait()
-    return heard.is_set()
+        async with asyncio.timeout(NOTIFIED_WITHIN_S):
+            await received.wait()
+    return received.is_set()
 
 
 # --- outside ---------------------------------------------------------------------------------------------
@@ -227,9 +229,9 @@ async def _hears(connection: Connection, listener: Connection) -> bool:
 
 async def _outside(url: str) -> list[Finding]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN_S)) as http:
-        door = await _answer(http, f"{url}/healthz")
-        found = [Finding("front door", f"{url} {door or 'answers'}", _advice(door, "api"))]
-        if door.startswith("does not"):
+        proxy = await _answer(http, f"{url}/healthz")
+        found = [Finding("reverse proxy", f"{url} {proxy or 'answers'}", _advice(proxy, "api"))]
+        if proxy.startswith("does not"):
             return found
         streams = await _answer(http, f"{url}/api/v1/streams")
         found.append(Finding("api route", streams or "GET /api/v1/streams answers", _advice(streams, "api")))
@@ -277,5 +279,5 @@ def _advice(wrong: str, role: str) -> str:
     if wrong == "answers 503":
         return f"no {role} that could answer is up, or none reaches the database: see their /readyz"
     if wrong.startswith("does not answer"):
-        return "start the front door, or mend its address, its certificate or the way to it"
+        return "start the reverse proxy, or mend its address, its certificate or the way to it"
     return f"whatever is before us must pass this path, WebSockets included, to a {role} (deploy/server/Caddyfile)"

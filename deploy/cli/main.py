@@ -77,8 +77,8 @@ def main() -> None:
     """Take chip reads in from forwarders at the timing mats, store each exactly once, stream them to receivers."""
 
 
-for room in (gateway, writer, fanout, api):
-    main.add_command(room.__main__.command)
+for service in (gateway, writer, fanout, api):
+    main.add_command(service.__main__.command)
 
 
 @main.command(short_help="Bring the database's schema up to date.")
@@ -107,13 +107,13 @@ def migrate(database_url: str | None) -> None:
 @database_url_option
 def roles(passfiles: Path | None, database_url: str | None) -> None:
     """Bring the schema up to date, and give each service a database user that may do its work and no more."""
-    from deploy.cli.roles import ROOMS, apply_roles
+    from deploy.cli.roles import SERVICES, apply_roles
     from shared.db.migrate import migrate as apply_migrations
 
     url = _required("roles", database_url)
     _run("roles", apply_migrations(url))
     _run("roles", apply_roles(url, passfiles=passfiles))
-    click.echo(f"users rt_{', rt_'.join(ROOMS)} may do what their rooms do")
+    click.echo(f"users rt_{', rt_'.join(SERVICES)} may do what their services do")
 
 
 @main.command(short_help="Run all of it, in the foreground, with a Postgres of its own.")

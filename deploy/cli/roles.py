@@ -1,6 +1,6 @@
-"""A database user for each room: runs roles.sql as the owner, and gives the users passwords that nobody chooses.
+"""A database user for each service: runs roles.sql as the owner, and gives the users passwords that nobody chooses.
 
-A password is made here, kept in a file that only its room is given (libpq's format, which asyncpg reads too:
+A password is made here, kept in a file that only its service is given (libpq's format, which asyncpg reads too:
 `?passfile=` in DATABASE_URL), and reaches the server only as the SCRAM verifier made of it.
 """
 
@@ -15,9 +15,9 @@ from shared.db.connections import Connection, connect
 from shared.db.errors import translated
 from shared.errors import RtServerError
 
-__all__ = ["ROOMS", "apply_roles", "scram_verifier"]
+__all__ = ["SERVICES", "apply_roles", "scram_verifier"]
 
-ROOMS = ("gateway", "writer", "fanout", "api")
+SERVICES = ("gateway", "writer", "fanout", "api")
 
 _SQL = Path(__file__).parents[1] / "server" / "roles.sql"
 # What Postgres itself takes by default.
@@ -25,7 +25,7 @@ _ITERATIONS = 4096
 
 
 async def apply_roles(url: str, *, passfiles: Path | None) -> None:
-    """Make the users and grant what each may do; with `passfiles`, set the passwords of `<passfiles>/<room>/pgpass`.
+    """Make the users and grant what each may do; with `passfiles`, set the passwords of `<passfiles>/<service>/pgpass`.
 
     Files that exist keep their passwords. Raises DatabaseFault when `url` is not the owner's, DatabaseUnavailable, and
     RtServerError when a file cannot be read or written.
@@ -35,8 +35,8 @@ async def apply_roles(url: str, *, passfiles: Path | None) -> None:
         with translated():
             await connection.execute(_SQL.read_text())
         if passfiles is not None:
-            for room in ROOMS:
-                await _set_password(connection, f"rt_{room}", passfiles / room / "pgpass")
+            for service in SERVICES:
+                await _set_password(connection, f"rt_{service}", passfiles / service / "pgpass")
     finally:
         await connection.close(timeout=5)
 

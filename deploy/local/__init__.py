@@ -1,4 +1,4 @@
-"""The local stack: embedded Postgres, the role processes and the front door, started by one command."""
+"""The local stack: embedded Postgres, the role processes and the reverse proxy, started by one command."""
 
 from shared.errors import RtServerError
 

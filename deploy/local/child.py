@@ -3,7 +3,7 @@
 Every child ends with the process that started it, however that one ends: the kernel sends it a signal. It
 has a session of its own, so that Ctrl-C reaches only the parent, who stops the children in order. What it
 prints goes straight into its log file, without passing through the parent, and that file stays bounded.
-Knows no role, no database and no front door.
+Knows no role, no database and no reverse proxy.
 """
 
 import asyncio

@@ -11,10 +11,10 @@ from deploy.local.slot import Member
 
 
 class RunningStack(NamedTuple):
-    """Where a stack that runs has its database, password included, and its front door."""
+    """Where a stack that runs has its database, password included, and its reverse proxy."""
 
     database_url: str
-    front_door: str
+    reverse_proxy: str
 
 
 def default_data_dir() -> Path:
@@ -32,14 +32,16 @@ def find_stack(data_dir: Path | None) -> RunningStack | None:
     return None
 
 
-def write_description(path: Path, *, database_url: str, front_door: str, members: Iterable[Member]) -> None:
+def write_description(
+    path: Path, *, database_url: str, reverse_proxy: str, members: Iterable[Member]
+) -> None:
     """Write the file anew, whole at every moment, for its owner only: the database's URL holds a password."""
     processes = [
         {"role": member.role, "index": member.index, "pid": member.pid, "address": member.address}
         for member in members
         if member.pid is not None
     ]
-    description = {"database_url": database_url, "front_door": front_door, "processes": processes}
+    description = {"database_url": database_url, "front_door": reverse_proxy, "processes": processes}
     draft = path.with_suffix(".tmp")
     draft.unlink(missing_ok=True)
     with open(draft, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:

@@ -1,4 +1,4 @@
-"""A claim on a directory: one holder at a time, gone with its holder however that ends.
+"""The lock of a directory: one holder at a time, released with its holder however that ends.
 
 It is a lock of the kernel on an open file. It belongs to every process that inherited the descriptor, so it
 can also tell that the last of a family of processes has gone, without asking for process ids, which may
@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 
-class ClaimedError(Exception):
-    """Somebody else holds the claim; `pid` is who, as far as is known."""
+class DirectoryLockedError(Exception):
+    """Somebody else holds the lock; `pid` is who, as far as is known."""
 
     def __init__(self, pid: str) -> None:
         super().__init__(pid)
@@ -21,8 +21,8 @@ class ClaimedError(Exception):
         return f"already running, pid {self.pid}"
 
 
-class Claim:
-    """A claim on `path`, a file that need not exist."""
+class DirectoryLock:
+    """The lock in `path`, a file that need not exist."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,7 +30,7 @@ class Claim:
 
     @property
     def descriptor(self) -> int:
-        """The open file that holds the claim, for children to inherit; -1 when not taken."""
+        """The open file that holds the lock, for children to inherit; -1 when not taken."""
         return self._descriptor
 
     @property
@@ -39,14 +39,14 @@ class Claim:
         return self._descriptor >= 0
 
     def take(self) -> None:
-        """Take the claim for this process; ClaimedError when it is held, OSError when not writable."""
+        """Take the lock for this process; DirectoryLockedError when it is held, OSError when not writable."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = os.read(descriptor, 20).decode().strip() or "unknown"
             os.close(descriptor)
-            raise ClaimedError(pid) from None
+            raise DirectoryLockedError(pid) from None
         self._descriptor = descriptor
         self.name_holder(os.getpid())
 

@@ -19,7 +19,7 @@ import asyncpg
 from deploy.local import StackError
 from deploy.local.addresses import LOOPBACK, free_port, is_free
 from deploy.local.child import Child, ends_with_parent, start_child, until_answering
-from deploy.local.directory_lock import Claim, ClaimedError
+from deploy.local.directory_lock import DirectoryLock, DirectoryLockedError
 from deploy.local.postgres_programs import binaries, give_to_server, unprivileged, write_launchers
 
 __all__ = ["EmbeddedPostgres", "binaries", "unprivileged", "write_launchers"]
@@ -65,7 +65,7 @@ class EmbeddedPostgres:
         self._directory = data_dir
         self._cluster = data_dir / "postgres"
         self._password_file = data_dir / "postgres.password"
-        self._claim = Claim(data_dir / "postgres.lock")
+        self._lock = DirectoryLock(data_dir / "postgres.lock")
         self._child: Child | None = None
         self._password = ""
         self._port = 0
@@ -98,14 +98,14 @@ class EmbeddedPostgres:
 
     async def launch(self) -> Child:
         """Start the server's process, over a new cluster if there is none; StackError when that cannot be."""
-        await self._claim_cluster()
+        await self._lock_cluster()
         try:
             self._settle_port()
             if not self._has_cluster():
                 await self._make_cluster()
             return await self._start_server()
         finally:
-            self._claim.release()  # the server and all its processes hold it on
+            self._lock.release()  # the server and all its processes hold it on
 
     async def answers(self) -> bool:
         """Whether the database can be used; makes it in a new cluster."""
@@ -129,16 +129,16 @@ class EmbeddedPostgres:
     def _url(self, database: str) -> str:
         return f"postgresql://postgres:{self._password}@{self.address}/{database}"
 
-    async def _claim_cluster(self) -> None:
-        """Take the claim on the cluster, once nothing of the last server runs any more."""
+    async def _lock_cluster(self) -> None:
+        """Take the lock of the cluster, once nothing of the last server runs any more."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + _PATIENCE_S
         while True:
             try:
-                return self._claim.take()
+                return self._lock.take()
             except OSError as error:
                 raise StackError(f"cannot write to {self._directory}: {error.strerror}") from None
-            except ClaimedError as error:
+            except DirectoryLockedError as error:
                 if loop.time() > ends_at:
                     raise StackError(f"the Postgres in {self._directory} is {error}") from None
             await asyncio.sleep(0.05)
@@ -186,18 +186,18 @@ class EmbeddedPostgres:
         give_to_server(directory)
 
     async def _start_server(self) -> Child:
-        # We hold the claim: whatever process this file names, it is not one that uses the cluster.
+        # We hold the lock: whatever process this file names, it is not one that uses the cluster.
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
         settings = [f"--{name}={setting}" for name, setting in _SETTINGS.items()]
         cluster = ("-D", str(self._cluster), "-p", str(self._port))
         server = await self._run("postgres", *cluster, *settings, ends_by=Signals.SIGINT)
-        self._claim.name_holder(server.pid)
+        self._lock.name_holder(server.pid)
         return server
 
     async def _run(self, program: str, *options: str, ends_by: Signals) -> Child:
         argv = unprivileged(ends_with_parent([str(binaries() / program), *options], ends_by))
         log = self._directory / "logs" / "postgres.log"
-        return await start_child(argv, log=log, environment=os.environ, inherit=[self._claim.descriptor])
+        return await start_child(argv, log=log, environment=os.environ, inherit=[self._lock.descriptor])
 
 
 def _private(path: str, flags: int) -> int:

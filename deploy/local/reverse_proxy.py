@@ -1,4 +1,4 @@
-"""The front door: Caddy with deploy/server/Caddyfile, before the processes of all rooms.
+"""The reverse proxy: Caddy with deploy/server/Caddyfile, before the processes of all services.
 
 Knows the Caddyfile's variables and Caddy's start and end; how requests are routed stands in the Caddyfile
 alone, which production uses too.
@@ -36,7 +36,7 @@ def caddy() -> Path:
         ) from error
 
 
-class FrontDoor:
+class ReverseProxy:
     """One Caddy listening on `bind`, "HOST:PORT"; `upstreams` gives each role's addresses at every launch."""
 
     stop_signals = (Signals.SIGTERM, Signals.SIGKILL)

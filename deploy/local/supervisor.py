@@ -1,4 +1,4 @@
-"""The whole stack: Postgres, the role processes and the front door, as one thing that starts and stops.
+"""The whole stack: Postgres, the role processes and the reverse proxy, as one thing that starts and stops.
 
 It promises that `start` returns once everything answers and raises in one sentence what keeps it from that;
 that `stop` ends everything in the order of who needs whom, within bounds; that nothing outlives it; and that
@@ -20,9 +20,9 @@ from api.settings import ApiSettings
 from deploy.local import StackError
 from deploy.local.child import bound_log
 from deploy.local.description import write_description
-from deploy.local.directory_lock import Claim, ClaimedError
+from deploy.local.directory_lock import DirectoryLock, DirectoryLockedError
 from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.reverse_proxy import FrontDoor
+from deploy.local.reverse_proxy import ReverseProxy
 from deploy.local.role import RoleProcess
 from deploy.local.slot import Member, Program, Slot
 from shared.db.connections import connect
@@ -32,13 +32,13 @@ from shared.runtime.process import allow_open_files
 __all__ = ["Member", "Stack", "role_command"]
 
 POSTGRES = "postgres"
-FRONT_DOOR = "front_door"
+REVERSE_PROXY = "front_door"
 
-# Who is stopped together, and how long they have. Peers are let go first, all at once, through a front door
+# Who is stopped together, and how long they have. Devices are let go first, all at once, through a reverse proxy
 # that still stands; the writer then stores what was staged; the database outlives everybody.
 _STOPPED_IN_ORDER = (
     (("gateway", "fanout", "api"), 10.0),
-    ((FRONT_DOOR,), 5.0),
+    ((REVERSE_PROXY,), 5.0),
     (("writer",), 10.0),
     ((POSTGRES,), 10.0),
 )
@@ -78,22 +78,22 @@ class Stack:
         self._environment = environment or {}
         self._say = say
         self._command = command
-        self._claim = Claim(self._directory / "up.lock")
+        self._lock = DirectoryLock(self._directory / "up.lock")
         self._postgres = EmbeddedPostgres(self._directory) if database_url is None else None
         self._given_url = database_url
-        self._front_door = FrontDoor(bind, data_dir=self._directory, upstreams=self._upstreams)
+        self._reverse_proxy = ReverseProxy(bind, data_dir=self._directory, upstreams=self._upstreams)
         self._slots: dict[tuple[str, int], Slot] = {}
         self._http: aiohttp.ClientSession | None = None
         self._log_keeper: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
-        """The front door's URL."""
-        return self._front_door.url
+        """The reverse proxy's URL."""
+        return self._reverse_proxy.url
 
     @property
     def is_closed(self) -> bool:
-        """Whether the api processes let nobody in."""
+        """Whether the api processes admit nobody."""
         return (
             "api" in self._counts
             and ApiSettings.read(
@@ -116,7 +116,7 @@ class Stack:
 
     @property
     def members(self) -> list[Member]:
-        """Every slot as it is now, Postgres and the front door included."""
+        """Every slot as it is now, Postgres and the reverse proxy included."""
         return [slot.member for slot in self._slots.values()]
 
     def member(self, role: str, index: int = 0) -> Member:
@@ -125,7 +125,7 @@ class Stack:
 
     async def start(self) -> None:
         """Start everything, return when it all answers; StackError, and nothing left running, if it cannot."""
-        self._claim_directory()
+        self._lock_directory()
         try:
             async with asyncio.timeout(_START_S):
                 await self._start()
@@ -138,7 +138,7 @@ class Stack:
             raise
 
     async def _start(self) -> None:
-        self._front_door.check_port()
+        self._reverse_proxy.check_port()
         allow_open_files()
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=_PROBE_S)
@@ -149,7 +149,7 @@ class Stack:
         else:
             await _check_database(self.database_url)
         await self._bring_up(list(self._add_roles(self._http)))
-        await self._bring_up([self._add("front door", self._front_door, role=FRONT_DOOR)])
+        await self._bring_up([self._add("reverse proxy", self._reverse_proxy, role=REVERSE_PROXY)])
 
     async def stop(self) -> None:
         """Stop everything in order; may be called twice, and after a start that failed."""
@@ -162,9 +162,9 @@ class Stack:
             self._log_keeper.cancel()
         if self._http is not None:
             await self._http.close()
-        if self._claim.taken:
+        if self._lock.taken:
             self._description.unlink(missing_ok=True)
-            self._claim.release()
+            self._lock.release()
 
     def kill(self) -> None:
         """End everything at once; a `stop` under way then has nothing left to wait for."""
@@ -191,11 +191,11 @@ class Stack:
         await self._slots[POSTGRES, 0].stop(signals, within_s=10.0)
         await self.start_member(POSTGRES)
 
-    def _claim_directory(self) -> None:
+    def _lock_directory(self) -> None:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._claim.take()
-        except ClaimedError as error:
+            self._lock.take()
+        except DirectoryLockedError as error:
             raise StackError(f"{error} (data directory {self._directory})") from None
         except OSError as error:
             raise StackError(f"cannot write to {self._directory}: {error.strerror}") from None
@@ -222,10 +222,11 @@ class Stack:
                 yield self._add(f"{role} {index}", program, role=role, index=index)
 
     def _role_environment(self) -> dict[str, str]:
-        # The roles serve on loopback, so where the front door is decides whether others than this machine reach them.
+        # The roles serve on loopback, so where the reverse proxy is decides whether others than this machine reach
+        # them.
         own = {
             "DATABASE_URL": self.database_url,
-            "PUBLISH": self._front_door.host,
+            "PUBLISH": self._reverse_proxy.host,
             "PYTHONUNBUFFERED": "1",
         }
         environment = {**os.environ, **self._environment, **own}
@@ -248,11 +249,11 @@ class Stack:
                 bound_log(log)
 
     def _describe(self) -> None:
-        if self._claim.taken:
+        if self._lock.taken:
             write_description(
                 self._description,
                 database_url=self.database_url,
-                front_door=self.url,
+                reverse_proxy=self.url,
                 members=self.members,
             )
 

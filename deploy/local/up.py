@@ -117,7 +117,7 @@ def _greet(stack: Stack, console: Console) -> None:
     say(f"devices connect to   {stack.url}   each with a token: rt-server token create --help")
     say(f"logs                 {stack.logs}")
     if stack.is_closed:
-        say(f"operators are not let in: {CLOSED}")
+        say(f"operators are not admitted: {CLOSED}")
     console.print("Ctrl-C stops everything; the data stays", style="dim")
 
 

@@ -1,13 +1,13 @@
--- A database user for each room, with exactly what that room's part of the matrix in ARCHITECTURE.md takes. To be
+-- A database user for each service, with exactly what that service's part of the matrix in ARCHITECTURE.md takes. To be
 -- run by the owner of the tables, in the database, after every migration; as often as one likes. `rt-server roles`
 -- does that; so does psql.
 --
 -- The users are made without a password, so with password authentication nobody can be them until one is set
 -- (`rt-server roles --passfiles`, or `\password rt_gateway` and so on in psql).
 --
--- Reading is granted by the table where it is the room's job, by the column where a secret is near; changing always
+-- Reading is granted by the table where it is the service's job, by the column where a secret is near; changing always
 -- by the column: the right to update or delete in a table is also the right to lock it whole, one to update a column is
--- not. What a room must delete from a table that others need, a function of its owner's deletes for it.
+-- not. What a service must delete from a table that others need, a function of its owner's deletes for it.
 --
 -- What is not granted here is not granted: everything is taken back first, in the same transaction.
 
@@ -18,11 +18,11 @@ SELECT pg_advisory_xact_lock(x'7274726c'::int);  -- "rtrl"
 
 DO $$
 DECLARE
-    room text;
+    service text;
 BEGIN
-    FOREACH room IN ARRAY ARRAY['rt_gateway', 'rt_writer', 'rt_fanout', 'rt_api'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = room) THEN
-            EXECUTE format('CREATE ROLE %I LOGIN', room);
+    FOREACH service IN ARRAY ARRAY['rt_gateway', 'rt_writer', 'rt_fanout', 'rt_api'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = service) THEN
+            EXECUTE format('CREATE ROLE %I LOGIN', service);
         END IF;
     END LOOP;
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC, rt_gateway, rt_writer, rt_fanout, rt_api',
@@ -52,33 +52,33 @@ END
 $$;
 
 
--- What one room can take from all others, as far as a user can be bounded. Some of it only a superuser may set, or who
--- made the users: the doctor says what is missing (`connections`). What nothing here bounds is in
--- deploy/docs/security.md: advisory locks, and row locks of tables that a room may update.
+-- What one service can take from all others, as far as a user can be bounded. Some of it only a superuser may set, or
+-- who made the users: the doctor says what is missing (`connections`). What nothing here bounds is in
+-- deploy/docs/security.md: advisory locks, and row locks of tables that a service may update.
 
 DO $$
 DECLARE
-    room         text;
+    service         text;
     connections  integer := current_setting('max_connections')::integer
                           - current_setting('superuser_reserved_connections')::integer
                           - current_setting('reserved_connections')::integer;
     large_object regprocedure;
 BEGIN
-    FOREACH room IN ARRAY ARRAY['rt_gateway', 'rt_writer', 'rt_fanout', 'rt_api'] LOOP
+    FOREACH service IN ARRAY ARRAY['rt_gateway', 'rt_writer', 'rt_fanout', 'rt_api'] LOOP
         -- Two fifths: one that takes all it can leaves the others theirs, and none is short of what it needs.
         BEGIN
-            EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', room, connections * 2 / 5);
+            EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', service, connections * 2 / 5);
         EXCEPTION WHEN insufficient_privilege THEN
-            RAISE NOTICE 'the connections of % stay unbounded: %', room, SQLERRM;
+            RAISE NOTICE 'the connections of % stay unbounded: %', service, SQLERRM;
         END;
         -- Sorting what is endless fills the disk; none of our statements sorts more than fits into memory.
         BEGIN
-            EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', room, '1GB');
+            EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', service, '1GB');
         EXCEPTION WHEN insufficient_privilege THEN
-            RAISE NOTICE 'the temporary files of % stay unbounded: %', room, SQLERRM;
+            RAISE NOTICE 'the temporary files of % stay unbounded: %', service, SQLERRM;
         END;
     END LOOP;
-    -- Large objects belong to no table, so no grant keeps a room from filling the disk with them. Nothing here uses
+    -- Large objects belong to no table, so no grant keeps a service from filling the disk with them. Nothing here uses
     -- any.
     FOR large_object IN
         SELECT oid FROM pg_proc
@@ -96,7 +96,7 @@ END
 $$;
 
 
--- Every room: looks whether the schema is right, keeps its own row, adds to the operators' log and keeps it short.
+-- Every service: looks whether the schema is right, keeps its own row, adds to the operators' log and keeps it short.
 
 GRANT USAGE ON SCHEMA public TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT SELECT ON schema_migrations, schema_routines, processes, live_processes TO rt_gateway, rt_writer, rt_fanout, rt_api;

@@ -10,7 +10,7 @@ __all__ = ["Fault", "clear_faults", "note_fault"]
 
 Fault: TypeAlias = Literal["malformed", "long_line", "dead_letter", "too_many_readers"]
 
-# since: of a fault that was not heard of for as long as operators are shown it, it begins anew.
+# since: of a fault that was not seen for as long as operators are shown it, it begins anew.
 _NOTE = """
 INSERT INTO forwarder_faults AS known (forwarder_id, fault, complaint) VALUES ($1, $2, $3)
 ON CONFLICT (forwarder_id, fault) DO UPDATE

@@ -71,7 +71,7 @@ class Collected(NamedTuple):
 
 
 async def stage(connection: Connection, gateway_id: UUID, parts: Sequence[Part]) -> None:
-    """Put parts into the inbox, all or none, which rings; AlreadyStaged when one lies there."""
+    """Put parts into the inbox, all or none, which notifies the writers; AlreadyStaged when one lies there."""
     try:
         with translated():
             await connection.executemany(_STAGE, [(gateway_id, *_arrays(each)) for each in _bundles(parts)])

@@ -8,9 +8,9 @@ from shared.db.errors import translated
 
 __all__ = [
     "Probe",
+    "acquire_session",
     "answer_probe",
     "ask_probe",
-    "claim_session",
     "end_session",
     "owned_sessions",
     "probe_answered",
@@ -19,7 +19,7 @@ __all__ = [
 
 # The row of the forwarder's last session is taken over when that has ended or its gateway is dead; the row
 # lock decides between two gateways at the same moment.
-_CLAIM = """
+_ACQUIRE = """
 INSERT INTO forwarder_sessions AS held (forwarder_id, session_id, fence, gateway_id, token_id, display_name)
 VALUES ($1, $2, nextval('session_fence'), $3, $4, $5)
 ON CONFLICT (forwarder_id) DO UPDATE
@@ -63,7 +63,7 @@ class Probe(NamedTuple):
     session_id: UUID
 
 
-async def claim_session(
+async def acquire_session(
     pool: Pool,
     *,
     forwarder_id: str,
@@ -75,7 +75,7 @@ async def claim_session(
     """Take the forwarder's place and return the session's fence; None while another live session has it."""
     with translated():
         fence: int | None = await pool.fetchval(
-            _CLAIM, forwarder_id, session_id, gateway_id, token_id, display_name
+            _ACQUIRE, forwarder_id, session_id, gateway_id, token_id, display_name
         )
     return fence
 

@@ -67,7 +67,7 @@ async def next_epoch(
 
     seen: the highest epoch that the session has had of it, stored or not. None when there is no higher one, no such
     stream, when the session has lost the device, or when the reader was commanded beyond `unless_beyond` before. It is
-    committed before the device hears of it: an epoch that is reserved in vain costs nothing, one that is commanded
+    committed before the device is told: an epoch that is reserved in vain costs nothing, one that is commanded
     twice costs reads (protocol.md, section 6.1).
     """
     with translated():

@@ -1,10 +1,10 @@
--- version: 3
+-- version: 4
 --
 -- Who may connect.
 
--- Whom a token stands for. A function with its owner's rights, so that a room can look a token up and cannot list what
--- there is (deploy/server/roles.sql). last_used_at is for people: one write a minute for a device that reconnects all
--- the time is enough.
+-- Whom a token stands for. A function with its owner's rights, so that a service can look a token up and cannot list
+-- what there is (deploy/server/roles.sql). last_used_at is for people: one write a minute for a device that reconnects
+-- all the time is enough.
 CREATE OR REPLACE FUNCTION identify_device(given_hash bytea, wanted_type text)
 RETURNS TABLE (token_id uuid, device_id text, events_per_second integer)
 LANGUAGE sql SECURITY DEFINER

@@ -1,8 +1,8 @@
--- version: 2
+-- version: 3
 --
 -- The operators' log is added to by everybody and shortened by nobody's leave.
 
--- What is kept is said here and not by who calls: a room that could say it could empty the log. The right to delete
+-- What is kept is said here and not by who calls: a service that could say it could empty the log. The right to delete
 -- from the table would also be the right to lock it.
 CREATE OR REPLACE FUNCTION trim_activity() RETURNS void
 LANGUAGE sql SECURITY DEFINER

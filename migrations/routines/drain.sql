@@ -1,14 +1,15 @@
--- version: 2
+-- version: 3
 --
 -- A drain: what the inbox holds becomes events, each once. It is one call.
 --
 -- A round trip costs a busy machine more than most of what is done in it. So the four of a drain (begin, lock, drain,
--- commit) and the two bells of the path are spared. The bells still ring when what they tell of is committed, and
--- never in a transaction that waits for a flush: NOTIFY holds one lock of the whole server until its transaction ends.
+-- commit) and the two notifications of the path are spared. They are still sent when what they tell of is committed,
+-- and never in a transaction that waits for a flush: NOTIFY holds one lock of the whole server until its transaction
+-- ends.
 --
 -- Arrays are taken apart in the select list: as a function in FROM each of the seven filled a tuplestore for every
--- part, a tenth of a drain. The bell of new positions names the streams, so that a fanout asks for those and not for
--- all that it follows.
+-- part, a tenth of a drain. The notification of new positions names the streams, so that a fanout asks for those and
+-- not for all that it follows.
 --
 -- Every row is looked up in one form: LATERAL (SELECT ... WHERE key >= x AND key <= x ORDER BY key DESC LIMIT 1), on a
 -- connection that sorts nothing (STEADY_PLANS in shared/db/connections.py). Two things hang on it:
@@ -208,7 +209,7 @@ BEGIN
             ORDER BY stream_metrics.stream_epoch DESC LIMIT 1
         ) AS metrics ON true
     ),
-    standing AS (
+    totals AS (
         SELECT row_place, stream_id, stream_epoch, old_raw + raw AS raw_count, old_dedup + dedup AS dedup_count,
                old_retransmit + retransmit AS retransmit_count, old_conflict + conflict AS conflict_count,
                old_unparsed + unparsed AS unparsed_count, old_chips + chips AS chip_count,
@@ -229,23 +230,23 @@ BEGIN
         FROM totalled
     ),
     metered AS (
-        MERGE INTO stream_metrics AS metrics USING standing ON metrics.ctid = standing.row_place
+        MERGE INTO stream_metrics AS metrics USING totals ON metrics.ctid = totals.row_place
         WHEN MATCHED THEN UPDATE
-        SET raw_count = standing.raw_count, dedup_count = standing.dedup_count,
-            retransmit_count = standing.retransmit_count, conflict_count = standing.conflict_count,
-            unparsed_count = standing.unparsed_count, chip_count = standing.chip_count,
-            first_seq = standing.first_seq, last_seq = standing.last_seq,
-            first_received_at = standing.first_received_at, last_received_at = standing.last_received_at,
-            last_tag_id = standing.last_tag_id, last_reader_timestamp = standing.last_reader_timestamp,
-            missing = standing.missing
+        SET raw_count = totals.raw_count, dedup_count = totals.dedup_count,
+            retransmit_count = totals.retransmit_count, conflict_count = totals.conflict_count,
+            unparsed_count = totals.unparsed_count, chip_count = totals.chip_count,
+            first_seq = totals.first_seq, last_seq = totals.last_seq,
+            first_received_at = totals.first_received_at, last_received_at = totals.last_received_at,
+            last_tag_id = totals.last_tag_id, last_reader_timestamp = totals.last_reader_timestamp,
+            missing = totals.missing
         WHEN NOT MATCHED THEN INSERT
             (stream_id, stream_epoch, raw_count, dedup_count, retransmit_count, conflict_count, unparsed_count,
              chip_count, first_seq, last_seq, first_received_at, last_received_at, last_tag_id,
              last_reader_timestamp, missing)
-        VALUES (standing.stream_id, standing.stream_epoch, standing.raw_count, standing.dedup_count,
-                standing.retransmit_count, standing.conflict_count, standing.unparsed_count, standing.chip_count,
-                standing.first_seq, standing.last_seq, standing.first_received_at, standing.last_received_at,
-                standing.last_tag_id, standing.last_reader_timestamp, standing.missing)
+        VALUES (totals.stream_id, totals.stream_epoch, totals.raw_count, totals.dedup_count,
+                totals.retransmit_count, totals.conflict_count, totals.unparsed_count, totals.chip_count,
+                totals.first_seq, totals.last_seq, totals.first_received_at, totals.last_received_at,
+                totals.last_tag_id, totals.last_reader_timestamp, totals.missing)
         RETURNING metrics.ctid
     ),
     advanced AS (
@@ -299,8 +300,8 @@ END
 $$;
 
 
--- A whole drain, in a transaction of its own, and its bells in a next one that need not be flushed. With no stream to
--- be had there is no result. A caller that dies meanwhile, or stands still, holds up nobody.
+-- A whole drain, in a transaction of its own, and its notifications in a next one that need not be flushed. With no
+-- stream to be had there is no result. A caller that dies meanwhile, or stands still, holds up nobody.
 CREATE OR REPLACE PROCEDURE drain(
     resting_streams uuid[], most_streams integer, most_events integer, name_batches boolean,
     only_stream uuid, only_gateway uuid, only_part bigint,
@@ -328,7 +329,7 @@ BEGIN
         PERFORM ring_unless_jammed('rt_outcomes', gateway_id::text)
         FROM unnest(result.gateway_ids) AS gateway_id;
         IF result.stored > 0 THEN
-            -- A payload has less than 8,000 bytes. Where these are more, the bell does not say which.
+            -- A payload has less than 8,000 bytes. Where these are more, the notification does not say which.
             PERFORM ring_unless_jammed(
                 'rt_positions', CASE WHEN cardinality(ours) <= 200 THEN array_to_string(ours, ',') ELSE '' END
             );

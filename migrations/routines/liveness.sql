@@ -1,4 +1,4 @@
--- version: 4
+-- version: 5
 --
 -- Who is alive: processes by lease and lock, sessions by their process.
 
@@ -24,9 +24,9 @@ FROM receiver_sessions s
 WHERE s.fanout_id IN (SELECT p.process_id FROM live_processes p);
 
 
--- `processes` is what everybody looks at, so no room may change it: who may update or delete rows can lock them, or the
--- whole table, and everybody else is taken for dead. These have their owner's rights and change a row of the caller's
--- own role, which is the user that he logged in as; whoever may act as the owner is every role.
+-- `processes` is what everybody looks at, so no service may change it: who may update or delete rows can lock them, or
+-- the whole table, and everybody else is taken for dead. These have their owner's rights and change a row of the
+-- caller's own role, which is the user that he logged in as; whoever may act as the owner is every role.
 
 -- Whether the caller is a process of this role. Asked from inside of a function, where current_user is its owner.
 CREATE OR REPLACE FUNCTION acts_for(given_role text) RETURNS boolean

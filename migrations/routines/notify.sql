@@ -1,9 +1,10 @@
--- version: 2
+-- version: 3
 --
--- What rings inside the database.
+-- Notifications that are sent inside the database.
 
 -- Staging waits for no flush: the inbox is unlogged. Where a listener that never reads has jammed the notification
--- queue a bell would fail the very transaction that it is to tell of: then none rings, and everyone lives by the polls.
+-- queue a notification would fail the very transaction that it is to tell of: then none is sent, and everyone lives by
+-- the polls.
 CREATE OR REPLACE FUNCTION ring_unless_jammed(channel text, payload text DEFAULT '') RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
--- version: 3
+-- version: 4
 --
 -- What operators look at: how far receivers are, how streams are called, which processes should be there.
 
@@ -25,8 +25,8 @@ END;
 -- event is looked at: the cursor says how many it covers. Only of a row that says no number (of the release before, or
 -- where the list of gaps was full) the numbers above it must do.
 CREATE OR REPLACE VIEW receiver_streams AS
-SELECT named.receiver_id, named.stream_id, named.subscribed, standing.stream_epoch, standing.last_seq,
-       coalesce(standing.behind, 0) AS behind, standing.updated_at
+SELECT named.receiver_id, named.stream_id, named.subscribed, cursor_state.stream_epoch, cursor_state.last_seq,
+       coalesce(cursor_state.behind, 0) AS behind, cursor_state.updated_at
 FROM (
     SELECT receiver_id, stream_id, bool_or(subscribed) AS subscribed
     FROM (
@@ -49,7 +49,7 @@ CROSS JOIN LATERAL (
         ON cursors.receiver_id = named.receiver_id AND cursors.stream_id = epoch.stream_id
        AND cursors.stream_epoch = epoch.stream_epoch
     WHERE epoch.stream_id = named.stream_id
-) AS standing;
+) AS cursor_state;
 
 -- How people call a stream.
 CREATE OR REPLACE FUNCTION stream_title(stream streams) RETURNS text

@@ -1,9 +1,9 @@
-"""The bells: names of the NOTIFY channels, and the connection that rings them.
+"""Notifications: names of the NOTIFY channels, and the connection that sends them.
 
-NOTIFY is a doorbell, never the letter: it says "look", and everyone who is woken by one also polls. It rings
-after the commit, never inside a transaction that is flushed: it would hold one cluster-wide lock across the flush and
-serialise all commits, as was measured. INBOX, and OUTCOMES and POSITIONS of a drain, ring in the
-database (migrations/routines/); all others from a connection of their own.
+A notification is never the message: it says "look", and everyone who is woken by one also polls. It is sent after the
+commit, never inside a transaction that is flushed: it would hold one cluster-wide lock across the flush and serialise
+all commits, as was measured. INBOX, and OUTCOMES and POSITIONS of a drain, are sent in the database
+(migrations/routines/); all others from a connection of their own.
 """
 
 from types import TracebackType
@@ -13,7 +13,7 @@ from shared.db.connections import Connection, connect
 from shared.db.errors import DatabaseUnavailable, translated
 from shared.db.poll_loop import Outage, PollLoop
 from shared.log import get_logger
-from shared.metrics import BELLS_FOLDED, BELLS_RUNG
+from shared.metrics import NOTIFICATIONS_COALESCED, NOTIFICATIONS_SENT
 from shared.wake import Stop
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "STATES",
     "STREAMS",
     "TOKENS",
-    "Bell",
+    "Notifier",
 ]
 
 INBOX = "rt_inbox"  # gateway → writer: parts were staged
@@ -43,26 +43,27 @@ CURSORS = "rt_cursors"  # database → fanout: cursors were deleted; payload: th
 COMMANDS = "rt_commands"  # api → gateway: a command was asked; payload: that gateway's process id
 ANSWERS = "rt_answers"  # gateway → api: a command has ended; payload: the command's id
 ACTIVITY = "rt_activity"  # everyone → api: entries were added to the activity log
-STATES = "rt_states"  # api → api: troubles have begun, changed or ended
+STATES = "rt_states"  # api → api: alerts have begun, changed or ended
 
-_RING = """
-SELECT ring_unless_jammed(bell.channel, bell.payload) FROM unnest($1::text[], $2::text[]) AS bell(channel, payload)
+_NOTIFY = """
+SELECT ring_unless_jammed(sent.channel, sent.payload) FROM unnest($1::text[], $2::text[]) AS sent(channel, payload)
 """
 
 log = get_logger(__name__)
 
 
-class Bell:
-    """Rings channels. Rings that come while one is under way fold into the next: one in flight, none queued.
+class Notifier:
+    """Sends notifications. Those that come while one is under way are coalesced into the next: one in flight, none
+    queued.
 
-    A ring that is lost to a lost connection is lost: the poll of whoever waits covers it.
+    A notification that is lost to a lost connection is lost: the poll of whoever waits covers it.
     """
 
     def __init__(self, url: str, *, name: str, stop: Stop, outage: Outage | None = None) -> None:
         self._url = url
         self._name = name
         self._loop = PollLoop(
-            "bell", self._ring_pending, stop=stop, outage=outage, poll_s=60, on_failure=self._lost
+            "bell", self._send_pending, stop=stop, outage=outage, poll_s=60, on_failure=self._lost
         )
         self._pending: dict[tuple[str, str], None] = {}
         self._connection: Connection | None = None
@@ -77,41 +78,43 @@ class Bell:
         if self._connection is not None:
             self._connection.terminate()
 
-    def ring(self, channel: str, payload: str = "") -> None:
-        """Ask for `channel` to be rung as soon as the connection is free; returns at once."""
+    def notify(self, channel: str, payload: str = "") -> None:
+        """Ask for `channel` to be notified as soon as the connection is free; returns at once."""
         if (channel, payload) in self._pending:
-            BELLS_FOLDED.labels(channel).inc()
+            NOTIFICATIONS_COALESCED.labels(channel).inc()
         self._pending[channel, payload] = None
         self._loop.wake()
 
     async def run(self) -> None:
-        """Ring what is asked for until the process stops and nothing is left to ring."""
+        """Send what is asked for until the process stops and nothing is left to send."""
         await self._loop.run()
         # What was asked for last: a newcomer waits to be told that a session has ended.
         try:
-            await self._ring_pending()
+            await self._send_pending()
         except DatabaseUnavailable as error:
-            log.warning("bell_lost", error=str(error))
+            log.warning("notification_lost", error=str(error))
 
     def _lost(self, _error: DatabaseUnavailable) -> None:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
 
-    async def _ring_pending(self) -> None:
+    async def _send_pending(self) -> None:
         if not self._pending:
             return
         connection = await self._connected()
-        bells, self._pending = self._pending, {}
+        notifications, self._pending = self._pending, {}
         with translated():
-            await connection.execute(_RING, [each[0] for each in bells], [each[1] for each in bells])
-        for channel, _ in bells:
-            BELLS_RUNG.labels(channel).inc()
+            await connection.execute(
+                _NOTIFY, [each[0] for each in notifications], [each[1] for each in notifications]
+            )
+        for channel, _ in notifications:
+            NOTIFICATIONS_SENT.labels(channel).inc()
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             # Nothing that this connection commits is worth a flush.
             self._connection = await connect(
-                self._url, name=f"{self._name} bell", synchronous_commit="off", statement_timeout="5s"
+                self._url, name=f"{self._name} notifier", synchronous_commit="off", statement_timeout="5s"
             )
         return self._connection

@@ -1,5 +1,5 @@
 """Connections to Postgres: the pool for statements, and single connections for what must keep a backend of
-its own (a listener, a bell, a lock: `pool.release()` would silently drop them).
+its own (a listener, a notifier, a lock: `pool.release()` would silently drop them).
 
 Every connection has timeouts and TCP keepalive, so that a dead network shows within seconds.
 """
@@ -34,7 +34,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 COMMAND_TIMEOUT_S = 60.0
 
 # Whatever an administrator or a provider has set for the database or the user, each connection has these. Our
-# statements are short: compiling them costs more than it saves. The keepalive finds a dead peer after about 20 s also
+# statements are short: compiling them costs more than it saves. The keepalive finds a dead server after about 20 s also
 # where nothing is under way. Names are looked up where our tables are, whatever else is on the path. Isolation is the
 # one that our statements are written for. No limit in time ends an export, or a connection that listens: what must not
 # last has a limit of its own.

@@ -1,4 +1,4 @@
-"""The tree of errors. asyncpg's own errors stop at each room's store: they come out of it as one of these.
+"""The tree of errors. asyncpg's own errors stop at each service's store: they come out of it as one of these.
 
 What an error of the database means is decided here and nowhere else. There are two answers:
 

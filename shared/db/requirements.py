@@ -113,7 +113,7 @@ def _server(facts: Facts) -> Finding:
         advice = "DATABASE_URL must lead to the primary: use the address that follows it when it changes"
         return Finding("database", "a standby", advice)
     if facts.read_only:
-        advice = "set default_transaction_read_only to off for the database and the rooms' users"
+        advice = "set default_transaction_read_only to off for the database and the services' users"
         return Finding("database", "read-only", advice)
     return Finding("database", "reachable, the primary")
 
@@ -162,10 +162,10 @@ def _promised(facts: Facts) -> list[Finding]:
     """Return the settings that the promises of ARCHITECTURE.md rest on."""
     commit = (
         "an ack goes out before its reads are safe (off), or before they are on the standby (local, remote_write). "
-        "Set it to on, also for the database and the rooms' users"
+        "Set it to on, also for the database and the services' users"
     )
     timeout = (
-        "ends exports and whatever else takes its time: set it to 0 for the database and the rooms' users"
+        "ends exports and whatever else takes its time: set it to 0 for the database and the services' users"
     )
     return [
         Finding(

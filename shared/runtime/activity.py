@@ -1,7 +1,7 @@
 """The cluster's activity log: what happened, for operators, in one table that every process appends to.
 
 Noting never waits and never fails: entries gather here, and `run` writes what has gathered, in order, at most a
-block at a time. What one subject repeats is folded: its first entry is written at once, what follows within ten
+block at a time. What one subject repeats is coalesced: its first entry is written at once, what follows within ten
 seconds becomes one entry with a count, so that a device which comes and goes a hundred times a second cannot flood
 the log. While the database is away they stay here, up to a bound; what comes beyond it is counted, not kept. With
 every block the table is trimmed to the newest entries, so that nobody else needs to. An entry's time is when it was
@@ -32,9 +32,9 @@ WAITING_AT_MOST = 1_000
 OF_DEVICES_WAITING_AT_MOST = 800
 _BLOCK = 200
 _LONGEST_TEXT = 200
-FOLD_S = 10.0
-# Subjects whose entries are folded at the moment; what others repeat meanwhile is dropped and counted.
-FOLDED_AT_MOST = 10_000
+WINDOW_S = 10.0
+# Subjects whose entries are coalesced at the moment; what others repeat meanwhile is dropped and counted.
+WINDOWS_AT_MOST = 10_000
 
 _APPEND = """
 INSERT INTO activity (level, process_id, event, fields, of_device)
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Fold:
+class _Window:
     """What one subject repeats of one event, until `ends_at`."""
 
     ends_at: float
@@ -84,7 +84,7 @@ class Activity:
         self._stop = stop
         self._outage = outage
         self._written = written
-        self._folds: dict[tuple[str, str], _Fold] = {}
+        self._windows: dict[tuple[str, str], _Window] = {}
         self._wake = stop.waker()
         self._waiting: deque[Entry] = deque()
         self._dropped = 0
@@ -105,31 +105,31 @@ class Activity:
     def _is_first(
         self, event: str, of: str, *, of_device: bool, level: Level, fields: dict[str, object]
     ) -> bool:
-        fold = self._folds.get((event, of))
-        if fold is not None:
-            fold.level, fold.fields = level, fields
-            fold.count += 1
+        window = self._windows.get((event, of))
+        if window is not None:
+            window.level, window.fields = level, fields
+            window.count += 1
             return False
-        if len(self._folds) >= FOLDED_AT_MOST:
+        if len(self._windows) >= WINDOWS_AT_MOST:
             self._dropped += 1
             return False
-        self._folds[event, of] = _Fold(monotonic() + FOLD_S, of_device)
+        self._windows[event, of] = _Window(monotonic() + WINDOW_S, of_device)
         return True
 
-    def _unfold(self) -> None:
-        """Add the entries of folds that are over. All last equally long, so that the first to begin is the first."""
-        while self._folds:
-            key, fold = next(iter(self._folds.items()))
-            if fold.ends_at > monotonic() and not self._stop.asked:
+    def _close_windows(self) -> None:
+        """Add the entries of windows that are over. All last equally long, so that the first to begin is the first."""
+        while self._windows:
+            key, window = next(iter(self._windows.items()))
+            if window.ends_at > monotonic() and not self._stop.asked:
                 return
-            del self._folds[key]
-            if fold.count:
-                counted = {"count": fold.count} if fold.count > 1 else {}
-                self._add(key[0], fold.level, {**fold.fields, **counted}, of_device=fold.of_device)
-                self._folds[key] = _Fold(monotonic() + FOLD_S, fold.of_device)
+            del self._windows[key]
+            if window.count:
+                counted = {"count": window.count} if window.count > 1 else {}
+                self._add(key[0], window.level, {**window.fields, **counted}, of_device=window.of_device)
+                self._windows[key] = _Window(monotonic() + WINDOW_S, window.of_device)
 
     def _add(self, event: str, level: Level, fields: dict[str, object], *, of_device: bool) -> None:
-        # Devices leave the others some room.
+        # Devices leave the others some space.
         if len(self._waiting) >= (OF_DEVICES_WAITING_AT_MOST if of_device else WAITING_AT_MOST):
             self._dropped += 1
             return
@@ -153,15 +153,15 @@ class Activity:
             log.warning("activity_lost", entries=len(self._waiting), error=str(error))
 
     async def _write_waiting(self, pool: Pool) -> None:
-        self._unfold()
+        self._close_windows()
         while self._waiting:
             await self._write_block(pool)
-            self._unfold()
+            self._close_windows()
 
     def _next_fold_s(self) -> float:
-        """Return how long it is until a fold is over."""
-        for fold in self._folds.values():
-            return max(0.0, fold.ends_at - monotonic())
+        """Return how long it is until a window is over."""
+        for window in self._windows.values():
+            return max(0.0, window.ends_at - monotonic())
         return 60.0
 
     async def _write_block(self, pool: Pool) -> None:

@@ -1,6 +1,6 @@
 """How a role serves HTTP, and one shape for what aiohttp refuses by itself (http-api.md, section 2.3).
 
-A request can be refused before any room's code sees it, each time with a page of aiohttp's own: by the parser (no
+A request can be refused before any service's code sees it, each time with a page of aiohttp's own: by the parser (no
 HTTP, a head too long, two lengths), for its `Expect`, and by the router. The parser's refusals reach no middleware
 and no signal of the application; `RequestHandler.handle_error` is where they become an answer.
 """
@@ -79,7 +79,7 @@ def _refusal(status: int, reason: str) -> web.Response:
 
 @asynccontextmanager
 async def serving(app: web.Application, bind: tuple[str, int]) -> AsyncIterator[asyncio.Server]:
-    """Serve `app` on `bind`, (host, port); whoever closes the server that this gives has no new peer any more.
+    """Serve `app` on `bind`, (host, port); whoever closes the server that this gives accepts no connection any more.
 
     At the end requests under way have 2 s. Raises RtServerError when the address cannot be had.
     """

@@ -28,11 +28,11 @@ LEASE_S = 8.0
 RENEW_EVERY_S = 1.5
 PROCESS_LOCK_CLASS = 1381258067  # stands in the view live_processes too
 
-# No room has a right to change `processes`; these do it for a room's own role (migrations/routines/liveness.sql).
+# No service has a right to change `processes`; these do it for a service's own role (migrations/routines/liveness.sql).
 _ENTER = "SELECT enter_process($1, $2, $3, $4, $5, $6, $7, $8)"
 _RENEW = "SELECT renew_vitals($1, $2, $3, $4, $5, $6, $7)"
 _LEAVE = "SELECT leave_process($1)"
-_BURY = "SELECT bury_processes()"
+_REAP = "SELECT bury_processes()"
 _LOCK = "SELECT pg_advisory_lock($1, $2)"
 
 log = get_logger(__name__)
@@ -111,7 +111,7 @@ class Presence:
         vitals = self._vitals()
         with translated():
             row = await connection.fetchval(_RENEW, self.process_id, LEASE_S, *vitals, timeout=3)
-        if row is None:  # buried while we hung for a day
+        if row is None:  # reaped while we hung for a day
             raise DatabaseUnavailable("our row is gone")
 
     async def _return(self) -> Connection:
@@ -128,7 +128,7 @@ class Presence:
         connection.add_termination_listener(lambda _: self._loop.wake())
         try:
             with translated():
-                await connection.execute(_BURY)
+                await connection.execute(_REAP)
                 lock_key = await connection.fetchval(
                     _ENTER,
                     self.process_id,

@@ -1,7 +1,7 @@
-"""The life of a process, the same for every role: schema, pool, bell, presence, listener, tasks, port; and the
+"""The life of a process, the same for every role: schema, pool, notifier, presence, listener, tasks, port; and the
 same backwards, within one deadline, when a signal asks for it.
 
-A room builds its parts, hands them over and has its loops end when `stop` is asked. An end of any task that
+A service builds its parts, hands them over and has its loops end when `stop` is asked. An end of any task that
 nobody asked for takes the whole process down, loudly: a process that lives but does nothing is worse than one
 that is started again.
 """
@@ -18,7 +18,7 @@ import uvloop
 from aiohttp import web
 
 from shared import log as logs
-from shared.db.channels import ACTIVITY, Bell
+from shared.db.channels import ACTIVITY, Notifier
 from shared.db.connections import Connection, Pool, create_pool
 from shared.db.errors import DatabaseUnavailable, translated
 from shared.db.listener import Listener
@@ -39,7 +39,7 @@ __all__ = ["Process", "Task", "allow_open_files", "run_role"]
 
 Task = Callable[[], Coroutine[Any, Any, None]]
 
-# Peers, flushes and connections together; compose's stop_grace_period is longer.
+# Devices, flushes and connections of the database together; compose's stop_grace_period is longer.
 STOP_DEADLINE_S = 10.0
 # A socket for each of ten thousand devices, and in a reverse proxy two.
 OPEN_FILES = 65_536
@@ -48,7 +48,8 @@ log = logs.get_logger(__name__)
 
 
 class Process:
-    """What every role has: settings, the request to stop, a pool, a bell, a listener, its own row, the activity log.
+    """What every role has: settings, the request to stop, a pool, a notifier, a listener, its own row, the activity
+    log.
 
     counts: the counter of the events that the role handles; its row says how many they are in a second.
     """
@@ -74,7 +75,7 @@ class Process:
         self._pool_settings = pool_settings
         self._on_return = on_return
         name = f"rt-server {role}"
-        self.bell = Bell(settings.direct_url, name=name, stop=self._last_stop, outage=self.outage)
+        self.notifier = Notifier(settings.direct_url, name=name, stop=self._last_stop, outage=self.outage)
         self.listener = Listener(
             settings.direct_url, name=name, stop=self._last_stop, outage=self.outage, enabled=settings.listen
         )
@@ -97,7 +98,7 @@ class Process:
             self.presence.process_id,
             stop=self._last_stop,
             outage=self.outage,
-            written=lambda: self.bell.ring(ACTIVITY),
+            written=lambda: self.notifier.notify(ACTIVITY),
         )
         self.checks: Checks = {
             "database": lambda: self.presence.problem,
@@ -155,9 +156,9 @@ class Process:
     ) -> None:
         """Live until a signal comes.
 
-        app: the room's routes, to which the three of health are added. tasks: loops by name, which end when
+        app: the service's routes, to which the three of health are added. tasks: loops by name, which end when
         `stop` is asked. before: run once when the database is there, before any task. shut: run at the end,
-        when no new peer is taken any more: closes the peers. Raises RtServerError when the start fails.
+        when no device is accepted any more: closes their connections. Raises RtServerError when the start fails.
         """
         self._obey_signals()
         await migrate(self.settings.direct_url)
@@ -171,7 +172,7 @@ class Process:
             stack.callback(self._pool.terminate)
             # `migrate` has looked at the direct address; a pooler may leave out what we set.
             await self._look_through_the_pool(self._pool)
-            for part in (self.bell, self.presence, self.listener):
+            for part in (self.notifier, self.presence, self.listener):
                 await stack.enter_async_context(part)
             if before is not None:
                 await before()
@@ -187,7 +188,7 @@ class Process:
     ) -> None:
         async with asyncio.TaskGroup() as lasting:
             for name, task in {
-                "bell": self.bell.run,
+                "notifier": self.notifier.run,
                 "listener": self.listener.run,
                 "presence": self.presence.run,
                 "activity": lambda: self.activity.run(self.pool),

@@ -151,5 +151,5 @@ class Settings:
 
     @property
     def direct_url(self) -> str:
-        """The address for connections that need a backend of their own: LISTEN, locks, bells."""
+        """The address for connections that need a backend of their own: LISTEN, locks, NOTIFY."""
         return self.listen_database_url or self.database_url

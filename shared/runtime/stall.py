@@ -1,6 +1,6 @@
 """How long the event loop is held at a time: nobody of the process is served meanwhile.
 
-A timer of the loop says by how much it was woken too late. That is what peers feel, whatever the reason: work done in
+A timer of the loop says by how much it was woken too late. That is what devices feel, whatever the reason: work done in
 one go, a call that blocks, or a machine that is busy with something else. The processor time which the loop's thread
 has used meanwhile bounds what of it was work of our own: it stays small where the machine is to blame, and where the
 loop was stopped or waited.

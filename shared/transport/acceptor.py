@@ -1,4 +1,4 @@
-"""Where devices of one type come in: the upgrade, the token, and everything that concerns all their sockets at once.
+"""Accepts devices of one type: the upgrade, the token, and everything that concerns all their sockets at once.
 
 A device that cannot be served now is answered before the upgrade, the one refusal after which devices in the field
 wait a while (protocol.md, section 1.4): 503 when nobody can be, of which the reverse proxy takes note and asks another
@@ -21,21 +21,21 @@ from shared.log import get_logger
 from shared.metrics import BRAKED_UPGRADES, REFUSED_UPGRADES
 from shared.runtime.process import Process
 from shared.transport.account import Account
-from shared.transport.connection import Peer, attend, close_all
+from shared.transport.connection import DeviceConnection, attend, close_all
 from shared.transport.tokens import DeviceType, Identity, authenticate, revoked_among
 
-__all__ = ["Door"]
+__all__ = ["Acceptor"]
 
-Serve: TypeAlias = Callable[[Peer, Identity], Awaitable[None]]
+Serve: TypeAlias = Callable[[DeviceConnection, Identity], Awaitable[None]]
 
-# How soon a revocation is noticed whose bell was lost.
+# How soon a revocation is noticed whose notification was lost.
 POLL_S = 2.0
 MESSAGE_BYTES: Mapping[DeviceType, int] = {"forwarder": 16 * 1024 * 1024, "receiver": 2 * 1024 * 1024}
 ACCOUNT_BYTES = 64 * 1024 * 1024
 # A fleet that comes back at once is smaller. Of one token: a device that reboots, its half-open connection, its twin.
 WITHOUT_HELLO = 1_000
 WITHOUT_HELLO_OF_ONE = 8
-# What those are heard of, and how many at once, that have no good token.
+# How much is read of those without a good token, and how many there may be at once.
 REFUSED_BYTES = 64 * 1024
 REFUSED_AT_ONCE = 100
 # Sessions of a receiver, and how soon a living one answers a ping.
@@ -45,11 +45,11 @@ PROBE_S = 2.0
 log = get_logger(__name__)
 
 
-class Door:
+class Acceptor:
     """The open sockets of a process, and the way to become one.
 
     serve: lives as long as the device's session. account: what all its sockets may hold. braked_s: for how many seconds
-    a token is not let in yet.
+    a token is not admitted yet.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class Door:
         self._closing: set[asyncio.Task[None]] = set()
         self._probing = False  # whether sessions of a receiver are
         self._entering = 0  # whose token is being looked up
-        self._peers: dict[Peer, Identity | None] = {}
+        self._connections: dict[DeviceConnection, Identity | None] = {}
         process.listener.on(TOKENS, lambda _: self._loop.wake())
 
     @property
-    def peers(self) -> list[Peer]:
+    def connections(self) -> list[DeviceConnection]:
         """The sockets that are open now."""
-        return list(self._peers)
+        return list(self._connections)
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Upgrade a request and serve the device until its session ends."""
@@ -87,17 +87,17 @@ class Door:
         if isinstance(identity, web.Response):
             request.protocol.resume_reading()  # for the next request on this connection
             return identity
-        peer = Peer(request, self._account, message_bytes=MESSAGE_BYTES[self._device_type])
-        self._peers[peer] = identity
+        connection = DeviceConnection(request, self._account, message_bytes=MESSAGE_BYTES[self._device_type])
+        self._connections[connection] = identity
         try:
             with self._account.socket():
-                await self._serve_peer(peer, identity)
+                await self._serve_connection(connection, identity)
         finally:
-            del self._peers[peer]
-        return peer.response
+            del self._connections[connection]
+        return connection.response
 
     async def _recognised(self, request: web.Request) -> Identity | web.Response | None:
-        """Return whose token it is, or what a device is answered that is not let in."""
+        """Return whose token it is, or what a device is answered that is not admitted."""
         if self._refuses():
             return _come_back()
         self._entering += 1
@@ -117,9 +117,13 @@ class Door:
     async def _crowded(self, newcomer: Identity) -> web.Response | None:
         """Return what one more session of a receiver is answered: there is room when one of those it has is dead.
 
-        Never is a living one closed: boxes share tokens, and those of the first generation do not come back.
+        Never is a living one closed: boxes share tokens, and those of the first generation do not reconnect.
         """
-        mine = [peer for peer, each in self._peers.items() if each and each.device_id == newcomer.device_id]
+        mine = [
+            connection
+            for connection, each in self._connections.items()
+            if each and each.device_id == newcomer.device_id
+        ]
         if len(mine) < SESSIONS_OF_ONE:
             return None
         full = _too_soon(PROBE_S, f"{len(mine)} sessions of this receiver are open here")
@@ -127,71 +131,78 @@ class Door:
             return full
         self._probing = True
         try:
-            asked = [peer for peer in mine if peer.hears_pings]
-            answers = await asyncio.gather(*(peer.answers(PROBE_S) for peer in asked))
+            asked = [connection for connection in mine if connection.answers_pings]
+            answers = await asyncio.gather(*(connection.answers(PROBE_S) for connection in asked))
         finally:
             self._probing = False
-        dead = [peer for peer, answered in zip(asked, answers, strict=True) if not answered]
-        for peer in dead:
-            log.info("session_half_open", session_id=str(peer.session_id))
-            peer.abort()
+        dead = [connection for connection, answered in zip(asked, answers, strict=True) if not answered]
+        for connection in dead:
+            log.info("session_half_open", session_id=str(connection.session_id))
+            connection.abort()
         return full if len(mine) - len(dead) >= SESSIONS_OF_ONE else None
 
-    async def _serve_peer(self, peer: Peer, identity: Identity | None) -> None:
-        await peer.accept()
+    async def _serve_connection(self, connection: DeviceConnection, identity: Identity | None) -> None:
+        await connection.accept()
         if identity is None:
-            peer.hear_no_more(REFUSED_BYTES)
+            connection.receive_no_more(REFUSED_BYTES)
         await attend(
-            peer,
-            lambda: self._attend(peer, identity),
-            on_refusal=lambda refusal: self._note_refusal(refusal, peer, identity),
+            connection,
+            lambda: self._attend(connection, identity),
+            on_refusal=lambda refusal: self._note_refusal(refusal, connection, identity),
         )
 
     def _refusal(self, identity: Identity | None) -> web.Response | None:
-        """Return what a device is answered that is not let in."""
-        if self._refuses():  # since we asked: on a stop the peers that there are get closed, and no others
+        """Return what a device is answered that is not admitted."""
+        if (
+            self._refuses()
+        ):  # since we asked: on a stop the connections that there are get closed, and no others
             return _come_back()
         if identity is None:
             # Not 503: whoever has no token could rest the whole process by it.
-            refused = sum(each is None for each in self._peers.values())
+            refused = sum(each is None for each in self._connections.values())
             return _too_soon(1, "too many without a good token") if refused >= REFUSED_AT_ONCE else None
         if seconds := self._braked_s(identity.token_id):
             return _too_soon(seconds, "what it sent last was not right")
-        waiting = sum(each == identity and not peer.let_in for peer, each in self._peers.items())
+        waiting = sum(
+            each == identity and not connection.admitted for connection, each in self._connections.items()
+        )
         if waiting >= WITHOUT_HELLO_OF_ONE:
             return _too_soon(1, f"{waiting} connections of this token have said no hello yet")
         return None
 
-    async def _attend(self, peer: Peer, identity: Identity | None) -> None:
+    async def _attend(self, connection: DeviceConnection, identity: Identity | None) -> None:
         if identity is None:
             raise ProtocolError("the token is missing, unknown or revoked", code="INVALID_TOKEN")
-        await self._serve(peer, identity)
+        await self._serve(connection, identity)
 
-    def _note_refusal(self, refusal: ProtocolError, peer: Peer, identity: Identity | None) -> None:
+    def _note_refusal(
+        self, refusal: ProtocolError, connection: DeviceConnection, identity: Identity | None
+    ) -> None:
         """Tell operators. Who shows no good token is known by the address alone."""
         device_id = identity.device_id if identity else None
         self._process.activity.note(
             f"{self._device_type}_refused",
             level="warn",
-            of=f"{device_id or peer.address} {refusal.code}",
+            of=f"{device_id or connection.address} {refusal.code}",
             device_id=device_id,
-            address=peer.address,
+            address=connection.address,
             code=refusal.code,
             reason=str(refusal),
         )
 
     def _refuses(self) -> bool:
-        """Whether nobody can be let in now."""
+        """Whether nobody can be admitted now."""
         return (
             self._process.stop.asked
             or self._process.presence.problem is not None
             or self._account.full
-            or self._entering + sum(not peer.let_in for peer in self._peers) >= WITHOUT_HELLO
+            or self._entering + sum(not connection.admitted for connection in self._connections)
+            >= WITHOUT_HELLO
         )
 
     async def close(self) -> None:
         """End all sessions, because the process stops."""
-        await close_all(self.peers, WSCloseCode.GOING_AWAY, "shutting down")
+        await close_all(self.connections, WSCloseCode.GOING_AWAY, "shutting down")
 
     async def run(self) -> None:
         """End the sessions of revoked tokens, until the process stops."""
@@ -203,23 +214,29 @@ class Door:
 
     def _drop_slow(self) -> None:
         """Make room where others wait for it."""
-        for peer in self.peers if self._account.awaited else ():
-            if peer.is_slow:
-                log.info("peer_slow", session_id=str(peer.session_id), address=peer.address)
-                task = asyncio.create_task(peer.close(WSCloseCode.TRY_AGAIN_LATER, "too slow"), name="close")
+        for connection in self.connections if self._account.awaited else ():
+            if connection.is_slow:
+                log.info("connection_slow", session_id=str(connection.session_id), address=connection.address)
+                task = asyncio.create_task(
+                    connection.close(WSCloseCode.TRY_AGAIN_LATER, "too slow"), name="close"
+                )
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
 
     async def _end_revoked(self) -> None:
-        held = {identity.token_id for identity in self._peers.values() if identity is not None}
+        held = {identity.token_id for identity in self._connections.values() if identity is not None}
         if not held:
             return
         revoked = await revoked_among(self._process.pool, held)
-        ended = [peer for peer, each in self._peers.items() if each is not None and each.token_id in revoked]
+        ended = [
+            connection
+            for connection, each in self._connections.items()
+            if each is not None and each.token_id in revoked
+        ]
         if ended:
             log.info("tokens_revoked", sessions=len(ended))
             refusal = ProtocolError("the token was revoked", code="INVALID_TOKEN")
-            await asyncio.gather(*(peer.refuse(refusal) for peer in ended))
+            await asyncio.gather(*(connection.refuse(refusal) for connection in ended))
 
 
 def _come_back() -> web.Response:

@@ -5,9 +5,9 @@ is begun can always be finished, and what has no room is not read: its own TCP c
 message counts it on by `holding`. What is made of a message takes several times its size: ARCHITECTURE.md, Bounds.
 
 Messages wait in their order, large ones and small ones apart: the large take half of the room at most, and while one of
-them waits the small take no more than the other half. So neither keeps the other out, and one of each is always let in,
-whatever its size. What devices say before they are let in, where it is longer than a hello usually is, has an eighth
-of the room for itself. Sockets count too, and a quarter of the room is theirs at most.
+them waits the small take no more than the other half. So neither keeps the other out, and one of each is always
+admitted, whatever its size. What devices say before they are admitted, where it is longer than a hello usually is, has
+an eighth of the room for itself. Sockets count too, and a quarter of the room is theirs at most.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ log = get_logger(__name__)
 
 
 class Held(NamedTuple):
-    """Bytes that are counted. first: of a message of a device that is not let in yet."""
+    """Bytes that are counted. first: of a message of a device that is not admitted yet."""
 
     size: int
     first: bool = False

@@ -1,7 +1,7 @@
 """One device's socket, from the upgrade to the last close frame: the transport rules of protocol.md, sections 1
 and 2, that forwarders and receivers share.
 
-It never cancels or times out a send: a peer that takes nothing is got rid of by aborting its transport, which
+It never cancels or times out a send: a device that takes nothing is got rid of by aborting its transport, which
 ends whatever waits on it. Devices are never offered compression and never dropped for mere silence: only for
 not answering a ping while we were listening.
 """
@@ -23,7 +23,7 @@ from shared.transport.account import Account
 from shared.transport.inlet import Inlet
 from shared.transport.tokens import Identity
 
-__all__ = ["Peer", "PeerGone", "attend", "check_id", "close_all", "count_unknown", "greet"]
+__all__ = ["ConnectionGone", "DeviceConnection", "attend", "check_id", "close_all", "count_unknown", "greet"]
 
 HELLO_WITHIN_S = 90.0
 HEARTBEAT_EVERY_S = 30.0
@@ -32,7 +32,7 @@ ANSWER_WITHIN_S = 30.0
 CLOSE_WITHIN_S = 2.0
 # Receivers in the field read nothing for 3 and 10 s after their hello.
 DEAF_AFTER_HELLO_S = 15.0
-# A peer that reads takes what we send at once.
+# A device that reads takes what we send at once.
 FLUSH_LOOK_S = 0.01
 MAX_ADDRESS = 100
 # Below a transport's low-water mark a send never waits.
@@ -41,11 +41,11 @@ NEVER_WAITS_BYTES = 16 * 1024
 log = get_logger(__name__)
 
 
-class PeerGone(Exception):
+class ConnectionGone(Exception):
     """The socket is closed: nothing can be sent any more."""
 
 
-class Peer:
+class DeviceConnection:
     """A device's WebSocket. One task receives; any may send, whole messages in the order of the calls."""
 
     def __init__(self, request: web.Request, account: Account, *, message_bytes: int) -> None:
@@ -69,7 +69,7 @@ class Peer:
         )
         self.on_pong: Callable[[bytes], object] = lambda _: None  # told of the payload of each pong
         self._receiving = False
-        self.let_in = False
+        self.admitted = False
         self._let_in_at = self._loop.time()
 
     @property
@@ -89,13 +89,13 @@ class Peer:
         await self._socket.prepare(self._request)
         self._inlet.start()
 
-    def let_in_now(self) -> None:
-        """Hear more than a hello from now on."""
-        self.let_in = True
+    def admit(self) -> None:
+        """Take more than a hello from now on."""
+        self.admitted = True
         self._let_in_at = self._loop.time()
-        self._inlet.let_in()
+        self._inlet.admitted()
 
-    def hear_no_more(self, at_most: int) -> None:
+    def receive_no_more(self, at_most: int) -> None:
         """Throw away what comes from now on; who sends more than so many bytes is dropped."""
         self._inlet.throw_away(at_most)
 
@@ -117,12 +117,12 @@ class Peer:
                     self.on_pong(message.data)
                 elif message.type is not WSMsgType.BINARY:
                     return None
-        except (PeerGone, ConnectionError):
+        except (ConnectionGone, ConnectionError):
             return None
 
     async def _pong(self, payload: bytes) -> None:
-        if self._unsent < NEVER_WAITS_BYTES:  # who hears nothing must not keep us from hearing
-            with suppress(PeerGone):  # what it said before it went is heard all the same
+        if self._unsent < NEVER_WAITS_BYTES:  # who takes nothing must not keep us from reading
+            with suppress(ConnectionGone):  # what it sent before it went is read all the same
                 await self._send(payload, WSMsgType.PONG)
 
     async def _next(self) -> WSMessage:
@@ -139,26 +139,27 @@ class Peer:
         return message
 
     async def send(self, message: bytes) -> None:
-        """Send a text message, waiting while the peer takes none; PeerGone when it never will."""
+        """Send a text message, waiting while the device takes none; ConnectionGone when it never will."""
         await self._send(message, WSMsgType.TEXT)
 
     async def ping(self, payload: bytes) -> None:
-        """Send a ping behind all that was sent; the pong carries the payload (`on_pong`). PeerGone as with `send`."""
+        """Send a ping behind all that was sent; the pong carries the payload (`on_pong`). ConnectionGone as with
+        `send`."""
         await self._send(payload, WSMsgType.PING)
 
     async def _send(self, message: bytes, kind: WSMsgType) -> None:
         try:
             await self._socket.send_frame(message, kind)
         except (ConnectionError, RuntimeError) as error:
-            raise PeerGone(str(error)) from error
+            raise ConnectionGone(str(error)) from error
 
     async def flush(self) -> None:
-        """Wait until the kernel has taken everything that was sent; PeerGone when it never will."""
+        """Wait until the kernel has taken everything that was sent; ConnectionGone when it never will."""
         while (transport := self._request.transport) is not None and not transport.is_closing():
             if not transport.get_write_buffer_size():
                 return
             await asyncio.sleep(FLUSH_LOOK_S)
-        raise PeerGone("the socket ended before it took everything")
+        raise ConnectionGone("the socket ended before it took everything")
 
     async def refuse(self, error: ProtocolError) -> None:
         """Send the error message and close: 1008, or 1011 when the fault is ours."""
@@ -168,7 +169,7 @@ class Peer:
 
     async def close(self, code: int, reason: str) -> None:
         """End with a close frame; after CLOSE_WITHIN_S, by aborting the transport. Never raises."""
-        self._inlet.throw_away(2 * self._message_bytes)  # but the answer to the close frame is heard
+        self._inlet.throw_away(2 * self._message_bytes)  # but the answer to the close frame is read
         await self._or_abort(self._socket.close(code=code, message=reason.encode()[:120], drain=False))
         if self._unsent:  # the transport would wait for ever to send it
             self._loop.call_later(CLOSE_WITHIN_S, self.abort)
@@ -181,7 +182,7 @@ class Peer:
             self.abort()
             await asyncio.wait({task}, timeout=1)
         if task.done() and not task.cancelled():
-            task.exception()  # a peer that is gone is no news
+            task.exception()  # a connection that is gone is no news
 
     @property
     def is_slow(self) -> bool:
@@ -194,7 +195,7 @@ class Peer:
 
     @property
     def _listening(self) -> bool:
-        """Whether the peer could be heard if it spoke."""
+        """Whether we would receive what the device sends."""
         return self._receiving and not self._inlet.waiting
 
     def abort(self) -> None:
@@ -203,33 +204,33 @@ class Peer:
             self._request.transport.abort()
 
     @property
-    def hears_pings(self) -> bool:
-        """Whether no answer to a ping says anything: devices are deaf for a while after their hello."""
+    def answers_pings(self) -> bool:
+        """Whether no answer to a ping says anything: devices read nothing for a while after their hello."""
         old_enough = self._loop.time() - self._let_in_at > DEAF_AFTER_HELLO_S
-        return self.let_in and old_enough and not self._unsent
+        return self.admitted and old_enough and not self._unsent
 
     async def answers(self, within_s: float) -> bool:
-        """Ping the peer and tell whether it was heard of within `within_s`.
+        """Ping the device and tell whether anything came from it within `within_s`.
 
         A socket that we do not read at the moment (back-pressure) cannot prove anything: it counts as alive.
         """
-        self._inlet.heard.clear()
+        self._inlet.received.clear()
         if not self._listening:
             return not self.gone
         try:
             await self._ping()
             async with asyncio.timeout(within_s):
-                await self._inlet.heard.wait()
-        except PeerGone:
+                await self._inlet.received.wait()
+        except ConnectionGone:
             return False
         except TimeoutError:
             return not (self.gone or self._listening)
         return not self.gone
 
     async def stay_alive(self, device_id: str) -> None:
-        """Send heartbeats and pings until the socket ends; drop a peer that answers no ping.
+        """Send heartbeats and pings until the socket ends; drop a device that answers no ping.
 
-        A ping has to wait behind what the peer takes slowly: as long as it takes anything it is alive.
+        A ping has to wait behind what the device takes slowly: as long as it takes anything it is alive.
         """
         heartbeat = encode_heartbeat(self.session_id, device_id)
         began = self._loop.time()
@@ -239,13 +240,13 @@ class Peer:
         while not self.gone:
             await asyncio.sleep(min(next_heartbeat, next_ping) - self._loop.time())
             now = self._loop.time()
-            heard = pinged_at is not None and self._inlet.heard_at >= pinged_at
-            if heard or not (self._listening or self._unsent):
+            received = pinged_at is not None and self._inlet.received_at >= pinged_at
+            if received or not (self._listening or self._unsent):
                 pinged_at = None
             if self._unsent != unsent:
                 pinged_at, unsent = None, self._unsent
             if pinged_at is not None and now - pinged_at >= ANSWER_WITHIN_S:
-                log.info("peer_silent", session_id=str(self.session_id), device_id=device_id)
+                log.info("connection_silent", session_id=str(self.session_id), device_id=device_id)
                 self.abort()
                 return
             if now >= next_ping:
@@ -259,7 +260,7 @@ class Peer:
 
     @property
     def _unsent(self) -> int:
-        """How many bytes of earlier sends still wait for the peer: more would only pile up behind them."""
+        """How many bytes of earlier sends still wait for the device: more would only pile up behind them."""
         transport = self._request.transport
         return transport.get_write_buffer_size() if transport is not None else 0
 
@@ -272,18 +273,18 @@ H = TypeVar("H")
 E = TypeVar("E", bound=Exception)
 
 
-async def greet(peer: Peer, decode: Callable[[bytes], object], hello_type: type[H]) -> H:
-    """Hear the hello.
+async def greet(connection: DeviceConnection, decode: Callable[[bytes], object], hello_type: type[H]) -> H:
+    """Receive the hello.
 
-    Raises ProtocolError with the refusal that the device is owed, PeerGone when the socket ends first.
+    Raises ProtocolError with the refusal that the device is owed, ConnectionGone when the socket ends first.
     """
     try:
         async with asyncio.timeout(HELLO_WITHIN_S):
-            message = await peer.receive()
+            message = await connection.receive()
     except TimeoutError:
         raise ProtocolError(f"no hello within {HELLO_WITHIN_S:.0f} s") from None
     if message is None:
-        raise PeerGone("no hello")
+        raise ConnectionGone("no hello")
     hello = decode(message)
     if not isinstance(hello, hello_type):
         raise ProtocolError("the first message must be a hello")
@@ -304,15 +305,15 @@ def count_unknown(message: object) -> bool:
     return False
 
 
-async def close_all(peers: Iterable[Peer], code: int, reason: str) -> None:
-    """Close many peers at once."""
-    closing = [asyncio.ensure_future(peer.close(code, reason)) for peer in peers]
+async def close_all(connections: Iterable[DeviceConnection], code: int, reason: str) -> None:
+    """Close many connections at once."""
+    closing = [asyncio.ensure_future(connection.close(code, reason)) for connection in connections]
     if closing:
         await asyncio.wait(closing)
 
 
 async def attend(
-    peer: Peer,
+    connection: DeviceConnection,
     session: Callable[[], Awaitable[None]],
     *,
     on_refusal: Callable[[ProtocolError], None] = lambda _: None,
@@ -325,29 +326,29 @@ async def attend(
     CONNECTIONS.inc()
     try:
         await session()
-    except* PeerGone:
+    except* ConnectionGone:
         pass
     except* ProtocolError as group:
         error = _first(group)
         log.info(
-            "peer_refused",
-            session_id=str(peer.session_id),
-            address=peer.address,
+            "connection_refused",
+            session_id=str(connection.session_id),
+            address=connection.address,
             code=error.code,
             error=str(error),
         )
         on_refusal(error)
-        await peer.refuse(error)
+        await connection.refuse(error)
     except* DatabaseUnavailable as group:
-        log.warning("session_failed", session_id=str(peer.session_id), error=str(_first(group)))
-        await peer.refuse(ProtocolError("the server cannot serve you now", code="INTERNAL_ERROR"))
+        log.warning("session_failed", session_id=str(connection.session_id), error=str(_first(group)))
+        await connection.refuse(ProtocolError("the server cannot serve you now", code="INTERNAL_ERROR"))
     except* Exception as group:
-        log.exception("session_failed", session_id=str(peer.session_id), exc_info=group)
-        await peer.refuse(ProtocolError("the server failed", code="INTERNAL_ERROR"))
+        log.exception("session_failed", session_id=str(connection.session_id), exc_info=group)
+        await connection.refuse(ProtocolError("the server failed", code="INTERNAL_ERROR"))
     finally:
         CONNECTIONS.dec()
-        await peer.close(WSCloseCode.OK, "")
-        peer.end()
+        await connection.close(WSCloseCode.OK, "")
+        connection.end()
 
 
 def _first(group: BaseExceptionGroup[E]) -> E:

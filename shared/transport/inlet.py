@@ -6,9 +6,9 @@ is looked at when its head has come, before any of its payload is passed on:
 - binary messages mean nothing to us and are thrown away;
 - a message that is too large is thrown away as it comes, and its connection closed;
 - one that has no room in the account of the process waits at its head: nothing more is read;
-- until the device is let in only its first message is read;
-- once the connection is being closed everything is thrown away but control frames: the peer's own close frame must be
-  heard, and a socket that is closed on unread bytes is reset, so that the peer never reads why.
+- until the device is admitted only its first message is read;
+- once the connection is being closed everything is thrown away but control frames: the device's own close frame must be
+  read, and a socket that is closed on unread bytes is reset, so that the device never reads why.
 """
 
 import asyncio
@@ -46,12 +46,12 @@ class Inlet(asyncio.Protocol):
         self._inner = inner
         self._loop = asyncio.get_running_loop()
         self._account = account
-        self._limit = limit  # once the device is let in
+        self._limit = limit  # once the device is admitted
         self._stash = b""  # what came and has not been looked at
         self._holding_back = True  # whether all that comes is stashed
         self._admitted = False  # whether the message at which we wait has room by now
         self._let_in = False
-        self._begun = 0  # messages, while not let in
+        self._begun = 0  # messages, while not admitted
         self._frame = _Head(0, True, 0, 0)
         self._left = 0  # of the payload of that frame
         self._passing = True
@@ -64,8 +64,8 @@ class Inlet(asyncio.Protocol):
         self._throws_at_most = 0
         self._woken = False
         self.too_large = False
-        self.heard = asyncio.Event()
-        self.heard_at = self._loop.time()
+        self.received = asyncio.Event()
+        self.received_at = self._loop.time()
 
     # --- what the connection wants ---
 
@@ -84,7 +84,7 @@ class Inlet(asyncio.Protocol):
         """Pass on what has come and what comes."""
         self._go_on()
 
-    def let_in(self) -> None:
+    def admitted(self) -> None:
         """Take more than one message from now on, each of the full size."""
         self._let_in = True
         if self._holding_back and self._begun and not self._admitted:
@@ -127,8 +127,8 @@ class Inlet(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Look at what has come."""
-        self.heard_at = self._loop.time()
-        self.heard.set()
+        self.received_at = self._loop.time()
+        self.received.set()
         if self._holding_back:
             self._stash += data
             self._inner.pause_reading()
@@ -243,7 +243,7 @@ class Inlet(asyncio.Protocol):
         """Never called: the connection was made before."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell aiohttp; what it has is heard to the end."""
+        """Tell aiohttp; what it has is read to the end."""
         self._inner.connection_lost(error)
 
     def eof_received(self) -> None:

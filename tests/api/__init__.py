@@ -1,1 +1,1 @@
-"""Tests of the operators room, through HTTP, on a real database."""
+"""Tests of the operators' service, through HTTP, on a real database."""

@@ -40,14 +40,14 @@ def declared(method: str, path: str) -> Any:
 
 @pytest.fixture
 async def process(database_url: str) -> AsyncIterator[Process]:
-    """A process with pool, presence and bell, as `Process.run` would have made it."""
+    """A process with pool, presence and notifier, as `Process.run` would have made it."""
     process = Process("api", ApiSettings.read({"database_url": database_url, "bind": "127.0.0.1:1"}))
     process._pool = await create_pool(database_url, name="test", size=4, **ALONG_THE_KEY)
-    async with process._pool, process.presence, process.bell:
-        ringing = asyncio.create_task(process.bell.run())
+    async with process._pool, process.presence, process.notifier:
+        notifying = asyncio.create_task(process.notifier.run())
         yield process
         process._last_stop.ask()
-        await ringing
+        await notifying
 
 
 @pytest.fixture

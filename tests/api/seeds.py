@@ -1,4 +1,4 @@
-"""Rows as the other rooms leave them."""
+"""Rows as the other services leave them."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

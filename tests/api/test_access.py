@@ -87,7 +87,7 @@ async def test_anything_else_does_not_open(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("unset", ["", "  "])
-async def test_without_a_token_this_machine_is_let_in(serve: Serve, unset: str) -> None:
+async def test_without_a_token_this_machine_is_admitted(serve: Serve, unset: str) -> None:
     client = await serve(api_token=unset)
     assert await status(client, "GET", MINT) == 200
 
@@ -102,7 +102,7 @@ BEYOND = [
 
 
 @pytest.mark.parametrize("beyond", BEYOND)
-async def test_without_a_token_nobody_is_let_in_where_others_reach_us(
+async def test_without_a_token_nobody_is_admitted_where_others_reach_us(
     serve: Serve, beyond: dict[str, str]
 ) -> None:
     client = await serve(**beyond)
@@ -172,7 +172,7 @@ def test_numbers_are_for_who_reaches_the_process_itself() -> None:
     assert refused(Admission(TOKEN), "/metrics", **passed_on, Authorization=f"Bearer {TOKEN}") is None
 
 
-async def test_a_head_is_let_in_where_a_get_is(serve: Serve) -> None:
+async def test_a_head_is_admitted_where_a_get_is(serve: Serve) -> None:
     client = await serve(api_token=TOKEN)
     for path in ("/healthz", "/readyz", "/metrics"):
         async with client.head(path) as head, client.get(path) as got:

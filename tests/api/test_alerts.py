@@ -14,7 +14,7 @@ from prometheus_client import generate_latest
 
 from api.alerts.evaluator import Evaluation
 from api.alerts.routes import MUTED_AT_MOST
-from api.live import metrics as numbers
+from api.live import metrics
 from api.live.view import Live
 from shared.runtime.process import Process as ApiProcess
 from tests.api.conftest import Ask, Client
@@ -386,10 +386,10 @@ async def test_prometheus_rings_for_nothing_that_somebody_knows_of(
     (alert,) = opened(await looked(ask, evaluation))
 
     async def shown() -> list[str]:
-        numbers.show((await Live(process).refresh())[0])
+        metrics.show((await Live(process).refresh())[0])
         lines = generate_latest().decode().splitlines()
         names = (
-            'rtserver_troubles{level="act",signal="last_read"}',
+            'rtserver_alerts{level="act",signal="last_read"}',
             'rtserver_alerts_quiet{quiet="muted"}',
         )
         return [line.rpartition(" ")[2] for name in names for line in lines if line.startswith(name)]

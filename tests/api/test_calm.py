@@ -15,7 +15,7 @@ import pytest
 
 from api.alerts.clocks import ClockFacts
 from api.alerts.coalesce import Owner
-from api.alerts.engine import Standing, advance
+from api.alerts.engine import AlertState, advance
 from api.alerts.rules import Facts, StreamFacts, find
 from api.alerts.samples import BIN_S
 from tests.api.test_states import at
@@ -63,23 +63,23 @@ class Mat:
         return median(self._gaps), max(self._gaps)
 
 
-def counted(standings: Sequence[Standing]) -> int:
+def counted(states: Sequence[AlertState]) -> int:
     """Return how many count in the verdict: not what is shown only until it has been over for its time."""
-    return sum(each.level != "good" and each.calm_at is None for each in standings)
+    return sum(each.level != "good" and each.calm_at is None for each in states)
 
 
 @pytest.mark.parametrize("mean_s", [4, 10])
 def test_two_hundred_mats_with_nothing_wrong_are_calm(mean_s: float) -> None:
     random = Random(f"calm {mean_s}")
     mats = [Mat(number, mean_s=mean_s, random=random) for number in range(STREAMS)]
-    standings: list[Standing] = []
+    states: list[AlertState] = []
     shown = []
     for second in range(SECONDS):
         facts = Facts([], [mat.facts(second) for mat in mats], [], [], [])
-        changed = advance(standings, find(facts, standings), at(second))
-        latest = {each.key: each for each in (*standings, *changed)}
-        standings = [each for each in latest.values() if each.ended_at is None]
-        shown.append(counted(standings))
-        assert not any(each.level == "act" for each in standings)
+        changed = advance(states, find(facts, states), at(second))
+        latest = {each.key: each for each in (*states, *changed)}
+        states = [each for each in latest.values() if each.ended_at is None]
+        shown.append(counted(states))
+        assert not any(each.level == "act" for each in states)
     # Hardly ever one of two hundred, for some seconds.
     assert sum(shown) / SECONDS < 0.5

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.alerts.clocks import ClockFacts, calm, judged
+from api.alerts.clocks import ClockFacts, cleared, judged
 from api.alerts.evaluator import Evaluation
 from shared.protocol.ipico import compose
 from shared.runtime.process import Process
@@ -70,8 +70,8 @@ def test_without_a_zone_no_side_is_said_and_nothing_is_called_right() -> None:
     ]
     assert [level for level, _ in said(ahead_ms=2 * HOUR - 150)] == ["watch"]
     assert said(ahead_ms=2 * HOUR) == []
-    assert calm(ClockFacts(ahead_ms=2 * HOUR)) == "zone unknown"
-    assert calm(ClockFacts(offset_ms=0, ahead_ms=2 * HOUR)) == "the reader's clock is right"
+    assert cleared(ClockFacts(ahead_ms=2 * HOUR)) == "zone unknown"
+    assert cleared(ClockFacts(offset_ms=0, ahead_ms=2 * HOUR)) == "the reader's clock is right"
 
 
 @pytest.mark.parametrize("ahead_ms", [-DAY + 2 * HOUR, 30 * DAY, -9618 * DAY, -13 * HOUR, 15 * HOUR])

@@ -9,7 +9,7 @@ import pytest
 from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
 
-from api.alerts.types import Mute, Trouble
+from api.alerts.types import Alert, Mute
 from api.live.diff import SLOW, changed, settled
 from api.live.digest import grown_by
 from api.live.snapshot import Page
@@ -72,7 +72,7 @@ def page(seed: int) -> Page:
         uuid(n): card(n, epoch_reads=random.randrange(3), level=random.choice(["good", "act"])) for n in some
     }
     troubles = [
-        plain(Trouble, trouble_id=n, level="act", reason=random.choice("ab"))
+        plain(Alert, trouble_id=n, level="act", reason=random.choice("ab"))
         for n in random.sample(range(6), 3)
     ]
     mutes = [plain(Mute, alert_id=n) for n in random.sample(range(3), random.randrange(3))]
@@ -180,7 +180,7 @@ def test_of_a_row_its_key_is_told_and_what_is_other() -> None:
     assert said.verdict is said.flow is said.troubles is said.processes is UNSET
 
 
-def test_the_last_trouble_that_goes_is_told() -> None:
+def test_the_last_alert_that_goes_is_told() -> None:
     said = difference(page(1), page(1)._replace(troubles=[]))
     assert said is not None
     assert said.troubles_shown == []

@@ -162,7 +162,7 @@ BOUNDS = {
     "commands under way of a forwarder": f"{MOST_AT_ONCE}",
     "time for a forwarder's answer": f"{commands.ANSWER_WITHIN_S:.0f} s",
     "event streams of an api process": f"{overview.LISTENERS_AT_ONCE:,}",
-    "streams, rows of flow, troubles in the overview": f"{page.CARDS}",
+    "streams, rows of flow, alerts in the overview": f"{page.CARDS}",
     "entries of the log in an answer": f"{logs.ENTRIES}",
     "conditions that are muted": f"{alert_store.MUTES}",
     "how long something is muted": f"{alerts.MUTED_AT_MOST // timedelta(hours=1)} h",

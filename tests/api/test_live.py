@@ -18,7 +18,7 @@ from api.live import routes as handlers
 from api.live.types import Form, Resync
 from api.live.view import Live
 from deploy.local.child import until_answering
-from deploy.local.reverse_proxy import FrontDoor
+from deploy.local.reverse_proxy import ReverseProxy
 from shared.runtime.liveness import Presence
 from shared.runtime.process import Process as ApiProcess
 from tests.api.conftest import Ask, Client
@@ -68,16 +68,16 @@ async def get(http: aiohttp.ClientSession, process: Process, path: str = OVERVIE
         return await answer.json()
 
 
-async def ring(database: Database, channel: str) -> None:
+async def notify(database: Database, channel: str) -> None:
     await database.execute("SELECT pg_notify($1, '')", channel)
 
 
 async def store(database: Database, stream_id: UUID, *, first_seq: int = 1, count: int = 1) -> None:
-    """Store events as a writer does, and ring."""
+    """Store events as a writer does, and notify."""
     await add_events(database, stream_id, ["x"] * count, first_seq=first_seq)
     await database.execute("DELETE FROM stream_metrics WHERE stream_id = $1", stream_id)
     await add_metrics(database, stream_id, dedup=first_seq + count - 1)
-    await ring(database, "rt_positions")
+    await notify(database, "rt_positions")
 
 
 # --- what is told ------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ async def test_both_processes_tell_the_same(
 ) -> None:
     async with follow(http, apis[0].url) as one, follow(http, apis[1].url) as other:
         stream_id = await add_stream(database)
-        await ring(database, "rt_streams")
+        await notify(database, "rt_streams")
         created = [await each.named("stream_created") for each in (one, other)]
         assert created[0] == created[1]
         assert created[0]["stream"]["stream_id"] == str(stream_id)
@@ -189,12 +189,12 @@ async def test_who_follows_single_events_is_not_told_twice(
 ) -> None:
     async with following(client) as single, following(client, query=CHANGED) as changed:
         stream_id = await add_stream(database)
-        await ring(database, "rt_streams")
+        await notify(database, "rt_streams")
         assert (await single.named("stream_created"))["stream"]["stream_id"] == str(stream_id)
         (row,) = (await changed.named("changed"))["streams"]
         assert (row["stream_id"], row["epoch_reads"], row["rate"]) == (str(stream_id), 0, [])
         await database.execute("DELETE FROM streams")
-        await ring(database, "rt_streams")
+        await notify(database, "rt_streams")
         # What single events cannot tell, this one can.
         await single.named("resync")
         assert (await changed.named("changed"))["streams_gone"] == [str(stream_id)]
@@ -251,9 +251,9 @@ async def test_the_newest_bins_of_the_rates_are_told(
 
 async def test_the_verdict_alone_is_what_the_overview_says(ask: Ask, database: Database) -> None:
     await add_stream(database)
-    standing = await ask("GET", "/api/v1/verdict")
-    assert standing["verdict"] == (await ask("GET", OVERVIEW))["verdict"]
-    assert standing["verdict"]["streams"] == 1
+    said = await ask("GET", "/api/v1/verdict")
+    assert said["verdict"] == (await ask("GET", OVERVIEW))["verdict"]
+    assert said["verdict"]["streams"] == 1
 
 
 async def test_a_process_that_does_not_know_what_happens_says_so(
@@ -452,29 +452,29 @@ async def test_the_numbers_of_a_stream_come_at_most_four_times_a_second(
         assert last["metrics"]["dedup_count"] == 9
 
 
-# --- behind the front door -----------------------------------------------------------------------------------
+# --- behind the reverse proxy -----------------------------------------------------------------------------------
 
 
-async def test_events_pass_the_front_door_as_they_come_and_over_a_lost_process(
+async def test_events_pass_the_reverse_proxy_as_they_come_and_over_a_lost_process(
     apis: list[Process], http: aiohttp.ClientSession, database: Database, tmp_path: Path
 ) -> None:
     addresses = [process.url.removeprefix("http://") for process in apis]
-    door = FrontDoor("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: {"api": addresses})
-    child = await door.launch()
+    proxy = ReverseProxy("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: {"api": addresses})
+    child = await proxy.launch()
     try:
-        assert await until_answering(child, door.answers), child.last_lines(5)
-        async with follow(http, door.url) as events, asyncio.timeout(stretched(30)):
+        assert await until_answering(child, proxy.answers), child.last_lines(5)
+        async with follow(http, proxy.url) as events, asyncio.timeout(stretched(30)):
             await add_stream(database)
-            await ring(database, "rt_streams")
+            await notify(database, "rt_streams")
             await events.named("stream_created")
             (held,) = [each for each in apis if await each.metric("rtserver_event_streams") == 1]
             await held.kill()
             with pytest.raises((aiohttp.ClientError, asyncio.IncompleteReadError)):
                 await events.named("nothing that there is")
-        async with follow(http, door.url, last_id=events.last_id) as events, asyncio.timeout(stretched(30)):
+        async with follow(http, proxy.url, last_id=events.last_id) as events, asyncio.timeout(stretched(30)):
             assert (await events.next())["type"] == "resync"
     finally:
-        await child.stop(door.stop_signals, within_s=5)
+        await child.stop(proxy.stop_signals, within_s=5)
 
 
 # --- faults ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import aiohttp
 from shared.runtime.activity import OF_DEVICES_WAITING_AT_MOST, WAITING_AT_MOST, Activity
 from shared.runtime.process import Process
 from shared.wake import Stop
-from tests import services as rooms
+from tests import services
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import Database, add_cursor, add_stream
 from tests.api.test_tokens import TOKENS_PATH, mint
@@ -80,7 +80,7 @@ async def test_the_log_shows_the_last_500_the_newest_first(ask: Ask, database: D
 
 
 async def test_every_api_process_shows_the_same_log(database_url: str, database: Database) -> None:
-    processes = [rooms.Process("api", database_url, {}) for _ in range(2)]
+    processes = [services.Process("api", database_url, {}) for _ in range(2)]
     try:
         await asyncio.gather(*(each.start() for each in processes))
         await asyncio.gather(*(each.ready() for each in processes))

@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from api.alerts.evaluator import Evaluation
 from api.alerts.facts import take_turn
 from api.alerts.samples import BIN_S
-from api.live import metrics as numbers
+from api.live import metrics
 from api.live.view import Live
 from shared.runtime.process import Process
 from tests.api.conftest import Ask, Client
@@ -38,7 +38,7 @@ async def gateway(database: Database) -> UUID:
 
 
 def signals(overview: Any) -> dict[str, str]:
-    """Return the levels of the open troubles, by signal."""
+    """Return the levels of the open alerts, by signal."""
     return {each["signal"]: each["level"] for each in overview["troubles"] if each["ended_at"] is None}
 
 
@@ -106,7 +106,7 @@ async def test_a_card_shows_the_current_epoch(
     }
 
 
-async def test_a_trouble_says_who_what_since_when_and_what_to_do(
+async def test_an_alert_says_who_what_since_when_and_what_to_do(
     ask: Ask, database: Database, evaluation: Evaluation
 ) -> None:
     stream_id = await add_stream(database)
@@ -118,18 +118,18 @@ async def test_a_trouble_says_who_what_since_when_and_what_to_do(
     await add_forwarder_session(database, "start", dead, display_name="Start")
     await database.execute("UPDATE processes SET last_seen_at = $2 WHERE process_id = $1", dead, since)
     overview = await looked(ask, evaluation)
-    (trouble,) = overview["troubles"]
-    assert (trouble["signal"], trouble["subject_kind"], trouble["subject_id"]) == (
+    (alert,) = overview["troubles"]
+    assert (alert["signal"], alert["subject_kind"], alert["subject_id"]) == (
         "forwarder_gone",
         "forwarder",
         "start",
     )
-    assert (trouble["title"], trouble["level"], trouble["ended_at"]) == ("Start", "act", None)
-    assert datetime.fromisoformat(trouble["since"]) == since
-    assert overview["verdict"]["headline"] == f"{trouble['reason']} · Start"
-    assert overview["verdict"]["since"] == trouble["since"]
+    assert (alert["title"], alert["level"], alert["ended_at"]) == ("Start", "act", None)
+    assert datetime.fromisoformat(alert["since"]) == since
+    assert overview["verdict"]["headline"] == f"{alert['reason']} · Start"
+    assert overview["verdict"]["since"] == alert["since"]
     (card,) = overview["streams"]
-    assert (card["level"], card["reasons"]) == ("act", [trouble["reason"]])
+    assert (card["level"], card["reasons"]) == ("act", [alert["reason"]])
 
 
 async def test_what_is_over_is_kept_with_its_duration(
@@ -142,10 +142,10 @@ async def test_what_is_over_is_kept_with_its_duration(
     await ask("POST", f"/api/v1/conflicts/{conflict_id}/acknowledge", status=204)
     overview = await looked(ask, evaluation)
     assert (signals(overview), overview["verdict"]["level"]) == ({}, "good")
-    (trouble,) = overview["troubles"]
-    assert trouble["level"] == "act"
-    assert trouble["duration_s"] >= 0
-    assert trouble["ended_at"] > trouble["since"]
+    (alert,) = overview["troubles"]
+    assert alert["level"] == "act"
+    assert alert["duration_s"] >= 0
+    assert alert["ended_at"] > alert["since"]
 
 
 async def add_conflict(database: Database, stream_id: UUID) -> int:
@@ -165,7 +165,7 @@ async def test_the_history_is_bounded(
     ask: Ask, database: Database, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.alerts.evaluator.KEPT", 2)
-    monkeypatch.setattr("api.live.view.CURED", 1)
+    monkeypatch.setattr("api.live.view.RESOLVED", 1)
     stream_id = await add_stream(database)
     for _ in range(5):
         await add_conflict(database, stream_id)
@@ -367,10 +367,10 @@ async def test_five_thousand_streams_cost_an_overview_and_a_look_no_more_than_so
     assert await database.fetchval("SELECT count(*) FROM troubles WHERE subject_kind <> 'process'") == 1
 
 
-async def test_of_many_troubles_the_worst_are_listed_and_all_are_counted(
+async def test_of_many_alerts_the_worst_are_listed_and_all_are_counted(
     ask: Ask, database: Database, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.live.store.TROUBLES", 2)
+    monkeypatch.setattr("api.live.store.ALERTS", 2)
     for n in range(4):
         stream_id = await add_stream(database, f"f{n}")
         await add_metrics(database, stream_id, dedup=1000, unparsed=1)
@@ -531,26 +531,26 @@ async def test_of_a_stream_only_what_was_stored_since_an_answer_is_told_again(
 async def test_prometheus_is_shown_what_the_page_shows(
     ask: Ask, database: Database, evaluation: Evaluation, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(numbers, "LABELLED", 1)
+    monkeypatch.setattr(metrics, "LABELLED", 1)
     stream_id = await add_stream(database)
     await add_stream(database, "beyond")
     await add_metrics(database, stream_id, dedup=7, last_seq=9, missing=[(3, 4)], unparsed=1)
     await add_receiver_session(database, "tent", await add_process(database, "fanout"), [stream_id])
     await looked(ask, evaluation)
     live = Live(process)
-    numbers.show((await live.refresh())[0])
+    metrics.show((await live.refresh())[0])
 
     lines = shown()
     labels = '{forwarder="start",reader="10.0.0.1:10000"}'
     assert f"rtserver_stream_missing_reads{labels} 2.0" in lines
     assert f"rtserver_stream_unparsed_reads{labels} 1.0" in lines
     assert 'rtserver_receiver_behind_events{receiver="tent"} 7.0' in lines
-    assert 'rtserver_troubles{level="watch",signal="missing"} 1.0' in lines
-    assert 'rtserver_troubles{level="act",signal="clock"} 0.0' in lines
+    assert 'rtserver_alerts{level="watch",signal="missing"} 1.0' in lines
+    assert 'rtserver_alerts{level="act",signal="clock"} 0.0' in lines
     assert "rtserver_streams 2.0" in lines
     assert sum(line.startswith("rtserver_stream_missing_reads") for line in lines) == 1
     await database.execute("DELETE FROM streams")
-    numbers.show((await live.refresh())[0])
+    metrics.show((await live.refresh())[0])
     assert not any(line.startswith("rtserver_stream_missing_reads") for line in shown())
 
 
@@ -583,8 +583,8 @@ async def test_a_forwarder_that_sends_what_is_not_right_is_told_with_the_complai
             f"complaint of {fault}",
         )
     overview = await looked(ask, evaluation)
-    (trouble,) = overview["troubles"]
-    assert (trouble["signal"], trouble["subject_id"], trouble["level"]) == ("forwarder_fault", "start", level)
-    assert trouble["reason"].endswith(f"complaint of {faults[-1]}")
+    (alert,) = overview["troubles"]
+    assert (alert["signal"], alert["subject_id"], alert["level"]) == ("forwarder_fault", "start", level)
+    assert alert["reason"].endswith(f"complaint of {faults[-1]}")
     await database.execute("UPDATE forwarder_faults SET last_at = now() - interval '6 minutes'")
     assert "forwarder_fault" not in signals(await looked(ask, evaluation))

@@ -141,7 +141,7 @@ async def test_the_overview_looks_at_no_event_but_the_oldest_that_is_not_acked(
     for statement, *arguments in (
         (overview._CARDS, overview.CARDS, None),
         (overview._PROCESSES,),
-        (overview._TROUBLES, 50, 500),
+        (overview._ALERTS, 50, 500),
         (overview._RATES, [followed], 0),
     ):
         assert of_events(await plan_of(process, statement, *arguments)) == []

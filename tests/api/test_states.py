@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from api.alerts.clocks import ClockFacts
 from api.alerts.coalesce import MANY, Owner
-from api.alerts.engine import BOUNDS, Claim, Finding, Key, Level, Standing, advance, judge
+from api.alerts.engine import BOUNDS, AlertState, Condition, Finding, Key, Level, advance, judge
 from api.alerts.faults import FaultFacts
 from api.alerts.rules import Facts, FlowFacts, ForwarderFacts, ProcessFacts, ReceiverFacts, StreamFacts, find
 from tests.api.test_storage import storage
@@ -67,8 +67,8 @@ def process(
 
 def level_of(facts: Facts) -> Level:
     """The worst level that is reached at the first look."""
-    standings = advance([], find(facts, []), NOW)
-    return max((each.level for each in standings), key=RANK.__getitem__, default="good")
+    states = advance([], find(facts, []), NOW)
+    return max((each.level for each in states), key=RANK.__getitem__, default="good")
 
 
 @pytest.mark.parametrize(
@@ -147,26 +147,26 @@ class Watch:
     """Looks at facts once a second and keeps what stands, as the evaluation does."""
 
     def __init__(self) -> None:
-        self.standings: list[Standing] = []
-        self.ended: list[Standing] = []
+        self.states: list[AlertState] = []
+        self.ended: list[AlertState] = []
         self.seconds = 0.0
 
     def look(self, facts: Facts, *, seconds: float = 1.0) -> Level:
         """Look at the same facts once a second; return the level at the last look."""
         for _ in range(int(seconds)):
-            changed = advance(self.standings, find(facts, self.standings), at(self.seconds))
+            changed = advance(self.states, find(facts, self.states), at(self.seconds))
             self.seconds += 1
             self.ended += [each for each in changed if each.ended_at is not None]
-            latest = {each.key: each for each in (*self.standings, *changed)}
-            self.standings = [each for each in latest.values() if each.ended_at is None]
-        return max((each.level for each in self.standings), key=RANK.__getitem__, default="good")
+            latest = {each.key: each for each in (*self.states, *changed)}
+            self.states = [each for each in latest.values() if each.ended_at is None]
+        return max((each.level for each in self.states), key=RANK.__getitem__, default="good")
 
 
 def test_missing_numbers_are_red_once_they_have_been_missing_for_a_minute() -> None:
     watch = Watch()
     assert watch.look(stream(missing_count=3), seconds=60) == "watch"
     assert watch.look(stream(missing_count=2)) == "act"
-    assert watch.standings[0].since == NOW
+    assert watch.states[0].since == NOW
 
 
 def test_gaps_that_fill_again_and_again_are_not_missing_for_a_minute() -> None:
@@ -180,7 +180,7 @@ def test_a_process_that_is_not_ready_has_a_moment_to_become_so() -> None:
     watch = Watch()
     assert watch.look(process(ready=False), seconds=4) == "good"
     assert watch.look(process(ready=True)) == "good"
-    assert watch.standings == []
+    assert watch.states == []
     assert all(each.level == "good" for each in watch.ended)
     assert watch.look(process(-100, ready=False), seconds=5) == "good"
     assert watch.look(process(-100, ready=False)) == "act"
@@ -189,10 +189,10 @@ def test_a_process_that_is_not_ready_has_a_moment_to_become_so() -> None:
 def test_a_process_says_itself_what_is_wrong() -> None:
     watch = Watch()
     assert watch.look(process(-100, problem="1 stream cannot be written")) == "watch"
-    assert watch.standings[0].reason == "1 stream cannot be written"
+    assert watch.states[0].reason == "1 stream cannot be written"
     assert watch.look(process(-100, ready=False, problem="the disk is full"), seconds=6) == "act"
-    assert watch.standings[0].reason == "runs but is not ready: the disk is full"
-    assert "Mend what it says" in watch.standings[0].advice
+    assert watch.states[0].reason == "runs but is not ready: the disk is full"
+    assert "Mend what it says" in watch.states[0].advice
     assert watch.look(process(-100), seconds=60) == "good"
 
 
@@ -229,7 +229,7 @@ def test_a_state_is_left_after_twice_its_time_below_the_bound(
     watch = Watch()
     assert watch.look(bad) == level
     assert lapse(watch, good, level) == held_s
-    assert watch.standings == []
+    assert watch.states == []
 
 
 def test_red_becomes_amber_while_it_is_amber() -> None:
@@ -240,32 +240,32 @@ def test_red_becomes_amber_while_it_is_amber() -> None:
     assert lapse(watch, stream(clock=ClockFacts(offset_ms=0)), "watch") == 10
 
 
-def test_what_comes_and_goes_stays_one_trouble() -> None:
+def test_what_comes_and_goes_stays_one_alert() -> None:
     watch = Watch()
     for _ in range(20):
         assert watch.look(stream(clock=ClockFacts(offset_ms=500))) == "act"
         assert watch.look(stream(), seconds=9) == "act"
     assert watch.ended == []
-    assert watch.standings[0].since == NOW
+    assert watch.states[0].since == NOW
 
 
 def test_the_reason_says_that_it_is_over_and_only_held() -> None:
     watch = Watch()
     watch.look(forwarder(60))
-    assert watch.standings[0].reason == "not connected, and its mat was in use"
-    assert watch.standings[0].since == at(-60)
+    assert watch.states[0].reason == "not connected, and its mat was in use"
+    assert watch.states[0].since == at(-60)
     watch.look(forwarder(None))
-    assert watch.standings[0].reason == "connected again; shown until that has lasted 90 s"
-    assert watch.standings[0].since == at(-60)
+    assert watch.states[0].reason == "connected again; shown until that has lasted 90 s"
+    assert watch.states[0].since == at(-60)
 
 
 def test_a_new_epoch_settles_what_was_of_the_old_one() -> None:
     watch = Watch()
     watch.look(stream(missing_count=1, unparsed_count=50, last_received_at=at(-60)))
-    assert {each.key.signal for each in watch.standings} == {"missing", "unparsed", "last_read"}
+    assert {each.key.signal for each in watch.states} == {"missing", "unparsed", "last_read"}
     assert watch.look(stream(stream_epoch=2)) == "good"
     assert watch.look(stream(stream_epoch=3, missing_count=1)) == "watch"
-    assert watch.standings[0].since == at(2)
+    assert watch.states[0].since == at(2)
 
 
 def test_a_new_epoch_settles_no_conflict() -> None:
@@ -274,7 +274,7 @@ def test_a_new_epoch_settles_no_conflict() -> None:
     assert watch.look(stream(open_conflicts=1, stream_epoch=2)) == "act"
 
 
-def test_what_is_not_there_any_more_is_no_trouble() -> None:
+def test_what_is_not_there_any_more_is_no_alert() -> None:
     nothing = Facts([], [], [], [], [])
     for facts in (forwarder(60), stream(missing_count=1), flow(500, 60), receiver(60), process(60)):
         watch = Watch()
@@ -284,9 +284,9 @@ def test_what_is_not_there_any_more_is_no_trouble() -> None:
 
 
 def test_what_has_not_changed_is_not_written_again() -> None:
-    standings: Sequence[Standing] = advance([], find(forwarder(60), []), NOW)
+    states: Sequence[AlertState] = advance([], find(forwarder(60), []), NOW)
     for seconds in range(1, 100):
-        assert advance(standings, find(forwarder(60), standings), at(seconds)) == []
+        assert advance(states, find(forwarder(60), states), at(seconds)) == []
 
 
 def test_every_finding_says_who_what_and_what_to_do() -> None:
@@ -310,8 +310,8 @@ def test_every_finding_says_who_what_and_what_to_do() -> None:
     for finding in findings:
         assert finding.title
         assert finding.advice.endswith(".")
-        assert finding.calm
-        assert all(claim.reason for claim in finding.claims)
+        assert finding.cleared
+        assert all(condition.reason for condition in finding.conditions)
 
 
 # --- whatever happens -----------------------------------------------------------------------------------------
@@ -320,18 +320,18 @@ KEY = Key("clock", "stream", str(STREAM), STREAM)
 
 
 def finding(level: Level) -> Finding:
-    return Finding(KEY, "Finish", [] if level == "good" else [Claim(level, 0, level)], "Do.", "calm")
+    return Finding(KEY, "Finish", [] if level == "good" else [Condition(level, 0, level)], "Do.", "cleared")
 
 
 def lived(levels: Iterable[Level]) -> list[tuple[Level, Level]]:
-    """Return what is claimed and what is shown, second by second."""
+    """Return what the conditions say and what is shown, second by second."""
     shown: list[tuple[Level, Level]] = []
-    standing: Standing | None = None
+    state: AlertState | None = None
     for second, level in enumerate(levels):
-        standing = judge(standing, finding(level), at(second))
-        if standing is not None and standing.ended_at is not None:
-            standing = None
-        shown.append((level, "good" if standing is None else standing.level))
+        state = judge(state, finding(level), at(second))
+        if state is not None and state.ended_at is not None:
+            state = None
+        shown.append((level, "good" if state is None else state.level))
     return shown
 
 
@@ -340,7 +340,7 @@ LEVELS = st.lists(st.sampled_from(["good", "watch", "act"]), max_size=80)
 
 @given(LEVELS)
 def test_nothing_bad_is_ever_hidden(levels: list[Level]) -> None:
-    assert all(RANK[shown] >= RANK[claimed] for claimed, shown in lived(levels))
+    assert all(RANK[shown] >= RANK[indicated] for indicated, shown in lived(levels))
 
 
 @given(LEVELS)
@@ -348,8 +348,8 @@ def test_nothing_is_shown_that_was_not_so_within_its_time(levels: list[Level]) -
     seen = lived(levels)
     hold = int(BOUNDS["clock"].leave_act_s)
     for second, (_, shown) in enumerate(seen):
-        lately = [claimed for claimed, _ in seen[max(0, second - hold) : second + 1]]
-        assert RANK[shown] <= max(RANK[claimed] for claimed in lately)
+        lately = [indicated for indicated, _ in seen[max(0, second - hold) : second + 1]]
+        assert RANK[shown] <= max(RANK[indicated] for indicated in lately)
 
 
 @given(LEVELS)
@@ -360,7 +360,7 @@ def test_a_level_is_left_only_after_its_time_without_it(levels: list[Level]) -> 
         if RANK[seen[second][1]] < RANK[seen[second - 1][1]]:
             left = RANK[seen[second - 1][1]]
             assert second >= hold
-            assert all(RANK[claimed] < left for claimed, _ in seen[second - hold : second + 1])
+            assert all(RANK[indicated] < left for indicated, _ in seen[second - hold : second + 1])
 
 
 @pytest.mark.parametrize(
@@ -368,14 +368,14 @@ def test_a_level_is_left_only_after_its_time_without_it(levels: list[Level]) -> 
     [(0, ""), (0.05, "usually several come every second"), (7, "usually one comes every 7 s")],
 )
 def test_a_silent_mat_is_told_with_what_is_usual_there(gap_s: float, said: str) -> None:
-    (standing,) = advance([], find(stream(last_received_at=at(-100), median_gap_s=gap_s), []), NOW)
-    assert standing.reason.removeprefix("no read for more than ").partition("; ")[2] == said
+    (state,) = advance([], find(stream(last_received_at=at(-100), median_gap_s=gap_s), []), NOW)
+    assert state.reason.removeprefix("no read for more than ").partition("; ")[2] == said
 
 
 def test_a_mat_that_has_lost_its_forwarder_is_not_said_to_have_reads_again() -> None:
-    standings = advance([], find(stream(last_received_at=at(-100)), []), NOW)
-    (standing,) = advance(standings, find(stream(last_received_at=at(-101), online=False), standings), at(1))
-    assert standing.reason.startswith("its forwarder is gone")
+    states = advance([], find(stream(last_received_at=at(-100)), []), NOW)
+    (state,) = advance(states, find(stream(last_received_at=at(-101), online=False), states), at(1))
+    assert state.reason.startswith("its forwarder is gone")
 
 
 # --- many streams of one forwarder ---------------------------------------------------------------------------
@@ -390,22 +390,22 @@ def crowd(count: int, **facts: Any) -> Facts:
     return Facts([], [one._replace(stream_id=UUID(int=1000 + n)) for n in range(count)], [], [], [])
 
 
-def test_five_thousand_late_streams_of_one_forwarder_are_one_trouble() -> None:
+def test_five_thousand_late_streams_of_one_forwarder_are_one_alert() -> None:
     watch = Watch()
     assert watch.look(crowd(5000, last_received_at=at(-50))) == "act"
-    (standing,) = watch.standings
-    assert standing.key == Key("last_read", "forwarder", "f")
-    assert (standing.title, standing.since) == ("Finish box", at(-50))
-    assert standing.reason == "5,000 or more streams, the first: no read for more than 45 s"
+    (state,) = watch.states
+    assert state.key == Key("last_read", "forwarder", "f")
+    assert (state.title, state.since) == ("Finish box", at(-50))
+    assert state.reason == "5,000 or more streams, the first: no read for more than 45 s"
 
 
-def test_each_signal_of_many_streams_is_one_trouble_and_few_keep_their_own() -> None:
+def test_each_signal_of_many_streams_is_one_alert_and_few_keep_their_own() -> None:
     watch = Watch()
     watch.look(crowd(MOST, missing_count=1, unparsed_count=20))
-    assert sorted(each.key.signal for each in watch.standings) == ["missing", "unparsed"]
+    assert sorted(each.key.signal for each in watch.states) == ["missing", "unparsed"]
     few = Watch()
     few.look(crowd(MOST - 1, missing_count=1))
-    assert len(few.standings) == MOST - 1
+    assert len(few.states) == MOST - 1
 
 
 def test_streams_of_different_forwarders_are_not_taken_together() -> None:
@@ -418,7 +418,7 @@ def test_streams_of_different_forwarders_are_not_taken_together() -> None:
     ]
     watch = Watch()
     watch.look(one._replace(streams=[*one.streams, *other]))
-    assert len(watch.standings) == 2 * (MOST - 1)
+    assert len(watch.states) == 2 * (MOST - 1)
 
 
 def test_what_stands_for_many_has_the_age_of_the_first_of_them() -> None:
@@ -426,17 +426,17 @@ def test_what_stands_for_many_has_the_age_of_the_first_of_them() -> None:
     watch.look(crowd(MOST - 1, missing_count=1), seconds=50)
     assert watch.look(crowd(MOST, missing_count=1), seconds=10) == "watch"
     assert watch.look(crowd(MOST, missing_count=1)) == "act"
-    assert [each.since for each in watch.standings] == [NOW]
+    assert [each.since for each in watch.states] == [NOW]
 
 
-def test_a_count_that_wavers_around_the_bound_is_one_trouble() -> None:
+def test_a_count_that_wavers_around_the_bound_is_one_alert() -> None:
     watch = Watch()
     watch.look(crowd(MOST, missing_count=1), seconds=60)
     for count in (MOST - 1, MOST + 3, MOST // 2, MOST - 5):
         assert watch.look(crowd(count, missing_count=1)) == "act"
-        assert [each.key.subject_kind for each in watch.standings] == ["forwarder"]
+        assert [each.key.subject_kind for each in watch.states] == ["forwarder"]
     watch.look(crowd(MOST // 2 - 1, missing_count=1))
-    assert sum(each.key.subject_kind == "stream" for each in watch.standings) == MOST // 2 - 1
+    assert sum(each.key.subject_kind == "stream" for each in watch.states) == MOST // 2 - 1
 
 
 def test_what_stood_for_many_is_left_as_any_other() -> None:
@@ -445,12 +445,12 @@ def test_what_stood_for_many_is_left_as_any_other() -> None:
     assert lapse(watch, crowd(0), "act") == 10
 
 
-def test_a_receiver_that_is_behind_in_many_streams_is_one_trouble() -> None:
+def test_a_receiver_that_is_behind_in_many_streams_is_one_alert() -> None:
     (one,) = flow(1, 40).flows
     flows = [one._replace(stream_id=UUID(int=n), oldest_at=at(-40 - n)) for n in range(8)]
     watch = Watch()
     assert watch.look(Facts([], [], flows, [], [])) == "act"
-    (standing,) = watch.standings
-    assert standing.key == Key("receiver_behind", "receiver", "tent")
-    assert standing.reason == "8 streams, the first: behind by more than 30 s"
-    assert standing.since == at(-47)
+    (state,) = watch.states
+    assert state.key == Key("receiver_behind", "receiver", "tent")
+    assert state.reason == "8 streams, the first: behind by more than 30 s"
+    assert state.since == at(-47)

@@ -84,18 +84,18 @@ async def evaluation(process: Process) -> AsyncIterator[Evaluation]:
     evaluation._link.drop()
 
 
-async def test_a_full_disk_is_told_though_no_trouble_can_be_kept(
+async def test_a_full_disk_is_told_though_no_alert_can_be_kept(
     ask: Ask, database: Database, writer: UUID
 ) -> None:
     overview = await ask("GET", OVERVIEW)
-    (trouble,) = overview["troubles"]
-    assert (trouble["signal"], trouble["level"]) == ("database", "act")
+    (alert,) = overview["troubles"]
+    assert (alert["signal"], alert["level"]) == ("database", "act")
     verdict = overview["verdict"]
     assert (verdict["level"], verdict["act"]) == ("act", 1)
     assert verdict["headline"] == f"reads wait and nothing is stored: {FULL} · database"
     assert overview["database"]["level"] == "act"
     # The same again: nothing has changed, nobody is told.
-    assert (await ask("GET", OVERVIEW))["troubles"] == [trouble]
+    assert (await ask("GET", OVERVIEW))["troubles"] == [alert]
     await database.execute("UPDATE processes SET ready = true, problem = NULL WHERE process_id = $1", writer)
 
     async def well() -> bool:
@@ -104,7 +104,7 @@ async def test_a_full_disk_is_told_though_no_trouble_can_be_kept(
     await wait_until(well, what="the disk to be well again")
 
 
-async def test_a_disk_that_was_nearly_full_and_is_full_is_red_though_its_trouble_cannot_be_changed(
+async def test_a_disk_that_was_nearly_full_and_is_full_is_red_though_its_alert_cannot_be_changed(
     ask: Ask, database: Database, writer: UUID
 ) -> None:
     await database.execute(
@@ -114,18 +114,18 @@ async def test_a_disk_that_was_nearly_full_and_is_full_is_red_though_its_trouble
         """
     )
     overview = await ask("GET", OVERVIEW)
-    (trouble,) = overview["troubles"]
-    assert (trouble["level"], trouble["reason"]) == ("act", f"reads wait and nothing is stored: {FULL}")
+    (alert,) = overview["troubles"]
+    assert (alert["level"], alert["reason"]) == ("act", f"reads wait and nothing is stored: {FULL}")
     assert [overview["verdict"][name] for name in ("level", "act", "watch")] == ["act", 1, 0]
 
 
-async def test_what_can_be_kept_is_one_trouble_and_stays_for_its_time(
+async def test_what_can_be_kept_is_one_alert_and_stays_for_its_time(
     ask: Ask, database: Database, evaluation: Evaluation, writer: UUID
 ) -> None:
     assert await evaluation.look(turn_s=0)
     overview = await ask("GET", OVERVIEW)
-    (trouble,) = [each for each in overview["troubles"] if each["signal"] == "database"]
-    assert trouble["trouble_id"] > 0
+    (alert,) = [each for each in overview["troubles"] if each["signal"] == "database"]
+    assert alert["trouble_id"] > 0
     assert overview["verdict"]["act"] == sum(each["level"] == "act" for each in overview["troubles"])
 
 

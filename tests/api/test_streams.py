@@ -64,13 +64,13 @@ async def test_a_stream_is_online_while_its_forwarders_gateway_lives(ask: Ask, d
 async def test_an_alias_is_set_and_cleared(ask: Ask, database: Database, database_url: str) -> None:
     stream_id = await add_stream(database)
     await add_forwarder_session(database, "start", await add_process(database, "gateway"))
-    rung: list[str] = []
-    await database.add_listener(STREAMS, lambda *heard: rung.append(heard[2]))
+    notified: list[str] = []
+    await database.add_listener(STREAMS, lambda *notification: notified.append(notification[2]))
     path = f"/api/v1/streams/{stream_id}"
     patched = await ask("PATCH", path, json={"display_alias": "Zieleinlauf 🏁"})
     assert (patched["display_alias"], patched["online"]) == ("Zieleinlauf 🏁", True)
     assert (await ask("GET", "/api/v1/streams"))["streams"] == [patched]
-    await wait_until(lambda: rung, what="the bell")
+    await wait_until(lambda: notified, what="the notification")
     for nothing in (None, "", "  "):
         await ask("PATCH", path, json={"display_alias": "again"})
         assert (await ask("PATCH", path, json={"display_alias": nothing}))["display_alias"] is None

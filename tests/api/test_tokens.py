@@ -15,7 +15,7 @@ from shared.db.channels import TOKENS
 from shared.transport.tokens import authenticate
 from tests.api.conftest import Ask
 from tests.api.seeds import Database
-from tests.services import Rooms, rooms
+from tests.services import Services, services
 from tests.waiting import stretched, wait_until
 
 TOKENS_PATH = "/api/v1/admin/tokens"
@@ -138,16 +138,16 @@ async def test_an_unusable_token_is_refused_with_the_reason(ask: Ask, database: 
     assert await database.fetchval("SELECT count(*) FROM device_tokens") == 0
 
 
-async def test_a_revoked_token_opens_nothing_and_the_bell_rings(
+async def test_a_revoked_token_opens_nothing_and_a_notification_is_sent(
     ask: Ask, database: Database, process: Any
 ) -> None:
     minted, kept = await mint(ask), await mint(ask)
-    rung: list[str] = []
-    await database.add_listener(TOKENS, lambda *heard: rung.append(heard[2]))
+    notified: list[str] = []
+    await database.add_listener(TOKENS, lambda *notification: notified.append(notification[2]))
     path = f"{TOKENS_PATH}/{minted['token_id']}/revoke"
     # Clients call it a JSON request although it has no body.
     await ask("POST", path, status=204, headers={"Content-Type": "application/json"})
-    await wait_until(lambda: rung, what="the bell")
+    await wait_until(lambda: notified, what="the notification")
     assert await authenticate(process.pool, f"Bearer {minted['token']}", "forwarder") is None
     assert await authenticate(process.pool, f"Bearer {kept['token']}", "forwarder") is not None
     revoked = {each["token_id"]: each["revoked_at"] for each in (await ask("GET", TOKENS_PATH))["tokens"]}
@@ -165,7 +165,7 @@ async def test_a_new_token_keeps_the_streams_and_the_cursors_of_its_device(
 ) -> None:
     journal = Journal()
     tokens = [(await mint(ask), await mint(ask, "receiver", "tent")) for _ in range(2)]
-    async with rooms(database_url) as running:
+    async with services(database_url) as running:
         for lap, (start, tent) in enumerate(tokens):
             seqs = await ten_reads(running, start["token"], tent["token"], journal)
             # Nothing comes again: the receiver goes on where its other token left it.
@@ -182,7 +182,7 @@ async def test_a_new_token_keeps_the_streams_and_the_cursors_of_its_device(
     assert await database.fetchval("SELECT count(*) FROM receiver_cursors") == 1
 
 
-async def ten_reads(running: Rooms, start: str, tent: str, journal: Journal) -> list[int]:
+async def ten_reads(running: Services, start: str, tent: str, journal: Journal) -> list[int]:
     """Connect both devices, send ten reads and return the numbers of those that arrived."""
     reader = "10.0.0.1:10000"
     forwarder = Forwarder(

@@ -1,6 +1,6 @@
 """One stream to many receivers, live: a fanout against a bare aiohttp server, in turns, in one run.
 
-Both send the same events at the same pace to the same clients, and hear the same acks.
+Both send the same events at the same pace to the same clients, and receive the same acks.
 """
 
 import asyncio

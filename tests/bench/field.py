@@ -1,9 +1,9 @@
 """Receivers as they are in the field, catching up beside busy processes: what their race software never gets.
 
-Such a receiver comes back to 20,000 reads that were stored while it was away, is deaf at first, acks at once and drops
-what comes faster than it can pass on (deploy/simulation/devices/receiver.py). Nothing of it can be changed, so the
-server's pace alone decides; the machine is kept busy, so that nobody has a turn when it is due. One read lost is one
-too many.
+Such a receiver comes back to 20,000 reads that were stored while it was away, reads nothing at first, acks at once and
+drops what comes faster than it can pass on (deploy/simulation/devices/receiver.py). Nothing of it can be changed, so
+the server's pace alone decides; the machine is kept busy, so that nobody has a turn when it is due. One read lost is
+one too many.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ from tests.bench.ground import NO_PAUSE, Ground, Site, running
 from tests.bench.report import Row, Target, row, say
 from tests.bench.sockets import connect
 from tests.delivery.stored import make_stream, store_many
-from tests.services import Rooms, make_token, rooms
+from tests.services import Services, make_token, services
 from tests.waiting import wait_until
 
 __all__ = ["measure"]
@@ -35,7 +35,7 @@ class Place:
 
     stored: int
     site: Site
-    rooms: Rooms
+    services: Services
     api_url: str
     stream_id: UUID
     sent: int = 0
@@ -83,7 +83,7 @@ async def place(ground: Ground, stored: int) -> AsyncIterator[Place]:
             other = await make_stream(site.database, f"{FORWARDER}-{number}", READER)
             await store_many(site.database, other, BESIDE)
         await site.database.execute("VACUUM ANALYZE", timeout=600)
-        async with rooms(site.url, LOG_LEVEL="warn", **NO_PAUSE) as roles, running("api", site) as api:
+        async with services(site.url, LOG_LEVEL="warn", **NO_PAUSE) as roles, running("api", site) as api:
             yield Place(stored, site, roles, api.url, stream_id)
 
 
@@ -91,7 +91,7 @@ async def ingest(at: Place) -> float:
     """Return acked events per second of one forwarder that adds to the stream."""
     token = await make_token(at.site.database, "forwarder", FORWARDER)
     forwarder = Drainer(token, events=INGESTED, size=500, first_seq=at.stored + at.sent + 1)
-    await connect(forwarder, at.rooms.gateways[0].url)
+    await connect(forwarder, at.services.gateways[0].url)
     await forwarder.greeted.wait()
     forwarder.prepare()
     began = time.perf_counter()
@@ -106,7 +106,7 @@ async def ingest(at: Place) -> float:
 async def replay(at: Place) -> float:
     """Return events per second of the first events to a receiver that is new."""
     token = await make_token(at.site.database, "receiver", f"tent-{at.sent}")
-    crowd = Crowd(at.rooms.fanouts[0].url, [(FORWARDER, READER)])
+    crowd = Crowd(at.services.fanouts[0].url, [(FORWARDER, READER)])
     began = time.perf_counter()
     await crowd.join([token])
     await wait_until(lambda: crowd.events >= REPLAYED, deadline_s=60, what="the replay")

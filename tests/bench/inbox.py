@@ -13,7 +13,7 @@ from tests.bench.fleet import Drainer
 from tests.bench.ground import NO_PAUSE, Ground
 from tests.bench.ingest import FORWARDERS, join_drainers
 from tests.bench.report import Row, Target, percentile, row, say
-from tests.services import rooms
+from tests.services import services
 
 __all__ = ["measure"]
 
@@ -37,7 +37,7 @@ class Span:
 async def measure(ground: Ground, rounds: int) -> list[Row]:
     """Load the stack to the full, half of the time beside a long snapshot; `rounds` says how many such pairs."""
     plain, beside = [], []
-    async with ground.site() as site, rooms(site.url, LOG_LEVEL="warn", **NO_PAUSE) as running:
+    async with ground.site() as site, services(site.url, LOG_LEVEL="warn", **NO_PAUSE) as running:
         names = [f"f{n}" for n in range(FORWARDERS)]
         forwarders = await join_drainers(
             site, [running.gateways[0].url], names, events=ENDLESS, size=BATCH, prepared=False

@@ -12,7 +12,7 @@ from tests.bench.ground import NO_PAUSE, Ground, Site
 from tests.bench.report import Row, Target, row, say
 from tests.bench.sockets import connect
 from tests.delivery.stored import make_stream
-from tests.services import Rooms, make_token, rooms
+from tests.services import Services, make_token, services
 from tests.waiting import wait_until
 
 __all__ = [
@@ -117,14 +117,14 @@ async def ingest(
     """Have all forwarders drain; return events per second until all are acked and delivered."""
     async with ground.site() as site, AsyncExitStack() as stack:
         running = await stack.enter_async_context(
-            rooms(site.url, gateway=gateways, writer=writers, LOG_LEVEL="warn", **NO_PAUSE)
+            services(site.url, gateway=gateways, writer=writers, LOG_LEVEL="warn", **NO_PAUSE)
         )
         fleet = await join_fleet(site, running, events=events, size=size)
         return FORWARDERS * events / await drain(*fleet)
 
 
 async def join_fleet(
-    site: Site, running: Rooms, *, events: int = EVENTS, size: int = BATCH
+    site: Site, running: Services, *, events: int = EVENTS, size: int = BATCH
 ) -> tuple[Witness, list[Drainer]]:
     """Connect a receiver of all streams and all forwarders, each with so many events in its backlog."""
     names = [f"f{n}" for n in range(FORWARDERS)]
@@ -147,8 +147,8 @@ async def drain(witness: Witness, forwarders: Sequence[Drainer]) -> float:
     passed = time.perf_counter() - began
     if witness.wrong:
         raise AssertionError(f"{witness.wrong} events were missing, doubled or out of order")
-    for peer in (witness, *forwarders):
-        peer.close()
+    for connection in (witness, *forwarders):
+        connection.close()
     return passed
 
 

@@ -14,7 +14,7 @@ from tests.bench.ground import NO_PAUSE, Ground, Pace, Site
 from tests.bench.ingest import join_drainers, join_witness
 from tests.bench.report import Row, Target, percentile, row, say
 from tests.bench.sockets import connect
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import wait_until
 
 __all__ = ["Delays", "at_load", "by_load", "measure", "measure_catch_up"]
@@ -78,7 +78,7 @@ async def by_load(ground: Ground) -> dict[int, Delays]:
 
 async def at_load(ground: Ground, rate: float, pace: Pace = NO_PAUSE) -> Delays:
     """Measure one load, after a short warm-up, on fresh processes over a fresh database."""
-    async with ground.site() as site, rooms(site.url, LOG_LEVEL="warn", **pace) as running:
+    async with ground.site() as site, services(site.url, LOG_LEVEL="warn", **pace) as running:
         names = [f"f{n}" for n in range(READERS)]
         witness = await join_witness(site, running.fanouts[0].url, names, timed=True)
         tickers = await join_tickers(site, running.gateways[0].url, names)
@@ -88,8 +88,8 @@ async def at_load(ground: Ground, rate: float, pace: Pace = NO_PAUSE) -> Delays:
         witness.delays_s.clear()
         await tick(tickers, rate, SECONDS)
         await settled(tickers, witness)
-        for peer in (witness, *tickers):
-            peer.close()
+        for connection in (witness, *tickers):
+            connection.close()
     return Delays([delay for each in tickers for delay in each.acks_s], witness.delays_s)
 
 
@@ -136,7 +136,7 @@ async def measure_catch_up(ground: Ground, rounds: int) -> list[Row]:
 
 async def catch_up(ground: Ground) -> tuple[float, Sequence[float]]:
     """Return how long the backlog took, and how long the live events of the others took meanwhile."""
-    async with ground.site() as site, rooms(site.url, LOG_LEVEL="warn", **NO_PAUSE) as running:
+    async with ground.site() as site, services(site.url, LOG_LEVEL="warn", **NO_PAUSE) as running:
         url = running.gateways[0].url
         names = [f"f{n}" for n in range(OTHERS)]
         witness = await join_witness(site, running.fanouts[0].url, [*names, "late"], timed=True)
@@ -150,6 +150,6 @@ async def catch_up(ground: Ground) -> tuple[float, Sequence[float]]:
             await tick(tickers, OTHERS_RATE, 0.5)
         passed = sum(late.acks_s)
         await settled(tickers, witness, late.events)
-        for peer in (witness, late, *tickers):
-            peer.close()
+        for connection in (witness, late, *tickers):
+            connection.close()
     return passed, witness.delays_s

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from playwright.async_api import Browser, expect
 
-from deploy.local.reverse_proxy import FrontDoor
+from deploy.local.reverse_proxy import ReverseProxy
 from deploy.simulation.devices.forwarder import Forwarder
 from shared.protocol.ipico import compose
 from shared.runtime.settings import host_port
@@ -104,10 +104,10 @@ async def race(site: Site) -> AsyncIterator[Stack]:
             for role in ("gateway", "writer", "api")
         }
         upstreams = {"api": [roles["api"].url.removeprefix("http://")]}
-        door = FrontDoor("127.0.0.1:0", data_dir=RESULTS, upstreams=lambda: upstreams)
-        child = await door.launch()
-        stack.push_async_callback(child.stop, door.stop_signals, within_s=5)
-        await wait_until(door.answers, what="the reverse proxy")
+        proxy = ReverseProxy("127.0.0.1:0", data_dir=RESULTS, upstreams=lambda: upstreams)
+        child = await proxy.launch()
+        stack.push_async_callback(child.stop, proxy.stop_signals, within_s=5)
+        await wait_until(proxy.answers, what="the reverse proxy")
         token = await make_token(site.database, "forwarder", "crowd")
         forwarder = Forwarder(url=roles["gateway"].url, token=token, device_id="crowd", readers=READERS)
         running_on = asyncio.create_task(forwarder.run())
@@ -116,7 +116,7 @@ async def race(site: Site) -> AsyncIterator[Stack]:
         for reader in READERS:
             forwarder.record(reader, line("0580000000A1"))
         await forwarder.drained()
-        yield Stack(door.url, forwarder)
+        yield Stack(proxy.url, forwarder)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from tests.bench.ground import NO_PAUSE, Ground, Site
 from tests.bench.ingest import drain, join_fleet, join_witness
 from tests.bench.latency import READERS, WARM_UP_S, join_tickers, settled, tick
 from tests.bench.report import Row, cpu_seconds, row, say, tree_cpu_seconds
-from tests.services import Rooms, rooms
+from tests.services import Services, services
 
 __all__ = ["measure"]
 
@@ -37,7 +37,7 @@ class Look(NamedTuple):
 # Look at what the processes of a load have used; the forwarders know how much they sent.
 Looks = Callable[[Sequence[Forwarder]], Awaitable[Look]]
 # Lets reads pass through a stack; returns a look before and one after.
-Load = Callable[[Site, Rooms, Looks], Awaitable[tuple[Look, Look]]]
+Load = Callable[[Site, Services, Looks], Awaitable[tuple[Look, Look]]]
 
 
 async def measure(ground: Ground, rounds: int) -> list[Row]:
@@ -59,7 +59,7 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
 
 async def one_run(ground: Ground, load: Load) -> dict[str, float]:
     """Return the figures of one load on fresh processes and a fresh database."""
-    async with ground.site() as site, rooms(site.url, api=1, LOG_LEVEL="warn", **NO_PAUSE) as running:
+    async with ground.site() as site, services(site.url, api=1, LOG_LEVEL="warn", **NO_PAUSE) as running:
 
         async def look(forwarders: Sequence[Forwarder]) -> Look:
             used_s = {each.role: cpu_seconds(each.pid) for each in running.all}
@@ -76,7 +76,7 @@ async def one_run(ground: Ground, load: Load) -> dict[str, float]:
         return figures | {"longest stall of its own work": 1000 * await longest_stall_s(running)}
 
 
-async def longest_stall_s(running: Rooms) -> float:
+async def longest_stall_s(running: Services) -> float:
     """Return how long any process of a stack has held its event loop in the last minute, by work of its own."""
     return max([await each.metric("rtserver_loop_longest_own_stall_seconds") for each in running.all])
 
@@ -95,7 +95,7 @@ def figures_between(before: Look, after: Look) -> dict[str, float]:
 def at_rate(rate: int) -> Load:
     """Return the open load of so many reads a second."""
 
-    async def load(site: Site, running: Rooms, look: Looks) -> tuple[Look, Look]:
+    async def load(site: Site, running: Services, look: Looks) -> tuple[Look, Look]:
         names = [f"f{n}" for n in range(READERS)]
         witness = await join_witness(site, running.fanouts[0].url, names)
         tickers = await join_tickers(site, running.gateways[0].url, names)
@@ -105,14 +105,14 @@ def at_rate(rate: int) -> Load:
         await tick(tickers, rate, SECONDS)
         await settled(tickers, witness)
         after = await look(tickers)
-        for peer in (witness, *tickers):
-            peer.close()
+        for connection in (witness, *tickers):
+            connection.close()
         return before, after
 
     return load
 
 
-async def full_drain(site: Site, running: Rooms, look: Looks) -> tuple[Look, Look]:
+async def full_drain(site: Site, running: Services, look: Looks) -> tuple[Look, Look]:
     """A fleet with a backlog, as in the figure of the ingest."""
     witness, forwarders = await join_fleet(site, running)
     before = await look(forwarders)

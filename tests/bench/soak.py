@@ -22,7 +22,7 @@ from tests.bench.ingest import join_witness
 from tests.bench.latency import join_tickers, tick
 from tests.bench.report import percentile, resident_bytes, say
 from tests.bench.sockets import connect
-from tests.services import Rooms, make_token, rooms
+from tests.services import Services, make_token, services
 
 __all__ = ["Sample", "soak"]
 
@@ -50,7 +50,7 @@ class Sample:
 
 async def soak(at: Ground, *, seconds: float, rate: float) -> list[Sample]:
     """Load one of each role for so long, and look every few seconds."""
-    async with at.site() as site, rooms(site.url, LOG_LEVEL="warn", **NO_PAUSE) as running:
+    async with at.site() as site, services(site.url, LOG_LEVEL="warn", **NO_PAUSE) as running:
         names = [f"f{n}" for n in range(READERS)]
         witness = await join_witness(site, running.fanouts[0].url, names, timed=True)
         tickers = await join_tickers(site, running.gateways[0].url, names)
@@ -70,12 +70,12 @@ async def soak(at: Ground, *, seconds: float, rate: float) -> list[Sample]:
         for task in wandering:
             task.cancel()
         await asyncio.gather(*wandering, return_exceptions=True)
-        for peer in (witness, *tickers):
-            peer.close()
+        for connection in (witness, *tickers):
+            connection.close()
     return samples
 
 
-async def wander(site: Site, running: Rooms, names: Sequence[str], random: Random) -> None:
+async def wander(site: Site, running: Services, names: Sequence[str], random: Random) -> None:
     """A receiver that comes, stays for a while, vanishes and comes back, until cancelled."""
     token = await make_token(site.database, "receiver", f"tent-{random.random()}")
     while True:
@@ -85,7 +85,7 @@ async def wander(site: Site, running: Rooms, names: Sequence[str], random: Rando
 
 
 async def look(
-    at_s: float, site: Site, running: Rooms, tickers: Sequence[Ticker], witness: Witness
+    at_s: float, site: Site, running: Services, tickers: Sequence[Ticker], witness: Witness
 ) -> Sample:
     """Take a sample, and forget what it is made of."""
     acked = [1000 * delay for each in tickers for delay in each.acks_s]

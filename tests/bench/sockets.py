@@ -113,7 +113,7 @@ S = TypeVar("S", bound=BareSocket)
 
 
 async def connect(socket: S, url: str) -> S:
-    """Connect it to a server's base URL; what it hears comes to its methods."""
+    """Connect it to a server's base URL; what it receives comes to its methods."""
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     await loop.create_connection(lambda: socket, parts.hostname or "", parts.port or 80)

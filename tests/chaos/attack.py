@@ -21,7 +21,7 @@ import orjson
 from shared.protocol.ipico import compose
 from tests.bench.sockets import frame
 
-__all__ = ["ATTACKER", "Attacker", "Door"]
+__all__ = ["ATTACKER", "Attacker", "Entrance"]
 
 # What the names of its devices begin with.
 ATTACKER = "intruder"
@@ -38,7 +38,7 @@ _UPGRADE = (
 _GONE = (OSError, RuntimeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError)
 
 
-class Door(NamedTuple):
+class Entrance(NamedTuple):
     """Where it comes in, and with what."""
 
     path: str
@@ -51,13 +51,13 @@ class Door(NamedTuple):
 
 
 class Attacker:
-    """Attacks the server at `url` through one of the `doors`."""
+    """Attacks the server at `url` through one of the `entrances`."""
 
-    def __init__(self, url: str, doors: Sequence[Door]) -> None:
+    def __init__(self, url: str, entrances: Sequence[Entrance]) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
-        self._doors = doors
-        self._ways: dict[str, Callable[[Door], Awaitable[None]]] = {
+        self._entrances = entrances
+        self._ways: dict[str, Callable[[Entrance], Awaitable[None]]] = {
             "oversize": self._oversize,
             "conflicting": self._conflicting,
             "unfinished": self._unfinished,
@@ -66,64 +66,66 @@ class Attacker:
 
     async def attack(self, how: str, *, pick: int, seconds: float) -> None:
         """Go on for so long, whatever is answered."""
-        door = self._doors[pick % len(self._doors)]
+        entrance = self._entrances[pick % len(self._entrances)]
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
                     with suppress(*_GONE):
-                        await self._ways[how](door)
+                        await self._ways[how](entrance)
                     await asyncio.sleep(0.05)
 
-    async def _oversize(self, door: Door) -> None:
-        for large in oversize(door):
+    async def _oversize(self, entrance: Entrance) -> None:
+        for large in oversize(entrance):
             with suppress(*_GONE):
                 async with asyncio.timeout(1), _Socket(self._host, self._port) as socket:
-                    await socket.upgrade(door)
+                    await socket.upgrade(entrance)
                     for message in large:
                         await socket.send(message)
                     await socket.answered()
 
-    async def _conflicting(self, door: Door) -> None:
+    async def _conflicting(self, entrance: Entrance) -> None:
         async with _Socket(self._host, self._port) as socket:
-            await socket.upgrade(door)
-            await socket.send(frame(hello(door)))
+            await socket.upgrade(entrance)
+            await socket.send(frame(hello(entrance)))
             await socket.answered()
             for number in count():
-                await socket.send(frame(conflict(number) if door.is_forwarders else vain_ack()))
-                if door.is_forwarders:
+                await socket.send(frame(conflict(number) if entrance.is_forwarders else vain_ack()))
+                if entrance.is_forwarders:
                     await socket.answered()
                 await asyncio.sleep(0.02)
 
-    async def _unfinished(self, door: Door) -> None:
+    async def _unfinished(self, entrance: Entrance) -> None:
         await asyncio.gather(
-            *(self._never_end(door, place) for place in range(_SOCKETS)), return_exceptions=True
+            *(self._never_end(entrance, place) for place in range(_SOCKETS)), return_exceptions=True
         )
 
-    async def _never_end(self, door: Door, place: int) -> None:
+    async def _never_end(self, entrance: Entrance, place: int) -> None:
         async with _Socket(self._host, self._port) as socket:
             if place % 4 == 0:
-                await socket.send(_UPGRADE.format(path=door.path, host=self._host, token=door.token).encode())
+                await socket.send(
+                    _UPGRADE.format(path=entrance.path, host=self._host, token=entrance.token).encode()
+                )
             else:
-                await socket.upgrade(door)
+                await socket.upgrade(entrance)
                 if place % 4 > 1:
-                    await socket.send(frame(hello(door)))
+                    await socket.send(frame(hello(entrance)))
                 await socket.send(frame(bytes(15 * _MIB))[:_UNFINISHED])
             while True:
                 await asyncio.sleep(0.2)
                 await socket.send(b"a")
 
-    async def _numerous(self, door: Door) -> None:
+    async def _numerous(self, entrance: Entrance) -> None:
         await asyncio.gather(
-            *(self._one_more(door, place) for place in range(_AT_ONCE)), return_exceptions=True
+            *(self._one_more(entrance, place) for place in range(_AT_ONCE)), return_exceptions=True
         )
 
-    async def _one_more(self, door: Door, place: int) -> None:
+    async def _one_more(self, entrance: Entrance, place: int) -> None:
         async with _Socket(self._host, self._port) as socket:
-            await socket.upgrade(door)
+            await socket.upgrade(entrance)
             # The readers are always the same two hundred: how many a forwarder may have is for another test.
-            names = [f"{_READER}-{0 if door.is_forwarders else place}-{number}" for number in range(200)]
-            await socket.send(frame(hello(door, names)))
-            if not door.is_forwarders:
+            names = [f"{_READER}-{0 if entrance.is_forwarders else place}-{number}" for number in range(200)]
+            await socket.send(frame(hello(entrance, names)))
+            if not entrance.is_forwarders:
                 await socket.send(frame(subscription(names)))
             await socket.ended()
 
@@ -141,9 +143,9 @@ class _Socket:
     async def __aexit__(self, *_: object) -> None:
         self._writer.transport.abort()
 
-    async def upgrade(self, door: Door) -> None:
+    async def upgrade(self, entrance: Entrance) -> None:
         """Become a WebSocket; ConnectionError when that is refused."""
-        request = _UPGRADE.format(path=door.path, host=self._host, token=door.token)
+        request = _UPGRADE.format(path=entrance.path, host=self._host, token=entrance.token)
         await self.send(f"{request}\r\n".encode())
         head = await self._reader.readuntil(b"\r\n\r\n")
         if b" 101 " not in head.split(b"\r\n")[0]:
@@ -165,9 +167,9 @@ class _Socket:
             pass
 
 
-def hello(door: Door, names: Sequence[str] = (_READER,)) -> bytes:
+def hello(entrance: Entrance, names: Sequence[str] = (_READER,)) -> bytes:
     """Return a hello; a forwarder's names these readers, a receiver's resumes from them."""
-    if door.is_forwarders:
+    if entrance.is_forwarders:
         return orjson.dumps({"kind": "forwarder_hello", "forwarder_id": "", "reader_ips": names})
     cursors = [{**named, "stream_epoch": 1, "last_seq": 2**40} for named in _streams(names)]
     return orjson.dumps({"kind": "receiver_hello", "receiver_id": "", "resume": cursors})
@@ -213,16 +215,16 @@ def vain_ack() -> bytes:
     return orjson.dumps({"kind": "receiver_ack", "session_id": "", "entries": entries})
 
 
-def oversize(door: Door) -> list[list[bytes]]:
+def oversize(entrance: Entrance) -> list[list[bytes]]:
     """Return what to send on one connection after the other."""
-    greeting = frame(hello(door))
+    greeting = frame(hello(entrance))
     nested = b"[" * 200_000 + b"]" * 200_000
-    batch = events([line(0)]) if door.is_forwarders else subscription([_READER])
+    batch = events([line(0)]) if entrance.is_forwarders else subscription([_READER])
     return [
         [frame(bytes(17 * _MIB))],  # as the first message
         [greeting, frame(bytes(17 * _MIB))],
         [greeting, frame(batch.replace(b'"session_id":""', b'"session_id":' + nested))],
-        [greeting, frame(events(["x" * _MIB]) if door.is_forwarders else subscription(["x" * _MIB]))],
+        [greeting, frame(events(["x" * _MIB]) if entrance.is_forwarders else subscription(["x" * _MIB]))],
         [greeting, frame(os.urandom(_MIB))],
     ]
 

@@ -1,4 +1,4 @@
-"""What an operator does over HTTP, through the front door: tokens, epoch resets, exports.
+"""What an operator does over HTTP, through the reverse proxy: tokens, epoch resets, exports.
 
 The answer may be that it cannot be done now: `ask` returns the status, 0 when there was no answer at all.
 """

@@ -34,7 +34,7 @@ _OTHER_KINDS = (
     "reset epochs",
     "lose a journal",
     "revoke a token",
-    "withhold bells",
+    "withhold notifications",
     "fail drains",
     "send late",
     *(f"attack {how}" for how in ATTACKS),

@@ -23,8 +23,8 @@ FORWARDERS, READERS, RECEIVERS = 20, 2, 10
 # These stay; the others come and go.
 STEADY_RECEIVERS = 4
 READS_PER_SECOND = 200
-# Most are deaf for a moment only: just those that hang on a slow answer are for seconds. These are waited for.
-STEADY = Manners(deaf_s=0.5)
+# Most read nothing for a moment only: just those that hang on a slow answer do so for seconds. These are waited for.
+STEADY = Manners(unresponsive_s=0.5)
 _TICK_S = 0.05
 
 Device: TypeAlias = WatchedForwarder | WatchedReceiver
@@ -134,7 +134,7 @@ def name_of(device: Device) -> str:
 
 @asynccontextmanager
 async def fleet(url: str, mint: Mint, random: Random) -> AsyncIterator[Fleet]:
-    """Run the devices against the front door at `url`; all are off at the end."""
+    """Run the devices against the reverse proxy at `url`; all are off at the end."""
     async with AsyncExitStack() as stack:
         made = Fleet(Ledger(), [], [], {}, random)
         for number in range(FORWARDERS):

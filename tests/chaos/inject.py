@@ -56,10 +56,10 @@ SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE 'rt-server %' AND pid <> pg_backend_pid()
 ORDER BY application_name, pid
 """
-_BELLS = """
+_NOTIFICATIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database()
-  AND (application_name LIKE 'rt-server % listener' OR application_name LIKE 'rt-server % bell')
+  AND (application_name LIKE 'rt-server % listener' OR application_name LIKE 'rt-server % notifier')
 """
 
 
@@ -86,7 +86,7 @@ class Injector:
             "reset": self._reset_epochs,
             "lose": self._lose_journal,
             "revoke": self._revoke_token,
-            "withhold": self._withhold_bells,
+            "withhold": self._withhold_notifications,
             "fail": self._fail_drains,
             "send": self._send_again,
             "attack": self._attack,
@@ -132,14 +132,15 @@ class Injector:
 
         await self._in_database(end)
 
-    async def _withhold_bells(self, fault: Fault) -> None:
-        """End whoever listens or rings, and again as soon as they are back: what rings meanwhile is not heard."""
+    async def _withhold_notifications(self, fault: Fault) -> None:
+        """End whoever listens or notifies, and again as soon as they are back: what is sent meanwhile arrives
+        nowhere."""
 
         async def silence(database: Database) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(fault.seconds):
                     while True:
-                        await database.execute(_BELLS)
+                        await database.execute(_NOTIFICATIONS)
                         await asyncio.sleep(0.02)
 
         await self._in_database(silence)

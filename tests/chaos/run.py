@@ -19,7 +19,7 @@ import orjson
 from deploy.local import StackError
 from deploy.local.supervisor import Stack
 from tests.chaos import oracle
-from tests.chaos.attack import ATTACKER, Attacker, Door
+from tests.chaos.attack import ATTACKER, Attacker, Entrance
 from tests.chaos.desk import Desk
 from tests.chaos.faults import PROCESSES_OF_EACH_ROLE, ROLES, Strike, strikes
 from tests.chaos.fleet import Fleet, fleet, name_of
@@ -37,7 +37,7 @@ FLOWS_WITHIN_S = 5.0
 # Also the time that a hung process may keep its devices to itself; and that all of them take to start.
 FLOWS_LATER_S = 15.0
 FLOWS_LATER = {"stop", "plug"}
-# Who hangs on a stopped process is rebooted by somebody, when the front door has noticed.
+# Who hangs on a stopped process is rebooted by somebody, when the reverse proxy has noticed.
 REBOOTED_AFTER_S = 4.0
 GIVES_UP_AFTER_S = 60.0
 CHECK_EVERY = 5
@@ -78,7 +78,7 @@ async def run(seed: int, *, minutes: float, patience: float, data_dir: Path, say
                 async with fleet(
                     stack.url, lambda kind, name: mint(desk, kind, name), Random(seed)
                 ) as devices:
-                    attacker = Attacker(stack.url, await doors(desk))
+                    attacker = Attacker(stack.url, await entrances(desk))
                     await _Run(outcome, stack, devices, desk, attacker, patience=patience, say=say).hold()
         finally:
             await stack.stop()
@@ -97,10 +97,10 @@ async def mint(desk: Desk, device_type: str, device_id: str) -> tuple[str, str]:
     raise StuckError(f"no token for {device_id}: {answer.status}")
 
 
-async def doors(desk: Desk) -> list[Door]:
+async def entrances(desk: Desk) -> list[Entrance]:
     """Return where an attacker comes in: with tokens of its own, and with one that nobody made."""
     minted = [(kind, (await mint(desk, kind, f"{ATTACKER}-{kind}"))[0]) for kind in ("forwarder", "receiver")]
-    return [Door(f"/ws/v1/{kind}s", token) for kind, good in minted for token in (good, "nobody's")]
+    return [Entrance(f"/ws/v1/{kind}s", token) for kind, good in minted for token in (good, "nobody's")]
 
 
 class _Run:
@@ -234,9 +234,11 @@ class _Run:
         )
 
     def _told_right(self, tables: Tables) -> list[str]:
-        poisoned = [f"{tables.poisoned} parts were put aside as poisoned"] if tables.poisoned else []
+        dead_lettered = (
+            [f"{tables.dead_lettered} parts were put aside as dead letters"] if tables.dead_lettered else []
+        )
         counted = oracle.counters(tables.stored, tables.conflicts, tables.counts)
-        return [*oracle.positions(self._fleet.ledger, tables.stored), *counted, *poisoned]
+        return [*oracle.positions(self._fleet.ledger, tables.stored), *counted, *dead_lettered]
 
     async def _settle(self) -> None:
         """Let everything come home, and hold it against the journals."""

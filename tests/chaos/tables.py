@@ -1,4 +1,4 @@
-"""What the tables hold at one moment, as the oracle wants it; and the exports, through the front door."""
+"""What the tables hold at one moment, as the oracle wants it; and the exports, through the reverse proxy."""
 
 import asyncio
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class Tables(NamedTuple):
     stored: list[Stored]
     conflicts: list[Event]
     counts: list[Counts]
-    poisoned: int
+    dead_lettered: int
 
 
 async def read_tables(database_url: str) -> Tables:

@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.chaos.attack import Attacker, Door
+from tests.chaos.attack import Attacker, Entrance
 from tests.chaos.faults import ATTACKS
 from tests.waiting import wait_until
 
-DOORS = [Door("/ws/v1/forwarders", "f"), Door("/ws/v1/receivers", "r")]
+ENTRANCES = [Entrance("/ws/v1/forwarders", "f"), Entrance("/ws/v1/receivers", "r")]
 
 
 @dataclass
@@ -62,7 +62,7 @@ async def attacked(how: str, pick: int) -> AsyncIterator[Victim]:
     victim = Victim()
     server = await asyncio.start_server(victim.take, "127.0.0.1", 0)
     victim.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    attack = asyncio.create_task(Attacker(victim.url, DOORS).attack(how, pick=pick, seconds=60))
+    attack = asyncio.create_task(Attacker(victim.url, ENTRANCES).attack(how, pick=pick, seconds=60))
     try:
         yield victim
     finally:
@@ -119,5 +119,5 @@ async def test_an_attack_ends_in_time_and_outlives_a_server_that_refuses() -> No
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    await asyncio.gather(*(Attacker(url, DOORS).attack(how, pick=0, seconds=0.3) for how in ATTACKS))
+    await asyncio.gather(*(Attacker(url, ENTRANCES).attack(how, pick=0, seconds=0.3) for how in ATTACKS))
     server.close()

@@ -16,7 +16,7 @@ from shared.protocol.ipico import compose
 from tests.conftest import fresh_database
 from tests.dashboard.browser import Tab, chromium, tab
 from tests.postgres import Postgresql
-from tests.services import Rooms, make_token, rooms
+from tests.services import Services, make_token, services
 from tests.waiting import wait_until
 
 
@@ -25,7 +25,7 @@ def line(chip: str) -> str:
     return compose(reader_id="00", tag_id=chip, read_at=datetime.now(UTC).replace(tzinfo=None), i=0, q=0)
 
 
-_AGE_TROUBLES = """
+_AGE_ALERTS = """
 UPDATE troubles
 SET since = since - $1::interval, noticed_at = noticed_at - $1::interval, eased_at = eased_at - $1::interval,
     calm_at = calm_at - $1::interval
@@ -33,13 +33,13 @@ WHERE ended_at IS NULL
 """
 
 
-_ALL_CALM = "SELECT bool_and(calm_at IS NOT NULL) FROM troubles WHERE ended_at IS NULL"
+_ALL_CLEARED = "SELECT bool_and(calm_at IS NOT NULL) FROM troubles WHERE ended_at IS NULL"
 
 
 class Stack:
     """All roles over a database of their own, and the devices that a test connects to them."""
 
-    def __init__(self, roles: Rooms, database: "asyncpg.Connection[asyncpg.Record]") -> None:
+    def __init__(self, roles: Services, database: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.roles = roles
         self.database = database
         self.api = roles.apis[0]
@@ -83,7 +83,7 @@ class Stack:
         """Let the states of what is so at the moment be so for longer: they know only what stands in the database."""
         past = timedelta(seconds=seconds)
         await self.database.execute("UPDATE forwarder_sessions SET ended_at = ended_at - $1::interval", past)
-        await self.database.execute(_AGE_TROUBLES, past)
+        await self.database.execute(_AGE_ALERTS, past)
 
     async def gone(self, device_id: str) -> None:
         """Wait until the session of a forwarder has ended."""
@@ -99,9 +99,9 @@ class Stack:
             timedelta(seconds=seconds),
         )
 
-    async def calm(self) -> None:
-        """Let whatever is calm at the moment have been so for long enough."""
-        await wait_until(lambda: self.database.fetchval(_ALL_CALM), deadline_s=30, what="troubles to ease")
+    async def clear(self) -> None:
+        """Let whatever is clear at the moment have been so for long enough."""
+        await wait_until(lambda: self.database.fetchval(_ALL_CLEARED), deadline_s=30, what="alerts to ease")
         await self.pass_time(600)
 
     async def retire(self) -> None:
@@ -147,7 +147,7 @@ async def stack_of(cluster: Postgresql, **environment: str) -> AsyncIterator[Sta
     async with AsyncExitStack() as both:
         url = await both.enter_async_context(fresh_database(cluster))
         roles = await both.enter_async_context(
-            rooms(url, gateway=1, writer=1, fanout=1, api=1, **environment)
+            services(url, gateway=1, writer=1, fanout=1, api=1, **environment)
         )
         database = await asyncpg.connect(url)
         both.push_async_callback(database.close)

@@ -107,13 +107,13 @@ async def test_pictures(browser: Browser, stack: Stack) -> None:
         await camera.take("devices", "devices", shown=".rows.tokens .body .row")
         await camera.take("config", "config/mat-5", shown="textarea")
         await camera.take("log", "log", shown=".rows.log .body .row")
-        await trouble(stack, forwarders)
+        await alert(stack, forwarders)
         await camera.take("trouble", shown=".card[data-level=act]")
         await camera.take("conflicts", "conflicts", shown=".conflict")
         await camera.take_lost()
 
 
-async def trouble(stack: Stack, forwarders: list[Forwarder]) -> None:
+async def alert(stack: Stack, forwarders: list[Forwarder]) -> None:
     """Let one forwarder die, one lose its journal, one read rubbish, and one have a long name."""
     start, split, *_, finish = forwarders
     await stack.database.execute(_ALIAS, split.device_id, LONG)
@@ -138,11 +138,11 @@ async def test_pictures_of_what_operators_say(browser: Browser, stack: Stack) ->
             await race(forwarder, 20)
             await stack.database.execute(_ALIAS, forwarder.device_id, mat)
         await stack.database.execute(_PAST)
-        await trouble(stack, forwarders)
+        await alert(stack, forwarders)
         await camera.take("acknowledge", shown="dialog", press="Acknowledge")
         await camera.take("mute", shown="dialog", press=re.compile("^Mute"))
         await answer(browser, stack)
-        await camera.take("answered", shown=".trouble[data-quiet]")
+        await camera.take("answered", shown=".alert[data-quiet]")
         closed = await stack.stream_id("mat-2")
         await camera.take("closed-stream", f"stream/{closed}", shown=".closed")
         await camera.take("devices-streams", "devices", shown=".rows.tokens .body .row")

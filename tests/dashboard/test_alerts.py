@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 def alert(page: Tab, name: str) -> Locator:
     """Return the open alert of a subject."""
-    open_ones = page.page.locator(".troubles").first.locator(":scope > .trouble")
+    open_ones = page.page.locator(".alerts").first.locator(":scope > .alert")
     return open_ones.filter(has=page.page.get_by_role("link", name=name, exact=True))
 
 
@@ -135,7 +135,7 @@ async def test_a_stream_is_closed_at_its_alert_and_opened_on_its_page(
         # A read that comes all the same is not hidden, and no alert.
         forwarder.record(READER, line("0580000000A2"))
         await expect(page.card(f"closed · {READER}")).to_contain_text("1 read since: stored and delivered")
-        await stack.calm()
+        await stack.clear()
         await expect(page.card(f"closed · {READER}").locator(".badge")).to_have_text("closed")
         await fits(other)
         await open_stream(other, stack, "closed")

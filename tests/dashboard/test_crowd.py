@@ -49,6 +49,6 @@ async def test_two_hundred_streams_at_fifty_reads_a_second_cause_no_long_task(
         await expect(page.page.locator(".cards > :last-child dd").first).to_have_text("2")
         trace = await browser.stop_tracing()
         tasks = tasks_ms(trace)
-        # Updates fold where the machine is busy: not one for each read.
+        # Updates are coalesced where the machine is busy: not one for each read.
         assert len(tasks) > READS / 10, "the trace shows no tasks"
         assert max(tasks) < LONG_TASK_MS

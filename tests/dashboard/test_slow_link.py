@@ -16,7 +16,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from deploy.local.child import until_answering
-from deploy.local.reverse_proxy import FrontDoor
+from deploy.local.reverse_proxy import ReverseProxy
 from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, Tab, tab
 from tests.dashboard.conftest import Stack, line
@@ -41,21 +41,23 @@ _COUNT_EVENTS = """import('/static/state.js').then(({ onEvent }) => {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def door(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FrontDoor]:
+async def proxy(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ReverseProxy]:
     """The reverse proxy before the stack, which compresses."""
     upstreams = {"api": [stack.api.url.removeprefix("http://")]}
-    door = FrontDoor("127.0.0.1:0", data_dir=tmp_path_factory.mktemp("door"), upstreams=lambda: upstreams)
-    child = await door.launch()
+    proxy = ReverseProxy(
+        "127.0.0.1:0", data_dir=tmp_path_factory.mktemp("proxy"), upstreams=lambda: upstreams
+    )
+    child = await proxy.launch()
     try:
-        assert await until_answering(child, door.answers), child.last_lines(5)
-        yield door
+        assert await until_answering(child, proxy.answers), child.last_lines(5)
+        yield proxy
     finally:
-        await child.stop(door.stop_signals, within_s=5)
+        await child.stop(proxy.stop_signals, within_s=5)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def link(door: FrontDoor) -> AsyncIterator[SlowLink]:
-    host, _, port = door.address.rpartition(":")
+async def link(proxy: ReverseProxy) -> AsyncIterator[SlowLink]:
+    host, _, port = proxy.address.rpartition(":")
     async with slow_link((host, int(port))) as link:
         yield link
 
@@ -78,9 +80,9 @@ async def phone(browser: Browser, link: SlowLink) -> AsyncIterator[Tab]:
 
 
 async def test_the_verdict_is_there_in_three_seconds_and_the_page_is_live_afterwards(
-    browser: Browser, crowd: Forwarder, door: FrontDoor, link: SlowLink
+    browser: Browser, crowd: Forwarder, proxy: ReverseProxy, link: SlowLink
 ) -> None:
-    first, later = await named_by_page(door.url)
+    first, later = await named_by_page(proxy.url)
     # The verdict needs nothing else, and nothing that is found only in what comes later: all else is held back.
     link.let_pass(lambda path: path == "" or path in first)
     async with phone(browser, link) as page:

@@ -83,17 +83,17 @@ async def test_a_stream_turns_red_when_its_forwarder_dies_and_green_when_it_is_b
     await stack.pass_time(30)
     await expect(card.get_by_text("act", exact=True)).to_be_visible()
     await page.verdict("1 ACT")
-    await expect(page.page.locator(".trouble", has_text="not connected")).to_be_visible()
+    await expect(page.page.locator(".alert", has_text="not connected")).to_be_visible()
     assert "ACT" in await page.page.title()
     async with (
         stack.forwarder("dies", READER, journal=journal) as forwarder,
         reading(forwarder, READER, "0580000000E1"),
     ):
         await expect(card.get_by_text("online", exact=True)).to_be_visible()
-        await stack.calm()
+        await stack.clear()
         await page.verdict("ALL GOOD")
         await expect(card.get_by_text("good", exact=True)).to_be_visible()
-        await expect(page.page.get_by_text("cured trouble")).to_be_visible()
+        await expect(page.page.get_by_text("resolved alert")).to_be_visible()
 
 
 async def test_a_receiver_shows_how_far_it_is_behind(page: Tab, stack: Stack) -> None:
@@ -144,8 +144,8 @@ async def test_what_needs_a_look_stands_right_under_the_verdict_and_says_what_is
         headings = page.page.locator("main h2")
         await expect(headings.first).to_have_text("Needs a look")
         link = page.page.get_by_role("link", name=f"wrong · {READER}", exact=True)
-        trouble = page.page.locator(".trouble", has=link).filter(has_text="no chip read")
-        await expect(trouble.locator(".what")).to_have_text(f"1 line that is no chip read wrong · {READER}")
+        alert = page.page.locator(".alert", has=link).filter(has_text="no chip read")
+        await expect(alert.locator(".what")).to_have_text(f"1 line that is no chip read wrong · {READER}")
         # Its link works as often as it is used.
         for _ in range(2):
             await page.page.evaluate("scrollTo(0, document.body.scrollHeight)")

@@ -91,7 +91,7 @@ async def empty(database: Connection) -> None:
 
 
 async def make_stream(database: Connection, forwarder_id: str, reader_ip: str) -> UUID:
-    """Make a stream, ring, and return its id."""
+    """Make a stream, notify, and return its id."""
     stream_id: UUID = await database.fetchval(_MAKE, forwarder_id, reader_ip)
     await database.execute(_RING, STREAMS)
     return stream_id
@@ -103,15 +103,15 @@ async def store(
     events: Sequence[Stored],
     *,
     reader_timestamp: str = "",
-    bell: bool = True,
+    notify: bool = True,
 ) -> None:
-    """Store events at the next positions of a stream, in one commit, and ring, unless the `bell` is to be lost."""
+    """Store events at the next positions of a stream, in one commit, and notify, unless `notify` is false."""
     epochs, seqs, lines = zip(*events, strict=True)
     timestamps = [reader_timestamp] * len(events)
     async with database.transaction():
         position = await database.fetchval(_LOCK, stream_id)
         await database.execute(_STORE, stream_id, epochs, seqs, lines, timestamps, position)
-    if bell:
+    if notify:
         await database.execute(_RING, POSITIONS)
 
 

@@ -90,7 +90,7 @@ async def test_acks_that_were_not_written_yet_are_at_an_orderly_stop(
         await wire.take(500)
         await wire.take(100, acking=False)
         await wire.ack((START, 1, 577))
-        await wire.heard()
+        await wire.all_received()
         fanout.signal(signal.SIGTERM)
         assert await fanout.ended() == 0
     assert await cursor(database) == 577

@@ -112,7 +112,7 @@ async def test_an_ack_of_before_does_not_put_the_cursor_back(standing: Standing,
         await delete()
         assert await wire.identities(80, acking=False) == [(1, seq) for seq in range(1, 81)]
         await wire.ack((START, 1, 80))  # of the first eighty
-        await wire.heard()
+        await wire.all_received()
         await wire.ack((START, 1, 80))  # of those that came after it
         await written(standing.database, 80)
     await delete()
@@ -126,7 +126,7 @@ async def test_an_ack_that_is_given_just_before_counts_for_nothing(
     await store_many(standing.database, await make_stream(standing.database, *START), 80)
     async with receiver(standing.url, standing.token, START) as wire:
         await wire.take(80)
-        await wire.heard()
+        await wire.all_received()
         await delete()
         assert await wire.identities(80, acking=False) == [(1, seq) for seq in range(1, 81)]
         assert await last_seq(standing.database) == 0
@@ -151,7 +151,7 @@ async def test_sessions_on_all_nodes_begin_anew(standing: Standing) -> None:
             await standing.database.execute("DELETE FROM receiver_cursors")
 
 
-async def test_a_deletion_that_no_node_heard_of_is_found(standing: Standing) -> None:
+async def test_a_deletion_that_no_node_was_told_of_is_found(standing: Standing) -> None:
     await store_many(standing.database, await make_stream(standing.database, *START), 80)
     async with receiver(standing.url, standing.token, START) as wire:
         await wire.take(80)

@@ -19,7 +19,7 @@ from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import READER, START, connect, receiver
 from tests.failure.cluster import own_cluster
 from tests.failure.facts import backends
-from tests.services import Process, make_token, rooms
+from tests.services import Process, make_token, services
 from tests.waiting import stretched, wait_until
 
 POLL_S = 0.5
@@ -55,7 +55,7 @@ def in_order(arrivals: Arrivals, count: int) -> bool:
 async def test_restarts_of_all_others_are_not_seen_by_receivers(
     database_url: str, database: Connection, token: str
 ) -> None:
-    async with rooms(database_url, api=1) as house:
+    async with services(database_url, api=1) as house:
         forwarder = Forwarder(
             url=house.gateways[0].url,
             token=await make_token(database, "forwarder", "start"),
@@ -240,7 +240,9 @@ async def test_without_listen_everything_comes_only_later(
             assert asyncio.get_running_loop().time() - began < stretched(5 * POLL_S)
 
 
-async def test_a_bell_that_is_lost_costs_a_poll(fanout: Process, database: Connection, token: str) -> None:
+async def test_a_notification_that_is_lost_costs_a_poll(
+    fanout: Process, database: Connection, token: str
+) -> None:
     stream = await make_stream(database, *START)
     async with receiver(fanout.url, token, START) as wire:
         await store(database, stream, [(1, 1, b"a")])
@@ -250,9 +252,9 @@ async def test_a_bell_that_is_lost_costs_a_poll(fanout: Process, database: Conne
 
         async def counted() -> bool:
             seq = next(seqs)
-            await store(database, stream, [(1, seq, b"b")], bell=False)
+            await store(database, stream, [(1, seq, b"b")], notify=False)
             assert await wire.identities(1, within_s=stretched(5)) == [(1, seq)]
-            # The bell of an earlier event may still be on its way, and wake who would have polled.
+            # The notification of an earlier event may still be on its way, and wake who would have polled.
             return await fanout.metric("rtserver_polls_found_work_total") > found
 
         await wait_until(counted, what="the poll to be counted")

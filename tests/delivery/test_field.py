@@ -1,4 +1,5 @@
-"""A receiver as it is in the field loses nothing, though it acks before it has passed a read on, and is deaf at first.
+"""A receiver as it is in the field loses nothing, though it acks before it has passed a read on, and reads nothing at
+first.
 
 Twenty catch-ups of twenty thousand reads beside busy processes are a measurement: `python -m tests.bench field`.
 """
@@ -14,7 +15,7 @@ from tests.waiting import wait_until
 
 HAD, MISSED = 200, 2_000
 # Long enough for several messages, if they were sent to who neither acks nor answers a ping.
-DEAF = Manners(deaf_s=1.2)
+UNRESPONSIVE = Manners(unresponsive_s=1.2)
 
 
 async def test_a_receiver_that_was_away_gets_all_that_it_missed(
@@ -23,7 +24,7 @@ async def test_a_receiver_that_was_away_gets_all_that_it_missed(
     stream = await make_stream(database, *START)
     await store_many(database, stream, HAD + MISSED)
     epoch = (*START, 1)
-    tent = Receiver(url=fanout.url, token=token, streams=[START], resume={epoch: HAD}, manners=DEAF)
+    tent = Receiver(url=fanout.url, token=token, streams=[START], resume={epoch: HAD}, manners=UNRESPONSIVE)
     connection = asyncio.ensure_future(tent.run())
     # Whatever was dropped came before the last.
     await wait_until(

@@ -103,7 +103,7 @@ async def acks_everything_there_is(wire: Wire) -> None:
     await wire.subscribe(START)
     for start in range(1, 50_001, 5_000):
         await wire.ack(*((START, epoch, 2**53 - 1) for epoch in range(start, start + 5_000)))
-    await wire.heard()
+    await wire.all_received()
 
 
 async def subscribes_to_all_the_world(wire: Wire) -> None:

@@ -9,7 +9,7 @@ from shared.db.connections import Connection
 from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store
 from tests.delivery.wire import READER, START, receiver
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import stretched
 
 LINES = [
@@ -33,7 +33,7 @@ LINES = [
 async def test_odd_lines_come_out_byte_for_byte_all_the_way(database_url: str, database: Connection) -> None:
     token = await make_token(database, "forwarder", "start")
     tent = await make_token(database, "receiver", "tent")
-    async with rooms(database_url) as running:
+    async with services(database_url) as running:
         forwarder = Forwarder(
             url=running.gateways[0].url, token=token, device_id="start", readers=[READER], flush_s=0.0
         )

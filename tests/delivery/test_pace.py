@@ -44,7 +44,7 @@ async def test_a_receiver_that_never_acks_gets_the_next_batch_after_half_a_secon
 async def test_a_receiver_that_reads_nothing_is_sent_nothing_more_until_it_reads(
     database_url: str, database: Connection, token: str
 ) -> None:
-    """In the field it is deaf for seconds after its hello, and then reads all that has come in one go."""
+    """In the field it reads nothing for seconds after its hello, and then all that has come in one go."""
     await store_many(database, await make_stream(database, *START), 1_000)
     async with running_fanout(database_url, PACE_MS="20") as fanout:
 

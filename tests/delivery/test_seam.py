@@ -13,7 +13,7 @@ from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.messages import StreamEpoch
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
 from shared.db.connections import Connection
-from tests.services import Rooms, make_token, rooms
+from tests.services import Services, make_token, services
 from tests.waiting import wait_until
 
 SEED = 20260222
@@ -104,7 +104,7 @@ class Wanderer:
         return {epoch: each.reads for epoch, each in self.arrivals.epochs.items()}
 
 
-async def ingest(running: Rooms, database: Connection, random: Random, enough: Callable[[], bool]) -> int:
+async def ingest(running: Services, database: Connection, random: Random, enough: Callable[[], bool]) -> int:
     """Let all forwarders record until it is enough, and return how many reads that were when all are acked."""
     forwarders = [
         Forwarder(
@@ -130,7 +130,7 @@ async def test_receivers_that_come_and_go_during_ingest_end_with_exactly_what_is
     database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     random = Random(SEED)
-    async with rooms(database_url, fanout=2, PACE_MS="20", LOG_LEVEL="warn") as running:
+    async with services(database_url, fanout=2, PACE_MS="20", LOG_LEVEL="warn") as running:
         urls = [each.url for each in running.fanouts]
         wanderers = [
             Wanderer(urls, await make_token(database, "receiver", f"tent-{number}"), Random(SEED + number))

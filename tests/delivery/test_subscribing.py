@@ -65,7 +65,7 @@ async def test_a_stream_that_does_not_exist_yet_starts_when_it_appears(standing:
         assert await wire.identities(3) == run(1, 1, 2, 3)
 
 
-async def test_a_stream_of_which_no_bell_told_starts_too(standing: Standing) -> None:
+async def test_a_stream_of_which_no_notification_told_starts_too(standing: Standing) -> None:
     async with subscribed(standing) as wire:
         assert await wire.silent()
         stream = await standing.database.fetchval(
@@ -148,7 +148,7 @@ async def test_a_receivers_own_word_counts_also_where_it_is_lower_than_our_recor
     async with subscribed(standing, (START, 1, 2)) as wire:
         assert await wire.identities(7, acking=False) == run(1, 3, 4, 5, 6, 7, 8, 9)
         await wire.ack((START, 1, 4))
-        await wire.heard()
+        await wire.all_received()
     assert await acked(standing) == {1: 5}
 
 
@@ -183,7 +183,7 @@ async def test_a_resume_without_a_record_is_believed_and_recorded(standing: Stan
 async def test_a_resume_of_a_stream_that_does_not_exist_subscribes_to_nothing(standing: Standing) -> None:
     async with subscribed(standing, (START, 1, 2)) as wire:
         await wire.subscribe(OTHER)
-        await wire.heard()  # before either exists
+        await wire.all_received()  # before either exists
         for name in (START, OTHER):
             await store(standing.database, await make_stream(standing.database, *name), events(1, 1, 3))
         assert {each["forwarder_id"] for each in await wire.take(3)} == {"finish"}

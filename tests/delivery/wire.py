@@ -87,8 +87,8 @@ class Wire:
         self.session_id = heartbeat["session_id"]
         return self.session_id
 
-    async def heard(self) -> None:
-        """Wait until all that was sent has been heard: a hello is answered in its turn. Batches are passed over."""
+    async def all_received(self) -> None:
+        """Wait until all that was sent has been received: a hello is answered in its turn. Batches are passed over."""
         await self.send({"kind": "receiver_hello"})
         while (message := await self.next()) is not None and message["kind"] != "heartbeat":
             pass

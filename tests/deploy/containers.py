@@ -205,8 +205,8 @@ class Engine:
         for network in networks:
             address = f"10.77.{self._networks.index(network)}.{number}"
             cable = f"{network[:8]}{number}"
-            peer = ("peer", "name", network, "netns", container.namespace)
-            _ip("-n", self._switch, "link", "add", cable, "type", "veth", *peer)
+            connection = ("peer", "name", network, "netns", container.namespace)
+            _ip("-n", self._switch, "link", "add", cable, "type", "veth", *connection)
             _ip("-n", self._switch, "link", "set", cable, "master", network, "up")
             _ip("-n", container.namespace, "address", "add", f"{address}/24", "dev", network)
             _ip("-n", container.namespace, "link", "set", network, "up")

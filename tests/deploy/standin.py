@@ -29,13 +29,13 @@ class StandIn:
         self.tokens: dict[str, str] = {}
         self.events: defaultdict[Stream, dict[Identity, Message]] = defaultdict(dict)
         self.retransmits: Counter[Stream] = Counter()
-        # What was said to it, and when it was knocked at.
+        # What was said to it, and when somebody tried to connect.
         self.hellos: list[Message] = []
         self.batches: list[list[Message]] = []
         self.answers: list[Message] = []
         self.subscriptions: list[Message] = []
         self.receiver_acks: list[Message] = []
-        self.knocks: list[float] = []
+        self.attempts: list[float] = []
         self.subscribed_at = 0.0
         self.pongs: list[float] = []  # of receivers
         self.close_codes: list[int | None] = []
@@ -70,7 +70,7 @@ class StandIn:
 
     async def _upgrade(self, request: web.Request) -> tuple[str, web.WebSocketResponse, Message]:
         """Take a device in up to its hello; its id, its socket and the heartbeat that is due."""
-        self.knocks.append(time.monotonic())
+        self.attempts.append(time.monotonic())
         if self.refusing:
             raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse(
@@ -94,7 +94,7 @@ class StandIn:
                     await self._take(device_id, socket, message["events"])
                 else:
                     self.answers.append(message)
-        finally:  # A handler whose peer vanished is cancelled.
+        finally:  # A handler whose device vanished is cancelled.
             self.close_codes.append(socket.close_code)
         return socket
 

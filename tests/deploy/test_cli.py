@@ -76,7 +76,7 @@ def test_the_doctor_examines_the_stack_that_runs_here(tmp_path: Path) -> None:
     done = CliRunner(env=NOTHING_SET).invoke(main, ["doctor", "--data-dir", str(tmp_path)])
     assert done.exit_code == 1
     assert "database" in done.output
-    assert "front door" in done.output
+    assert "reverse proxy" in done.output
 
 
 @pytest.mark.parametrize(("command", "package"), [("up", "rich"), ("up", "platformdirs"), ("demo", "rich")])

@@ -1,4 +1,4 @@
-"""The production files say what they promise: valid, confined, scalable, and with one door only."""
+"""The production files say what they promise: valid, confined, scalable, and with one acceptor only."""
 
 import json
 import re
@@ -22,8 +22,8 @@ TOP = Path(__file__).parents[2]
 DOCKERFILE = TOP / "deploy" / "Dockerfile"
 EXAMPLE = COMPOSE_FILE.with_name(".env.example")
 
-ROOMS = ("gateway", "writer", "fanout", "api")
-OURS = (*ROOMS, "migrate", "server")
+ROLES = ("gateway", "writer", "fanout", "api")
+OURS = (*ROLES, "migrate", "server")
 COMPOSE = load_compose({"POSTGRES_PASSWORD": "p"})
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
@@ -132,7 +132,7 @@ def test_what_holds_passwords_is_not_for_git(tmp_path: Path) -> None:
 
 def test_who_starts_the_server_starts_what_it_leads_to() -> None:
     """`up -d server`, `logs server`, `restart server`: what people and devices talk to has this name."""
-    assert set(SERVICES["server"]["depends_on"]) == set(ROOMS)
+    assert set(SERVICES["server"]["depends_on"]) == set(ROLES)
     assert set(SERVICES["gateway"]["depends_on"]) == {"postgres", "migrate"}
 
 
@@ -161,7 +161,7 @@ def test_starts_each_service_again_and_asks_for_its_health(service: str) -> None
     assert SERVICES[service]["healthcheck"]["test"][0] == "CMD"
 
 
-def test_publishes_the_front_door_and_nothing_else() -> None:
+def test_publishes_the_reverse_proxy_and_nothing_else() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["server"]
     networks = {name: service["networks"] for name, service in SERVICES.items()}
     assert {name for name, found in networks.items() if "outside" in found} == {"server"}
@@ -170,11 +170,11 @@ def test_publishes_the_front_door_and_nothing_else() -> None:
     assert "database" not in networks["server"]
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_can_be_scaled_and_has_time_to_stop(room: str) -> None:
-    assert "container_name" not in SERVICES[room]
-    assert seconds(SERVICES[room]["stop_grace_period"]) > STOP_DEADLINE_S + 5
-    assert SERVICES[room]["depends_on"] == {
+@pytest.mark.parametrize("role", ROLES)
+def test_a_service_can_be_scaled_and_has_time_to_stop(role: str) -> None:
+    assert "container_name" not in SERVICES[role]
+    assert seconds(SERVICES[role]["stop_grace_period"]) > STOP_DEADLINE_S + 5
+    assert SERVICES[role]["depends_on"] == {
         "postgres": {"condition": "service_healthy"},
         "migrate": {"condition": "service_completed_successfully"},
     }
@@ -186,15 +186,15 @@ def test_caddy_has_longer_to_stop_than_it_gives_its_requests() -> None:
     assert seconds(SERVICES["server"]["stop_grace_period"]) > int(grace.group(1)) + 5
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_knows_its_own_password_and_no_other(room: str) -> None:
-    service = SERVICES[room]
-    passfile = f"/passwords/{room}/pgpass"
+@pytest.mark.parametrize("role", ROLES)
+def test_a_service_knows_its_own_password_and_no_other(role: str) -> None:
+    service = SERVICES[role]
+    passfile = f"/passwords/{role}/pgpass"
     assert service["environment"]["DATABASE_URL"] == (
-        f"postgresql://rt_{room}@postgres:5432/rtserver?passfile={passfile}"
+        f"postgresql://rt_{role}@postgres:5432/rtserver?passfile={passfile}"
     )
-    assert service["volumes"] == [f"{room}-password:/passwords/{room}:ro"]
-    assert f"{room}-password:/passwords/{room}" in SERVICES["migrate"]["volumes"]
+    assert service["volumes"] == [f"{role}-password:/passwords/{role}:ro"]
+    assert f"{role}-password:/passwords/{role}" in SERVICES["migrate"]["volumes"]
 
 
 def test_the_owner_s_password_goes_to_the_database_and_the_migration_only() -> None:
@@ -215,17 +215,17 @@ def test_leaves_the_settings_that_the_promises_need_alone() -> None:
 
 
 def test_runs_commands_that_there_are() -> None:
-    for name in (*ROOMS, "migrate"):
+    for name in (*ROLES, "migrate"):
         (command,) = SERVICES[name]["command"]
         assert command in main.commands
 
 
-def test_the_front_door_looks_for_the_rooms_by_the_names_they_have() -> None:
+def test_the_reverse_proxy_looks_for_the_services_by_the_names_they_have() -> None:
     told = SERVICES["server"]["environment"]
     assert told["UPSTREAMS"] == "named"
-    for room, variable in VARIABLES.items():
-        assert told[variable] == f"{room} 8080"
-        assert set(SERVICES[room]["networks"]) & set(SERVICES["server"]["networks"])
+    for role, variable in VARIABLES.items():
+        assert told[variable] == f"{role} 8080"
+        assert set(SERVICES[role]["networks"]) & set(SERVICES["server"]["networks"])
 
 
 # --- the image -------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""The production file as it stands, run with several processes of a room: one door, names for addresses, users with
-their own passwords, no privileges, and nothing that is reached which should not be.
+"""The production file as it stands, run with several processes of a service: one reverse proxy, names for addresses,
+users with their own passwords, no privileges, and nothing that is reached which should not be.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ async def healthy(engine: Engine, container: Container) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def url(engine: Engine) -> str:
-    """The front door, where it is published."""
+    """The reverse proxy, where it is published."""
     return f"http://127.0.0.1:{await engine.publish(engine.of('server')[0], 8080)}"
 
 
@@ -141,7 +141,7 @@ async def test_every_process_is_nobody_without_privileges_on_a_root_that_cannot_
 
 async def test_nothing_is_reached_that_should_not_be(engine: Engine, url: str) -> None:
     database = engine.of("postgres")[0].addresses["database"]
-    gateway, door = engine.of("gateway")[0], engine.of("server")[0]
+    gateway, proxy = engine.of("gateway")[0], engine.of("server")[0]
 
     def reaches(container: Container, host: str, port: int) -> bool:
         def connect() -> bool:
@@ -154,14 +154,14 @@ async def test_nothing_is_reached_that_should_not_be(engine: Engine, url: str) -
         return in_namespace(container.namespace, connect)
 
     assert reaches(gateway, database, 5432)
-    assert not reaches(door, database, 5432)
-    assert reaches(door, gateway.addresses["front"], 8080)
+    assert not reaches(proxy, database, 5432)
+    assert reaches(proxy, gateway.addresses["front"], 8080)
     assert not reaches(engine.of("writer")[0], gateway.addresses["front"], 8080)
     # No room has a way out: its networks lead nowhere else.
     assert not in_namespace(gateway.namespace, lambda: "00000000\t" in routes())
 
 
-async def test_this_machine_needs_no_token_and_no_page_of_another_name_is_let_in(url: str) -> None:
+async def test_this_machine_needs_no_token_and_no_page_of_another_name_is_admitted(url: str) -> None:
     """What the runbook asks, word for word, at http://localhost:8080."""
     async with aiohttp.ClientSession() as http:
         for path in ("/", "/healthz", "/readyz", "/metrics", "/api/v1/streams", "/api/v1/admin/tokens"):
@@ -180,13 +180,13 @@ def routes() -> str:
     )
 
 
-async def test_a_room_is_let_in_with_its_own_password_only(engine: Engine) -> None:
+async def test_a_service_is_admitted_with_its_own_password_only(engine: Engine) -> None:
     gateway = engine.of("gateway")[0]
     assert await engine.execute(gateway, ["test", "-r", "/mnt/passwords/gateway/pgpass"]) == 0
     assert await engine.execute(gateway, ["test", "-e", "/mnt/passwords/writer"]) != 0
     passwords = {
-        room: (engine.directory / f"{room}-password" / "pgpass").read_text().strip().rpartition(":")[2]
-        for room in ("gateway", "writer")
+        service: (engine.directory / f"{service}-password" / "pgpass").read_text().strip().rpartition(":")[2]
+        for service in ("gateway", "writer")
     }
     host = engine.of("postgres")[0].addresses["database"]
 
@@ -210,7 +210,7 @@ async def test_a_room_is_let_in_with_its_own_password_only(engine: Engine) -> No
 
 
 async def crew(url: str) -> tuple[list[Forwarder], list[Receiver]]:
-    """Return four forwarders and four receivers of all of them, with tokens made through the door."""
+    """Return four forwarders and four receivers of all of them, with tokens made through the acceptor."""
     readers = {f"mat-{number}": f"10.0.0.{number}:10000" for number in range(4)}
     forwarders = [
         Forwarder(
@@ -234,7 +234,7 @@ async def crew(url: str) -> tuple[list[Forwarder], list[Receiver]]:
     return forwarders, receivers
 
 
-async def test_reads_pass_the_door_spread_over_all_processes_and_survive_one_that_stops(
+async def test_reads_pass_the_proxy_spread_over_all_processes_and_survive_one_that_stops(
     engine: Engine, url: str
 ) -> None:
     forwarders, receivers = await crew(url)

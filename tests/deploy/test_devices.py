@@ -245,10 +245,10 @@ async def test_a_refused_upgrade_is_tried_again_with_growing_pauses(server: Stan
     device = forwarder(server, backoff_s=(0.05, 0.2))
     device.record(READER, "line")
     async with running(device.run()):
-        await wait_until(lambda: len(server.knocks) >= 5, what="five attempts")
+        await wait_until(lambda: len(server.attempts) >= 5, what="five attempts")
         server.refusing = False
         await device.drained()
-    pauses = [later - earlier for earlier, later in pairwise(server.knocks)]
+    pauses = [later - earlier for earlier, later in pairwise(server.attempts)]
     assert all(pause >= due for pause, due in zip(pauses, (0.05, 0.1, 0.2, 0.2), strict=False))
 
 
@@ -287,8 +287,8 @@ async def test_without_a_backlog_a_forwarder_takes_its_time(server: StandIn) -> 
     async with running(device.run()):
         await device.wait_connected()
         await server.sockets[TOKEN].close(code=1001)
-        await wait_until(lambda: len(server.knocks) == 2, what="the next attempt")
-    assert server.knocks[1] - server.knocks[0] >= 0.3
+        await wait_until(lambda: len(server.attempts) == 2, what="the next attempt")
+    assert server.attempts[1] - server.attempts[0] >= 0.3
 
 
 async def test_an_epoch_reset_numbers_anew_while_older_reads_still_drain(server: StandIn) -> None:
@@ -484,7 +484,7 @@ async def test_a_receiver_comes_back_only_when_told(server: StandIn) -> None:
                 await tent.wait_connected()
                 await tent.drop()
                 await wait_until(lambda: not tent.connected, what="the end")
-    assert (tent.sessions, len(server.knocks)) == (2, 2)
+    assert (tent.sessions, len(server.attempts)) == (2, 2)
 
 
 async def test_a_receiver_times_what_comes_and_notices_what_was_altered(server: StandIn) -> None:
@@ -600,7 +600,7 @@ async def test_race_software_that_has_its_turn_late_takes_what_was_due_meanwhile
 
 
 async def test_a_receiver_acks_what_its_relay_then_forgets_and_goes_on_from_there(server: StandIn) -> None:
-    tent = receiver(server, manners=Manners(deaf_s=0.0))
+    tent = receiver(server, manners=Manners(unresponsive_s=0.0))
     event = {
         "forwarder_id": TOKEN,
         "reader_ip": READER,
@@ -637,19 +637,19 @@ async def test_a_receiver_resumes_from_the_newest_it_has_acked_of_each_stream(se
     assert [(c["stream_epoch"], c["last_seq"]) for c in server.hellos[2]["resume"]] == [(3, 2)]
 
 
-async def test_a_receiver_is_deaf_after_its_hello(server: StandIn) -> None:
-    deaf_s = 0.3
-    tent = receiver(server, manners=Manners(deaf_s=deaf_s))
+async def test_a_receiver_does_not_read_after_its_hello(server: StandIn) -> None:
+    unresponsive_s = 0.3
+    tent = receiver(server, manners=Manners(unresponsive_s=unresponsive_s))
     async with running(tent.run()):
         await wait_until(lambda: "tent" in server.sockets, what="the hello")
         await server.sockets["tent"].ping()
         await wait_until(lambda: server.subscriptions and server.pongs, what="the subscription and the pong")
-    # The upgrade came before the hello from which on it is deaf.
-    assert min(server.subscribed_at, *server.pongs) - server.knocks[0] >= deaf_s
+    # The upgrade came before the hello from which on it does not read.
+    assert min(server.subscribed_at, *server.pongs) - server.attempts[0] >= unresponsive_s
 
 
-async def test_a_deaf_receiver_can_be_dropped(server: StandIn) -> None:
-    tent = receiver(server, manners=Manners(deaf_s=3600.0))
+async def test_a_receiver_that_does_not_read_can_be_dropped(server: StandIn) -> None:
+    tent = receiver(server, manners=Manners(unresponsive_s=3600.0))
     connection = asyncio.ensure_future(tent.run())
     await wait_until(lambda: "tent" in server.sockets, what="the hello")
     await tent.drop()

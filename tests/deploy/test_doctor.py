@@ -16,16 +16,16 @@ from click.testing import CliRunner
 
 from deploy.cli.doctor import Deployment, Finding, examine, render
 from deploy.cli.main import main
-from deploy.cli.roles import ROOMS, apply_roles
+from deploy.cli.roles import SERVICES, apply_roles
 from deploy.local.child import until_answering
-from deploy.local.reverse_proxy import FrontDoor
+from deploy.local.reverse_proxy import ReverseProxy
 from shared.db.connections import connect
 from tests.ports import free_port
 from tests.postgres import Postgresql
 from tests.services import Process
 from tests.waiting import wait_until
 
-LISTENING = {"listening", "bells", "bell queue"}
+LISTENING = {"listening", "notifications", "notification queue"}
 INSIDE = {
     "connections",
     "encoding",
@@ -40,7 +40,7 @@ INSIDE = {
     "synchronous_commit",
     "schema",
     "clock",
-    *ROOMS,
+    *SERVICES,
 }
 # The tests' Postgres runs without fsync, which is one thing that the doctor is there to find.
 TESTS_OWN = {"fsync"}
@@ -60,7 +60,7 @@ async def altered(database_url: str, statement: str) -> None:
 
 @pytest.fixture
 async def processes(database_url: str) -> AsyncIterator[dict[str, Process]]:
-    found = {room: Process(room, database_url, {"LOG_LEVEL": "warn"}) for room in ROOMS}
+    found = {service: Process(service, database_url, {"LOG_LEVEL": "warn"}) for service in SERVICES}
     for process in found.values():
         await process.start()
     for process in found.values():
@@ -81,22 +81,22 @@ async def test_finds_nothing_wrong_with_a_whole_deployment(
         what="all to have said that they are ready",
     )
     await apply_roles(database_url, passfiles=None)
-    rooms = {room: [process.url.removeprefix("http://")] for room, process in processes.items()}
-    door = FrontDoor("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: rooms)
-    child = await door.launch()
+    services = {service: [process.url.removeprefix("http://")] for service, process in processes.items()}
+    proxy = ReverseProxy("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: services)
+    child = await proxy.launch()
     try:
-        assert await until_answering(child, door.answers)
+        assert await until_answering(child, proxy.answers)
         as_a_room = re.sub(r"//\w+@", "//rt_api@", database_url)
-        found = await examine(Deployment(database_url=as_a_room, url=door.url))
+        found = await examine(Deployment(database_url=as_a_room, url=proxy.url))
     finally:
-        await child.stop(door.stop_signals, within_s=5)
+        await child.stop(proxy.stop_signals, within_s=5)
     assert wrong(found).keys() == TESTS_OWN
-    outside = {"front door", "api route", "gateway route", "fanout route"}
+    outside = {"reverse proxy", "api route", "gateway route", "fanout route"}
     assert {finding.what for finding in found} == INSIDE | LISTENING | outside
 
 
 async def test_names_each_role_that_is_not_alive(database_url: str) -> None:
-    assert wrong(await examine(Deployment(database_url))).keys() == {*ROOMS, *TESTS_OWN}
+    assert wrong(await examine(Deployment(database_url))).keys() == {*SERVICES, *TESTS_OWN}
 
 
 async def test_finds_a_role_that_is_alive_but_not_ready(
@@ -164,12 +164,12 @@ async def test_finds_that_the_schema_is_newer_than_this_code(
     assert "older" in wrong(await examine(Deployment(database_url)))["schema"].advice
 
 
-async def test_finds_that_bells_do_not_arrive_at_the_listening_address(
+async def test_finds_that_notifications_do_not_arrive_at_the_listening_address(
     database_url: str, cluster: Postgresql
 ) -> None:
-    elsewhere = cluster.url(database="postgres")  # bells ring within a database
+    elsewhere = cluster.url(database="postgres")  # notifications stay within a database
     found = wrong(await examine(Deployment(database_url, listen_database_url=elsewhere)))
-    assert "LISTEN=off" in found["bells"].advice
+    assert "LISTEN=off" in found["notifications"].advice
 
 
 async def test_finds_a_pooler_that_lends_another_backend_to_each_transaction(
@@ -226,12 +226,12 @@ async def test_finds_a_postgres_that_is_too_old(database_url: str, monkeypatch: 
     assert wrong(await examine(Deployment(database_url)))["version"].advice.startswith("upgrade to 99")
 
 
-async def test_asks_for_no_bell_where_rooms_poll(database_url: str) -> None:
+async def test_asks_for_no_notification_where_services_poll(database_url: str) -> None:
     found = await examine(Deployment(database_url, listen=False))
-    assert [finding.says for finding in found if finding.what in LISTENING] == ["off: every room polls"]
+    assert [finding.says for finding in found if finding.what in LISTENING] == ["off: every service polls"]
 
 
-async def test_finds_a_front_door_that_sends_devices_to_the_wrong_room() -> None:
+async def test_finds_a_reverse_proxy_that_sends_devices_to_the_wrong_service() -> None:
     async def answer(request: web.Request) -> web.Response:
         api = request.path in ("/healthz", "/api/v1/streams")
         return web.Response(status=200 if api else 404)
@@ -244,23 +244,23 @@ async def test_finds_a_front_door_that_sends_devices_to_the_wrong_room() -> None
     assert found["gateway route"].says == "answers 404"
 
 
-async def test_finds_a_front_door_behind_which_nobody_is(tmp_path: Path) -> None:
-    rooms = {room: [f"127.0.0.1:{free_port()}"] for room in ROOMS}
-    door = FrontDoor("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: rooms)
-    child = await door.launch()
+async def test_finds_a_reverse_proxy_behind_which_nobody_is(tmp_path: Path) -> None:
+    services = {service: [f"127.0.0.1:{free_port()}"] for service in SERVICES}
+    proxy = ReverseProxy("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: services)
+    child = await proxy.launch()
     try:
-        assert await until_answering(child, door.answers)
-        found = wrong(await examine(Deployment(url=door.url)))
+        assert await until_answering(child, proxy.answers)
+        found = wrong(await examine(Deployment(url=proxy.url)))
     finally:
-        await child.stop(door.stop_signals, within_s=5)
-    assert found.keys() == {"front door", "api route", "gateway route", "fanout route"}
+        await child.stop(proxy.stop_signals, within_s=5)
+    assert found.keys() == {"reverse proxy", "api route", "gateway route", "fanout route"}
     assert all("is up" in finding.advice for finding in found.values())
 
 
-async def test_finds_that_there_is_no_front_door() -> None:
+async def test_finds_that_there_is_no_reverse_proxy() -> None:
     (found,) = await examine(Deployment(url=f"http://127.0.0.1:{free_port()}"))
     assert found.says.endswith("Connect call failed ('127.0.0.1', " + found.says.rpartition(", ")[2])
-    assert "start the front door" in found.advice
+    assert "start the reverse proxy" in found.advice
 
 
 def test_shows_a_line_for_each_finding_and_below_it_what_to_do() -> None:
@@ -272,7 +272,7 @@ def test_shows_a_line_for_each_finding_and_below_it_what_to_do() -> None:
 def test_ends_with_code_1_when_something_is_wrong() -> None:
     done = CliRunner().invoke(main, ["doctor", "--url", f"http://127.0.0.1:{free_port()}"])
     assert done.exit_code == 1
-    assert done.output.startswith("BAD  front door")
+    assert done.output.startswith("BAD  reverse proxy")
 
 
 def test_ends_with_code_2_when_there_is_nothing_to_examine() -> None:

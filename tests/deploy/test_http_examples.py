@@ -15,7 +15,7 @@ from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
 from shared.db.connections import Connection
 from tests.deploy.pages import HTTP_API
-from tests.services import Rooms, make_token, rooms
+from tests.services import Services, make_token, services
 from tests.waiting import wait_until
 
 FORWARDER, READER = "start-line", "10.0.0.1:10000"
@@ -52,7 +52,7 @@ def examples() -> list[Example]:
 
 
 @pytest.fixture
-async def running(database_url: str, database: Connection) -> AsyncIterator[Rooms]:
+async def running(database_url: str, database: Connection) -> AsyncIterator[Services]:
     """The server of the page: the streams that it names, and who is connected."""
     environment = dict(
         re.findall(r"(\w+)=(\S+)", HTTP_API.read_text().partition("```sh\nexport ")[2].partition("```")[0])
@@ -64,12 +64,12 @@ async def running(database_url: str, database: Connection) -> AsyncIterator[Room
             (environment["UNUSED_ID"], "old-box", "192.168.1.99:10000"),
         ],
     )
-    async with rooms(database_url, api=1, API_TOKEN=environment["API_TOKEN"]) as running:
+    async with services(database_url, api=1, API_TOKEN=environment["API_TOKEN"]) as running:
         yield running
 
 
 @pytest.fixture
-async def race(running: Rooms, database: Connection) -> AsyncIterator[None]:
+async def race(running: Services, database: Connection) -> AsyncIterator[None]:
     """A forwarder that has brought two epochs, a receiver that has acked them, and a line in conflict."""
     forwarder = Forwarder(
         url=running.gateways[0].url,
@@ -195,7 +195,7 @@ def test_sees_the_difference() -> None:
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="the examples ask by curl, which is not installed")
 @pytest.mark.usefixtures("race")
-async def test_every_example_is_answered_as_it_says(running: Rooms, tmp_path: Path) -> None:
+async def test_every_example_is_answered_as_it_says(running: Services, tmp_path: Path) -> None:
     shell = Shell(running.apis[0].url, tmp_path)
     assert len(examples()) == len(re.findall(r"^curl ", HTTP_API.read_text(), re.MULTILINE)) > 30
     for example in examples():

@@ -16,8 +16,8 @@ from tests.deploy.compose import load_compose
 
 FILES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 BASE, EXAMPLE = FILES / "base", FILES / "overlays" / "example"
-ROOMS = ("gateway", "writer", "fanout", "api")
-OURS = (*ROOMS, "front-door")
+SERVICES = ("gateway", "writer", "fanout", "api")
+OURS = (*SERVICES, "server")
 # Of the operator's own kinds no package ships the schema: what we rely on is checked by name below.
 OPERATORS = "postgresql.cnpg.io/v1"
 
@@ -92,37 +92,37 @@ def test_replaces_a_process_only_once_the_new_one_is_known(name: str) -> None:
     assert {"readinessProbe", "livenessProbe"} <= container(name).keys()
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_is_given_time_its_own_user_and_a_name_for_each_pod(room: str) -> None:
-    assert OBJECTS["Deployment", room]["spec"]["minReadySeconds"] > 10  # names are kept for a few seconds
-    assert pod(room)["terminationGracePeriodSeconds"] > STOP_DEADLINE_S + 5
-    assert container(room)["args"] == [room]
-    told = environment(room)
-    assert told["DATABASE_URL"] == f"postgresql://rt_{room}@rt-postgres-rw:5432/rtserver"
-    assert told["PGPASSWORD"]["secretKeyRef"] == {"name": f"rt-{room}-database", "key": "password"}
-    assert OBJECTS["Service", room]["spec"]["clusterIP"] == "None"
-    assert container(room)["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    assert container(room)["readinessProbe"]["httpGet"]["path"] == "/readyz"
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_given_time_its_own_user_and_a_name_for_each_pod(service: str) -> None:
+    assert OBJECTS["Deployment", service]["spec"]["minReadySeconds"] > 10  # names are kept for a few seconds
+    assert pod(service)["terminationGracePeriodSeconds"] > STOP_DEADLINE_S + 5
+    assert container(service)["args"] == [service]
+    told = environment(service)
+    assert told["DATABASE_URL"] == f"postgresql://rt_{service}@rt-postgres-rw:5432/rtserver"
+    assert told["PGPASSWORD"]["secretKeyRef"] == {"name": f"rt-{service}-database", "key": "password"}
+    assert OBJECTS["Service", service]["spec"]["clusterIP"] == "None"
+    assert container(service)["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container(service)["readinessProbe"]["httpGet"]["path"] == "/readyz"
 
 
-@pytest.mark.parametrize("room", ["gateway", "fanout"])
-def test_rooms_with_devices_are_scaled_by_load_and_scaled_in_slowly(room: str) -> None:
-    scaler = OBJECTS["HorizontalPodAutoscaler", room]["spec"]
-    assert scaler["scaleTargetRef"]["name"] == room
+@pytest.mark.parametrize("service", ["gateway", "fanout"])
+def test_services_with_devices_are_scaled_by_load_and_scaled_in_slowly(service: str) -> None:
+    scaler = OBJECTS["HorizontalPodAutoscaler", service]["spec"]
+    assert scaler["scaleTargetRef"]["name"] == service
     assert scaler["minReplicas"] >= 2
     assert scaler["behavior"]["scaleDown"]["stabilizationWindowSeconds"] >= 600
-    assert "replicas" not in OBJECTS["Deployment", room]["spec"]  # or every apply would undo the scaling
+    assert "replicas" not in OBJECTS["Deployment", service]["spec"]  # or every apply would undo the scaling
 
 
-def test_the_front_door_is_told_what_compose_tells_it() -> None:
+def test_the_reverse_proxy_is_told_what_compose_tells_it() -> None:
     compose = load_compose({"POSTGRES_PASSWORD": "p"})["services"]["server"]
-    told = environment("front-door")
+    told = environment("server")
     for name in ("UPSTREAMS", *VARIABLES.values()):
         assert told[name] == compose["environment"][name]
-    assert container("front-door")["command"] == compose["entrypoint"]
+    assert container("server")["command"] == compose["entrypoint"]
 
 
-def test_rooms_are_told_what_compose_tells_them() -> None:
+def test_services_are_told_what_compose_tells_them() -> None:
     services = load_compose({"POSTGRES_PASSWORD": "p"})["services"]
     assert environment("gateway")["MAX_UNACKED_MIB"] == services["gateway"]["environment"]["MAX_UNACKED_MIB"]
 
@@ -141,7 +141,7 @@ def test_a_commit_is_on_two_servers_before_it_is_acknowledged() -> None:
         "full_page_writes",
     }
     users = {role["name"]: role["passwordSecret"]["name"] for role in cluster["managed"]["roles"]}
-    assert users == {f"rt_{room}": f"rt-{room}-database" for room in ROOMS}
+    assert users == {f"rt_{service}": f"rt-{service}-database" for service in SERVICES}
 
 
 def test_the_example_makes_every_secret_that_is_asked_for() -> None:
@@ -151,8 +151,8 @@ def test_the_example_makes_every_secret_that_is_asked_for() -> None:
     }
     asked = {
         source["secretKeyRef"]["name"]
-        for room in ROOMS
-        for source in environment(room).values()
+        for service in SERVICES
+        for source in environment(service).values()
         if isinstance(source, dict)
     }
     assert asked == made
@@ -163,7 +163,7 @@ def test_the_example_renders_to_valid_objects(tmp_path: Path) -> None:
     copy = tmp_path / "kubernetes"
     shutil.copytree(FILES, copy)
     example = copy / "overlays" / "example"
-    for secret in ("api.token", *(f"{room}.password" for room in ROOMS)):
+    for secret in ("api.token", *(f"{service}.password" for service in SERVICES)):
         (example / secret).write_text("s")
     done = subprocess.run(["kubectl", "kustomize", str(example)], capture_output=True, check=True)
     rendered = list(yaml.safe_load_all(done.stdout))

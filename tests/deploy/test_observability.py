@@ -15,8 +15,7 @@ import yaml
 from prometheus_client import REGISTRY
 
 import tests.deploy.every_room  # noqa: F401 (and with it all numbers)
-from api.alerts import clocks
-from api.alerts import engine as standings
+from api.alerts import clocks, engine
 
 FILES = Path(__file__).parents[2] / "deploy" / "observability"
 DASHBOARD: dict[str, Any] = json.loads((FILES / "grafana-dashboard.json").read_text())
@@ -45,13 +44,13 @@ BOUNDS: dict[str, tuple[str, float]] = {
     "DeliveryStuck": ("act", 30),
     "IntegrityConflict": ("act", 0),  # any
     # As the api has them.
-    "ReadsMissing": ("watch", standings.BOUNDS["missing"].watch_s),
-    "ReadsMissingLong": ("act", standings.BOUNDS["missing"].act_s),
+    "ReadsMissing": ("watch", engine.BOUNDS["missing"].watch_s),
+    "ReadsMissingLong": ("act", engine.BOUNDS["missing"].act_s),
     "UnparsedLines": ("watch", 0),
     "ClockOff": ("watch", clocks.WATCH_MS / 1000),
     "ClockWrong": ("act", clocks.ACT_MS / 1000),
-    "ReceiverBehind": ("watch", standings.BOUNDS["receiver_behind"].watch_s),
-    "ReceiverStuck": ("act", standings.BOUNDS["receiver_behind"].act_s),
+    "ReceiverBehind": ("watch", engine.BOUNDS["receiver_behind"].watch_s),
+    "ReceiverStuck": ("act", engine.BOUNDS["receiver_behind"].act_s),
 }
 
 
@@ -62,9 +61,9 @@ def test_the_api_has_the_same_bounds() -> None:
         ("last_read", "ReadsQuiet", "ReadsStopped"),
         ("receiver_behind", "DeliveryBehind", "DeliveryStuck"),
     ):
-        bound = standings.BOUNDS[signal]  # type: ignore[index]
+        bound = engine.BOUNDS[signal]  # type: ignore[index]
         assert (bound.watch_s, bound.act_s) == (BOUNDS[watch][1], BOUNDS[act][1])
-    assert standings.BOUNDS["receiver_gone"].act_s == BOUNDS["ReceiverGone"][1]
+    assert engine.BOUNDS["receiver_gone"].act_s == BOUNDS["ReceiverGone"][1]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -131,7 +130,7 @@ def test_an_alert_says_how_bad_it_is_what_is_wrong_and_what_to_do(rule: dict[str
     ("title", "watch", "act"),
     [
         ("Oldest read that waits", BOUNDS["DeliveryBehind"][1], BOUNDS["DeliveryStuck"][1]),
-        ("Since the last read", standings.BOUNDS["last_read"].watch_s, standings.BOUNDS["last_read"].act_s),
+        ("Since the last read", engine.BOUNDS["last_read"].watch_s, engine.BOUNDS["last_read"].act_s),
         ("Receivers behind", BOUNDS["ReceiverBehind"][1], BOUNDS["ReceiverStuck"][1]),
         ("Readers' clocks", BOUNDS["ClockOff"][1], BOUNDS["ClockWrong"][1]),
     ],

@@ -28,8 +28,7 @@ from shared.protocol.decoding import LARGE_BYTES, decode_forwarder, decode_recei
 from shared.protocol.ipico import ParseError, annotate
 from shared.protocol.v1 import AckEntry, FromForwarder, FromReceiver, StreamRef
 from shared.runtime.settings import Settings
-from shared.transport import acceptor as door
-from shared.transport import connection as peer
+from shared.transport import acceptor, connection
 from shared.transport.inlet import FIRST_MESSAGE_BYTES
 from tests.deploy.pages import PROTOCOL, REPOSITORY, fences, sections, table
 
@@ -218,17 +217,17 @@ MIB = 1024 * 1024
 PER_STREAM = delivered.MESSAGE_BYTES // MIB
 BOUNDS = {
     "a first message": f"{FIRST_MESSAGE_BYTES // MIB} MiB",
-    "a forwarder's message": f"{door.MESSAGE_BYTES['forwarder'] // MIB} MiB",
+    "a forwarder's message": f"{acceptor.MESSAGE_BYTES['forwarder'] // MIB} MiB",
     "a later hello, an answer to a question": f"{LARGE_BYTES // MIB} MiB",
-    "a receiver's message": f"{door.MESSAGE_BYTES['receiver'] // MIB} MiB",
+    "a receiver's message": f"{acceptor.MESSAGE_BYTES['receiver'] // MIB} MiB",
     "a line": f"{messages.LINE_BYTES // 1024} KiB in UTF-8",
     "names, ids, timestamps, types": f"{messages._NAME_LENGTH} characters",
     "lists of readers, streams or cursors": f"{messages._LIST_LENGTH:,} entries",
     "readers and epochs of a batch": f"{MAX_GROUPS:,} pairs",
     "batches under way in a session": f"{session.MAX_OWED}",
-    "time to a hello": f"{peer.HELLO_WITHIN_S:.0f} s",
-    "connections of a token without a hello": f"{door.WITHOUT_HELLO_OF_ONE}",
-    "connections of a receiver at a fanout": f"{door.SESSIONS_OF_ONE}",
+    "time to a hello": f"{connection.HELLO_WITHIN_S:.0f} s",
+    "connections of a token without a hello": f"{acceptor.WITHOUT_HELLO_OF_ONE}",
+    "connections of a receiver at a fanout": f"{acceptor.SESSIONS_OF_ONE}",
     "subscriptions of a session": f"{MAX_SUBSCRIPTIONS:,}",
     "streams that a fanout follows": f"{MOST_TAILS:,}",
     "a message to a receiver": f"{PER_STREAM} MiB of each stream, less than {2 * PER_STREAM} MiB in all",
@@ -243,9 +242,9 @@ def test_every_bound_is_the_code_s() -> None:
 
 def test_times_in_the_text_are_the_code_s() -> None:
     alive = SECTIONS["1.3"][1]
-    assert f"ping every {peer.PING_EVERY_S:.0f} s" in alive
-    assert f"for {peer.ANSWER_WITHIN_S:.0f} s after a ping" in alive
-    assert f"Every {peer.HEARTBEAT_EVERY_S:.0f} s the server sends a `heartbeat`" in alive
+    assert f"ping every {connection.PING_EVERY_S:.0f} s" in alive
+    assert f"for {connection.ANSWER_WITHIN_S:.0f} s after a ping" in alive
+    assert f"Every {connection.HEARTBEAT_EVERY_S:.0f} s the server sends a `heartbeat`" in alive
     assert f"after {session.REFUSE_AFTER_S:.0f} s" in SECTIONS["4.3"][1]
     assert f"Up to {MOST_AT_ONCE} questions" in SECTIONS["6.2"][1]
 

@@ -14,7 +14,7 @@ import pytest
 
 from shared.db.connections import Connection
 from tests.deploy.pages import PROTOCOL, fences, sections
-from tests.services import Rooms, make_token, rooms
+from tests.services import Services, make_token, services
 from tests.waiting import PATIENCE_S, wait_until
 
 SECTIONS = sections(PROTOCOL.read_text())
@@ -25,8 +25,8 @@ Program: TypeAlias = asyncio.subprocess.Process
 
 
 @pytest.fixture
-async def running(database_url: str) -> AsyncIterator[Rooms]:
-    async with rooms(database_url, api=1) as running:
+async def running(database_url: str) -> AsyncIterator[Services]:
+    async with services(database_url, api=1) as running:
         yield running
 
 
@@ -53,7 +53,7 @@ async def follow(url: str, token: str, session: list[Step]) -> None:
             assert came == {**told, "session_id": session_id}
 
 
-async def test_both_sessions_go_as_they_stand_there(running: Rooms, database: Connection) -> None:
+async def test_both_sessions_go_as_they_stand_there(running: Services, database: Connection) -> None:
     (gateway,), (fanout,) = running.gateways, running.fanouts
     forwarder = await make_token(database, "forwarder", "start-line")
     await follow(f"{gateway.url}/ws/v1/forwarders", forwarder, steps("4.1"))
@@ -94,7 +94,7 @@ async def program(number: str, directory: Path, *arguments: str) -> AsyncIterato
 
 
 async def test_both_programs_bring_lines_from_one_end_to_the_other(
-    running: Rooms, database: Connection, tmp_path: Path
+    running: Services, database: Connection, tmp_path: Path
 ) -> None:
     (gateway,), (fanout,), (api,) = running.gateways, running.fanouts, running.apis
     sending = (gateway.url, await make_token(database, "forwarder", "start-line"), READER)

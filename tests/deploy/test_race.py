@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from deploy.simulation.demo.progress import ReceiverStanding, Standing, StreamStanding
+from deploy.simulation.demo.progress import Progress, ReceiverProgress, StreamProgress
 from deploy.simulation.demo.race import Plan, RaceRead, forwarder_names, run_race
 from deploy.simulation.demo.run import DemoOptions, hold_demo, run_demo
 from deploy.simulation.demo.server import refusal
@@ -100,7 +100,7 @@ def test_lines_repeat_and_fall_behind_as_often_as_those_of_real_readers(race: li
     assert behind / len(race) == pytest.approx(0.12, abs=0.02)
 
 
-def test_the_field_starts_in_a_burst_and_finishes_in_a_bell(race: list[RaceRead]) -> None:
+def test_the_field_starts_in_a_burst_and_finishes_along_a_normal_curve(race: list[RaceRead]) -> None:
     starts, finishes = ([read.at_s for read in race if read.forwarder == mat] for mat in (0, 2))
     assert sum(at_s < 0.1 * PLAN.seconds for at_s in starts) > 0.8 * len(starts)
     tenths = Counter(int(10 * at_s / PLAN.seconds) for at_s in finishes)
@@ -205,7 +205,7 @@ async def test_a_demo_without_a_server_says_so_in_a_line(unused_tcp_port: int) -
             '{"code": "UNAUTHORIZED", "message": "the API token is missing"}',
             "401 the API token is missing; give it as --api-token",
         ),
-        (403, '{"code": "FORBIDDEN", "message": "nobody is let in"}', "403 nobody is let in"),
+        (403, '{"code": "FORBIDDEN", "message": "nobody is admitted"}', "403 nobody is admitted"),
         (404, "<h1>nginx</h1>", "404 <h1>nginx</h1>"),
         (500, "[]", "500 []"),
     ],
@@ -363,17 +363,17 @@ async def test_an_export_with_more_than_was_sent_differs() -> None:
 # The view.
 
 
-def standing(at_s: float, reads: int) -> Standing:
-    stream = StreamStanding("Split 10", "10.0.10.2:9999", True, 12, reads, reads - 5, reads - 3, reads - 7)
-    tent = ReceiverStanding("demo-a1b2c3-timing", True, reads - 7, 7, 0.0125)
-    return Standing(at_s, "the race is on", [stream] * 2, [tent])
+def progress(at_s: float, reads: int) -> Progress:
+    stream = StreamProgress("Split 10", "10.0.10.2:9999", True, 12, reads, reads - 5, reads - 3, reads - 7)
+    tent = ReceiverProgress("demo-a1b2c3-timing", True, reads - 7, 7, 0.0125)
+    return Progress(at_s, "the race is on", [stream] * 2, [tent])
 
 
 @pytest.mark.parametrize("reads", [10, 12_345, 9_999_999, 123_456_789])
 def test_the_view_fits_eighty_columns_and_keeps_its_columns(reads: int) -> None:
     def lines(reads: int) -> list[str]:
         console = Console(file=io.StringIO(), width=120)
-        console.print(draw(standing(10.0, reads), standing(8.0, reads - 8)))
+        console.print(draw(progress(10.0, reads), progress(8.0, reads - 8)))
         return [line.rstrip() for line in text_of(console).splitlines()]
 
     drawn, usual = lines(reads), lines(1_000)
@@ -384,7 +384,7 @@ def test_the_view_fits_eighty_columns_and_keeps_its_columns(reads: int) -> None:
 
 def test_the_view_shows_the_numbers_of_each_stream_and_receiver() -> None:
     console = quiet()
-    console.print(draw(standing(10.0, 1_020), standing(8.0, 1_000)))
+    console.print(draw(progress(10.0, 1_020), progress(8.0, 1_000)))
     drawn = [line.split() for line in text_of(console).splitlines()]
     row = ["Split", "10", "10.0.10.2:99…", "12", "1020", "10", "1015", "1017", "1013", "7", "5"]
     assert drawn.count(row) == 2
@@ -398,7 +398,7 @@ async def test_without_a_terminal_the_view_is_a_plain_line_now_and_then(
 ) -> None:
     monkeypatch.setattr("deploy.simulation.demo.view._SAY_EVERY_S", 0.01)
     console, reads = quiet(), iter(range(1_000, 10_000))
-    view = asyncio.create_task(follow(lambda: standing(float(n := next(reads)), n), console))
+    view = asyncio.create_task(follow(lambda: progress(float(n := next(reads)), n), console))
     await wait_until(lambda: len(text_of(console).splitlines()) >= 2, what="two lines")
     view.cancel()
     assert "\x1b" not in text_of(console)
@@ -406,6 +406,6 @@ async def test_without_a_terminal_the_view_is_a_plain_line_now_and_then(
 
 
 def test_a_verdict_without_problems_is_a_good_one() -> None:
-    whole = replace(standing(1.0, 100).streams[0], acked=100, stored=100, delivered=100)
+    whole = replace(progress(1.0, 100).streams[0], acked=100, stored=100, delivered=100)
     assert Verdict([StreamVerdict(whole)], said=("the server told it: wait",)).ok
     assert not Verdict([StreamVerdict(whole, conflicts=1)]).ok

@@ -1,4 +1,4 @@
-"""The front door sends each connection to the right room, to a process that lives, or says that none does."""
+"""The reverse proxy sends each connection to the right service, to a process that lives, or says that none does."""
 
 import asyncio
 import subprocess
@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from deploy.local import StackError
 from deploy.local.child import until_answering
-from deploy.local.reverse_proxy import CADDYFILE, FrontDoor, caddy
+from deploy.local.reverse_proxy import CADDYFILE, ReverseProxy, caddy
 from tests.ports import free_port
 from tests.waiting import PATIENCE_S, stretched, wait_until
 
@@ -22,7 +22,7 @@ Open: TypeAlias = Callable[..., Awaitable[str]]
 
 
 class Upstream:
-    """A process behind the door: says its name to whoever asks."""
+    """A process behind the acceptor: says its name to whoever asks."""
 
     def __init__(self, name: str, *, ready: bool = True) -> None:
         self.name = name
@@ -96,15 +96,15 @@ def upstream(running: AsyncExitStack) -> Callable[..., Awaitable[Upstream]]:
 
 
 @pytest.fixture
-def door(running: AsyncExitStack, tmp_path: Path) -> Open:
-    async def open_door(**upstreams: Sequence[str]) -> str:
-        door = FrontDoor("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: upstreams)
-        child = await door.launch()
-        running.push_async_callback(child.stop, door.stop_signals, within_s=5)
-        assert await until_answering(child, door.answers), child.last_lines(5)
-        return door.url
+def proxy(running: AsyncExitStack, tmp_path: Path) -> Open:
+    async def open_proxy(**upstreams: Sequence[str]) -> str:
+        proxy = ReverseProxy("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: upstreams)
+        child = await proxy.launch()
+        running.push_async_callback(child.stop, proxy.stop_signals, within_s=5)
+        assert await until_answering(child, proxy.answers), child.last_lines(5)
+        return proxy.url
 
-    return open_door
+    return open_proxy
 
 
 Start: TypeAlias = Callable[..., Awaitable[Upstream]]
@@ -115,9 +115,11 @@ async def who_answers(http: aiohttp.ClientSession, url: str) -> str:
         return await socket.receive_str()
 
 
-async def test_sends_each_path_to_its_room(http: aiohttp.ClientSession, upstream: Start, door: Open) -> None:
-    rooms = {name: [(await upstream(name)).address] for name in ("gateway", "fanout", "api")}
-    url = await door(**rooms)
+async def test_sends_each_path_to_its_service(
+    http: aiohttp.ClientSession, upstream: Start, proxy: Open
+) -> None:
+    replicas = {name: [(await upstream(name)).address] for name in ("gateway", "fanout", "api")}
+    url = await proxy(**replicas)
     assert await who_answers(http, f"{url}/ws/v1/forwarders") == "gateway"
     assert await who_answers(http, f"{url}/ws/v1/receivers") == "fanout"
     for path in ("/", "/api/v1/streams", "/ws/v1/unknown", "/ws/v1/forwarders/x"):
@@ -126,9 +128,9 @@ async def test_sends_each_path_to_its_room(http: aiohttp.ClientSession, upstream
 
 
 async def test_spreads_open_sockets_over_two_processes(
-    http: aiohttp.ClientSession, upstream: Start, door: Open, running: AsyncExitStack
+    http: aiohttp.ClientSession, upstream: Start, proxy: Open, running: AsyncExitStack
 ) -> None:
-    url = await door(gateway=[(await upstream(name)).address for name in ("one", "two")])
+    url = await proxy(gateway=[(await upstream(name)).address for name in ("one", "two")])
     names = []
     for _ in range(6):
         socket = await running.enter_async_context(http.ws_connect(f"{url}/ws/v1/forwarders"))
@@ -137,29 +139,29 @@ async def test_spreads_open_sockets_over_two_processes(
 
 
 async def test_passes_over_a_dead_process_without_any_error(
-    http: aiohttp.ClientSession, upstream: Start, door: Open
+    http: aiohttp.ClientSession, upstream: Start, proxy: Open
 ) -> None:
     dead = f"127.0.0.1:{free_port()}"
-    url = await door(gateway=[dead, (await upstream("alive")).address])
+    url = await proxy(gateway=[dead, (await upstream("alive")).address])
     for _ in range(10):
         assert await who_answers(http, f"{url}/ws/v1/forwarders") == "alive"
 
 
 async def test_sends_no_new_device_to_a_process_that_is_not_ready(
-    http: aiohttp.ClientSession, upstream: Start, door: Open
+    http: aiohttp.ClientSession, upstream: Start, proxy: Open
 ) -> None:
     unready, ready = await upstream("unready", ready=False), await upstream("ready")
-    url = await door(gateway=[unready.address, ready.address])
+    url = await proxy(gateway=[unready.address, ready.address])
     await wait_until(lambda: unready.probed >= 2, what="two answers to the health probe")
     for _ in range(4):
         assert await who_answers(http, f"{url}/ws/v1/forwarders") == "ready"
 
 
 async def test_keeps_the_devices_of_a_process_that_is_not_ready_any_more(
-    http: aiohttp.ClientSession, upstream: Start, door: Open
+    http: aiohttp.ClientSession, upstream: Start, proxy: Open
 ) -> None:
     gateway = await upstream("gateway")
-    url = await door(gateway=[gateway.address])
+    url = await proxy(gateway=[gateway.address])
     async with http.ws_connect(f"{url}/ws/v1/forwarders") as socket:
         assert await socket.receive_str() == "gateway"
         gateway.ready, probed = False, gateway.probed
@@ -169,17 +171,17 @@ async def test_keeps_the_devices_of_a_process_that_is_not_ready_any_more(
 
 
 async def test_keeps_asking_an_api_process_that_is_not_ready(
-    http: aiohttp.ClientSession, upstream: Start, door: Open
+    http: aiohttp.ClientSession, upstream: Start, proxy: Open
 ) -> None:
     unready = await upstream("unready", ready=False)
-    url = await door(api=[unready.address])
+    url = await proxy(api=[unready.address])
     await wait_until(lambda: unready.probed >= 1, what="an answer to the health probe")
     async with http.get(f"{url}/api/v1/streams") as answer:
         assert await answer.text() == "unready"
 
 
 async def test_holds_a_new_connection_while_the_only_process_restarts(
-    http: aiohttp.ClientSession, upstream: Start, door: Open, running: AsyncExitStack
+    http: aiohttp.ClientSession, upstream: Start, proxy: Open, running: AsyncExitStack
 ) -> None:
     restarting = Upstream("back again")
     asked = asyncio.Event()
@@ -192,7 +194,7 @@ async def test_holds_a_new_connection_while_the_only_process_restarts(
         writer.close()
 
     dying = await asyncio.start_server(die, *restarting.address.split(":"))
-    url = await door(gateway=[restarting.address])
+    url = await proxy(gateway=[restarting.address])
     connecting = asyncio.create_task(who_answers(http, f"{url}/ws/v1/forwarders"))
     async with asyncio.timeout(PATIENCE_S):
         await asked.wait()
@@ -204,9 +206,9 @@ async def test_holds_a_new_connection_while_the_only_process_restarts(
 
 
 async def test_says_unavailable_in_the_api_s_words_when_nobody_is_up(
-    http: aiohttp.ClientSession, door: Open
+    http: aiohttp.ClientSession, proxy: Open
 ) -> None:
-    url = await door(gateway=[f"127.0.0.1:{free_port()}"], api=[f"127.0.0.1:{free_port()}"])
+    url = await proxy(gateway=[f"127.0.0.1:{free_port()}"], api=[f"127.0.0.1:{free_port()}"])
 
     async def ask(path: str) -> None:
         async with http.get(f"{url}{path}") as answer:
@@ -221,20 +223,20 @@ async def test_says_unavailable_in_the_api_s_words_when_nobody_is_up(
 
 
 async def test_passes_an_event_on_at_once_and_the_news_that_its_reader_left(
-    http: aiohttp.ClientSession, upstream: Start, door: Open
+    http: aiohttp.ClientSession, upstream: Start, proxy: Open
 ) -> None:
     api = await upstream("api")
-    url = await door(api=[api.address])
+    url = await proxy(api=[api.address])
     async with http.get(f"{url}/stream") as stream, asyncio.timeout(stretched(5)):
         assert await stream.content.readline() == b"event: first\n"
-    await wait_until(lambda: api.left, deadline_s=5, what="the end of the stream behind the door")
+    await wait_until(lambda: api.left, deadline_s=5, what="the end of the stream behind the proxy")
 
 
 async def test_compresses_what_people_look_at_and_no_export(
-    http: aiohttp.ClientSession, upstream: Start, door: Open
+    http: aiohttp.ClientSession, upstream: Start, proxy: Open
 ) -> None:
     address = (await upstream("what compresses well " * 100)).address
-    url = await door(api=[address], gateway=[address])
+    url = await proxy(api=[address], gateway=[address])
     looked_at = ("application/json", "text/html", "text/css", "text/javascript", "image/svg+xml")
     for kind in (*looked_at, "text/csv", "text/plain", "application/zip"):
         asked = http.get(f"{url}/x", params={"type": kind}, headers={"Accept-Encoding": "gzip"})
@@ -249,20 +251,20 @@ async def test_compresses_what_people_look_at_and_no_export(
         assert await stream.content.readline() == b"event: first\n"
 
 
-async def test_refuses_an_address_that_another_front_door_has(door: Open, tmp_path: Path) -> None:
-    url = await door()
-    second = FrontDoor(url.removeprefix("http://"), data_dir=tmp_path, upstreams=dict)
+async def test_refuses_an_address_that_another_reverse_proxy_has(proxy: Open, tmp_path: Path) -> None:
+    url = await proxy()
+    second = ReverseProxy(url.removeprefix("http://"), data_dir=tmp_path, upstreams=dict)
     with pytest.raises(StackError, match="is in use by another program"):
         await second.launch()
 
 
 async def test_writes_its_own_files_into_the_data_directory(
-    door: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxy: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    await door()
+    await proxy()
     assert list((tmp_path / "caddy").iterdir())
     assert not list(home.iterdir())
 

@@ -1,4 +1,4 @@
-"""The front door before rooms that it knows by name only, as in containers: it finds all processes of a name."""
+"""The reverse proxy before services that it knows by name only, as in containers: it finds all processes of a name."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from deploy.local.child import until_answering
-from deploy.local.reverse_proxy import FrontDoor
+from deploy.local.reverse_proxy import ReverseProxy
 from tests.deploy.names import NameServer
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -23,7 +23,7 @@ PORT = free_port()
 
 
 class Replica:
-    """One process of a room on a loopback address of its own: names itself, and says what it was asked with."""
+    """One process of a service on a loopback address of its own: names itself, and says what it was asked with."""
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -47,12 +47,12 @@ class Replica:
     async def _talk(self, request: web.Request) -> web.StreamResponse:
         if self.status != 101:
             return web.Response(status=self.status)
-        peer = web.WebSocketResponse()
-        await peer.prepare(request)
-        await peer.send_json({"host": self.host, "headers": dict(request.headers)})
-        async for message in peer:
-            await peer.send_str(message.data)
-        return peer
+        connection = web.WebSocketResponse()
+        await connection.prepare(request)
+        await connection.send_json({"host": self.host, "headers": dict(request.headers)})
+        async for message in connection:
+            await connection.send_str(message.data)
+        return connection
 
     async def _answer(self, _: web.Request) -> web.Response:
         return web.Response(text=self.host)
@@ -106,15 +106,15 @@ def replica(running: AsyncExitStack) -> Start:
 async def url(
     running: AsyncExitStack, name_server: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """The door; it asks for the names gateway, fanout and api."""
+    """The acceptor; it asks for the names gateway, fanout and api."""
     monkeypatch.setenv("UPSTREAMS", "named")
     monkeypatch.setenv("DNS", f"resolvers {name_server.address}")
-    rooms = {role: [role, str(PORT)] for role in ("gateway", "fanout", "api")}
-    door = FrontDoor("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: rooms)
-    child = await door.launch()
-    running.push_async_callback(child.stop, door.stop_signals, within_s=5)
-    assert await until_answering(child, door.answers), child.last_lines(5)
-    return door.url
+    replicas = {role: [role, str(PORT)] for role in ("gateway", "fanout", "api")}
+    proxy = ReverseProxy("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: replicas)
+    child = await proxy.launch()
+    running.push_async_callback(child.stop, proxy.stop_signals, within_s=5)
+    assert await until_answering(child, proxy.answers), child.last_lines(5)
+    return proxy.url
 
 
 Connect = Callable[[], Awaitable[str]]

@@ -1,4 +1,4 @@
-"""Each room does its whole work as its own database user, and that user can do nothing else."""
+"""Each service does its whole work as its own database user, and that user can do nothing else."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ import shared.runtime.activity
 import shared.runtime.liveness
 import shared.transport.tokens
 from deploy.cli.doctor import CONNECTIONS
-from deploy.cli.roles import ROOMS, apply_roles, scram_verifier
+from deploy.cli.roles import SERVICES, apply_roles, scram_verifier
 from deploy.local.postgres_programs import binaries
 from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
@@ -34,26 +34,26 @@ from writer.store.upkeep import empty_inbox
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 READER = "10.0.0.1:10000"
-HALLWAY = (shared.runtime.activity, shared.db.channels, shared.db.migrate, shared.runtime.liveness)
-# Of the hallway's statements those that are the owner's.
+SHARED = (shared.runtime.activity, shared.db.channels, shared.db.migrate, shared.runtime.liveness)
+# Of the shared's statements those that are the owner's.
 OWNERS = {"shared.db.migrate._RECORD", "shared.db.migrate._RECORD_ROUTINE"}
 
 
 @pytest.fixture
 async def url(database_url: str) -> str:
-    """A database with a user for each room in it."""
+    """A database with a user for each service in it."""
     await apply_roles(database_url, passfiles=None)
     return database_url
 
 
-def url_of(room: str, url: str) -> str:
-    return re.sub(r"//\w+@", f"//rt_{room}@", url)
+def url_of(service: str, url: str) -> str:
+    return re.sub(r"//\w+@", f"//rt_{service}@", url)
 
 
 @pytest.fixture
 async def connected(url: str) -> AsyncIterator[dict[str, Connection]]:
-    """A connection as each room's user."""
-    found = {room: await asyncpg.connect(url_of(room, url)) for room in ROOMS}
+    """A connection as each service's user."""
+    found = {service: await asyncpg.connect(url_of(service, url)) for service in SERVICES}
     yield found
     for each in found.values():
         await each.close()
@@ -62,21 +62,21 @@ async def connected(url: str) -> AsyncIterator[dict[str, Connection]]:
 # --- what it must be able to do --------------------------------------------------------------------------
 
 
-def modules(room: str) -> Iterator[ModuleType]:
-    """Yield the modules that hold the statements a room runs."""
-    package = importlib.import_module(room)
-    for found in pkgutil.walk_packages(package.__path__, f"{room}."):
+def modules(service: str) -> Iterator[ModuleType]:
+    """Yield the modules that hold the statements a service runs."""
+    package = importlib.import_module(service)
+    for found in pkgutil.walk_packages(package.__path__, f"{service}."):
         if not found.name.endswith("__main__"):
             yield importlib.import_module(found.name)
-    yield from HALLWAY
-    if room in ("gateway", "fanout"):
+    yield from SHARED
+    if service in ("gateway", "fanout"):
         yield shared.transport.tokens
 
 
-def statements(room: str) -> dict[str, str]:
-    """Return a room's statements by where they stand."""
+def statements(service: str) -> dict[str, str]:
+    """Return a service's statements by where they stand."""
     found: dict[str, str] = {}
-    for module in modules(room):
+    for module in modules(service):
         for name, value in vars(module).items():
             variants = value if isinstance(value, dict) else {"": value}
             for variant, text in variants.items():
@@ -91,15 +91,17 @@ def statements(room: str) -> dict[str, str]:
     return {place: text for place, text in found.items() if place not in OWNERS and text not in parts}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-async def test_a_room_may_run_each_of_its_statements(room: str, connected: dict[str, Connection]) -> None:
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_may_run_each_of_its_statements(
+    service: str, connected: dict[str, Connection]
+) -> None:
     refused = []
-    found = statements(room)
+    found = statements(service)
     assert len(found) > 10
     for place, text in found.items():
         try:
             # Planned for any arguments and started, which is when Postgres asks who may do it; not run.
-            await connected[room].execute(f"EXPLAIN (GENERIC_PLAN) {text}")
+            await connected[service].execute(f"EXPLAIN (GENERIC_PLAN) {text}")
         except asyncpg.InsufficientPrivilegeError as error:
             refused.append(f"{place}: {error}")
     assert not refused
@@ -111,9 +113,9 @@ async def test_the_writer_may_empty_the_inbox(connected: dict[str, Connection]) 
 
 @pytest.fixture
 async def running(url: str) -> AsyncIterator[dict[str, Process]]:
-    """One process of each room, each as its own user."""
+    """One process of each service, each as its own user."""
     async with AsyncExitStack() as stack:
-        found = {room: Process(room, url_of(room, url), {}) for room in ROOMS}
+        found = {service: Process(service, url_of(service, url), {}) for service in SERVICES}
         for process in found.values():
             await process.start()
             stack.push_async_callback(process.kill)
@@ -122,7 +124,7 @@ async def running(url: str) -> AsyncIterator[dict[str, Process]]:
         yield found
 
 
-async def test_rooms_as_their_own_users_carry_reads_resets_cursors_and_names(
+async def test_services_as_their_own_users_carry_reads_resets_cursors_and_names(
     running: dict[str, Process], database: Connection, capfd: pytest.CaptureFixture[str]
 ) -> None:
     forwarder = Forwarder(
@@ -157,14 +159,14 @@ async def test_rooms_as_their_own_users_carry_reads_resets_cursors_and_names(
         await wait_until(cursors, what="the receiver's cursors")
         await operate(running["api"].url)
         taken = await connections(database)
-        assert all(4 <= taken[room] <= CONNECTIONS[room] for room in ROOMS), taken
+        assert all(4 <= taken[service] <= CONNECTIONS[service] for service in SERVICES), taken
         await forwarder.stop()
         await receiver.stop()
     assert "permission denied" not in capfd.readouterr().err
 
 
 async def connections(database: Connection) -> dict[str, int]:
-    """Return how many connections each room's user has."""
+    """Return how many connections each service's user has."""
     rows = await database.fetch("""
         SELECT substr(usename, 4), count(*) FROM pg_stat_activity WHERE usename ^@ 'rt_' GROUP BY usename
     """)
@@ -320,8 +322,8 @@ FORBIDDEN_TO_ALL = [
     "ALTER ROLE CURRENT_USER CONNECTION LIMIT -1",
     "ALTER ROLE CURRENT_USER SET temp_file_limit = -1",
 ]
-# Which tables a room can lock whole, in the weakest mode that who writes rows waits for: those that it deletes from by
-# itself (deploy/docs/security.md).
+# Which tables a service can lock whole, in the weakest mode that who writes rows waits for: those that it deletes from
+# by itself (deploy/docs/security.md).
 LOCKABLE = {
     "gateway": set[str](),
     "writer": {"inbox", "outcomes", "poisoned_parts"},
@@ -339,36 +341,38 @@ LOCKABLE = {
 }
 
 
-@pytest.mark.parametrize("room", ["gateway", "fanout", "api"])
-async def test_a_room_holds_no_row_of_a_stream(room: str, connected: dict[str, Connection]) -> None:
+@pytest.mark.parametrize("service", ["gateway", "fanout", "api"])
+async def test_a_service_holds_no_row_of_a_stream(service: str, connected: dict[str, Connection]) -> None:
     """The writers pass over a stream whose row is held."""
     for strength in ("KEY SHARE", "SHARE", "NO KEY UPDATE", "UPDATE"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await connected[room].execute(f"SELECT FROM streams FOR {strength}")
+            await connected[service].execute(f"SELECT FROM streams FOR {strength}")
 
 
-@pytest.mark.parametrize("room", ROOMS)
-async def test_a_room_locks_no_table_that_others_write(room: str, connected: dict[str, Connection]) -> None:
-    tables = await connected[room].fetch("""
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_locks_no_table_that_others_write(
+    service: str, connected: dict[str, Connection]
+) -> None:
+    tables = await connected[service].fetch("""
         SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')
     """)
     locked = set()
     for (table,) in tables:
         try:
-            async with connected[room].transaction():
-                await connected[room].execute(f"LOCK TABLE {table} IN SHARE MODE")
+            async with connected[service].transaction():
+                await connected[service].execute(f"LOCK TABLE {table} IN SHARE MODE")
         except asyncpg.InsufficientPrivilegeError:
             continue
         locked.add(table)
-    assert locked == LOCKABLE[room]
+    assert locked == LOCKABLE[service]
 
 
-async def test_one_room_takes_no_more_than_its_share_of_the_connections(
+async def test_one_service_takes_no_more_than_its_share_of_the_connections(
     url: str, database: Connection
 ) -> None:
     limits = await database.fetch("SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname ^@ 'rt_'")
     usable = 300 - 3  # tests/conftest.py, and what Postgres keeps for superusers
-    assert {each["rolname"] for each in limits} == {f"rt_{room}" for room in ROOMS}
+    assert {each["rolname"] for each in limits} == {f"rt_{service}" for service in SERVICES}
     assert {each["rolconnlimit"] for each in limits} == {usable * 2 // 5}
     await database.execute("ALTER ROLE rt_api CONNECTION LIMIT 2")
     async with AsyncExitStack() as stack:
@@ -417,41 +421,43 @@ async def test_a_gateway_takes_what_is_asked_and_reads_no_more_of_commands(
             await connected[other].fetch("SELECT * FROM take_commands(gen_random_uuid())")
 
 
-@pytest.mark.parametrize("room", ["writer", "api"])
-async def test_only_rooms_with_devices_look_tokens_up(room: str, connected: dict[str, Connection]) -> None:
+@pytest.mark.parametrize("service", ["writer", "api"])
+async def test_only_services_with_devices_look_tokens_up(
+    service: str, connected: dict[str, Connection]
+) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connected[room].fetch("SELECT * FROM authenticate_device(sha256('x'), 'forwarder')")
+        await connected[service].fetch("SELECT * FROM authenticate_device(sha256('x'), 'forwarder')")
 
 
-@pytest.mark.parametrize("room", ROOMS)
-async def test_a_room_is_refused_what_is_another_s(room: str, connected: dict[str, Connection]) -> None:
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_is_refused_what_is_another_s(service: str, connected: dict[str, Connection]) -> None:
     allowed = []
-    for statement in FORBIDDEN[room] + FORBIDDEN_TO_ALL:
+    for statement in FORBIDDEN[service] + FORBIDDEN_TO_ALL:
         try:
-            await connected[room].execute(statement)
+            await connected[service].execute(statement)
         except asyncpg.InsufficientPrivilegeError:
             continue
         allowed.append(statement)
     assert not allowed
 
 
-@pytest.mark.parametrize("room", ["gateway", "fanout", "api"])
-async def test_only_the_writer_makes_temporary_tables(room: str, connected: dict[str, Connection]) -> None:
+@pytest.mark.parametrize("service", ["gateway", "fanout", "api"])
+async def test_only_the_writer_makes_temporary_tables(service: str, connected: dict[str, Connection]) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connected[room].execute("CREATE TEMPORARY TABLE mine (n integer)")
+        await connected[service].execute("CREATE TEMPORARY TABLE mine (n integer)")
     await connected["writer"].execute("CREATE TEMPORARY TABLE mine (n integer)")
 
 
 _ENTER = "SELECT enter_process(gen_random_uuid(), $1, 'h', 1, 'a', 'v', false, 60)"
 
 
-async def test_a_room_changes_only_the_rows_of_its_own_processes(
+async def test_a_service_changes_only_the_rows_of_its_own_processes(
     database: Connection, connected: dict[str, Connection]
 ) -> None:
-    for room in ROOMS:
-        assert await connected[room].fetchval(_ENTER, room) is not None
+    for service in SERVICES:
+        assert await connected[service].fetchval(_ENTER, service) is not None
     gateway = connected["gateway"]
-    assert await gateway.fetchval("SELECT count(*) FROM live_processes") == len(ROOMS)
+    assert await gateway.fetchval("SELECT count(*) FROM live_processes") == len(SERVICES)
     for process_id, role in await gateway.fetch("SELECT process_id, role FROM processes"):
         renewed = await gateway.fetchval("SELECT renew_vitals($1, 60, 7, 0, true, NULL, 1)", process_id)
         assert renewed == (process_id if role == "gateway" else None)
@@ -481,7 +487,7 @@ async def test_who_reads_all_data_can_dump_it(url: str, database: Connection) ->
 
 # The matrix of ARCHITECTURE.md: whose user may write what, and how. A table that is not here is nobody's.
 WRITES = {
-    "activity": dict.fromkeys(ROOMS, "INSERT"),
+    "activity": dict.fromkeys(SERVICES, "INSERT"),
     "alert_acknowledgements": {"api": "INSERT UPDATE DELETE"},
     "alert_mutes": {"api": "INSERT UPDATE DELETE"},
     "closed_streams": {"api": "INSERT UPDATE DELETE"},
@@ -507,7 +513,7 @@ WRITES = {
     "troubles": {"api": "INSERT UPDATE DELETE"},
 }
 _GRANTED = """
-SELECT relname, substr(grantee, 4) AS room, string_agg(DISTINCT kind, ' ') AS kinds
+SELECT relname, substr(grantee, 4) AS service, string_agg(DISTINCT kind, ' ') AS kinds
 FROM pg_class
 CROSS JOIN unnest(ARRAY['rt_gateway', 'rt_writer', 'rt_fanout', 'rt_api']) AS grantee
 CROSS JOIN unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN']) AS kind
@@ -520,10 +526,11 @@ GROUP BY relname, grantee
 
 async def test_who_writes_what_is_the_matrix_to_the_letter(url: str, database: Connection) -> None:
     granted: dict[str, dict[str, set[str]]] = {}
-    for table, room, kinds in await database.fetch(_GRANTED):
-        granted.setdefault(table, {})[room] = set(kinds.split())
+    for table, service, kinds in await database.fetch(_GRANTED):
+        granted.setdefault(table, {})[service] = set(kinds.split())
     assert granted == {
-        table: {room: set(kinds.split()) for room, kinds in rooms.items()} for table, rooms in WRITES.items()
+        table: {service: set(kinds.split()) for service, kinds in services.items()}
+        for table, services in WRITES.items()
     }
 
 
@@ -542,21 +549,23 @@ async def test_two_at_once_do_not_stumble(url: str) -> None:
     await asyncio.gather(*(apply_roles(url, passfiles=None) for _ in range(4)))
 
 
-async def test_keeps_each_password_where_only_its_room_looks(
+async def test_keeps_each_password_where_only_its_service_looks(
     url: str, database: Connection, tmp_path: Path
 ) -> None:
-    for room in ROOMS:
-        (tmp_path / room).mkdir()
+    for service in SERVICES:
+        (tmp_path / service).mkdir()
     await apply_roles(url, passfiles=tmp_path)
-    kept = {room: (tmp_path / room / "pgpass").read_text() for room in ROOMS}
-    assert len(set(kept.values())) == len(ROOMS)
-    for room, line in kept.items():
-        assert stat.S_IMODE((tmp_path / room / "pgpass").stat().st_mode) == 0o600
-        password = line.strip().removeprefix(f"*:*:*:rt_{room}:")
-        stored = await database.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = $1", f"rt_{room}")
+    kept = {service: (tmp_path / service / "pgpass").read_text() for service in SERVICES}
+    assert len(set(kept.values())) == len(SERVICES)
+    for service, line in kept.items():
+        assert stat.S_IMODE((tmp_path / service / "pgpass").stat().st_mode) == 0o600
+        password = line.strip().removeprefix(f"*:*:*:rt_{service}:")
+        stored = await database.fetchval(
+            "SELECT rolpassword FROM pg_authid WHERE rolname = $1", f"rt_{service}"
+        )
         assert stored == scram_verifier(password, base64.b64decode(stored.split("$")[1].split(":")[1]))
     await apply_roles(url, passfiles=tmp_path)
-    assert kept == {room: (tmp_path / room / "pgpass").read_text() for room in ROOMS}
+    assert kept == {service: (tmp_path / service / "pgpass").read_text() for service in SERVICES}
 
 
 async def test_a_verifier_is_what_postgres_makes_of_the_password(url: str, database: Connection) -> None:
@@ -582,6 +591,6 @@ async def test_an_owner_who_is_no_superuser_gives_the_rights(url: str, database:
         await database.execute("DROP ROLE plain_owner")
 
 
-async def test_says_in_one_line_that_a_room_s_user_cannot_give_rights(url: str) -> None:
+async def test_says_in_one_line_that_a_service_s_user_cannot_give_rights(url: str) -> None:
     with pytest.raises(DatabaseFault, match=r"^InsufficientPrivilegeError: [^\n]*$"):
         await apply_roles(url_of("gateway", url), passfiles=None)

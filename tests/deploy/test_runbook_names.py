@@ -59,7 +59,7 @@ def test_the_production_terminal_is_that_of_the_compose_file() -> None:
     of_postgres = services["postgres"]["environment"]
     url = f"postgresql://{of_postgres['POSTGRES_USER']}@/{of_postgres['POSTGRES_DB']}"
     assert f"DATABASE_URL={url}\n" in text
-    # The owner's service, without a room's restrictions: what it is given is a subcommand of rt-server.
+    # The owner's service, without a service's restrictions: what it is given is a subcommand of rt-server.
     owner = f"postgresql://{of_postgres['POSTGRES_USER']}@"
     assert services["migrate"]["environment"]["DATABASE_URL"].startswith(owner)
 
@@ -167,10 +167,10 @@ def test_every_route_in_the_runbook_is_one_of_the_api() -> None:
 
 
 def events_logged() -> set[str]:
-    """Return what the rooms log or note: the first argument, wherever it is written out, of what does that."""
+    """Return what the services log or note: the first argument, wherever it is written out, of what does that."""
     found: set[str] = set()
-    for room in ("gateway", "writer", "fanout", "api", "shared"):
-        for path in (REPOSITORY / room).rglob("*.py"):
+    for folder in ("gateway", "writer", "fanout", "api", "shared"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                     found |= _names(node.func.attr, node.args[0])
@@ -191,7 +191,7 @@ def _names(function: str, argument: ast.expr) -> set[str]:
     return set()
 
 
-def test_every_event_in_the_runbook_is_one_that_a_room_logs() -> None:
+def test_every_event_in_the_runbook_is_one_that_a_service_logs() -> None:
     named = {each for lines in SYMPTOMS.values() for each in quoted(lines["Log"])}
     assert named <= events_logged()
 

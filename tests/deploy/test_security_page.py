@@ -5,7 +5,7 @@ from pathlib import Path
 
 from api.http.access import OPEN_PATHS
 from api.settings import API_TOKEN_LENGTH
-from deploy.cli.roles import ROOMS
+from deploy.cli.roles import SERVICES
 from tests.deploy.compose import COMPOSE_FILE
 from tests.deploy.test_readme import README
 
@@ -34,9 +34,9 @@ def test_every_setting_that_it_names_is_one() -> None:
     assert named <= known, named - known
 
 
-def test_what_is_public_and_who_is_let_in_is_as_the_code_has_it() -> None:
+def test_what_is_public_and_who_is_admitted_is_as_the_code_has_it() -> None:
     public = TEXT.partition("## What is public")[2].partition("## ")[0]
     assert set(re.findall(r"`GET (\S+)`", public)) | {"/metrics"} == OPEN_PATHS
     assert f"set, {API_TOKEN_LENGTH} characters or more" in TEXT
-    for room in ROOMS:
-        assert f"| `rt_{room}` |" in TEXT
+    for service in SERVICES:
+        assert f"| `rt_{service}` |" in TEXT

@@ -157,7 +157,7 @@ async def test_starts_a_killed_process_again_at_its_address(
     )["processes"]
 
 
-async def test_starts_a_killed_front_door_again(make: Make) -> None:
+async def test_starts_a_killed_reverse_proxy_again(make: Make) -> None:
     stack = make()
     await stack.start()
     pid = stack.member("front_door").pid
@@ -318,7 +318,7 @@ async def test_bounds_a_log_while_its_process_writes_on(
         await writer.stop([signal.SIGKILL], within_s=5)
 
 
-def test_operators_are_let_in_by_others_than_this_machine_with_a_token_only(tmp_path: Path) -> None:
+def test_operators_are_admitted_by_others_than_this_machine_with_a_token_only(tmp_path: Path) -> None:
     def closed(bind: str, **environment: str) -> bool:
         told = {"API_TOKEN": "", "API_OPEN": "", **environment}
         return Stack(data_dir=tmp_path, bind=bind, counts={"api": 1}, environment=told).is_closed

@@ -32,7 +32,7 @@ async def send_on(wire: Wire) -> None:
 
 
 async def all_acked(wire: Wire) -> None:
-    """Hear the acks of all of it, in order."""
+    """Receive the acks of all of it, in order."""
     assert [(await wire.ack(within_s=stretched(30)))[0][2] for _ in range(MESSAGES)] == list(
         range(1, MESSAGES + 1)
     )

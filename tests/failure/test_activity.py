@@ -9,7 +9,7 @@ import aiohttp
 from deploy.cli.token import create_token
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import wait_until
 
 
@@ -24,9 +24,9 @@ async def entries(database: Database) -> list[tuple[str, str, dict[str, Any]]]:
 async def test_comings_and_goings_of_devices_are_in_the_log(database_url: str, database: Database) -> None:
     token = await make_token(database, "forwarder", "f")
     receiver = (await create_token(database_url, "receiver", "tent")).token
-    bells = asyncio.Event()
-    await database.add_listener("rt_activity", lambda *_: bells.set())
-    async with rooms(database_url) as running:
+    notified = asyncio.Event()
+    await database.add_listener("rt_activity", lambda *_: notified.set())
+    async with services(database_url) as running:
         url = running.gateways[0].url
         async with forwarder(url, token) as wire:
             await wire.send(batch(read(1)))
@@ -59,7 +59,7 @@ async def test_comings_and_goings_of_devices_are_in_the_log(database_url: str, d
 
         await wait_until(gone, what="the last entries")
         found = [each for each in await entries(database) if each[1] != "database_back"]
-        await bells.wait()
+        await notified.wait()
     reader = {"forwarder_id": "f", "reader_ip": READER}
     minted = found.pop(0)
     assert (minted[1], minted[2]["device_id"], minted[2]["asked_by"]) == (
@@ -103,7 +103,7 @@ async def test_a_device_that_comes_and_goes_all_the_time_does_not_flood_the_log(
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, writer=0, fanout=0) as running:
+    async with services(database_url, writer=0, fanout=0) as running:
         for _ in range(50):
             async with forwarder(running.gateways[0].url, token):
                 pass

@@ -8,19 +8,19 @@ import pytest
 from tests.failure.facts import Database, backends
 from tests.failure.fleet import fleet
 from tests.failure.wire import connect, hello
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import wait_until
 
 KINDS = [
     "rt-server gateway staging",
     "rt-server gateway outcomes",
-    "rt-server gateway bell",
+    "rt-server gateway notifier",
     "rt-server gateway listener",
     "rt-server gateway presence",
     "rt-server gateway",  # the pool
     "rt-server writer drain",
     "rt-server writer upkeep",
-    "rt-server writer bell",
+    "rt-server writer notifier",
     "rt-server writer listener",
     "rt-server writer presence",
 ]
@@ -36,7 +36,7 @@ async def terminate(database: Database, kind: str) -> int:
 
 async def test_reads_go_on_whichever_connection_is_lost(database_url: str, database: Database) -> None:
     async with (
-        rooms(database_url, gateway=2, writer=2, fanout=0) as running,
+        services(database_url, gateway=2, writer=2, fanout=0) as running,
         fleet(database, *(each.url for each in running.gateways), count=4) as devices,
     ):
         async with devices.racing():
@@ -54,7 +54,7 @@ async def test_reads_go_on_when_all_connections_are_lost_at_once(
     database_url: str, database: Database
 ) -> None:
     async with (
-        rooms(database_url, gateway=2, writer=2, fanout=0) as running,
+        services(database_url, gateway=2, writer=2, fanout=0) as running,
         fleet(database, *(each.url for each in running.gateways), count=4) as devices,
     ):
         async with devices.racing():
@@ -70,10 +70,10 @@ async def test_reads_go_on_when_all_connections_are_lost_at_once(
 async def test_a_gateway_that_lost_its_lock_keeps_its_devices(
     database_url: str, database: Database, where: int
 ) -> None:
-    """Without its advisory lock it counts as dead for a moment: only who knocks just then could tell."""
+    """Without its advisory lock it counts as dead for a moment: only who asks to take over just then could tell."""
     token = await make_token(database, "forwarder", "f")
     async with (
-        rooms(database_url, gateway=2, writer=0, fanout=0) as running,
+        services(database_url, gateway=2, writer=0, fanout=0) as running,
         connect(running.gateways[0].url, token) as first,
     ):
         await first.greet()

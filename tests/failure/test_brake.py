@@ -7,12 +7,12 @@ import aiohttp
 import pytest
 
 from deploy.local.child import until_answering
-from deploy.local.reverse_proxy import FrontDoor
+from deploy.local.reverse_proxy import ReverseProxy
 from gateway import brake, session
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read
 from tests.gateway.conftest import Inside, running_gateway, running_writer
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import wait_until
 
 WRONG = batch({**read(1), "seq": 0})
@@ -21,7 +21,7 @@ FAULTS = "SELECT fault, complaint FROM forwarder_faults WHERE forwarder_id = $1 
 
 
 async def refusal(url: str, token: str) -> tuple[int, str | None, str] | None:
-    """Return status, Retry-After and code of a refused upgrade; None when the device is let in."""
+    """Return status, Retry-After and code of a refused upgrade; None when the device is admitted."""
     async with (
         aiohttp.ClientSession() as http,
         http.get(
@@ -48,36 +48,36 @@ async def sends_what_is_wrong(url: str, token: str) -> None:
 
 
 async def let_in_again(url: str, token: str) -> None:
-    async def let_in() -> bool:
+    async def admitted() -> bool:
         return await refusal(url, token) is None
 
-    await wait_until(let_in, what="the device to be let in")
+    await wait_until(admitted, what="the device to be admitted")
 
 
 async def test_behind_the_reverse_proxy_nobody_else_is_held_up(
     database_url: str, database: Database, tmp_path: Path
 ) -> None:
     bad, good, third = [await make_token(database, "forwarder", name) for name in ("bad", "good", "third")]
-    async with rooms(database_url, fanout=0) as running:
+    async with services(database_url, fanout=0) as running:
         address = running.gateways[0].url.removeprefix("http://")
-        door = FrontDoor("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: {"gateway": [address]})
-        child = await door.launch()
+        proxy = ReverseProxy("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: {"gateway": [address]})
+        child = await proxy.launch()
         try:
-            assert await until_answering(child, door.answers), child.last_lines(5)
-            async with forwarder(door.url, good) as wire:
-                await sends_what_is_wrong(door.url, bad)
+            assert await until_answering(child, proxy.answers), child.last_lines(5)
+            async with forwarder(proxy.url, good) as wire:
+                await sends_what_is_wrong(proxy.url, bad)
                 for seq in range(1, 11):
-                    refused = await refusal(door.url, bad)
+                    refused = await refusal(proxy.url, bad)
                     assert refused is not None
                     assert refused[0] == 429
                     assert 1 <= int(refused[1] or 0) <= 5
                     assert refused[2] == "TOO_MANY_REQUESTS"
-                    # One that comes anew is let in at the first try, by the only gateway that there is.
-                    async with forwarder(door.url, third):
+                    # One that comes anew is admitted at the first try, by the only gateway that there is.
+                    async with forwarder(proxy.url, third):
                         await wire.send(batch(read(seq)))
                         assert await wire.ack() == [(READER, 1, seq)]
         finally:
-            await child.stop(door.stop_signals, within_s=5)
+            await child.stop(proxy.stop_signals, within_s=5)
     assert [tuple(row) for row in await database.fetch(FAULTS, "bad")] == [("malformed", COMPLAINT)]
     noted = await database.fetch("SELECT fields->>'complaint' FROM activity WHERE event = 'forwarder_braked'")
     assert [row[0] for row in noted] == [COMPLAINT]

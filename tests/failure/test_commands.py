@@ -12,7 +12,7 @@ import pytest
 from deploy.simulation.devices.forwarder import Forwarder
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, forwarder, read
-from tests.services import Process, Rooms, make_token, rooms
+from tests.services import Process, Services, make_token, services
 from tests.waiting import wait_until
 
 
@@ -50,7 +50,7 @@ async def operators(
 
 
 @asynccontextmanager
-async def connected(rooms: Rooms, database: Database) -> AsyncIterator[list[Forwarder]]:
+async def connected(services: Services, database: Database) -> AsyncIterator[list[Forwarder]]:
     """Have a forwarder connected to each gateway."""
     devices = [
         Forwarder(
@@ -60,7 +60,7 @@ async def connected(rooms: Rooms, database: Database) -> AsyncIterator[list[Forw
             readers=[READER],
             backoff_s=(0.05, 0.5),
         )
-        for n, gateway in enumerate(rooms.gateways)
+        for n, gateway in enumerate(services.gateways)
     ]
     async with asyncio.TaskGroup() as tasks:
         for device in devices:
@@ -80,7 +80,7 @@ async def test_every_operator_reaches_every_forwarder(
     database_url: str, database: Database, listen: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with (
-        rooms(database_url, gateway=2, fanout=0, LISTEN=listen) as running,
+        services(database_url, gateway=2, fanout=0, LISTEN=listen) as running,
         operators(database_url, LISTEN=listen) as asking,
         connected(running, database) as devices,
     ):
@@ -111,7 +111,7 @@ async def test_resets_at_the_same_moment_from_two_operators_rise(
 ) -> None:
     token = await make_token(database, "forwarder", "f")
     async with (
-        rooms(database_url, fanout=0) as running,
+        services(database_url, fanout=0) as running,
         operators(database_url) as asking,
         forwarder(running.gateways[0].url, token) as wire,
     ):
@@ -133,7 +133,7 @@ async def test_resets_at_the_same_moment_from_two_operators_rise(
     assert set(answered) < set(epochs)
 
 
-async def test_a_device_that_answers_in_the_middle_of_a_replay_and_reconnects_is_heard(
+async def test_a_device_that_answers_in_the_middle_of_a_replay_and_reconnects_is_answered(
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
@@ -143,7 +143,7 @@ async def test_a_device_that_answers_in_the_middle_of_a_replay_and_reconnects_is
     for n in range(50):
         device.record(READER, f"line {n}")
     async with (
-        rooms(database_url, fanout=0) as running,
+        services(database_url, fanout=0) as running,
         operators(database_url, count=1) as (operator,),
         asyncio.TaskGroup() as tasks,
     ):
@@ -164,7 +164,7 @@ async def test_a_device_that_answers_in_the_middle_of_a_replay_and_reconnects_is
 async def test_a_device_that_never_answers_is_a_timeout(database_url: str, database: Database) -> None:
     token = await make_token(database, "forwarder", "f")
     async with (
-        rooms(database_url, writer=0, fanout=0) as running,
+        services(database_url, writer=0, fanout=0) as running,
         operators(database_url, count=1) as (operator,),
         forwarder(running.gateways[0].url, token) as wire,
     ):
@@ -178,7 +178,7 @@ async def test_a_gateway_that_is_killed_with_a_command_in_hand_is_no_answer(
 ) -> None:
     token = await make_token(database, "forwarder", "f")
     async with (
-        rooms(database_url, writer=0, fanout=0) as running,
+        services(database_url, writer=0, fanout=0) as running,
         operators(database_url, count=1) as (operator,),
         forwarder(running.gateways[0].url, token) as wire,
     ):
@@ -196,7 +196,7 @@ async def test_a_gateway_that_hangs_carries_out_nothing_when_it_wakes_up(
 ) -> None:
     token = await make_token(database, "forwarder", "f")
     async with (
-        rooms(database_url, writer=0, fanout=0) as running,
+        services(database_url, writer=0, fanout=0) as running,
         operators(database_url) as asking,
         forwarder(running.gateways[0].url, token) as wire,
     ):
@@ -222,7 +222,7 @@ async def test_a_command_taken_by_a_gateway_that_hangs_then_is_not_carried_out_w
 ) -> None:
     token = await make_token(database, "forwarder", "f")
     async with (
-        rooms(database_url, writer=0, fanout=0) as running,
+        services(database_url, writer=0, fanout=0) as running,
         operators(database_url, count=1) as (operator,),
         forwarder(running.gateways[0].url, token) as wire,
     ):

@@ -7,7 +7,7 @@ import asyncpg
 
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, forwarder, read, reads
-from tests.services import Process, make_token, rooms
+from tests.services import Process, make_token, services
 from tests.waiting import stretched, wait_until
 
 _REFUSE = "ALTER TABLE events ADD CHECK (raw_frame <> 'poison')"
@@ -16,7 +16,7 @@ _REFUSE = "ALTER TABLE events ADD CHECK (raw_frame <> 'poison')"
 async def test_it_goes_aside_and_its_neighbours_go_on(database_url: str, database: Database) -> None:
     await database.execute(_REFUSE)
     bad, good = [await make_token(database, "forwarder", name) for name in ("f", "good")]
-    async with rooms(database_url, writer=2, fanout=0) as running:
+    async with services(database_url, writer=2, fanout=0) as running:
         url = running.gateways[0].url
         async with forwarder(url, bad) as wire, forwarder(url, good) as neighbour:
             # Staged together, so that one drain meets all of it.
@@ -50,20 +50,20 @@ async def stored(database: Database, count: int) -> bool:
     return (await counts(database)).events >= count
 
 
-async def poisoned(writer: Process, times: int) -> bool:
-    return await writer.metric("rtserver_parts_poisoned_total") >= times
+async def dead_lettered(writer: Process, times: int) -> bool:
+    return await writer.metric("rtserver_parts_dead_lettered_total") >= times
 
 
 async def test_what_comes_again_and_again_is_kept_aside_once(database_url: str, database: Database) -> None:
     await database.execute(_REFUSE)
-    async with rooms(database_url, fanout=0) as running:
+    async with services(database_url, fanout=0) as running:
         # With a token each time: the brake is another test's.
         tokens = [await make_token(database, "forwarder", "f") for _ in range(4)]
         for times in range(1, 4):
             async with forwarder(running.gateways[0].url, tokens[times]) as wire:
                 await wire.send(batch(read(1, "poison")))
                 await wait_until(
-                    partial(poisoned, running.writers[0], times), what="the part to be put aside"
+                    partial(dead_lettered, running.writers[0], times), what="the part to be put aside"
                 )
         assert await database.fetchval("SELECT count(*) FROM poisoned_parts") == 1
         await database.execute("ALTER TABLE events DROP CONSTRAINT events_raw_frame_check")
@@ -77,7 +77,7 @@ async def test_a_stream_whose_rows_are_held_rests_and_the_others_go_on(
 ) -> None:
     tokens = [await make_token(database, "forwarder", name) for name in ("held", "good")]
     holder = await asyncpg.connect(database_url)
-    async with rooms(database_url, fanout=0) as running:
+    async with services(database_url, fanout=0) as running:
         url = running.gateways[0].url
         async with forwarder(url, tokens[0]) as wire, forwarder(url, tokens[1]) as neighbour:
             for each in (wire, neighbour):

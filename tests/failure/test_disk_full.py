@@ -16,7 +16,7 @@ from deploy.local.postgres_programs import give_to_server
 from tests.failure.cluster import Cluster, own_cluster
 from tests.failure.facts import Database
 from tests.failure.fleet import fleet
-from tests.services import Process, rooms
+from tests.services import Process, services
 from tests.waiting import wait_until
 
 # A segment that is full is followed by a new one, and not by an old one that a checkpoint has done with.
@@ -142,7 +142,7 @@ async def test_a_full_disk_is_told_and_all_goes_on_when_there_is_room(
     on_small_disk: tuple[Cluster, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     cluster, disk = on_small_disk
-    async with cluster.connection() as database, rooms(cluster.url, fanout=0, api=1) as running:
+    async with cluster.connection() as database, services(cluster.url, fanout=0, api=1) as running:
         (writer,), (gateway,), (api,) = running.writers, running.gateways, running.apis
         async with fleet(database, gateway.url, count=2) as devices:
             async with devices.racing():
@@ -169,7 +169,7 @@ async def test_postgres_that_crashes_for_want_of_room_for_its_log_comes_back_wit
     wal_on_small_disk: tuple[Cluster, Path],
 ) -> None:
     cluster, disk = wal_on_small_disk
-    async with rooms(cluster.url, fanout=0) as running:
+    async with services(cluster.url, fanout=0) as running:
         (writer,), (gateway,) = running.writers, running.gateways
         async with AsyncExitStack() as until_the_end:
             async with cluster.connection() as database:

@@ -8,7 +8,7 @@ from tests.failure.facts import Database, counts, lines, settled
 from tests.failure.fleet import fleet
 from tests.failure.link import link
 from tests.failure.wire import READER, batch, forwarder, reads
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import wait_until
 
 
@@ -17,7 +17,7 @@ async def test_staged_batches_of_a_killed_gateway_are_stored_once(
     database_url: str, database: Database, returns: str
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, gateway=2, fanout=0) as running:
+    async with services(database_url, gateway=2, fanout=0) as running:
         writer = running.writers[0]
         writer.signal(signal.SIGSTOP)
         async with forwarder(running.gateways[0].url, token) as wire:
@@ -46,7 +46,7 @@ async def test_devices_go_on_at_another_gateway_and_nothing_is_lost_or_doubled(
     database_url: str, database: Database
 ) -> None:
     async with (
-        rooms(database_url, gateway=2, fanout=0) as running,
+        services(database_url, gateway=2, fanout=0) as running,
         link(*(each.url for each in running.gateways)) as way,
         fleet(database, way.url) as devices,
     ):

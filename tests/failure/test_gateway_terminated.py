@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 from tests.failure.facts import Database, settled
 from tests.failure.fleet import fleet
 from tests.failure.link import link
-from tests.failure.wire import batch, connect, deaf, forwarder, read, refused
-from tests.services import make_token, rooms
+from tests.failure.wire import batch, connect, forwarder, read, refused, unresponsive
+from tests.services import make_token, services
 from tests.waiting import stretched, wait_until
 
 # What supervisors give a process before they kill it; the process' own deadline is 10 s.
@@ -20,7 +20,7 @@ async def test_every_device_gets_1001_at_once_and_the_process_ends_well(
     database_url: str, database: Database
 ) -> None:
     tokens = [await make_token(database, "forwarder", f"f{number}") for number in range(30)]
-    async with rooms(database_url, writer=0, fanout=0) as running, AsyncExitStack() as stack:
+    async with services(database_url, writer=0, fanout=0) as running, AsyncExitStack() as stack:
         gateway = running.gateways[0]
         wires = [await stack.enter_async_context(forwarder(gateway.url, token)) for token in tokens]
         early = await stack.enter_async_context(connect(gateway.url, tokens[0]))  # has not said hello yet
@@ -35,10 +35,10 @@ async def test_every_device_gets_1001_at_once_and_the_process_ends_well(
 
 
 async def test_a_device_that_does_not_read_keeps_nobody(database_url: str, database: Database) -> None:
-    tokens = [await make_token(database, "forwarder", name) for name in ("deaf", "good")]
-    async with rooms(database_url, writer=0, fanout=0) as running:
+    tokens = [await make_token(database, "forwarder", name) for name in ("unresponsive", "good")]
+    async with services(database_url, writer=0, fanout=0) as running:
         gateway = running.gateways[0]
-        async with deaf(gateway.url, tokens[0]), forwarder(gateway.url, tokens[1]) as wire:
+        async with unresponsive(gateway.url, tokens[0]), forwarder(gateway.url, tokens[1]) as wire:
             began = time.monotonic()
             gateway.signal(signal.SIGTERM)
             assert await wire.closed() == 1001
@@ -49,7 +49,7 @@ async def test_a_device_that_does_not_read_keeps_nobody(database_url: str, datab
 
 async def test_a_gateway_under_back_pressure_stops_as_well(database_url: str, database: Database) -> None:
     tokens = [await make_token(database, "forwarder", name) for name in ("f", "g")]
-    async with rooms(database_url, writer=0, fanout=0, MAX_UNACKED_MIB="1") as running:
+    async with services(database_url, writer=0, fanout=0, MAX_UNACKED_MIB="1") as running:
         gateway = running.gateways[0]
         async with forwarder(gateway.url, tokens[0]) as wire, forwarder(gateway.url, tokens[1]) as other:
             for number in (1, 2, 3):
@@ -65,7 +65,7 @@ async def test_devices_go_over_to_the_next_gateway_in_a_rolling_restart(
     database_url: str, database: Database
 ) -> None:
     async with (
-        rooms(database_url, gateway=2, writer=2, fanout=0) as running,
+        services(database_url, gateway=2, writer=2, fanout=0) as running,
         link(*(each.url for each in running.gateways)) as way,
         fleet(database, way.url) as devices,
     ):

@@ -5,7 +5,7 @@ import asyncio
 from tests.failure.facts import Database, lines
 from tests.failure.link import link
 from tests.failure.wire import READER, batch, forwarder, read
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import stretched
 
 
@@ -13,7 +13,7 @@ async def test_the_rebooted_device_is_back_within_five_seconds_on_any_gateway(
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, gateway=2, fanout=0) as running:
+    async with services(database_url, gateway=2, fanout=0) as running:
         here, there = (each.url for each in running.gateways)
         async with link(here) as way, forwarder(way.url, token) as wire:
             await wire.send(batch(read(1)))

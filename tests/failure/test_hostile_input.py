@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.failure.facts import Database, counts, lines
 from tests.failure.hostile import EXTREMES, hostile_messages
-from tests.failure.wire import READER, Wire, batch, connect, deaf, forwarder, read
-from tests.services import Process, make_token, rooms
+from tests.failure.wire import READER, Wire, batch, connect, forwarder, read, unresponsive
+from tests.services import Process, make_token, services
 from tests.waiting import stretched, wait_until
 
 # An ack takes a few milliseconds; what a neighbour may cost is a scheduler's slice, not a lost connection.
@@ -49,7 +49,7 @@ async def neighbourhood(
     good = await make_token(database, "forwarder", "good")
     bad = itertools.cycle([await make_token(database, "forwarder", f"bad-{n}") for n in range(300)])
     async with (
-        rooms(database_url, fanout=0) as running,
+        services(database_url, fanout=0) as running,
         forwarder(running.gateways[0].url, good) as wire,
     ):
         neighbour = Neighbour()
@@ -117,7 +117,10 @@ async def test_any_message_hurts_only_its_sender(database_url: str, database: Da
 
 
 async def test_a_device_that_never_reads_hurts_only_itself(database_url: str, database: Database) -> None:
-    async with neighbourhood(database_url, database) as (gateway, tokens), deaf(gateway.url, next(tokens)):
+    async with (
+        neighbourhood(database_url, database) as (gateway, tokens),
+        unresponsive(gateway.url, next(tokens)),
+    ):
         stored = (await counts(database)).events
         await wait_until(lambda: more_than(database, stored + 50), what="the neighbour's reads")
 

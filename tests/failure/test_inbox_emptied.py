@@ -8,7 +8,7 @@ import pytest
 from tests.failure.facts import Database, counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, batch, forwarder, reads
-from tests.services import Process, make_token, rooms
+from tests.services import Process, make_token, services
 from tests.waiting import wait_until
 
 _EMPTY = "TRUNCATE inbox, outcomes, inbox_generation"
@@ -34,7 +34,7 @@ async def test_what_lay_in_it_is_staged_again_in_its_order(
 ) -> None:
     token = await make_token(database, "forwarder", "f")
     async with (
-        rooms(database_url, fanout=0, LISTEN=listen) as running,
+        services(database_url, fanout=0, LISTEN=listen) as running,
         forwarder(running.gateways[0].url, token) as wire,
     ):
         await stand_still(database, running.writers[0])
@@ -60,7 +60,7 @@ async def test_outcomes_that_vanish_with_it_do_not_leave_a_device_waiting(
 ) -> None:
     """The parts are written, and what tells so is gone: they are staged again, as retransmits."""
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+    async with services(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
         gateway, writer = running.gateways[0], running.writers[0]
         await stand_still(database, writer)
         await wire.send(batch(*reads(1, 10)))
@@ -78,7 +78,7 @@ async def test_a_fleet_does_not_notice_that_it_happens_again_and_again(
     database_url: str, database: Database
 ) -> None:
     async with (
-        rooms(database_url, gateway=2, writer=2, fanout=0) as running,
+        services(database_url, gateway=2, writer=2, fanout=0) as running,
         fleet(database, *(each.url for each in running.gateways)) as devices,
     ):
         async with devices.racing():

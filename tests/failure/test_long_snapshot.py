@@ -10,7 +10,7 @@ from shared.runtime.settings import Settings
 from tests.failure.facts import Database, counts
 from tests.failure.fleet import fleet
 from tests.ports import free_port
-from tests.services import rooms
+from tests.services import services
 from tests.waiting import wait_until
 from writer.store import upkeep as store
 from writer.upkeep import Upkeep
@@ -25,7 +25,7 @@ async def test_the_inbox_is_given_back_all_the_same_while_reads_come_in(
     process = Process("writer", settings)
     reporter = await asyncpg.connect(database_url)
     async with (
-        rooms(database_url, gateway=2, writer=2, fanout=0) as running,
+        services(database_url, gateway=2, writer=2, fanout=0) as running,
         fleet(database, *(each.url for each in running.gateways), count=4) as devices,
         reporter.transaction(isolation="repeatable_read"),
     ):

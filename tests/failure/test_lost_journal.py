@@ -7,7 +7,7 @@ import pytest
 from tests.failure.facts import Database, counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, Wire, batch, forwarder, read, reads
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import wait_until
 
 
@@ -22,7 +22,7 @@ async def test_the_other_lines_are_kept_and_the_reader_is_commanded_to_a_fresh_e
     database_url: str, database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, writer=2, fanout=0) as running:
+    async with services(database_url, writer=2, fanout=0) as running:
         url = running.gateways[0].url
         async with forwarder(url, token, ["a", "b"]) as wire:
             await wire.send(
@@ -63,7 +63,7 @@ async def test_what_is_left_over_of_the_old_epoch_does_not_reset_the_reader_agai
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, fanout=0) as running:
+    async with services(database_url, fanout=0) as running:
         url = running.gateways[0].url
         async with forwarder(url, token) as wire:
             await wire.send(batch(*reads(1, 3)))
@@ -88,7 +88,7 @@ async def test_epochs_that_were_ever_commanded_are_never_commanded_again(
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+    async with services(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
         await wire.send(batch(read(1)))
         await wire.ack()
         await database.execute("UPDATE streams SET stream_epoch = 41")  # commanded, and never used
@@ -100,7 +100,7 @@ async def test_epochs_that_were_ever_commanded_are_never_commanded_again(
 
 async def test_at_the_last_epoch_there_is_nothing_to_command(database_url: str, database: Database) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+    async with services(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
         await wire.send(batch(read(1, epoch=2**31 - 1)))
         await wire.ack()
         await wire.send(batch(read(1, "other", epoch=2**31 - 1)))
@@ -113,7 +113,7 @@ async def test_the_device_is_whole_again_within_seconds_and_nothing_is_lost(
     database_url: str, database: Database
 ) -> None:
     async with (
-        rooms(database_url, fanout=0) as running,
+        services(database_url, fanout=0) as running,
         fleet(database, running.gateways[0].url, count=2, readers=1) as devices,
     ):
         device, neighbour = devices.devices

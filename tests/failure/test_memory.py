@@ -16,7 +16,7 @@ from tests.deploy.compose import load_compose, memory_of
 from tests.failure.facts import Database
 from tests.failure.flood import steady
 from tests.failure.wire import READER, batch, forwarder, hello, read, refused
-from tests.services import Process, make_token, rooms
+from tests.services import Process, make_token, services
 from tests.waiting import wait_until
 
 MIB = 1024 * 1024
@@ -65,7 +65,7 @@ async def test_a_gateway_lives_when_all_its_bounds_are_full(database_url: str, d
     ]
     tokens = [await make_token(database, "forwarder", f"f{number}") for number in range(80)]
     good = await make_token(database, "forwarder", "good")
-    async with rooms(database_url, fanout=0, MAX_UNACKED_MIB=max_unacked) as running:
+    async with services(database_url, fanout=0, MAX_UNACKED_MIB=max_unacked) as running:
         gateway, writer = running.gateways[0], running.writers[0]
         resource.prlimit(gateway.pid, resource.RLIMIT_AS, (memory_of("gateway"),) * 2)
         resource.prlimit(writer.pid, resource.RLIMIT_AS, (memory_of("writer"),) * 2)
@@ -86,7 +86,7 @@ async def test_a_gateway_lives_when_all_its_bounds_are_full(database_url: str, d
 
 
 async def serves(gateway: Process, token: str) -> bool:
-    """Whether a forwarder is let in and acked; there may be room for a moment only while what waited is read."""
+    """Whether a forwarder is admitted and acked; there may be room for a moment only while what waited is read."""
     try:
         async with forwarder(gateway.url, token) as wire:
             await wire.send(batch(read(1)))

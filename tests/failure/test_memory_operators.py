@@ -15,7 +15,7 @@ from tests.delivery.stored import make_stream, store
 from tests.deploy.compose import memory_of
 from tests.failure.facts import Database
 from tests.failure.wire import Wire, forwarder
-from tests.services import Process, make_token, rooms
+from tests.services import Process, make_token, services
 
 MIB = 1024 * 1024
 DEVICES, COMMANDS_EACH = 8, 8  # as many commands as an api process has under way, and a session takes
@@ -62,7 +62,7 @@ async def test_an_api_process_lives_when_all_its_bounds_are_full(
     for seq in range(0, 400, 20):
         await store(database, stream_id, [(1, each, b"x" * 60_000) for each in range(seq + 1, seq + 21)])
     names = [f"f{number}" for number in range(DEVICES)]
-    async with rooms(database_url, writer=1, fanout=0, api=1) as running, AsyncExitStack() as stack:
+    async with services(database_url, writer=1, fanout=0, api=1) as running, AsyncExitStack() as stack:
         api, gateway = running.apis[0], running.gateways[0]
         http = await stack.enter_async_context(aiohttp.ClientSession())
         wires = []

@@ -1,10 +1,10 @@
-"""One device knocks at two gateways within a millisecond: one of the two connections has it."""
+"""One device connects to two gateways within a millisecond: one of the two connections acquires its session."""
 
 import asyncio
 
 from tests.failure.facts import Database
 from tests.failure.wire import READER, Message, Wire, batch, connect, hello, read
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import wait_until
 
 ALREADY = "a session for this device is already active"
@@ -16,12 +16,12 @@ async def enter(wire: Wire) -> Message:
     while (message := await wire.next(within_s=60)) is not None:
         if message["kind"] == "error":
             return message
-    raise AssertionError("neither let in nor refused")
+    raise AssertionError("neither admitted nor refused")
 
 
 async def test_one_gets_in_and_the_other_is_told_so(database_url: str, database: Database) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, gateway=2, fanout=0) as running:
+    async with services(database_url, gateway=2, fanout=0) as running:
         here, there = (each.url for each in running.gateways)
         for number in range(1, 7):
             async with connect(here, token) as one, connect(there, token) as two:

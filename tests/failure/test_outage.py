@@ -10,7 +10,7 @@ import pytest
 from tests.delivery.wire import receiver
 from tests.failure.cluster import own_cluster
 from tests.failure.fleet import fleet
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import wait_until
 
 AWAY_S = 10.0
@@ -31,7 +31,7 @@ async def test_each_process_says_once_that_the_database_is_away_and_once_that_it
             token = await make_token(database, "receiver", "tent")
         async with (
             cluster.connection() as database,
-            rooms(cluster.url, gateway=1, writer=1, fanout=1, api=1) as running,
+            services(cluster.url, gateway=1, writer=1, fanout=1, api=1) as running,
             receiver(running.fanouts[0].url, token),
             fleet(database, running.gateways[0].url, count=2) as devices,
             devices.racing(),

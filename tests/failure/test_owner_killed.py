@@ -4,7 +4,7 @@ import asyncio
 
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, forwarder, read
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import stretched, wait_until
 
 
@@ -12,7 +12,7 @@ async def test_the_device_is_back_on_another_gateway_within_five_seconds(
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, gateway=2, fanout=0) as running:
+    async with services(database_url, gateway=2, fanout=0) as running:
         async with forwarder(running.gateways[0].url, token) as wire:
             await wire.send(batch(read(1)))
             await wire.ack()

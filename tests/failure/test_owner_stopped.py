@@ -5,7 +5,7 @@ import signal
 
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, forwarder, read, reads
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import stretched, wait_until
 
 
@@ -13,7 +13,7 @@ async def test_the_device_is_back_within_15_s_and_the_sleeper_writes_and_acks_no
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, gateway=2, fanout=0) as running:
+    async with services(database_url, gateway=2, fanout=0) as running:
         sleeper = running.gateways[0]
         async with forwarder(sleeper.url, token) as old:
             await old.send(batch(read(1)))

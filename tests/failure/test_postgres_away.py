@@ -1,4 +1,4 @@
-"""Postgres is away for a while: nobody new is let in, nobody is sent away, nothing is acked."""
+"""Postgres is away for a while: nobody new is admitted, nobody is sent away, nothing is acked."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,7 +12,7 @@ from tests.failure.facts import counts
 from tests.failure.fleet import fleet
 from tests.failure.flood import DEVICES, MESSAGE_BYTES, MESSAGES, MIB, all_acked, memory, send_on, steady
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read, reads, refused
-from tests.services import Process, make_token, rooms
+from tests.services import Process, make_token, services
 from tests.waiting import wait_until
 
 
@@ -20,7 +20,7 @@ async def test_open_sessions_outlive_it_and_new_ones_wait(tmp_path: Path, seed: 
     async with own_cluster(tmp_path, seed) as cluster:
         async with cluster.connection() as database:
             token = await make_token(database, "forwarder", "f")
-        async with rooms(cluster.url, fanout=0) as running:
+        async with services(cluster.url, fanout=0) as running:
             gateway = running.gateways[0]
             async with forwarder(gateway.url, token) as wire:
                 await cluster.stop()
@@ -57,7 +57,7 @@ async def test_what_devices_send_meanwhile_is_read_up_to_a_bound_and_all_of_it_d
     async with own_cluster(tmp_path, seed) as cluster, AsyncExitStack() as stack:
         async with cluster.connection() as database:
             tokens = [await make_token(database, "forwarder", f"f{number}") for number in range(DEVICES)]
-        running = await stack.enter_async_context(rooms(cluster.url, fanout=0, MAX_UNACKED_MIB="1"))
+        running = await stack.enter_async_context(services(cluster.url, fanout=0, MAX_UNACKED_MIB="1"))
         gateway = running.gateways[0]
         wires = [await stack.enter_async_context(forwarder(gateway.url, token)) for token in tokens]
         before = memory(gateway)
@@ -80,7 +80,7 @@ async def test_a_fleet_drains_afterwards_without_having_reconnected(tmp_path: Pa
     async with (
         own_cluster(tmp_path, seed) as cluster,
         cluster.connection() as database,
-        rooms(cluster.url, gateway=2, writer=2, fanout=0) as running,
+        services(cluster.url, gateway=2, writer=2, fanout=0) as running,
         fleet(database, *(each.url for each in running.gateways)) as devices,
     ):
         async with devices.racing():

@@ -12,7 +12,7 @@ from tests.failure.cluster import Cluster, own_cluster
 from tests.failure.facts import counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, Wire, batch, forwarder, reads
-from tests.services import Rooms, make_token, rooms
+from tests.services import Services, make_token, services
 from tests.waiting import wait_until
 
 Fault: TypeAlias = Callable[[Cluster], Awaitable[None]]
@@ -41,7 +41,7 @@ async def kill_a_backend(cluster: Cluster) -> None:
 async def test_what_a_crash_takes_from_the_inbox_is_staged_again(cluster: Cluster, fault: Fault) -> None:
     async with cluster.connection() as database:
         token = await make_token(database, "forwarder", "f")
-    async with rooms(cluster.url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+    async with services(cluster.url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
         running.writers[0].signal(signal.SIGSTOP)
         generation = await stage(cluster, wire)
         await fault(cluster)
@@ -80,7 +80,7 @@ async def up(cluster: Cluster) -> bool:
 async def test_nothing_that_was_acked_is_lost_and_no_session_ends(cluster: Cluster, fault: Fault) -> None:
     async with (
         cluster.connection() as database,
-        rooms(cluster.url, gateway=2, writer=2, fanout=0) as running,
+        services(cluster.url, gateway=2, writer=2, fanout=0) as running,
         fleet(database, *(each.url for each in running.gateways)) as devices,
     ):
         async with devices.racing():
@@ -95,7 +95,7 @@ async def test_nothing_that_was_acked_is_lost_and_no_session_ends(cluster: Clust
             await devices.whole(after)
 
 
-async def all_ready(running: Rooms) -> None:
+async def all_ready(running: Services) -> None:
     for process in running.all:
         await process.ready()
 
@@ -104,7 +104,7 @@ async def test_a_connection_of_ours_that_the_crash_left_open_is_not_trusted(clus
     """The same once more, with the gateway stopped over the crash: it wakes up to dead connections."""
     async with cluster.connection() as database:
         token = await make_token(database, "forwarder", "f")
-    async with rooms(cluster.url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+    async with services(cluster.url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
         await wire.send(batch(*reads(1, 10)))
         await wire.ack()
         running.gateways[0].signal(signal.SIGSTOP)

@@ -10,7 +10,7 @@ import pytest
 from tests.failure.facts import Database, counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, batch, forwarder, read, reads
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import stretched
 
 _DELETE = (
@@ -52,7 +52,7 @@ async def test_the_forwarder_goes_on_and_its_counters_start_again(
     database_url: str, database: Database, administrator: Database, and_stream: bool
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+    async with services(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
         await wire.send(batch(*reads(1, 20), read(1, "other")))
         assert await wire.ack() == [(READER, 1, 20)]
         await wire.expect("epoch_reset_command")
@@ -72,7 +72,7 @@ async def test_an_administrator_who_takes_his_time_holds_up_nobody_else(
     database_url: str, database: Database, administrator: Database, and_stream: bool
 ) -> None:
     tokens = [await make_token(database, "forwarder", name) for name in ("f", "good")]
-    async with rooms(database_url, writer=2, fanout=0) as running:
+    async with services(database_url, writer=2, fanout=0) as running:
         url = running.gateways[0].url
         async with forwarder(url, tokens[0]) as wire, forwarder(url, tokens[1]) as neighbour:
             for each in (wire, neighbour):
@@ -112,7 +112,7 @@ async def test_deletes_in_the_middle_of_a_race_break_nothing(
     database_url: str, database: Database, administrator: Database, and_stream: bool
 ) -> None:
     async with (
-        rooms(database_url, gateway=2, writer=2, fanout=0) as running,
+        services(database_url, gateway=2, writer=2, fanout=0) as running,
         fleet(database, *(each.url for each in running.gateways), readers=1) as devices,
     ):
         async with devices.racing():

@@ -10,7 +10,7 @@ import asyncpg
 from tests.failure.facts import Database, counts, exact_by_epoch, lines, settled
 from tests.failure.link import link
 from tests.failure.wire import READER, batch, forwarder, read, reads
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import wait_until
 from tests.writer.inbox import add_stream, event, put
 
@@ -20,7 +20,7 @@ async def test_every_batch_twice_in_one_session_is_stored_once_and_acked_twice(
 ) -> None:
     token = await make_token(database, "forwarder", "f")
     async with (
-        rooms(database_url, writer=2, fanout=0) as running,
+        services(database_url, writer=2, fanout=0) as running,
         forwarder(running.gateways[0].url, token) as wire,
     ):
         for first in range(1, 200, 10):
@@ -36,7 +36,7 @@ async def test_a_session_that_takes_over_sends_what_still_lies_in_the_inbox(
     database_url: str, database: Database
 ) -> None:
     token = await make_token(database, "forwarder", "f")
-    async with rooms(database_url, gateway=2, fanout=0) as running, link(running.gateways[0].url) as way:
+    async with services(database_url, gateway=2, fanout=0) as running, link(running.gateways[0].url) as way:
         running.writers[0].signal(signal.SIGSTOP)
         async with forwarder(way.url, token) as first:
             await first.send(batch(*reads(1, 20)))
@@ -59,7 +59,7 @@ async def test_the_same_reads_from_two_gateways_at_once_are_stored_once(
 ) -> None:
     """As when a device changes gateways while the parts of both its sessions are on their way."""
     stream_id = await add_stream(database)
-    async with rooms(database_url, gateway=0, writer=2, fanout=0):
+    async with services(database_url, gateway=0, writer=2, fanout=0):
         order = random.Random(3)
 
         async def stage() -> None:
@@ -82,7 +82,7 @@ async def test_copies_within_a_batch_and_across_are_counted_at_every_instant(
 ) -> None:
     token = await make_token(database, "forwarder", "f")
     async with (
-        rooms(database_url, writer=2, fanout=0) as running,
+        services(database_url, writer=2, fanout=0) as running,
         forwarder(running.gateways[0].url, token, ["a", "b"]) as wire,
     ):
         order = random.Random(5)

@@ -8,20 +8,20 @@ import asyncpg
 import pytest
 
 from shared.db.channels import INBOX
-from shared.metrics import BELLS_HEARD
+from shared.metrics import NOTIFICATIONS_RECEIVED
 from tests.failure.facts import Database, backends, counts, settled
 from tests.gateway.conftest import running_writer
-from tests.services import rooms
+from tests.services import services
 from tests.waiting import wait_until
 from tests.writer.inbox import add_stream, event, put
 from writer import drain, store
 
 
-async def test_parts_that_come_while_their_stream_is_held_are_drained_without_a_bell(
+async def test_parts_that_come_while_their_stream_is_held_are_drained_without_a_notification(
     database_url: str, database: Database
 ) -> None:
     streams = [await add_stream(database, f"f{number}") for number in range(12)]
-    async with rooms(database_url, gateway=0, writer=3, fanout=0, LISTEN="off"):
+    async with services(database_url, gateway=0, writer=3, fanout=0, LISTEN="off"):
 
         async def stage() -> None:
             gateway_id = uuid4()
@@ -38,7 +38,7 @@ async def test_parts_that_come_while_their_stream_is_held_are_drained_without_a_
     assert await counts(database) == (4800, 2400, 2400, 0, 2400, 0, 2400)
 
 
-async def test_what_was_skipped_is_drained_once_it_is_free_without_a_bell_or_a_poll(
+async def test_what_was_skipped_is_drained_once_it_is_free_without_a_notification_or_a_poll(
     database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drain, "POLL_S", 3600.0)
@@ -70,10 +70,10 @@ async def stored(database: Database) -> bool:
     return (await counts(database)).events == 1
 
 
-async def test_what_comes_in_the_middle_of_a_drain_is_drained_by_its_own_bell(
+async def test_what_comes_in_the_middle_of_a_drain_is_drained_by_its_own_notification(
     database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The drain does not see it, says that nothing is left, and the bell has rung before it ends."""
+    """The drain does not see it, says that nothing is left, and the notification has come before it ends."""
     monkeypatch.setattr(drain, "POLL_S", 3600.0)
     stream_id = await add_stream(database)
     await put(database, stream_id, [event(1)])
@@ -84,11 +84,11 @@ async def test_what_comes_in_the_middle_of_a_drain_is_drained_by_its_own_bell(
         assert drained is not None
         left.append(drained.left)
         if len(left) == 1:
-            heard = bells()
+            received = notifications()
             gateway = await asyncpg.connect(database_url)
             await put(gateway, stream_id, [event(2)])
             await gateway.close()
-            await wait_until(lambda: bells() > heard, what="the bell")
+            await wait_until(lambda: notifications() > received, what="the notification")
         return drained, resting
 
     drain_truly = store.drain
@@ -98,8 +98,8 @@ async def test_what_comes_in_the_middle_of_a_drain_is_drained_by_its_own_bell(
     assert left == [False, False]
 
 
-def bells() -> float:
-    return float(BELLS_HEARD.labels(INBOX)._value.get())
+def notifications() -> float:
+    return float(NOTIFICATIONS_RECEIVED.labels(INBOX)._value.get())
 
 
 async def both_stored(database: Database) -> bool:
@@ -111,7 +111,7 @@ async def test_parts_of_deleted_streams_are_told_however_busy_the_writer_is(
 ) -> None:
     busy = [await add_stream(database, f"f{number}") for number in range(4)]
     deleted = await add_stream(database, "deleted")
-    async with rooms(database_url, gateway=0, fanout=0):
+    async with services(database_url, gateway=0, fanout=0):
         feeding = asyncio.create_task(feed(database_url, busy))
         await wait_until(lambda: database.fetchval("SELECT count(*) > 20 FROM inbox"), what="a backlog")
         await database.execute("DELETE FROM streams WHERE stream_id = $1", deleted)

@@ -11,7 +11,7 @@ import pytest
 from tests.failure.facts import Database, backends, counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, batch, forwarder, reads
-from tests.services import Process, make_token, rooms
+from tests.services import Process, make_token, services
 from tests.waiting import wait_until
 
 _HOLD = "LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE"  # lets a drain begin, and not write
@@ -30,7 +30,7 @@ async def test_what_a_killed_writer_was_draining_is_stored_once(
 ) -> None:
     token = await make_token(database, "forwarder", "f")
     holder = await asyncpg.connect(database_url)
-    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+    async with services(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
         async with holder.transaction():
             await holder.execute(_HOLD)
             await wire.send(batch(*reads(1, 50)))
@@ -65,7 +65,7 @@ async def test_a_writer_that_is_stopped_in_mid_drain_does_not_keep_its_streams(
     token = await make_token(database, "forwarder", "f")
     holder = await asyncpg.connect(database_url)
     spare = Process("writer", database_url, {})
-    async with rooms(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
+    async with services(database_url, fanout=0) as running, forwarder(running.gateways[0].url, token) as wire:
         await wire.send(batch(*reads(1, 50)))
         await wire.ack()
         stopped = running.writers[0]
@@ -95,7 +95,7 @@ async def test_writers_that_die_again_and_again_lose_and_double_nothing(
     database_url: str, database: Database
 ) -> None:
     async with (
-        rooms(database_url, writer=2, fanout=0) as running,
+        services(database_url, writer=2, fanout=0) as running,
         fleet(database, running.gateways[0].url) as devices,
     ):
         async with devices.racing():

@@ -10,7 +10,7 @@ from tests.failure.facts import Database, counts
 from tests.failure.fleet import fleet
 from tests.failure.flood import DEVICES, MESSAGE_BYTES, MIB, all_acked, memory, send_on, steady
 from tests.failure.wire import forwarder, refused
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import wait_until
 
 
@@ -22,7 +22,7 @@ async def test_the_gateway_stops_reading_and_goes_on_when_the_writer_does(
     late = await make_token(database, "forwarder", "late")
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(
-            rooms(database_url, fanout=0, MAX_UNACKED_MIB="1", LISTEN=listen)
+            services(database_url, fanout=0, MAX_UNACKED_MIB="1", LISTEN=listen)
         )
         gateway, writer = running.gateways[0], running.writers[0]
         wires = [await stack.enter_async_context(forwarder(gateway.url, token)) for token in tokens]
@@ -48,7 +48,7 @@ async def test_devices_in_the_field_stay_connected_and_drain_afterwards(
     database_url: str, database: Database
 ) -> None:
     async with (
-        rooms(database_url, fanout=0, MAX_UNACKED_MIB="1") as running,
+        services(database_url, fanout=0, MAX_UNACKED_MIB="1") as running,
         fleet(database, running.gateways[0].url, count=8, readers=1, batch_size=1000) as devices,
     ):
         running.writers[0].signal(signal.SIGSTOP)

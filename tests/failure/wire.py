@@ -17,12 +17,12 @@ __all__ = [
     "Wire",
     "batch",
     "connect",
-    "deaf",
     "forwarder",
     "hello",
     "read",
     "reads",
     "refused",
+    "unresponsive",
 ]
 
 READER = "10.0.0.1:10000"
@@ -187,7 +187,7 @@ def batch(*events: Message, session_id: str = "") -> Message:
 
 
 @asynccontextmanager
-async def deaf(url: str, token: str) -> AsyncIterator[None]:
+async def unresponsive(url: str, token: str) -> AsyncIterator[None]:
     """A forwarder that says hello and never reads a byte, not even the pongs to more pings than any buffer holds."""
     host, port = url.removeprefix("http://").split(":")
     with socket.socket() as plain:

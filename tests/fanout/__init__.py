@@ -1,1 +1,1 @@
-"""The delivery room's parts, without processes."""
+"""The delivery service's parts, without processes."""

@@ -60,7 +60,7 @@ async def database_url(parts_url: str) -> str:
 
 @pytest.fixture
 async def process(database_url: str) -> AsyncIterator[Process]:
-    """What the parts ask of their process: a pool, settings, a listener that hears nothing."""
+    """What the parts ask of their process: a pool, settings, a listener that receives nothing."""
     pool = await create_pool(database_url, name="test", size=4, **POOL_SETTINGS)
     stop = Stop()
     yield cast(
@@ -130,10 +130,10 @@ class Follower:
     """Who follows streams, and the readers of those that have moved."""
 
     def __init__(self) -> None:
-        self.stirred: set[str] = set()
+        self.woken: set[str] = set()
 
-    def stir(self, ref: StreamRef) -> None:
-        self.stirred.add(ref.reader_ip)
+    def wake(self, ref: StreamRef) -> None:
+        self.woken.add(ref.reader_ip)
 
 
 @asynccontextmanager

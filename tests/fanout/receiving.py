@@ -12,7 +12,7 @@ from fanout.node import Node
 from fanout.sender import Sender
 from shared.db.connections import Connection
 from shared.protocol.v1 import AckEntry, StreamRef
-from shared.transport.connection import Peer
+from shared.transport.connection import DeviceConnection
 from shared.transport.tokens import Identity
 from tests.delivery import stored
 from tests.waiting import wait_until
@@ -55,7 +55,7 @@ class Receiver:
         self.node = node
         self.socket = Socket()
         identity = Identity(uuid4(), "tent", frozenset({"tent"}), "tent", events_per_second)
-        self.sender = Sender(cast("Peer", self.socket), identity, node)
+        self.sender = Sender(cast("DeviceConnection", self.socket), identity, node)
         self.streams: dict[StreamRef, UUID] = {}
         self._database = database
 

@@ -24,9 +24,9 @@ async def rows(database: Connection) -> dict[int, Cursor]:
 
 
 async def delete_cursors(node: Node, database: Connection) -> None:
-    """Delete all cursors, and let the node look as if it had heard of it."""
+    """Delete all cursors, and let the node look as if it had been told."""
     await database.execute("DELETE FROM receiver_cursors")
-    node.cursors._heard("")
+    node.cursors._on_notification("")
     await node.cursors._look_for_deletions()
 
 
@@ -98,7 +98,7 @@ async def test_a_stream_whose_cursors_were_not_deleted_goes_on(
         await receiver.got_until(ref, 5)
     await receiver.node.cursors.flush()
     await database.execute("DELETE FROM receiver_cursors WHERE stream_id = $1", receiver.streams[deleted])
-    receiver.node.cursors._heard("")
+    receiver.node.cursors._on_notification("")
     await receiver.node.cursors._look_for_deletions()
     await wait_until(lambda: len(receiver.got(deleted)) == 10)
     await receiver.commit(kept, 6)

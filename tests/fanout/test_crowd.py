@@ -7,8 +7,7 @@ import aiohttp
 import pytest
 
 from shared.db.connections import Connection
-from shared.transport import acceptor as door
-from shared.transport import connection as peer
+from shared.transport import acceptor, connection
 from tests.delivery.wire import Wire, connect
 from tests.fanout.conftest import running_inside
 from tests.services import make_token
@@ -16,7 +15,7 @@ from tests.services import make_token
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "PROBE_S", 0.5)
+    monkeypatch.setattr(acceptor, "PROBE_S", 0.5)
 
 
 async def greeted(stack: AsyncExitStack, url: str, token: str) -> Wire:
@@ -33,11 +32,15 @@ async def status(url: str, token: str) -> int:
         return refusal.status
 
 
-@pytest.mark.parametrize(("deaf_s", "expected"), [(0.0, 101), (60.0, 429)])
-async def test_one_that_answers_no_ping_makes_room_unless_it_may_still_be_deaf(
-    database_url: str, database: Connection, monkeypatch: pytest.MonkeyPatch, deaf_s: float, expected: int
+@pytest.mark.parametrize(("unresponsive_s", "expected"), [(0.0, 101), (60.0, 429)])
+async def test_one_that_answers_no_ping_makes_room_unless_it_may_not_read_yet(
+    database_url: str,
+    database: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    unresponsive_s: float,
+    expected: int,
 ) -> None:
-    monkeypatch.setattr(peer, "DEAF_AFTER_HELLO_S", deaf_s)
+    monkeypatch.setattr(connection, "DEAF_AFTER_HELLO_S", unresponsive_s)
     token, same, other = [await make_token(database, "receiver", name) for name in ("tent", "tent", "other")]
     async with running_inside(database_url) as url, AsyncExitStack() as stack:
         wires = [await greeted(stack, url, token) for _ in range(8)]
@@ -57,7 +60,7 @@ async def test_one_that_answers_no_ping_makes_room_unless_it_may_still_be_deaf(
 async def test_tokens_of_receivers_that_are_all_called_the_same_are_receivers_of_their_own(
     database_url: str, database: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "SESSIONS_OF_ONE", 1)
+    monkeypatch.setattr(acceptor, "SESSIONS_OF_ONE", 1)
     tokens = [await make_token(database, "receiver", "receiver-main") for _ in range(2)]
     async with running_inside(database_url) as url, AsyncExitStack() as stack:
         await greeted(stack, url, tokens[0])

@@ -228,7 +228,7 @@ async def looking(cursors: Cursors, process: Process) -> AsyncIterator[None]:
         await running
 
 
-async def test_a_deletion_that_is_heard_of_is_looked_at_at_once_and_nothing_else_is(
+async def test_a_deletion_that_is_told_of_is_looked_at_at_once_and_nothing_else_is(
     cursors: Cursors, database: Connection, stream_id: UUID, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WRITE_EVERY_S", 0.01)
@@ -240,15 +240,15 @@ async def test_a_deletion_that_is_heard_of_is_looked_at_at_once_and_nothing_else
     await delete(database, keys[0], keys[2])
     async with looking(cursors, process):
         # One of them, one that is still there, and one that nobody here holds.
-        cursors._heard(f"{keys[0].cursor_id},{keys[1].cursor_id},{2**62}")
+        cursors._on_notification(f"{keys[0].cursor_id},{keys[1].cursor_id},{2**62}")
         await wait_until(lambda: sessions[0].restarted, what="the first to begin anew")
         assert [session.restarted for session in sessions] == [[REF], [], []]
-        cursors._heard("")
+        cursors._on_notification("")
         await wait_until(lambda: sessions[2].restarted, what="the last to begin anew")
     assert sessions[1].restarted == []
 
 
-async def test_a_deletion_that_nobody_heard_of_is_found_too(
+async def test_a_deletion_that_nobody_was_told_of_is_found_too(
     cursors: Cursors, database: Connection, key: CursorKey, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WRITE_EVERY_S", 0.01)
@@ -281,6 +281,6 @@ async def test_a_deletion_that_cannot_be_looked_at_is_looked_at_later(
 
     monkeypatch.setattr(store, "gone_cursors", fails_once)
     async with looking(cursors, process):
-        cursors._heard(str(key.cursor_id))
+        cursors._on_notification(str(key.cursor_id))
         await wait_until(lambda: session.restarted, what="the session to begin anew")
     assert looks == 2

@@ -53,7 +53,7 @@ async def test_an_announcement_has_only_names_looked_up_that_are_not_known(
     assert names.asked[:3] == [{"a", "b", "c", "x", "y"}, {"x", "y"}, {"y"}]
 
 
-async def test_a_stream_that_was_made_anew_unheard_is_found_at_the_next_look_at_all(
+async def test_a_stream_that_was_made_anew_unnoticed_is_found_at_the_next_look_at_all(
     tails: Tails,
     database: Connection,
     ids: dict[str, UUID],

@@ -38,7 +38,7 @@ END = st.one_of(
 )
 TROUBLE = st.one_of(
     st.tuples(st.just("delete")),
-    st.tuples(st.just("hear"), WHICH),
+    st.tuples(st.just("tell"), WHICH),
     st.tuples(st.just("forget"), st.sampled_from(EPOCHS), st.integers(0, HIGHEST)),
     st.tuples(st.just("save")),
     st.tuples(st.just("restore"), st.booleans()),

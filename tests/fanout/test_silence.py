@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from shared.db.connections import Connection
-from shared.transport import connection as peer
+from shared.transport import connection
 from tests.delivery.stored import make_stream, store_many
 from tests.delivery.wire import START, connect, stopped
 from tests.fanout.conftest import running_inside
@@ -19,8 +19,8 @@ UNBRIDLED = {"max_in_flight": "100000", "replay_events_per_second": "0"}
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "PING_EVERY_S", 0.1)
-    monkeypatch.setattr(peer, "ANSWER_WITHIN_S", 1.2)
+    monkeypatch.setattr(connection, "PING_EVERY_S", 0.1)
+    monkeypatch.setattr(connection, "ANSWER_WITHIN_S", 1.2)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_a_receiver_that_is_merely_silent_stays(
 ) -> None:
     async with running_inside(database_url) as url, connect(url, token) as wire:
         await wire.greet()
-        assert await wire.silent(for_s=2 * peer.ANSWER_WITHIN_S + 0.2)
+        assert await wire.silent(for_s=2 * connection.ANSWER_WITHIN_S + 0.2)
         assert wire.frames.count("ping") > 5
         assert (wire.open, await sessions(database)) == (True, 1)
 
@@ -66,7 +66,7 @@ async def test_no_ping_comes_before_the_first_heartbeat(database_url: str, token
 async def test_heartbeats_come_again_and_again(
     database_url: str, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peer, "HEARTBEAT_EVERY_S", 0.1)
+    monkeypatch.setattr(connection, "HEARTBEAT_EVERY_S", 0.1)
     async with running_inside(database_url) as url, connect(url, token) as wire:
         session_id = await wire.greet()
         for _ in range(3):
@@ -79,7 +79,7 @@ async def test_a_receiver_that_takes_little_by_little_is_alive_until_it_stops(
     await store_many(database, await make_stream(database, *START), 20_000)
     loop = asyncio.get_running_loop()
     async with running_inside(database_url, **UNBRIDLED) as url, stopped(url, token, START) as raw:
-        until = loop.time() + 2 * peer.ANSWER_WITHIN_S + 1
+        until = loop.time() + 2 * connection.ANSWER_WITHIN_S + 1
         while loop.time() < until:
             assert await loop.sock_recv(raw, 8_192)
             await asyncio.sleep(0.02)  # a slow link
@@ -99,7 +99,7 @@ async def test_a_stuck_receiver_that_asks_for_an_answer_is_dropped_too(
                 await asyncio.get_running_loop().sock_sendall(
                     raw, b"\x81" + bytes([0x80 | len(hello)]) + bytes(4) + hello
                 )
-                await asyncio.sleep(peer.ANSWER_WITHIN_S / 2)
+                await asyncio.sleep(connection.ANSWER_WITHIN_S / 2)
                 return False
             return True
 

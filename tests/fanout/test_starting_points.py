@@ -142,7 +142,7 @@ async def test_where_to_start_costs_the_same_for_each_epoch_however_many_there_a
     for count in (10, 100):
         ids = [await stored.make_stream(database, f"many-{count}", str(number)) for number in range(count)]
         for each in ids:
-            await stored.store(database, each, [(epoch, 1, b"a") for epoch in range(1, 5)], bell=False)
+            await stored.store(database, each, [(epoch, 1, b"a") for epoch in range(1, 5)], notify=False)
         costs += [
             await rows_passed(process, statement, ids) / count
             for statement in (cursors._BEGIN, cursors._STARTING_POINTS)
@@ -241,8 +241,8 @@ async def test_an_ack_makes_no_row_and_says_which_are_gone(
 async def test_whoever_deletes_cursors_tells_which_where_they_are_few(
     database: Connection, stream_id: UUID
 ) -> None:
-    heard: list[str] = []
-    await database.add_listener(CURSORS, lambda *told: heard.append(told[3]))
+    received: list[str] = []
+    await database.add_listener(CURSORS, lambda *told: received.append(told[3]))
     ids = [await stored.make_cursor(database, f"tent-{number}", stream_id) for number in range(3)]
     await database.execute("UPDATE receiver_cursors SET last_seq = 5, position = 5")
     await database.execute("DELETE FROM receiver_cursors WHERE receiver_id = 'nobody'")
@@ -254,5 +254,5 @@ async def test_whoever_deletes_cursors_tells_which_where_they_are_few(
         stream_id,
     )
     await database.execute("DELETE FROM receiver_cursors")
-    await wait_until(lambda: len(heard) == 3, what="three notifications")
-    assert [sorted(each.split(",")) for each in heard] == [[str(ids[0])], sorted(map(str, ids[1:])), [""]]
+    await wait_until(lambda: len(received) == 3, what="three notifications")
+    assert [sorted(each.split(",")) for each in received] == [[str(ids[0])], sorted(map(str, ids[1:])), [""]]

@@ -36,10 +36,10 @@ def taken(tail: Tail, position: int, limit: int = 100) -> list[int] | None:
 
 class Follower:
     def __init__(self) -> None:
-        self.stirred: list[StreamRef] = []
+        self.woken: list[StreamRef] = []
 
-    def stir(self, ref: StreamRef) -> None:
-        self.stirred.append(ref)
+    def wake(self, ref: StreamRef) -> None:
+        self.woken.append(ref)
 
 
 def test_what_follows_a_position_comes_in_order_up_to_the_limit() -> None:
@@ -169,13 +169,13 @@ def test_an_emptied_window_is_read_elsewhere_and_goes_on_from_its_head() -> None
     assert taken(tail, 4) is None
 
 
-def test_followers_are_stirred_by_every_move() -> None:
+def test_followers_are_woken_by_every_move() -> None:
     tail = Tail(REF)
     follower = Follower()
     tail.followers.add(follower)
     tail.begin(STREAM, 0)
     tail.extend(events(1, 1))
-    assert follower.stirred == [REF, REF]
+    assert follower.woken == [REF, REF]
 
 
 @given(

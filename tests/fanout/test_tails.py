@@ -54,11 +54,11 @@ async def test_one_read_serves_all_streams_and_all_who_follow_them(
             tails.follow(ref(name), follower)
     await resolve(tails)
     for follower in followers:
-        follower.stirred.clear()
+        follower.woken.clear()
     await stored.store(database, ids["a"], events(1, 3))
     assert await tails._read()
     assert len(reads.asked) == 1
-    assert [follower.stirred for follower in followers] == [{"a"}] * 5
+    assert [follower.woken for follower in followers] == [{"a"}] * 5
     assert (tails._tails[ref("a")].head, tails._tails[ref("b")].head) == (3, 0)
 
 
@@ -139,15 +139,15 @@ async def test_a_name_is_looked_up_again_and_again_and_begins_once(
     tail = tails.follow(ref("x"), follower)
     for _ in range(2):
         await resolve(tails)
-    assert not follower.stirred
+    assert not follower.woken
     stream_id = await stored.make_stream(database, "start", "x")
     await stored.store(database, stream_id, events(1, 3))
     await resolve(tails)
-    assert (tail.stream_id, tail.start, tail.head, follower.stirred) == (stream_id, 3, 3, {"x"})
-    follower.stirred.clear()
+    assert (tail.stream_id, tail.start, tail.head, follower.woken) == (stream_id, 3, 3, {"x"})
+    follower.woken.clear()
     await stored.store(database, stream_id, events(4, 5))
     await resolve(tails)
-    assert (tail.head, follower.stirred) == (3, set())
+    assert (tail.head, follower.woken) == (3, set())
 
 
 @asynccontextmanager
@@ -160,7 +160,7 @@ async def tailing(tails: Tails, process: Process) -> AsyncIterator[None]:
         await running
 
 
-async def test_a_bell_has_those_streams_read_that_it_names(
+async def test_a_notification_has_those_streams_read_that_it_names(
     tails: Tails,
     database: Connection,
     ids: dict[str, UUID],
@@ -173,12 +173,12 @@ async def test_a_bell_has_those_streams_read_that_it_names(
         await wait_until(lambda: len(reads.asked) == 1, what="the first read, which is of all")
         tails._read_all_at = math.inf  # the next one is not due within the test
         for each in ids.values():
-            await stored.store(database, each, events(1, 1), bell=False)
-        tails._heard(f"{ids['c']},{ids['a']},{uuid4()}")
-        await wait_until(lambda: followed["a"].head and followed["c"].head, what="what was rung for")
+            await stored.store(database, each, events(1, 1), notify=False)
+        tails._on_notification(f"{ids['c']},{ids['a']},{uuid4()}")
+        await wait_until(lambda: followed["a"].head and followed["c"].head, what="what was notified")
         assert reads.asked[1:] == [[ids["a"], ids["c"]]]
         assert followed["b"].head == 0
-        tails._heard("")
+        tails._on_notification("")
         await wait_until(lambda: followed["b"].head, what="the rest")
 
 
@@ -197,11 +197,11 @@ async def test_what_nobody_has_come_near_is_read_when_somebody_does(
     await resolve(tails)
     await stored.store(database, ids["a"], events(1, 8))
     async with tailing(tails, process):
-        tails._heard("")
+        tails._on_notification("")
         slow, other = tails._tails[ref("a")], tails._tails[ref("b")]
         await wait_until(lambda: slow.head == 2, what="half a window")
         await stored.store(database, ids["b"], events(1, 1))
-        tails._heard("")
+        tails._on_notification("")
         await wait_until(lambda: other.head == 1, what="a stream that nothing holds up")
         assert slow.head == 2
         for position in range(1, 9):
@@ -211,7 +211,7 @@ async def test_what_nobody_has_come_near_is_read_when_somebody_does(
             assert slow.head <= position + 4
 
 
-async def test_a_stream_whose_bell_is_lost_is_found_soon_though_others_ring_all_the_time(
+async def test_a_stream_whose_notification_is_lost_is_found_soon_though_others_are_notified_all_the_time(
     tails: Tails, database: Connection, ids: dict[str, UUID], process: Process
 ) -> None:
     tail = tails.follow(ref("a"), Follower())
@@ -219,10 +219,10 @@ async def test_a_stream_whose_bell_is_lost_is_found_soon_though_others_ring_all_
     await resolve(tails)
     async with tailing(tails, process):
         await wait_until(lambda: tails._read_all_at, what="the first read")
-        await stored.store(database, ids["a"], events(1, 1), bell=False)
+        await stored.store(database, ids["a"], events(1, 1), notify=False)
 
         def found() -> int:
-            tails._heard(str(ids["b"]))
+            tails._on_notification(str(ids["b"]))
             return tail.head
 
         await wait_until(found, deadline_s=10 * tail_module.POLL_S, what="a read of all streams")

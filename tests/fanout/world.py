@@ -21,7 +21,7 @@ from shared.db.connections import Connection, Pool
 from shared.db.poll_loop import PollLoop
 from shared.protocol.v1 import AckEntry, StreamRef
 from shared.runtime.process import Process
-from shared.transport.connection import Peer
+from shared.transport.connection import DeviceConnection
 from shared.transport.tokens import Identity
 from shared.wake import Stop
 from tests.delivery import stored
@@ -121,7 +121,7 @@ class World:
         known = await self.stored()
         new = [(epoch, seq, b"aa") for seq in dict.fromkeys(seqs) if (epoch, seq) not in known]
         if new:
-            await stored.store(self.database, self.stream_id, new, bell=False)
+            await stored.store(self.database, self.stream_id, new, notify=False)
             await self.database.execute(_MISSING, self.stream_id)
 
     async def connect(self, node: int) -> None:
@@ -130,7 +130,7 @@ class World:
             return
         session = Session(node, cast("Sender", None), Socket())
         identity = Identity(uuid4(), RECEIVER, frozenset(), RECEIVER)
-        session.sender = Sender(cast("Peer", session.socket), identity, self.nodes[node])
+        session.sender = Sender(cast("DeviceConnection", session.socket), identity, self.nodes[node])
         self.sessions.append(session)
         if self.resumes and self.last_seqs:
             await self._note_claims()
@@ -218,8 +218,8 @@ class World:
     async def write(self, node: int) -> None:
         await self.nodes[node].cursors.flush()
 
-    async def hear(self, node: int) -> None:
-        """A deletion is heard of."""
+    async def tell(self, node: int) -> None:
+        """A node is told of a deletion."""
         self.nodes[node].cursors._look_at = 0.0
         await self.nodes[node].cursors._look_for_deletions()
 
@@ -303,7 +303,7 @@ class World:
     async def settle(self) -> None:
         """Let everything come to its end."""
         for node in (0, 1):
-            await self.hear(node)
+            await self.tell(node)
         if not self.sessions:
             await self.connect(0)
         for _ in range(3):  # a write may find a cursor deleted, and begin anew
@@ -313,7 +313,7 @@ class World:
                 await self._drain(which)
             for node in (0, 1):
                 await self.write(node)
-                await self.hear(node)
+                await self.tell(node)
         missing = await self.stored() - self.had - self.claimed
         assert not missing
         await self.check_behind()

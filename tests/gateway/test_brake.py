@@ -1,4 +1,4 @@
-"""When a device that sends what is not right is let in again: pure."""
+"""When a device that sends what is not right is admitted again: pure."""
 
 from uuid import uuid4
 

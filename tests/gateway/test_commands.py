@@ -11,7 +11,7 @@ from gateway import commands
 from gateway.store import commands as store
 from shared.runtime.process import Process
 from tests.failure.facts import Database
-from tests.failure.wire import READER, Wire, batch, connect, deaf, forwarder, read
+from tests.failure.wire import READER, Wire, batch, connect, forwarder, read, unresponsive
 from tests.gateway.conftest import Inside, running_writer
 from tests.services import make_token
 from tests.waiting import wait_until
@@ -35,7 +35,7 @@ async def command(
     session_id: UUID | None = None,
     within_s: float = 10.0,
 ) -> UUID:
-    """Ask a command of the live session of a forwarder, as an api process does, and ring."""
+    """Ask a command of the live session of a forwarder, as an api process does, and notify."""
     command_id: UUID = await database.fetchval(
         """
         INSERT INTO commands (forwarder_id, session_id, gateway_id, kind, request, expires_at)
@@ -301,19 +301,19 @@ async def test_a_reset_is_above_what_another_session_has_staged(
 async def test_a_socket_that_takes_nothing_holds_up_no_other_command(
     wire: Wire, inside: Inside, database: Database
 ) -> None:
-    token = await make_token(database, "forwarder", "deaf")
-    async with deaf(inside.url, token):
+    token = await make_token(database, "forwarder", "unresponsive")
+    async with unresponsive(inside.url, token):
         await wait_until(
             lambda: database.fetchval("SELECT count(*) = 2 FROM live_forwarder_sessions"), what="its session"
         )
         stream_id = await database.fetchval(
-            "INSERT INTO streams (forwarder_id, reader_ip) VALUES ('deaf', 'r') RETURNING stream_id"
+            "INSERT INTO streams (forwarder_id, reader_ip) VALUES ('unresponsive', 'r') RETURNING stream_id"
         )
         request = {"stream_id": str(stream_id), "reader_ip": "r"}
         fill = {"section": "s", "payload": {"long": "x" * 8_000_000}}
         stuck = [
-            await command(database, "epoch_reset", request, forwarder_id="deaf", within_s=3),
-            await command(database, "config_set", fill, forwarder_id="deaf", within_s=3),
+            await command(database, "epoch_reset", request, forwarder_id="unresponsive", within_s=3),
+            await command(database, "config_set", fill, forwarder_id="unresponsive", within_s=3),
         ]
         done = await reset(database)
         await wire.expect("epoch_reset_command")
@@ -334,7 +334,7 @@ async def test_a_session_has_a_bounded_number_of_commands_under_way(wire: Wire, 
     assert (await ended(database, last))[0] == "done"
 
 
-async def test_commands_are_found_without_bells(wire: Wire, database: Database) -> None:
+async def test_commands_are_found_without_notifications(wire: Wire, database: Database) -> None:
     asked = await database.fetchval(
         """
         INSERT INTO commands (forwarder_id, session_id, gateway_id, kind, request, expires_at)

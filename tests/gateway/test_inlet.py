@@ -1,4 +1,4 @@
-"""What a gateway keeps of what comes in, before and after a device is let in (ARCHITECTURE.md, Bounds)."""
+"""What a gateway keeps of what comes in, before and after a device is admitted (ARCHITECTURE.md, Bounds)."""
 
 import asyncio
 import json
@@ -8,8 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from shared.transport import acceptor as door
-from shared.transport import inlet
+from shared.transport import acceptor, inlet
 from tests.blunt import CLOSE, PING, PONG, TEXT, Blunt, blunt
 from tests.failure.facts import Database, counts
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read
@@ -72,13 +71,13 @@ async def test_who_goes_on_sending_with_a_bad_token_is_dropped(inside: Inside) -
         return sent
 
     assert await on(inside, "bad", flood) < 16 * MIB
-    await wait_until(lambda: not inside.gateway._door.peers, what="the socket to be gone")
+    await wait_until(lambda: not inside.gateway._acceptor.connections, what="the socket to be gone")
 
 
 async def test_so_many_without_a_good_token_are_told_so_at_once_and_the_others_later(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "REFUSED_AT_ONCE", 1)
+    monkeypatch.setattr(acceptor, "REFUSED_AT_ONCE", 1)
 
     def hold(device: Blunt) -> int:
         with blunt(inside.url, "bad") as second:
@@ -92,7 +91,7 @@ async def test_so_many_without_a_good_token_are_told_so_at_once_and_the_others_l
 async def test_the_connection_of_a_refused_upgrade_takes_the_next_request(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "WITHOUT_HELLO", 0)  # as a reverse proxy does that keeps its connections
+    monkeypatch.setattr(acceptor, "WITHOUT_HELLO", 0)  # as a reverse proxy does that keeps its connections
 
     def ask_twice() -> list[int]:
         with blunt(inside.url, inside.token) as device:
@@ -124,8 +123,8 @@ async def test_what_follows_a_hello_at_once_waits_for_it(
 async def test_sockets_that_say_no_hello_are_bounded_for_each_token_and_in_all(
     inside: Inside, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "WITHOUT_HELLO_OF_ONE", 2)
-    monkeypatch.setattr(door, "WITHOUT_HELLO", 3)
+    monkeypatch.setattr(acceptor, "WITHOUT_HELLO_OF_ONE", 2)
+    monkeypatch.setattr(acceptor, "WITHOUT_HELLO", 3)
     other, third = [await make_token(database, "forwarder", name) for name in ("other", "third")]
 
     def status(token: str) -> int:
@@ -146,7 +145,7 @@ async def test_sockets_that_say_no_hello_are_bounded_for_each_token_and_in_all(
 # --- messages that have not come whole ---
 
 
-async def test_a_message_counts_from_its_head_on_and_what_has_no_room_waits(
+async def test_a_message_counts_from_its_head_on_and_what_has_no_service_waits(
     inside: Inside, database: Database, writer: object
 ) -> None:
     account = inside.gateway._account
@@ -228,7 +227,7 @@ async def test_who_vanishes_in_the_middle_of_a_message_leaves_nothing_behind(ins
     await wait_until(lambda: inside.gateway._account.held == 0, what="all to be given back")
 
 
-async def test_a_slow_message_goes_when_others_wait_for_its_room(
+async def test_a_slow_message_goes_when_others_wait_for_its_service(
     inside: Inside, database: Database, writer: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inlet, "SLOW_AFTER_S", 0.1)

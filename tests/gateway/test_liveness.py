@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.transport import connection as peer
+from shared.transport import connection
 from tests.failure.link import link
 from tests.failure.wire import Wire, batch, forwarder
 from tests.gateway.conftest import Inside
@@ -15,9 +15,9 @@ ANSWER_WITHIN_S = 0.4
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "PING_EVERY_S", 0.1)
-    monkeypatch.setattr(peer, "ANSWER_WITHIN_S", ANSWER_WITHIN_S)
-    monkeypatch.setattr(peer, "HEARTBEAT_EVERY_S", 0.3)
+    monkeypatch.setattr(connection, "PING_EVERY_S", 0.1)
+    monkeypatch.setattr(connection, "ANSWER_WITHIN_S", ANSWER_WITHIN_S)
+    monkeypatch.setattr(connection, "HEARTBEAT_EVERY_S", 0.3)
 
 
 async def heartbeats(wire: Wire, count: int) -> None:

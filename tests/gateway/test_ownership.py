@@ -66,7 +66,7 @@ async def test_a_half_open_first_connection_gives_way_to_the_second(inside: Insi
             await wait_until(lambda: not inside.gateway._ownership._held, what="the first to be dropped")
 
 
-async def test_a_session_that_ends_while_its_claim_is_made_leaves_the_place_free(
+async def test_a_session_that_ends_while_it_is_acquired_leaves_the_place_free(
     inside: Inside, database: Database, database_url: str
 ) -> None:
     async with forwarder(inside.url, inside.token):
@@ -77,34 +77,38 @@ async def test_a_session_that_ends_while_its_claim_is_made_leaves_the_place_free
             await blocker.execute("SELECT FROM forwarder_sessions FOR UPDATE")
             async with connect(inside.url, inside.token) as early:
                 await early.send(hello())
-                await wait_until(lambda: inside.gateway._ownership._claiming, what="the claim to be made")
+                await wait_until(
+                    lambda: inside.gateway._ownership._acquiring, what="the session to be asked for"
+                )
                 await early.drop()
-            await wait_until(lambda: inside.gateway._door.peers[0].gone, what="the end to be noticed")
+            await wait_until(
+                lambda: inside.gateway._acceptor.connections[0].gone, what="the end to be noticed"
+            )
     finally:
         await blocker.close()
-    await wait_until(lambda: not inside.gateway._door.peers, what="the session to end")
+    await wait_until(lambda: not inside.gateway._acceptor.connections, what="the session to end")
     assert await database.fetchval("SELECT ended_at IS NOT NULL FROM forwarder_sessions")
 
 
-async def test_a_claim_that_is_not_known_to_be_made_yet_is_no_dead_session(
+async def test_a_session_that_is_not_known_to_be_acquired_yet_is_no_dead_session(
     inside: Inside, other: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proceed = asyncio.Event()
-    claimed = 0
+    acquired = 0
 
-    async def claim(pool: Any, **fields: Any) -> int | None:
-        nonlocal claimed
-        claimed += 1
-        fence = await claim_truly(pool, **fields)
-        if claimed == 1:
+    async def acquire(pool: Any, **fields: Any) -> int | None:
+        nonlocal acquired
+        acquired += 1
+        fence = await acquire_truly(pool, **fields)
+        if acquired == 1:
             await proceed.wait()
         return fence
 
-    claim_truly = store.claim_session
-    monkeypatch.setattr(store, "claim_session", claim)
+    acquire_truly = store.acquire_session
+    monkeypatch.setattr(store, "acquire_session", acquire)
     async with connect(inside.url, inside.token) as first:
         await first.send(hello())
-        await wait_until(lambda: claimed, what="the first claim")
+        await wait_until(lambda: acquired, what="the first acquisition")
         async with connect(other.url, inside.token) as second:
             await refused(second)
         proceed.set()

@@ -1,4 +1,4 @@
-"""One name follows a batch through the logs of every room."""
+"""One name follows a batch through the logs of every service."""
 
 import asyncio
 import json
@@ -8,11 +8,11 @@ import pytest
 
 from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import stretched
 
 READER = "10.0.0.1:10000"
-ROOMS = {
+SERVICES = {
     ("gateway", "batch_received"),
     ("writer", "batch_stored"),
     ("gateway", "batch_acked"),
@@ -27,7 +27,7 @@ async def test_a_batch_has_one_name_in_the_logs_from_its_gateway_to_its_receiver
 ) -> None:
     token = await make_token(database, "forwarder", "finish")
     receiver_token = await make_token(database, "receiver", "tent")
-    async with rooms(database_url, LOG_LEVEL="debug", LOG_FORMAT="json") as running:
+    async with services(database_url, LOG_LEVEL="debug", LOG_FORMAT="json") as running:
         forwarder = Forwarder(
             url=running.gateways[0].url, token=token, device_id="finish", readers=[READER], batch_size=10
         )
@@ -51,4 +51,4 @@ async def test_a_batch_has_one_name_in_the_logs_from_its_gateway_to_its_receiver
             seen.setdefault(line["batch"], set()).add((line["role"], line["event"]))
     assert len(seen) == 3
     assert all(name.startswith("finish/") for name in seen)
-    assert all(rooms_seen == ROOMS for rooms_seen in seen.values()), seen
+    assert all(services_seen == SERVICES for services_seen in seen.values()), seen

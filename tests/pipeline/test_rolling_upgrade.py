@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from deploy.local.child import until_answering
-from deploy.local.reverse_proxy import FrontDoor
+from deploy.local.reverse_proxy import ReverseProxy
 from deploy.simulation.devices.connection import UNREACHABLE
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
 from tests.deploy.names import NameServer
@@ -45,7 +45,7 @@ class Replica(Process):
 
 @dataclass
 class Cluster:
-    """Two processes of each role, found by name through a front door."""
+    """Two processes of each role, found by name through a reverse proxy."""
 
     database_url: str
     processes: dict[str, list[Replica]] = field(default_factory=lambda: {role: [] for role in ROLES})
@@ -58,7 +58,7 @@ class Cluster:
         return [each.host for each in self.processes.get(name, ())]
 
     async def start(self, role: str) -> None:
-        """Start one more process of a role; the door finds it by the next question."""
+        """Start one more process of a role; the acceptor finds it by the next question."""
         replica = Replica(role, self.database_url, {}, host=f"127.0.0.{next(self._numbers)}")
         await replica.start()
         self.processes[role].append(replica)
@@ -72,7 +72,7 @@ class Cluster:
         self.processes[role].remove(old)
 
     async def replace(self, role: str) -> None:
-        """Start the new process, let the door know it, stop the old one."""
+        """Start the new process, let the acceptor know it, stop the old one."""
         await self.start(role)
         asked = self.asked[role]
         async with aiohttp.ClientSession(self.url) as http:
@@ -83,7 +83,7 @@ class Cluster:
                         await answer.read()
                 return self.asked[role] > asked or role == "writer"
 
-            await wait_until(known, what=f"the door to ask who {role} is")
+            await wait_until(known, what=f"the proxy to ask who {role} is")
         await self.stop(role)
 
     async def kill(self) -> None:
@@ -107,12 +107,12 @@ async def cluster(
         running.callback(names.stop)
         monkeypatch.setenv("UPSTREAMS", "named")
         monkeypatch.setenv("DNS", f"resolvers {names.address}")
-        rooms = {role: [role, str(PORT)] for role in ("gateway", "fanout", "api")}
-        door = FrontDoor("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: rooms)
-        child = await door.launch()
-        running.push_async_callback(child.stop, door.stop_signals, within_s=5)
-        assert await until_answering(child, door.answers), child.last_lines(5)
-        cluster.url = door.url
+        replicas = {role: [role, str(PORT)] for role in ("gateway", "fanout", "api")}
+        proxy = ReverseProxy("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: replicas)
+        child = await proxy.launch()
+        running.push_async_callback(child.stop, proxy.stop_signals, within_s=5)
+        assert await until_answering(child, proxy.answers), child.last_lines(5)
+        cluster.url = proxy.url
         yield cluster
 
 

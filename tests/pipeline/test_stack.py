@@ -1,4 +1,4 @@
-"""What a newcomer does: the stack from one command, a race through its front door, an end, and a second start."""
+"""What a newcomer does: the stack from one command, a race through its reverse proxy, an end, and a second start."""
 
 import asyncio
 import json
@@ -122,7 +122,7 @@ async def test_a_second_stack_over_the_same_data_is_refused_in_one_line(tmp_path
         assert len(said.decode().strip().splitlines()) == 1
 
 
-async def test_a_printed_token_opens_the_door_for_its_device(
+async def test_a_printed_token_opens_the_proxy_for_its_device(
     database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     child = await asyncio.create_subprocess_exec(

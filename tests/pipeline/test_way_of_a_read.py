@@ -6,7 +6,7 @@ import asyncpg
 
 from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
-from tests.services import make_token, rooms
+from tests.services import make_token, services
 from tests.waiting import stretched, wait_until
 
 READER = "10.0.0.1:10000"
@@ -17,7 +17,7 @@ async def test_reads_reach_the_receiver_in_order_and_the_table_once_and_each_rol
 ) -> None:
     token = await make_token(database, "forwarder", "start-line")
     receiver_token = await make_token(database, "receiver", "tent")
-    async with rooms(database_url) as running:
+    async with services(database_url) as running:
         forwarder = Forwarder(
             url=running.gateways[0].url,
             token=token,

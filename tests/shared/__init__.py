@@ -1,1 +1,1 @@
-"""The hallway, part by part."""
+"""What the services share, part by part."""

@@ -1,11 +1,11 @@
-"""The door: a token that is revoked ends its device's sessions, on whichever process they are, and no others."""
+"""The acceptor: a token that is revoked ends its device's sessions, on whichever process they are, and no others."""
 
 import aiohttp
 import asyncpg
 import pytest
 
 from shared.transport.tokens import token_hash
-from tests.services import Process, make_token, rooms
+from tests.services import Process, make_token, services
 from tests.waiting import wait_until
 
 REVOKE = """
@@ -18,7 +18,7 @@ KINDS = {"forwarder": "/ws/v1/forwarders", "receiver": "/ws/v1/receivers"}
 async def connect(
     http: aiohttp.ClientSession, process: Process, kind: str, token: str
 ) -> aiohttp.ClientWebSocketResponse:
-    """Open a session and hear its first heartbeat, or what came instead."""
+    """Open a session and receive its first heartbeat, or what came instead."""
     socket = await http.ws_connect(process.url + KINDS[kind], headers={"Authorization": f"Bearer {token}"})
     await socket.send_json({"kind": f"{kind}_hello", "reader_ips": []})
     return socket
@@ -29,7 +29,7 @@ async def test_a_revoked_token_ends_its_sessions_everywhere_and_opens_none(
     database_url: str, database: "asyncpg.Connection[asyncpg.Record]", listen: str
 ) -> None:
     async with (
-        rooms(database_url, gateway=1, writer=0, fanout=2, LISTEN=listen) as running,
+        services(database_url, gateway=1, writer=0, fanout=2, LISTEN=listen) as running,
         aiohttp.ClientSession() as http,
     ):
         revoked = await make_token(database, "receiver", "tent")

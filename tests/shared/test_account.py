@@ -1,4 +1,4 @@
-"""Who is let in when there is room, and who waits: no message keeps all others out, and none is kept out for ever."""
+"""Who is admitted when there is room, and who waits: no message keeps all others out, and none is kept out for ever."""
 
 import asyncio
 from contextlib import ExitStack
@@ -73,7 +73,7 @@ async def test_one_of_each_goes_in_whatever_its_size() -> None:
     assert messages.names == "Lt"
 
 
-async def test_what_is_said_before_a_device_is_let_in_has_a_room_of_its_own() -> None:
+async def test_what_is_said_before_a_device_is_admitted_has_a_service_of_its_own() -> None:
     messages = Messages()
     size = LIMIT // 16
     assert [messages.asks(name, size, first=True) for name in "abc"] == [True, True, False]
@@ -84,7 +84,7 @@ async def test_what_is_said_before_a_device_is_let_in_has_a_room_of_its_own() ->
     assert messages.names == "bhLc"
 
 
-async def test_who_waits_no_more_is_not_let_in_and_keeps_nobody_out() -> None:
+async def test_who_waits_no_more_is_not_admitted_and_keeps_nobody_out() -> None:
     messages, called = Messages(), []
 
     def never() -> None:
@@ -128,7 +128,7 @@ async def test_sockets_take_a_quarter_of_the_room() -> None:
     sizes=st.lists(st.sampled_from([0, 1, SMALL_BYTES, SMALL_BYTES + 1, LARGE, LIMIT]), max_size=30),
     order=st.randoms(use_true_random=False),
 )
-async def test_all_are_let_in_in_the_end_and_never_more_than_fits_but_for_one_of_each(
+async def test_all_are_admitted_in_the_end_and_never_more_than_fits_but_for_one_of_each(
     sizes: list[int], order: Random
 ) -> None:
     messages = Messages()
@@ -138,7 +138,7 @@ async def test_all_are_let_in_in_the_end_and_never_more_than_fits_but_for_one_of
     while left:
         most = LIMIT + max((held.size for _, held in messages.inside), default=0) + SMALL_BYTES
         assert messages.account.held <= most
-        assert messages.inside, "nobody is let in"
+        assert messages.inside, "nobody is admitted"
         await messages.done(order.choice(messages.names))
         left -= 1
     assert messages.account.held == 0

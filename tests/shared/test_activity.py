@@ -1,4 +1,4 @@
-"""What a process notes for operators, folded where one subject repeats itself."""
+"""What a process notes for operators, coalesced where one subject repeats itself."""
 
 import asyncio
 import json
@@ -38,9 +38,9 @@ async def entries(database: Database) -> list[tuple[str, Any]]:
 async def test_what_a_subject_repeats_becomes_one_entry_with_a_count(
     database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity_module, "FOLD_S", 0.3)
-    stop, rung = Stop(), []
-    activity = Activity(uuid4(), stop=stop, written=lambda: rung.append(True))
+    monkeypatch.setattr(activity_module, "WINDOW_S", 0.3)
+    stop, written = Stop(), []
+    activity = Activity(uuid4(), stop=stop, written=lambda: written.append(True))
     async with writing(database_url, activity, stop):
         for n in range(1_000):
             activity.note("forwarder_refused", of="a", n=n)
@@ -57,13 +57,13 @@ async def test_what_a_subject_repeats_becomes_one_entry_with_a_count(
             ("forwarder_refused", {"n": 999, "count": 999}),
         ]
 
-        async def folded() -> bool:
+        async def coalesced() -> bool:
             return await entries(database) == expected
 
-        await wait_until(folded, what="the count")
-        assert rung
-        # Its window is over and so is its fold: it is news again.
-        await wait_until(lambda: not activity._folds, what="the end of the fold")
+        await wait_until(coalesced, what="the count")
+        assert written
+        # Its window is over: it is news again.
+        await wait_until(lambda: not activity._windows, what="the end of the window")
         activity.note("forwarder_refused", of="a", n=1_000)
 
         async def again() -> bool:
@@ -72,7 +72,7 @@ async def test_what_a_subject_repeats_becomes_one_entry_with_a_count(
         await wait_until(again, what="the next entry")
 
 
-async def test_what_is_folded_at_the_stop_is_written(database_url: str, database: Database) -> None:
+async def test_what_is_coalesced_at_the_stop_is_written(database_url: str, database: Database) -> None:
     stop = Stop()
     activity = Activity(uuid4(), stop=stop)
     async with writing(database_url, activity, stop):
@@ -81,10 +81,10 @@ async def test_what_is_folded_at_the_stop_is_written(database_url: str, database
     assert await entries(database) == [("forwarder_gone", {}), ("forwarder_gone", {"count": 2})]
 
 
-async def test_the_subjects_that_are_folded_are_bounded(
+async def test_the_subjects_that_are_coalesced_are_bounded(
     database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity_module, "FOLDED_AT_MOST", 2)
+    monkeypatch.setattr(activity_module, "WINDOWS_AT_MOST", 2)
     stop = Stop()
     activity = Activity(uuid4(), stop=stop)
     async with writing(database_url, activity, stop):

@@ -1,4 +1,4 @@
-"""What aiohttp refuses before any room sees it is answered in the one shape, with the headers of every answer."""
+"""What aiohttp refuses before any service sees it is answered in the one shape, with the headers of every answer."""
 
 import asyncio
 import json

@@ -6,7 +6,7 @@ import asyncpg
 
 from shared.runtime.liveness import LEASE_S, Presence
 from shared.wake import Stop
-from tests.services import rooms
+from tests.services import services
 from tests.waiting import wait_until
 
 LIVE = "SELECT process_id FROM live_processes"
@@ -53,7 +53,7 @@ async def test_a_process_that_ends_in_order_leaves_no_row(
 async def test_a_killed_process_is_dead_before_its_lease_is_over(
     database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    async with rooms(database_url, gateway=0, fanout=0) as running:
+    async with services(database_url, gateway=0, fanout=0) as running:
         assert len(await live(database)) == 1
         await running.writers[0].kill()
         await wait_until(lambda: _nobody(database), deadline_s=LEASE_S / 2, what="the crash to show")

@@ -1,4 +1,4 @@
-"""Bells and who hears them: they fold, they come back after a loss, and who was away looks."""
+"""Notifications and who receives them: they are coalesced, they come again after a loss, and who was away looks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from shared.db.channels import INBOX, Bell
+from shared.db.channels import INBOX, Notifier
 from shared.db.listener import Listener
 from shared.wake import Stop
 from tests.waiting import wait_until
@@ -15,60 +15,62 @@ TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE applic
 
 
 @asynccontextmanager
-async def bell_and_listener(url: str, heard: list[str]) -> AsyncIterator[tuple[Bell, Listener, Stop]]:
+async def notifier_and_listener(
+    url: str, received: list[str]
+) -> AsyncIterator[tuple[Notifier, Listener, Stop]]:
     stop = Stop()
-    bell = Bell(url, name="test", stop=stop)
+    notifier = Notifier(url, name="test", stop=stop)
     listener = Listener(url, name="test", stop=stop)
-    listener.on(INBOX, heard.append)
-    async with bell, listener, asyncio.TaskGroup() as tasks:
-        tasks.create_task(bell.run())
+    listener.on(INBOX, received.append)
+    async with notifier, listener, asyncio.TaskGroup() as tasks:
+        tasks.create_task(notifier.run())
         tasks.create_task(listener.run())
-        yield bell, listener, stop
+        yield notifier, listener, stop
         stop.ask()
 
 
 async def test_a_listener_is_told_to_look_as_soon_as_it_listens(database_url: str) -> None:
-    heard: list[str] = []
-    async with bell_and_listener(database_url, heard):
-        assert heard == [""]
+    received: list[str] = []
+    async with notifier_and_listener(database_url, received):
+        assert received == [""]
 
 
 async def test_equal_rings_fold_and_different_ones_do_not(database_url: str) -> None:
-    heard: list[str] = []
-    async with bell_and_listener(database_url, heard) as (bell, _, _):
+    received: list[str] = []
+    async with notifier_and_listener(database_url, received) as (notifier, _, _):
         for _ in range(100):
-            bell.ring(INBOX, "a")
-            bell.ring(INBOX, "b")
-        await wait_until(lambda: len(heard) >= 3, what="both bells")
-        bell.ring(INBOX, "end")
-        await wait_until(lambda: "end" in heard, what="the last bell")
-    assert heard == ["", "a", "b", "end"]
+            notifier.notify(INBOX, "a")
+            notifier.notify(INBOX, "b")
+        await wait_until(lambda: len(received) >= 3, what="both notifications")
+        notifier.notify(INBOX, "end")
+        await wait_until(lambda: "end" in received, what="the last notification")
+    assert received == ["", "a", "b", "end"]
 
 
 async def test_a_lost_listener_comes_back_and_looks(
     database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    heard: list[str] = []
-    async with bell_and_listener(database_url, heard) as (bell, listener, _):
+    received: list[str] = []
+    async with notifier_and_listener(database_url, received) as (notifier, listener, _):
         await database.execute(TERMINATE, "test listener")
-        await wait_until(lambda: heard == ["", ""] and listener.problem is None, what="a second look")
-        bell.ring(INBOX, "again")
-        await wait_until(lambda: "again" in heard, what="a bell on the new connection")
+        await wait_until(lambda: received == ["", ""] and listener.problem is None, what="a second look")
+        notifier.notify(INBOX, "again")
+        await wait_until(lambda: "again" in received, what="a notification on the new connection")
 
 
-async def test_a_lost_bell_rings_again_on_a_new_connection(
+async def test_a_lost_notification_is_sent_again_on_a_new_connection(
     database_url: str, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    heard: list[str] = []
-    async with bell_and_listener(database_url, heard) as (bell, _, _):
-        await database.execute(TERMINATE, "test bell")
+    received: list[str] = []
+    async with notifier_and_listener(database_url, received) as (notifier, _, _):
+        await database.execute(TERMINATE, "test notifier")
 
-        # The ring that meets the loss may be lost with it: the poll of whoever waits covers that.
-        async def rings() -> bool:
-            bell.ring(INBOX, "x")
-            return "x" in heard
+        # The notification that meets the loss may be lost with it: the poll of whoever waits covers that.
+        async def notified() -> bool:
+            notifier.notify(INBOX, "x")
+            return "x" in received
 
-        await wait_until(rings, what="a ring after the loss")
+        await wait_until(notified, what="a notification after the loss")
 
 
 async def test_switched_off_it_hears_nothing_and_has_no_problem(database_url: str) -> None:

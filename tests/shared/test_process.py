@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from tests.services import Process, rooms
+from tests.services import Process, services
 from tests.waiting import PATIENCE_S, stretched
 
 ROLES = ["gateway", "writer", "fanout", "api"]
@@ -76,7 +76,7 @@ async def test_twenty_processes_start_at_once_on_an_empty_database(empty_databas
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_every_role_in_order(database_url: str, number: signal.Signals) -> None:
-    async with rooms(database_url) as running:
+    async with services(database_url) as running:
         for process in running.all:
             process.signal(number)
         async with asyncio.timeout(PATIENCE_S):

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from shared.runtime.stall import Longest, measuring_stalls
-from tests.services import rooms
+from tests.services import services
 from tests.waiting import wait_until
 
 HELD_S = 0.2
@@ -73,7 +73,7 @@ def test_only_the_last_minute_counts(noted: list[tuple[float, float]], now: floa
 
 
 async def test_every_process_measures_its_loop(database_url: str) -> None:
-    async with rooms(database_url, api=1) as running:
+    async with services(database_url, api=1) as running:
         for process in running.all:
             process.signal(signal.SIGSTOP)
         await asyncio.sleep(HELD_S)

@@ -72,20 +72,22 @@ async def test_parts_of_any_length_come_out_as_they_went_in(
             assert row[column] == getattr(part, column)
 
 
-async def test_the_bell_of_new_positions_names_the_streams_up_to_what_it_can_say(database: Database) -> None:
-    heard: list[str] = []
-    await database.add_listener(POSITIONS, lambda *bell: heard.append(str(bell[3])))
+async def test_the_notification_of_new_positions_names_the_streams_up_to_what_it_can_say(
+    database: Database,
+) -> None:
+    received: list[str] = []
+    await database.add_listener(POSITIONS, lambda *notification: received.append(str(notification[3])))
     few = [await add_stream(database, f"few {number}") for number in range(2)]
     for stream_id in few:
         await put(database, stream_id, [event(1)])
     await drain(database)
-    await wait_until(lambda: heard, what="the bell")
-    assert {UUID(each) for each in heard[0].split(",")} == set(few)
+    await wait_until(lambda: received, what="the notification")
+    assert {UUID(each) for each in received[0].split(",")} == set(few)
     for number in range(201):
         await put(database, await add_stream(database, f"many {number}"), [event(1)])
     await drain(database)
-    await wait_until(lambda: len(heard) == 2, what="another")
-    assert heard[1] == ""
+    await wait_until(lambda: len(received) == 2, what="another")
+    assert received[1] == ""
 
 
 async def test_the_same_bytes_again_are_a_retransmit_within_a_part_and_across(database: Database) -> None:

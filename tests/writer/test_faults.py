@@ -99,7 +99,7 @@ async def test_streams_that_the_system_cannot_write_wait_and_the_others_go_on(
     assert await database.fetchval("SELECT count(*) FROM poisoned_parts") == 0
     assert set(waiting) <= (await outcomes(database)).keys()
     assert set((await outcomes(database)).values()) == {"stored"}
-    assert named(logs, "drain_fault", "drain_fault_over", "part_poisoned") == [
+    assert named(logs, "drain_fault", "drain_fault_over", "part_dead_lettered") == [
         "drain_fault",
         "drain_fault_over",
     ]
@@ -141,7 +141,7 @@ async def test_a_dead_letter_whose_line_is_beside_an_event_leaves_too(database: 
     (part,) = await put(database, stream_id, [event(1, "mine")])
     (key,) = await store.queued_parts(database, stream_id, 1)
     assert key.part_id == part
-    assert await store.poison(database, key, "a test")
+    assert await store.put_aside(database, key, "a test")
     await put(database, stream_id, [event(1, "yours")])
     await drain(database)
     assert await upkeep.resolve_dead_letters(database) == []

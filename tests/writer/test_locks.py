@@ -102,7 +102,7 @@ async def test_a_row_that_somebody_else_holds_is_not_waited_for_long(
 async def test_parts_of_deleted_streams_are_told_as_gone(database: Database) -> None:
     one, two = await streams_with_parts(database, 2)
     await database.execute("DELETE FROM streams WHERE stream_id = $1", one)
-    assert len(await store.reject_gone(database)) == 1
+    assert len(await store.reject_stream_deleted(database)) == 1
     assert await database.fetchval("SELECT stream_id FROM inbox") == two
     row = await database.fetchrow("SELECT outcome, cardinality(part_ids) FROM outcomes")
     assert row is not None

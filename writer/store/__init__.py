@@ -30,9 +30,9 @@ __all__ = [
     "drain",
     "has_parts",
     "lock_streams",
-    "poison",
+    "put_aside",
     "queued_parts",
-    "reject_gone",
+    "reject_stream_deleted",
     "stream_title",
 ]
 
@@ -48,7 +48,7 @@ _LOCK = "SELECT stream_id, resting FROM lock_streams($1, $2, $3)"
 _DRAIN = "CALL drain($1, $2, $3, $4, $5, $6, $7, NULL, NULL, NULL, NULL)"
 
 # Parts whose stream an administrator has deleted: their gateway makes the stream anew and stages them again.
-_REJECT_GONE = """
+_REJECT_STREAM_DELETED = """
 WITH gone AS (
     DELETE FROM inbox
     WHERE (gateway_id, part_id) IN (
@@ -65,7 +65,7 @@ RETURNING gateway_id
 _QUEUED = "SELECT gateway_id, part_id FROM inbox WHERE stream_id = $1 ORDER BY arrival LIMIT $2"
 
 # Its device sends the same again and again: that is kept once.
-_POISON = """
+_PUT_ASIDE = """
 WITH poisoned AS (
     DELETE FROM inbox WHERE gateway_id = $1 AND part_id = $2
     RETURNING inbox.*, $3::text AS error
@@ -163,7 +163,7 @@ async def drain(
     only_part: PartKey | None = None,
     name_batches: bool = False,
 ) -> tuple[Drained | None, list[UUID]]:
-    """Write what the inbox holds of streams that can be had, commit and ring.
+    """Write what the inbox holds of streams that can be had, commit and notify.
 
     Takes parts until `max_events` is reached or exceeded, at least one; of one stream, or just one part, where they are
     named. Returns what was done, None without a stream to be had, and the streams that rest because an administrator
@@ -195,10 +195,10 @@ async def drain(
     return drained, row["resting"]
 
 
-async def reject_gone(connection: Connection) -> list[UUID]:
+async def reject_stream_deleted(connection: Connection) -> list[UUID]:
     """Take parts of deleted streams off the inbox and return the gateways to tell."""
     with translated():
-        return [row["gateway_id"] for row in await connection.fetch(_REJECT_GONE)]
+        return [row["gateway_id"] for row in await connection.fetch(_REJECT_STREAM_DELETED)]
 
 
 async def queued_parts(connection: Connection, stream_id: UUID, limit: int) -> list[PartKey]:
@@ -208,10 +208,10 @@ async def queued_parts(connection: Connection, stream_id: UUID, limit: int) -> l
     return [PartKey(row["gateway_id"], row["part_id"]) for row in rows]
 
 
-async def poison(connection: Connection, part: PartKey, error: str) -> bool:
+async def put_aside(connection: Connection, part: PartKey, error: str) -> bool:
     """Put a part that cannot be written aside, whole, with the reason; false when it is there no more."""
     with translated():
-        return await connection.fetchval(_POISON, *part, error) is not None
+        return await connection.fetchval(_PUT_ASIDE, *part, error) is not None
 
 
 async def stream_title(connection: Connection, stream_id: UUID) -> str | None:

@@ -1,5 +1,5 @@
 // What needs a look: what it is, since when, what to do, and buttons for it; what is known or muted behind that; and what
-// has been cured, with how long it took.
+// has been resolved, with how long it took.
 
 import { alertActions } from "./alert-actions.js";
 import { alertAnswers, unmuteButton } from "./alert-answers.js";
@@ -10,29 +10,29 @@ import { shownAs, whom } from "./quiet.js";
 import { serverNow, state } from "./state.js";
 
 /** Returns {node, update()}. */
-export function troubleList() {
+export function alertList() {
   // One list: what is answered only moves to its end, and keeps the focus.
-  const list = h("ul", { class: "troubles" });
-  const calm = empty("Nothing needs a look.");
-  const mutes = h("ul", { class: "troubles" });
+  const list = h("ul", { class: "alerts" });
+  const cleared = empty("Nothing needs a look.");
+  const mutes = h("ul", { class: "alerts" });
   const muted = h("details", {}, h("summary", {}), mutes);
-  const cured = h("ul", { class: "troubles cured" });
-  const history = h("details", {}, h("summary", {}), cured);
-  const showOpen = keyed(list, { key: (each) => each.trouble_id, make: trouble });
+  const resolved = h("ul", { class: "alerts resolved" });
+  const history = h("details", {}, h("summary", {}), resolved);
+  const showOpen = keyed(list, { key: (each) => each.trouble_id, make: alertRow });
   const showMutes = keyed(mutes, { key: (each) => `${each.alert_id} ${each.at}`, make: mute });
-  const showCured = keyed(cured, { key: (each) => each.trouble_id, make: trouble });
-  const node = h("div", {}, calm, list, muted, history);
+  const showResolved = keyed(resolved, { key: (each) => each.trouble_id, make: alertRow });
+  const node = h("div", {}, cleared, list, muted, history);
   const update = () => {
     const open = state.troubles.filter((each) => each.ended_at === null);
     const ended = state.troubles.filter((each) => each.ended_at !== null);
     showOpen(open);
     showMutes(state.mutes);
-    showCured(ended);
-    calm.hidden = open.some((each) => each.quiet === null);
+    showResolved(ended);
+    cleared.hidden = open.some((each) => each.quiet === null);
     muted.hidden = state.mutes.length === 0;
     history.hidden = ended.length === 0;
     setText(muted.firstChild, `${count(state.mutes.length, "condition")} muted`);
-    setText(history.firstChild, `${count(ended.length, "cured trouble")}`);
+    setText(history.firstChild, `${count(ended.length, "resolved alert")}`);
   };
   return { node, update };
 }
@@ -61,7 +61,7 @@ function mute(first) {
   return {
     node: h(
       "li",
-      { class: "trouble", "data-quiet": "muted" },
+      { class: "alert", "data-quiet": "muted" },
       level.node,
       h("div", {}, what, why, h("div", { class: "buttons" }, unmuteButton(first))),
       until,
@@ -77,7 +77,7 @@ const PAGES = {
   database: () => "#/",
 };
 
-function trouble(first) {
+function alertRow(first) {
   const level = badge();
   const title = h("a", {
     href: first.signal === "conflict" ? "#/conflicts" : PAGES[first.subject_kind](first),
@@ -90,7 +90,7 @@ function trouble(first) {
   const buttons = h("div", { class: "buttons" }, answers.buttons, acts);
   const node = h(
     "li",
-    { class: "trouble" },
+    { class: "alert" },
     level.node,
     h("div", {}, h("p", { class: "what" }, reason, " ", title), advice, answers.node, buttons),
     since,

@@ -1,4 +1,4 @@
-// The streams, a card each, trouble first. A card touches the page only where its stream has changed.
+// The streams, a card each, those with alerts first. A card touches the page only where its stream has changed.
 
 import { h, setAttribute, setText } from "./dom.js";
 import {

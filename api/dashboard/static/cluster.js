@@ -1,4 +1,4 @@
-// The processes of the cluster, a line each, folded while all are green.
+// The processes of the cluster, a line each, collapsed while all are green.
 
 import { h, setText } from "./dom.js";
 import { count, rate, secondsSince, duration } from "./format.js";
@@ -44,7 +44,7 @@ const COLUMNS = [
   { title: "Events/s", kind: "right num", text: (process) => rate(process.events_per_second) },
   { title: "Ready", text: (process) => (process.ready ? "ready" : "not ready") },
   {
-    title: "Heard of",
+    title: "Last seen",
     kind: "right num",
     text: (process) => `${duration(secondsSince(process.last_seen_at, serverNow()))} ago`,
   },

@@ -185,5 +185,5 @@ export const streamOrigin = (stream) => `${forwarderName(stream)} · ${stream.re
 /** The same beside a stream's name: nothing where that says it. */
 export const originBeside = (stream) => (stream.display_alias ? streamOrigin(stream) : "");
 
-/** What people call a stream; the server's troubles say the same. */
+/** What people call a stream; the server's alerts say the same. */
 export const streamName = (stream) => stream.display_alias || streamOrigin(stream);

@@ -3,7 +3,7 @@
 // database is not: what is on the screen then is old, and must look it.
 
 import { ask } from "./http.js";
-import { takeEvent, takeOverview, takeStanding } from "./state.js";
+import { takeEvent, takeOverview, takeVerdict } from "./state.js";
 
 // Events say all that changes. It is asked for anew all the same, for clocks that drift in the course of days.
 const OVERVIEW_EVERY_MS = 600000;
@@ -48,7 +48,7 @@ export async function follow() {
   addEventListener("online", load);
   document.addEventListener("visibilitychange", () => document.hidden || isFresh() || load());
   try {
-    takeStanding(await ask("GET", "api/v1/verdict", { withinMs: WITHIN_MS }));
+    takeVerdict(await ask("GET", "api/v1/verdict", { withinMs: WITHIN_MS }));
     know();
   } catch (error) {
     blame(error);
@@ -107,14 +107,14 @@ function loadIn(ms) {
 function open(lastEventId) {
   linkedAt = triedAt = performance.now();
   source = new EventSource(`api/v1/events?form=changed&last_event_id=${encodeURIComponent(lastEventId)}`);
-  source.addEventListener("open", hear);
+  source.addEventListener("open", receive);
   source.addEventListener("error", () => source?.readyState === EventSource.CLOSED && loadIn(RETRY_MS));
-  for (const name of EVENTS) source.addEventListener(name, hear);
+  for (const name of EVENTS) source.addEventListener(name, receive);
   // What was told since the last stream of events has ended is in the overview, but for reads and entries of the log.
   takeEvent({ type: "resync" });
 }
 
-function hear({ type, data }) {
+function receive({ type, data }) {
   heardAt = linkedAt = performance.now();
   if (type === "open") return;
   if (type === "stalled") {

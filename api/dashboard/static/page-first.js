@@ -10,11 +10,11 @@ import { empty, section } from "./parts.js";
 import { inTurns } from "./pieces.js";
 import { state } from "./state.js";
 import { liveTail } from "./tail.js";
-import { troubleList } from "./troubles.js";
+import { alertList } from "./alerts.js";
 
 /** Returns {title, node, update(), close()}. */
 export function firstPage() {
-  const parts = { troubles: troubleList(), flow: flowTable(), tail: liveTail(), cluster: clusterFold(), database: databaseCard() };
+  const parts = { alerts: alertList(), flow: flowTable(), tail: liveTail(), cluster: clusterFold(), database: databaseCard() };
   const cards = streamCards();
   const many = streamCount();
   const none = noStreams();
@@ -22,7 +22,7 @@ export function firstPage() {
     "div",
     {},
     h("h1", { class: "unseen" }, "Race day"),
-    section("Needs a look", { id: "troubles" }, parts.troubles.node),
+    section("Needs a look", { id: "alerts" }, parts.alerts.node),
     section("Streams", { aside: many.node }, cards.node, none),
     section("Flow to receivers", {}, parts.flow.node),
     section("Latest reads", {}, parts.tail.node),
@@ -48,7 +48,7 @@ function streamCount() {
   const update = (shown) => {
     const all = state.verdict?.streams ?? 0;
     const of = shown < all ? `${number(shown)} of ` : "";
-    setText(said, shown ? `${of}${count(all, "stream")}, trouble first` : "");
+    setText(said, shown ? `${of}${count(all, "stream")}, alerts first` : "");
     rest.hidden = shown === 0;
   };
   return { node, update };

@@ -7,7 +7,7 @@ import { state, subscribe } from "./state.js";
 const first = () => import("./page-first.js").then(({ firstPage }) => firstPage);
 const PAGES = {
   "": first,
-  troubles: first,
+  alerts: first,
   stream: () => import("./page-stream.js").then(({ streamPage }) => streamPage),
   streams: () => import("./page-streams.js").then(({ streamsPage }) => streamsPage),
   devices: () => import("./page-devices.js").then(({ devicesPage }) => devicesPage),
@@ -16,7 +16,7 @@ const PAGES = {
   log: () => import("./page-log.js").then(({ logPage }) => logPage),
 };
 // Where a page that the navigation does not name belongs.
-const ABOVE = { stream: "", streams: "", troubles: "", config: "devices" };
+const ABOVE = { stream: "", streams: "", alerts: "", config: "devices" };
 
 const main = document.querySelector("main");
 let page = null;

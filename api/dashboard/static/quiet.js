@@ -1,5 +1,5 @@
 // What is wrong and does not count, because somebody knows of it, does not want to hear of it, or it is over already;
-// and streams that are closed. All of it looks calm: grey, with a word of its own.
+// and streams that are closed. All of it looks cleared: grey, with a word of its own.
 
 import { count, time } from "./format.js";
 import { isSilent } from "./parts.js";

@@ -38,7 +38,7 @@ export function onEvent(listener) {
 }
 
 /** Takes how things stand as a whole, which comes before all else. */
-export function takeStanding({ at, time_zone, verdict }) {
+export function takeVerdict({ at, time_zone, verdict }) {
   if (state.loaded) return;
   skewMs = Date.parse(at) - Date.now();
   useZone(time_zone);
@@ -94,7 +94,7 @@ const APPLY = {
     for (const id of event.streams_gone ?? []) state.streams.delete(id);
     for (const row of event.flow ?? []) takeFlow(row);
     for (const gone of event.flow_gone ?? []) dropFlow(gone);
-    if (event.troubles || event.troubles_shown) takeTroubles(event);
+    if (event.troubles || event.troubles_shown) takeAlerts(event);
     for (const row of event.processes ?? []) merge(state.processes, row.process_id, row, "role");
     for (const id of event.processes_gone ?? []) state.processes.delete(id);
     if (event.rates) takeRates(event.rates);
@@ -124,7 +124,7 @@ function dropFlow({ receiver_id, stream_id }) {
   else state.flow.delete(receiver_id);
 }
 
-function takeTroubles({ troubles = [], troubles_shown }) {
+function takeAlerts({ troubles = [], troubles_shown }) {
   const known = new Map(state.troubles.map((each) => [each.trouble_id, each]));
   for (const row of troubles) merge(known, row.trouble_id, row, "signal");
   const shown = troubles_shown ?? state.troubles.map((each) => each.trouble_id);

@@ -21,13 +21,13 @@ const STALLED = {
 };
 
 // An address that stands there already opens nothing.
-const showTroubles = () => document.getElementById("troubles")?.scrollIntoView();
+const showAlerts = () => document.getElementById("alerts")?.scrollIntoView();
 
 /** Returns {node, update()}. */
 export function verdictBar() {
   const mark = h("span", { class: "mark" });
   const word = h("strong", { class: "word" });
-  const what = h("a", { class: "what", href: "#/troubles", on: { click: showTroubles } });
+  const what = h("a", { class: "what", href: "#/alerts", on: { click: showAlerts } });
   const age = h("span", { class: "age" });
   const spoken = h("p", { class: "unseen", role: "status" });
   const node = h(
@@ -78,7 +78,7 @@ function verdict() {
   if (state.verdict === null) return { level: "wait", word: "CONNECTING", what: "", age: "", title: "connecting", news: null };
   const { level, act, watch, headline, since } = state.verdict;
   if (level === "good")
-    return { level, word: "ALL GOOD", what: calm(), age: `data ${age} old`, title: "ALL GOOD", news: level };
+    return { level, word: "ALL GOOD", what: cleared(), age: `data ${age} old`, title: "ALL GOOD", news: level };
   const word = level === "act" ? `${act} ACT` : `${watch} WATCH`;
   const rest = level === "act" && watch ? ` · ${watch} to watch` : "";
   const from = since ? `, since ${time(since, serverNow())}` : "";
@@ -92,7 +92,7 @@ function verdict() {
   };
 }
 
-function calm() {
+function cleared() {
   const { streams, online, closed, missing, acknowledged, muted } = state.verdict;
   if (!streams) return "No streams yet";
   const silent = [...state.streams.values()].filter(isSilent).length;

@@ -13,13 +13,13 @@ from deploy.simulation.demo.crew import Crew
 from deploy.simulation.demo.server import Server, ServerError, Stream
 from deploy.simulation.devices.forwarder import Forwarder
 
-__all__ = ["ReceiverStanding", "Standing", "StreamStanding", "Watch"]
+__all__ = ["Progress", "ReceiverProgress", "StreamProgress", "Watch"]
 
 _ASK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class StreamStanding:
+class StreamProgress:
     """The reads of one stream; `stored` counts as of the server's last answer."""
 
     forwarder: str
@@ -43,7 +43,7 @@ class StreamStanding:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiverStanding:
+class ReceiverProgress:
     """The reads of one receiver; `latency_s` is the median from record to arrival."""
 
     receiver_id: str
@@ -54,13 +54,13 @@ class ReceiverStanding:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Progress:
     """Everything at one moment; `at_s` counts from the start of the demo."""
 
     at_s: float
     phase: str
-    streams: list[StreamStanding]
-    receivers: list[ReceiverStanding]
+    streams: list[StreamProgress]
+    receivers: list[ReceiverProgress]
 
     def total(self, name: str) -> int:
         """Return the sum of one number over the streams."""
@@ -84,15 +84,15 @@ class Watch:
                 await self._ask()
             await asyncio.sleep(_ASK_EVERY_S)
 
-    def standing(self) -> Standing:
+    def progress(self) -> Progress:
         """Return where the race stands now."""
         streams = [self._stream(forwarder, reader_ip) for forwarder, reader_ip in self._crew.streams()]
         receiver = self._crew.receiver
         behind = sum(stream.behind for stream in streams)
-        received = ReceiverStanding(
+        received = ReceiverProgress(
             receiver.receiver_id, receiver.connected, receiver.received, behind, receiver.latency_s
         )
-        return Standing(time.monotonic() - self._started_at, self.phase, streams, [received])
+        return Progress(time.monotonic() - self._started_at, self.phase, streams, [received])
 
     async def _ask(self) -> None:
         ours = {forwarder.device_id for forwarder in self._crew.forwarders}
@@ -100,10 +100,10 @@ class Watch:
             if stream[0] in ours:
                 self._stored[stream] = (await self._server.metrics(stream_id))["dedup_count"]
 
-    def _stream(self, forwarder: Forwarder, reader_ip: str) -> StreamStanding:
+    def _stream(self, forwarder: Forwarder, reader_ip: str) -> StreamProgress:
         recorded, acked = forwarder.journal.reads(reader_ip)
         arrivals = self._crew.receiver.arrivals.of_stream(forwarder.device_id, reader_ip)
-        return StreamStanding(
+        return StreamProgress(
             forwarder=forwarder.display_name or forwarder.device_id,
             reader_ip=reader_ip,
             connected=forwarder.connected,

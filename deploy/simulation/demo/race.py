@@ -1,7 +1,7 @@
 """The course of a race: who passes which mat when, and what the readers there say.
 
 Pure: the same plan gives the same reads to the character. The field leaves in one burst, stretches over the
-splits and comes home in the shape of a bell; at each mat every reader sees each chip several times.
+splits and comes home along a normal curve; at each mat every reader sees each chip several times.
 """
 
 from collections.abc import Iterator

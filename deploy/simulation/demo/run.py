@@ -76,7 +76,7 @@ async def _hold(options: DemoOptions, crew: Crew, server: Server, console: Conso
             *(tasks.create_task(forwarder.run(), name=forwarder.device_id) for forwarder in crew.forwarders),
             tasks.create_task(_keep_receiving(crew.receiver), name=crew.receiver.receiver_id),
             tasks.create_task(watch.run(), name="watch"),
-            tasks.create_task(follow(watch.standing, console), name="view"),
+            tasks.create_task(follow(watch.progress, console), name="view"),
         ]
         watch.phase = "the race is on"
         try:
@@ -87,7 +87,7 @@ async def _hold(options: DemoOptions, crew: Crew, server: Server, console: Conso
         await _settle(watch, options.settle_s)
         for task in background:
             task.cancel()
-    return await judge(crew, server, watch.standing())
+    return await judge(crew, server, watch.progress())
 
 
 def _take_as_the_end(background: list[asyncio.Task[None]]) -> None:
@@ -143,7 +143,7 @@ async def _settle(watch: Watch, settle_s: float) -> None:
     """Wait until all is acked and delivered, for `settle_s` at most."""
     ends_at = time.monotonic() + settle_s
     while time.monotonic() < ends_at:
-        standing = watch.standing()
-        if standing.total("unacked") <= 0 and standing.total("behind") <= 0:
+        progress = watch.progress()
+        if progress.total("unacked") <= 0 and progress.total("behind") <= 0:
             return
         await asyncio.sleep(_LOOK_EVERY_S)

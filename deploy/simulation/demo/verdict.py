@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.text import Text
 
 from deploy.simulation.demo.crew import Crew
-from deploy.simulation.demo.progress import Standing, StreamStanding
+from deploy.simulation.demo.progress import Progress, StreamProgress
 from deploy.simulation.demo.server import Server
 from deploy.simulation.demo.view import number, table
 from deploy.simulation.devices.forwarder import Forwarder
@@ -37,7 +37,7 @@ _COLUMNS = [
 class StreamVerdict:
     """What was found out about one stream; `export` says how the export differs, "" when it does not."""
 
-    standing: StreamStanding
+    progress: StreamProgress
     conflicts: int = 0
     twice: int = 0
     backward: int = 0
@@ -46,11 +46,11 @@ class StreamVerdict:
     @property
     def problems(self) -> list[str]:
         """Every promise that does not hold for this stream, in words."""
-        sent, where = self.standing.recorded, f"{self.standing.forwarder} {self.standing.reader_ip}"
+        sent, where = self.progress.recorded, f"{self.progress.forwarder} {self.progress.reader_ip}"
         found = [
-            (self.standing.acked != sent, f"{self.standing.acked} acked of {sent} sent"),
-            (self.standing.stored != sent, f"{self.standing.stored} stored of {sent} sent"),
-            (self.standing.delivered != sent, f"{self.standing.delivered} delivered of {sent} sent"),
+            (self.progress.acked != sent, f"{self.progress.acked} acked of {sent} sent"),
+            (self.progress.stored != sent, f"{self.progress.stored} stored of {sent} sent"),
+            (self.progress.delivered != sent, f"{self.progress.delivered} delivered of {sent} sent"),
             (self.conflicts > 0, f"{self.conflicts} in conflict with another line"),
             (self.twice > 0, f"{self.twice} delivered twice on one connection"),
             (self.backward > 0, f"{self.backward} delivered behind a later one"),
@@ -87,12 +87,12 @@ class Verdict:
     @property
     def reads(self) -> int:
         """How many reads were sent."""
-        return sum(stream.standing.recorded for stream in self.streams)
+        return sum(stream.progress.recorded for stream in self.streams)
 
     def __rich__(self) -> Group:
         drawn = table(*_COLUMNS)
         for stream in self.streams:
-            where = stream.standing
+            where = stream.progress
             counts = (where.recorded, where.acked, where.stored, where.delivered)
             export = Text("differs", style="red") if stream.export else Text("the same")
             drawn.add_row(where.forwarder, where.reader_ip, *map(number, counts), export)
@@ -102,11 +102,11 @@ class Verdict:
         return Group(Text(), drawn, Text(), *closing)
 
 
-async def judge(crew: Crew, server: Server, standing: Standing) -> Verdict:
-    """Return the verdict on a race that has come to rest at `standing`; ServerError when it cannot be had."""
+async def judge(crew: Crew, server: Server, progress: Progress) -> Verdict:
+    """Return the verdict on a race that has come to rest at `progress`; ServerError when it cannot be had."""
     stream_ids = await server.streams()
     streams = []
-    for (forwarder, reader_ip), stream in zip(crew.streams(), standing.streams, strict=True):
+    for (forwarder, reader_ip), stream in zip(crew.streams(), progress.streams, strict=True):
         stream_id = stream_ids.get((forwarder.device_id, reader_ip))
         if stream_id is None:
             # Without a read there need not be a stream.
@@ -125,7 +125,7 @@ async def judge(crew: Crew, server: Server, standing: Standing) -> Verdict:
 
 
 async def _judge_stream(
-    crew: Crew, server: Server, forwarder: Forwarder, stream: StreamStanding, stream_id: str
+    crew: Crew, server: Server, forwarder: Forwarder, stream: StreamProgress, stream_id: str
 ) -> StreamVerdict:
     metrics = await server.metrics(stream_id)
     arrivals = crew.receiver.arrivals.of_stream(forwarder.device_id, stream.reader_ip)

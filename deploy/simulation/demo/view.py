@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from deploy.simulation.demo.progress import Standing
+from deploy.simulation.demo.progress import Progress
 
 __all__ = ["draw", "follow", "number", "summary", "table"]
 
@@ -38,31 +38,31 @@ _STREAM_COLUMNS = [
 _RECEIVER_COLUMNS = [("receiver", -26), ("received", 8), ("/s", 4), ("behind", 6), ("latency ms", 10)]
 
 
-async def follow(standing: Callable[[], Standing], console: Console) -> None:
+async def follow(progress: Callable[[], Progress], console: Console) -> None:
     """Show where the race stands until cancelled."""
-    await (_draw(standing, console) if console.is_terminal else _say(standing, console))
+    await (_draw(progress, console) if console.is_terminal else _say(progress, console))
 
 
-async def _draw(standing: Callable[[], Standing], console: Console) -> None:
-    past = deque([standing()], maxlen=_RATE_OVER)
+async def _draw(progress: Callable[[], Progress], console: Console) -> None:
+    past = deque([progress()], maxlen=_RATE_OVER)
     with Live(draw(past[0], past[0]), console=console, auto_refresh=False, transient=True) as live:
         while True:
             await asyncio.sleep(_DRAW_EVERY_S)
-            now = standing()
+            now = progress()
             live.update(draw(now, past[0]), refresh=True)
             past.append(now)
 
 
-async def _say(standing: Callable[[], Standing], console: Console) -> None:
-    before = standing()
+async def _say(progress: Callable[[], Progress], console: Console) -> None:
+    before = progress()
     while True:
         await asyncio.sleep(_SAY_EVERY_S)
-        now = standing()
+        now = progress()
         console.print(f"{now.at_s:5.0f} s {summary(now, before)}", highlight=False, soft_wrap=True)
         before = now
 
 
-def draw(now: Standing, before: Standing) -> Group:
+def draw(now: Progress, before: Progress) -> Group:
     """Return the whole view; rates are those since `before`."""
     return Group(
         Text(f"{now.phase}, {now.at_s:.0f} s", style="bold"),
@@ -74,7 +74,7 @@ def draw(now: Standing, before: Standing) -> Group:
     )
 
 
-def summary(now: Standing, before: Standing) -> str:
+def summary(now: Progress, before: Progress) -> str:
     """Return the totals in one line of 78 characters."""
     rate = _rate(now.total("recorded") - before.total("recorded"), now, before)
     totals = (f"{number(now.total(name)):>7} {name}" for name in ("stored", "delivered", "acked"))
@@ -94,7 +94,7 @@ def number(count: int) -> str:
     return str(count) if count < _SEVEN_DIGITS else f"{count / 1e6:.1f}M"
 
 
-def _streams(now: Standing, before: Standing) -> Table:
+def _streams(now: Progress, before: Progress) -> Table:
     drawn = table(*_STREAM_COLUMNS)
     for stream, earlier in zip(now.streams, before.streams, strict=True):
         counts = (stream.acked, stream.stored, stream.delivered, stream.behind, stream.unacked)
@@ -109,7 +109,7 @@ def _streams(now: Standing, before: Standing) -> Table:
     return drawn
 
 
-def _receivers(now: Standing, before: Standing) -> Table:
+def _receivers(now: Progress, before: Progress) -> Table:
     drawn = table(*_RECEIVER_COLUMNS)
     for receiver, earlier in zip(now.receivers, before.receivers, strict=True):
         drawn.add_row(
@@ -126,6 +126,6 @@ def _name(name: str, connected: bool) -> Text:
     return Text(name, style="" if connected else "red")
 
 
-def _rate(reads: int, now: Standing, before: Standing) -> str:
+def _rate(reads: int, now: Progress, before: Progress) -> str:
     passed_s = now.at_s - before.at_s
     return number(round(reads / passed_s)) if passed_s > 0 else "0"

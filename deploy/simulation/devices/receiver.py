@@ -1,7 +1,7 @@
 """A receiver as the ones in the field: it subscribes, acks what comes and hands it on to the race software.
 
 What it does was seen of real ones, and none of it can be changed:
-- It is **deaf** for seconds after its hello: it reads nothing, answers no ping and sends nothing. What was sent
+- It is **unresponsive** for seconds after its hello: it reads nothing, answers no ping and sends nothing. What was sent
   meanwhile it then reads in one go. It subscribes when it has read the heartbeat; what its hello resumed may come
   before that.
 - It **acks before the reads have passed** its relay (relay.py), which forgets the oldest when it is full. So acks
@@ -46,21 +46,22 @@ _LATENCIES_KEPT = 500
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """How long a receiver is deaf, how many reads each hop of its relay holds, how many the race software takes.
+    """How long a receiver is unresponsive, how many reads each hop of its relay holds, how many the race software
+    takes.
 
     Without `places` there is no relay: reads arrive before they are acked.
     """
 
-    deaf_s: float
+    unresponsive_s: float
     places: int = 256
     takes_per_s: float = 10_000.0
 
 
 # The pace is the one that every real one was seen to follow without a loss, on a busy machine too.
-FIRST_GENERATION = Manners(deaf_s=3.0)
-SECOND_GENERATION = Manners(deaf_s=10.0)
+FIRST_GENERATION = Manners(unresponsive_s=3.0)
+SECOND_GENERATION = Manners(unresponsive_s=10.0)
 # For tests of something else.
-AT_ONCE = Manners(deaf_s=0.0, places=0)
+AT_ONCE = Manners(unresponsive_s=0.0, places=0)
 
 
 class Receiver:
@@ -96,7 +97,7 @@ class Receiver:
         self.last_error: Message | None = None
         self._url, self._token = url.rstrip("/") + _PATH, token
         self._resumes, self._resume = resumes, dict(resume or {})
-        self._deaf_s = manners.deaf_s
+        self._unresponsive_s = manners.unresponsive_s
         self._relay = (
             Relay(places=manners.places, takes_per_s=manners.takes_per_s, consume=self._consume)
             if manners.places
@@ -169,7 +170,7 @@ class Receiver:
         await connection.send(receiver_hello(self.receiver_id, self._resume))
         # Frames stay unread and pings unanswered: both are done by whoever asks the connection for messages.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), self._deaf_s)
+            await asyncio.wait_for(self._leaving.wait(), self._unresponsive_s)
         async for message in connection.messages():
             match message.get("kind"):
                 case "heartbeat":

@@ -91,7 +91,7 @@ async def start_again(scene: Scene) -> AsyncGenerator[None, str]:
     # It says that it has everything that was ever sent, which the server has not.
     claims = {(race.forwarder_id, OTHER, 1): len(race.sent(OTHER)) + 1_000_000}
     await race.listen_as(scene.tokens["receiver"], resume=claims)
-    await race.heard_next()
+    await race.next_received()
     got = [seq for seq, _ in race.receiver.events[race.forwarder_id, OTHER, 1]]
     assert got == sorted(set(got))
     assert race.receiver.altered == 0
@@ -114,7 +114,7 @@ async def missing(scene: Scene) -> AsyncGenerator[None, str]:
     assert count == f"{len(gone)} missing"
     listed = [tuple(map(int, each.split(" to "))) for each in ranges]
     assert {seq for first, last in listed for seq in range(first, last + 1)} == gone
-    # What was acked between backup and swap, and nothing after: not while the rooms did not know yet, either.
+    # What was acked between backup and swap, and nothing after: not while the services did not know yet, either.
     restored = [
         seq
         for epoch, seq, _ in scene.race.sent(scene.race.reader)[: scene.backed_up[scene.race.reader]]
@@ -129,7 +129,7 @@ async def step_over_epochs(scene: Scene) -> AsyncGenerator[None, str]:
     yield
     await scene.again("begin a new epoch")
     assert scene.race.journal.epoch(scene.race.reader) == 1003
-    await scene.race.heard_next()
+    await scene.race.next_received()
 
 
 @block("drop the database that was replaced: there is no way back")
@@ -146,7 +146,7 @@ async def delete_past(scene: Scene) -> AsyncGenerator[None, str]:
     await race.goes_on()
     printed = yield
     assert printed.split()[-1] == "COMMIT"
-    await race.heard_next()
+    await race.next_received()
     await race.pause()
     stored = await scene.stored(race.reader)
     assert stored[0][1] > before[-1][1]
@@ -165,7 +165,7 @@ async def delete_stream(scene: Scene) -> AsyncGenerator[None, str]:
     before, others = await scene.stored(race.reader), await scene.stored(OTHER)
     race.going.set()
     yield
-    await race.heard_next()
+    await race.next_received()
     await race.pause()
     ((stream_id,),) = await scene.fetch(STREAM, race.forwarder_id, race.reader)
     assert stream_id != UUID(await scene.value("STREAM_ID"))

@@ -86,13 +86,13 @@ class Race:
         """Return everything that a reader said."""
         return [(each.stream_epoch, each.seq, each.raw_read_line) for each in self.journal.events(reader)]
 
-    async def heard_next(self) -> None:
+    async def next_received(self) -> None:
         """Wait until what is recorded from now on, at either reader, reaches the receiver."""
         await self.goes_on()
         for reader in (self.reader, OTHER):
-            await self._newest_heard(reader)
+            await self._newest_received(reader)
 
-    async def _newest_heard(self, reader: str) -> None:
+    async def _newest_received(self, reader: str) -> None:
         epoch, seq, _ = self.sent(reader)[-1]
         events = self.receiver.events[self.forwarder_id, reader, epoch]
         await wait_until(

@@ -25,12 +25,12 @@ EVERY_S = 4.0
 _STREAM = ("forwarder", "reader")
 
 ALERTS = gauge(
-    "troubles",
-    "troubles that are open, and neither acknowledged nor muted; 0 for a signal that is well",
+    "alerts",
+    "alerts that are open, and neither acknowledged nor muted; 0 for a signal that is well",
     "signal",
     "level",
 )
-QUIET = gauge("alerts_quiet", "troubles that are open and do not count: acknowledged, or muted", "quiet")
+QUIET = gauge("alerts_quiet", "alerts that are open and do not count: acknowledged, or muted", "quiet")
 STREAMS = gauge("streams", "streams that there are")
 LAST_READ = gauge("stream_last_read_age_seconds", "since the last read of the current epoch", *_STREAM)
 MISSING = gauge("stream_missing_reads", "sequence numbers of the current epoch that never came", *_STREAM)

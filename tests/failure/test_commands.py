@@ -233,8 +233,11 @@ async def test_a_command_taken_by_a_gateway_that_hangs_then_is_not_carried_out_w
             await database.execute("SELECT FROM streams FOR UPDATE")
             asking = asyncio.create_task(operator.reset(stream_id))
             await wait_until(
-                lambda: database.fetchval("SELECT EXISTS (SELECT FROM commands WHERE state = 'taken')"),
-                what="the command to be taken",
+                lambda: database.fetchval(
+                    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    " AND application_name = 'rt-server gateway')"
+                ),
+                what="the reservation to wait, with the command taken",
             )
             sleeper.signal(signal.SIGSTOP)
         assert (await asking)[0] == 504

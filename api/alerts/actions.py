@@ -5,42 +5,20 @@ done outside of the page: at the mat, at the reader, at the machine. tests/api/t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
 
-from api.alerts.engine import Signal, SubjectKind
+from api.alerts.conditions import SubjectKind
+from api.alerts.rule import Action
+from api.alerts.rules import RULES
 
 __all__ = ["Action", "actions"]
 
-Action: TypeAlias = Literal[
-    "close_stream",
-    "close_streams",
-    "delete_cursors",
-    "open_conflicts",
-    "open_log",
-    "open_stream",
-    "open_streams",
-    "restart_forwarder",
-    "revoke_tokens",
-]
-
-_ACTIONS: Mapping[Signal, Sequence[Action]] = {
-    "forwarder_gone": ("close_streams", "revoke_tokens"),
-    "forwarder_fault": ("restart_forwarder", "open_streams", "open_log"),
-    "last_read": ("close_stream",),
-    "missing": ("restart_forwarder", "open_stream"),
-    "conflict": ("open_conflicts",),
-    "clock": ("open_stream",),
-    "unparsed": ("open_stream",),
-    "receiver_behind": (),
-    "receiver_gone": ("delete_cursors",),
-    "process": ("open_log",),
-    "database": ("open_log",),
-}
+_ACTIONS: Mapping[str, Sequence[Action]] = {rule.signal: rule.actions for rule in RULES}
 # One alert for many streams of a forwarder.
 _OF_MANY: Mapping[Action, Action] = {"close_stream": "close_streams", "open_stream": "open_streams"}
 
 
-def actions(signal: Signal, subject_kind: SubjectKind) -> list[Action]:
+def actions(signal: str, subject_kind: SubjectKind) -> list[Action]:
     """Return what the page offers beside an alert, the first of them first."""
-    offered = _ACTIONS[signal]
+    # A process of the next release may know a signal that this one does not; its alerts are shown all the same.
+    offered = _ACTIONS.get(signal, ())
     return list(offered) if subject_kind == "stream" else [_OF_MANY.get(each, each) for each in offered]

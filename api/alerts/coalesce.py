@@ -9,42 +9,33 @@ bound does not make alerts come and go.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
 
-from api.alerts.engine import AlertState, Condition, Finding, Key, Level, Signal
+from api.alerts.conditions import Condition, Finding, Key, Level, Owner
+from api.alerts.engine import AlertState
 
-__all__ = ["MANY", "Owner", "coalesced"]
+__all__ = ["MANY", "coalesced"]
 
 # A receiver that is slow is slow in all that it follows: one cause.
 MANY: Mapping[str, int] = {"forwarder": 20, "receiver": 2}
-_SIGNALS: frozenset[Signal] = frozenset(
-    {"last_read", "missing", "conflict", "clock", "unparsed", "receiver_behind"}
-)
 _FOREVER = datetime.max.replace(tzinfo=UTC) - timedelta(days=366)
 
 
-class Owner(NamedTuple):
-    """Whose streams they are, and what people call it."""
-
-    kind: Literal["forwarder", "receiver"]
-    device_id: str
-    title: str
-
-
-def coalesced(findings: Iterable[tuple[Owner, Finding]], states: Sequence[AlertState]) -> Iterator[Finding]:
-    """Yield findings of streams, or what stands for many of them. states: the alerts that are open at the moment."""
-    known = {each.key: each for each in states if each.key.signal in _SIGNALS}
+def coalesced(findings: Iterable[Finding], states: Sequence[AlertState]) -> Iterator[Finding]:
+    """Yield findings of streams, or what stands for many of them. All are of one signal, and so are states: its alerts
+    that are open at the moment.
+    """
+    known = {each.key: each for each in states}
     groups: dict[Key, list[Finding]] = defaultdict(list)
     owners: dict[Key, Owner] = {}
-    for owner, finding in findings:
-        if not finding.conditions:
-            # Of what is well and always was nothing is kept.
-            if finding.key in known:
-                yield finding
-            continue
-        key = Key(finding.key.signal, owner.kind, owner.device_id)
-        groups[key].append(finding)
-        owners[key] = owner
+    for finding in findings:
+        owner = finding.owner
+        if owner is not None and finding.conditions:
+            key = Key(finding.key.signal, owner.kind, owner.device_id)
+            groups[key].append(finding)
+            owners[key] = owner
+        # Of what is well and always was nothing is kept.
+        elif finding.conditions or finding.key in known:
+            yield finding
     for key, members in groups.items():
         most = MANY[key.subject_kind]
         if len(members) < (most // 2 if key in known else most):

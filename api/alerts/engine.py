@@ -1,7 +1,7 @@
 """What becomes of conditions: alerts, as they stand from one look to the next.
 
-Pure: findings and the clock come in as arguments, a new state of each alert comes out. BOUNDS is the one place
-where the times stand; page, API, metrics and alerts follow it.
+Pure: findings and the clock come in as arguments, a new state of each alert comes out. How long each signal stays
+stands with its rule (api/alerts/rules/).
 
 A condition is dated where the facts say since when they are so; where they do not, its state remembers since when the
 condition has held. A level is reached as soon as a condition has lasted its time, and left only when none has reached
@@ -9,109 +9,14 @@ it for twice the time of its bound, so that what comes and goes stays in sight. 
 epoch, a process that has left) ends at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
-from uuid import UUID
 
-__all__ = [
-    "BOUNDS",
-    "RANK",
-    "AlertState",
-    "Bound",
-    "Condition",
-    "Finding",
-    "Key",
-    "Level",
-    "Signal",
-    "SubjectKind",
-    "advance",
-    "judge",
-    "lasting",
-    "worst",
-]
+from api.alerts.conditions import RANK, Condition, Finding, Key, Level, lasting
+from api.alerts.rules import BOUNDS
 
-Level: TypeAlias = Literal["good", "watch", "act"]
-Signal: TypeAlias = Literal[
-    "forwarder_gone",
-    "forwarder_fault",
-    "last_read",
-    "receiver_behind",
-    "receiver_gone",
-    "missing",
-    "conflict",
-    "clock",
-    "unparsed",
-    "process",
-    "database",
-]
-SubjectKind: TypeAlias = Literal["stream", "forwarder", "receiver", "process", "database"]
-
-RANK: Mapping[Level, int] = {"good": 0, "watch": 1, "act": 2}
-# What has a bound in numbers, not in time, is left after twice this.
-_MOMENT_S = 5.0
-
-
-class Bound(NamedTuple):
-    """For how long facts must hold until they are amber and until they are red, and for how long each stays."""
-
-    watch_s: float
-    act_s: float
-    leave_watch_s: float
-    leave_act_s: float
-
-
-def _lasting(watch_s: float, act_s: float) -> Bound:
-    return Bound(watch_s, act_s, 2 * max(watch_s, _MOMENT_S), 2 * max(act_s, _MOMENT_S))
-
-
-# A receiver that is gone has the times of one that is behind. A conflict ends when a person has
-# acknowledged it, and not some time later.
-BOUNDS: Mapping[Signal, Bound] = {
-    "forwarder_gone": _lasting(15, 45),
-    "forwarder_fault": Bound(0, 0, 0, 0),
-    "last_read": _lasting(20, 45),
-    "receiver_behind": _lasting(5, 30),
-    "receiver_gone": _lasting(5, 30),
-    "missing": _lasting(0, 60),
-    "conflict": Bound(0, 0, 0, 0),
-    "clock": _lasting(0, 0),
-    "unparsed": _lasting(0, 0),
-    "process": _lasting(5, 15),
-    "database": _lasting(0, 0),
-}
-
-
-class Key(NamedTuple):
-    """What an alert is about: one signal of one device, process or stream."""
-
-    signal: Signal
-    subject_kind: SubjectKind
-    subject_id: str
-    stream_id: UUID | None = None
-
-
-class Condition(NamedTuple):
-    """That facts are at a level once they have lasted `after_s`; since: when they began, where facts say so."""
-
-    level: Level
-    after_s: float
-    reason: str
-    since: datetime | None = None
-
-
-class Finding(NamedTuple):
-    """What the facts say of a key. cleared: what is so when no condition holds any more. stream_epoch: where it is of
-    one epoch, which ends with it.
-    """
-
-    key: Key
-    title: str
-    conditions: Sequence[Condition]
-    advice: str
-    cleared: str
-    stream_epoch: int | None = None
+__all__ = ["AlertState", "advance", "judge", "worst"]
 
 
 @dataclass(frozen=True)
@@ -138,11 +43,6 @@ class AlertState:
 def worst(levels: Iterator[Level]) -> Level:
     """Return the worst of some levels; good when there are none."""
     return max(levels, key=RANK.__getitem__, default="good")
-
-
-def lasting(seconds: float) -> str:
-    """Return a length of time as people say it."""
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.3g} s"
 
 
 def judge(state: AlertState | None, finding: Finding, now: datetime) -> AlertState | None:

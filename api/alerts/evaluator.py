@@ -2,14 +2,13 @@
 
 Every api process tries; the row in `evaluation` lets one through. There is no leader to elect and none that can hang:
 all of a look is one transaction, which ends with its connection, and which the server ends when it is left idle. What
-is decided stands in rules.py and engine.py, what is kept in the table `troubles`: so all api processes show the same,
+is decided stands in rules/ and engine.py, what is kept in the table `troubles`: so all api processes show the same,
 and a state outlives any of them. Times are the database's.
 """
 
 from time import monotonic
 
-from api.alerts import engine, rules, samples
-from api.alerts import facts as store
+from api.alerts import engine, findings, samples, states
 from api.alerts import store as alerts
 from api.storage.plans import ALONG_THE_KEY
 from api.streams import closed
@@ -84,16 +83,15 @@ class Evaluation:
         """Look once, if nobody has within `turn_s`; return whether it was our turn."""
         connection = await self._link.get()
         async with transaction(connection):
-            now = await store.take_turn(connection, every_s=turn_s)
+            now = await states.take_turn(connection, every_s=turn_s)
             if now is None:
                 return False
             await samples.sample(connection, time_zone=self._time_zone)
-            await store.note_subscriptions(connection)
-            facts = await store.facts(connection)
-            known = await store.alert_states(connection)
-            changed = engine.advance(known, rules.find(facts, known), now)
+            facts = await findings.gather(connection)
+            known = await states.alert_states(connection)
+            changed = engine.advance(known, findings.find(facts, known), now)
             if changed:
-                await store.write(connection, changed, kept=KEPT)
+                await states.write(connection, changed, kept=KEPT)
             await alerts.tidy(connection)
             await closed.tidy(connection)
             late = await closed.note_reads(connection)

@@ -6,7 +6,8 @@ from uuid import UUID
 from msgspec import Meta
 
 from api.alerts.actions import Action
-from api.alerts.engine import Level, Signal, SubjectKind
+from api.alerts.conditions import Level, SubjectKind
+from api.alerts.rules import Signal
 from api.http.types import Answer, Name, Number, Request, Time
 
 __all__ = [

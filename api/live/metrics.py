@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import get_args
 
-from api.alerts.engine import Signal
+from api.alerts.rules import Signal
 from api.live.snapshot import Page
 from api.live.view import Live
 from shared.db.errors import DatabaseRefused

@@ -1,6 +1,6 @@
 """The first page, made of its rows, and what has changed between two of them. Pure: no database, no clock.
 
-The states of streams, receivers and processes are those of their open alerts (alerts/rules.py); here they are only
+The states of streams, receivers and processes are those of their open alerts (alerts/rules/); here they are only
 handed on to what they are about.
 """
 
@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from api.alerts import shown as alerts
 from api.alerts.actions import actions
-from api.alerts.engine import Level, worst
-from api.alerts.rules import DATABASE
+from api.alerts.conditions import Level
+from api.alerts.engine import worst
+from api.alerts.rules.database import DATABASE
 from api.alerts.types import Alert, Mute, Quiet
 from api.live.store import Row, Rows
 from api.live.types import (

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from api.alerts.engine import Level
+from api.alerts.conditions import Level
 from api.alerts.types import Alert, Mute, Quiet
 from api.devices.types import Process
 from api.events.types import StreamRead

@@ -11,14 +11,14 @@ from uuid import UUID
 
 import pytest
 
-from api.alerts import faults
 from api.alerts.actions import Action, actions
-from api.alerts.clocks import ClockFacts
-from api.alerts.engine import BOUNDS, Finding, Signal
-from api.alerts.faults import FaultFacts
-from api.alerts.rules import Facts, ForwarderFacts, find
+from api.alerts.conditions import Finding
+from api.alerts.rules import BOUNDS, Signal
+from api.alerts.rules import forwarder_fault as faults
+from api.alerts.stream_facts import ClockFacts
 from api.settings import ApiSettings
 from api.storage import rules as storage
+from tests.api.facts import Facts, FaultFacts, ForwarderFacts, find
 from tests.api.test_states import NOW, at, flow, process, receiver, stream
 from tests.api.test_storage import storage as stored
 

@@ -13,11 +13,11 @@ from uuid import UUID
 
 import pytest
 
-from api.alerts.clocks import ClockFacts
-from api.alerts.coalesce import Owner
+from api.alerts.conditions import Owner
 from api.alerts.engine import AlertState, advance
-from api.alerts.rules import Facts, StreamFacts, find
 from api.alerts.samples import BIN_S
+from api.alerts.stream_facts import ClockFacts
+from tests.api.facts import Facts, StreamFacts, find
 from tests.api.test_states import at
 
 STREAMS = 200

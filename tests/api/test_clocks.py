@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.alerts.clocks import ClockFacts, cleared, judged
 from api.alerts.evaluator import Evaluation
+from api.alerts.rules.clock import cleared, judged
+from api.alerts.stream_facts import ClockFacts
 from shared.protocol.ipico import compose
 from shared.runtime.process import Process
 from tests.api.conftest import Ask

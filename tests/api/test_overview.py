@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from api.alerts.evaluator import Evaluation
-from api.alerts.facts import take_turn
 from api.alerts.samples import BIN_S
+from api.alerts.states import take_turn
 from api.live import metrics
 from api.live.view import Live
 from shared.runtime.process import Process

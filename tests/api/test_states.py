@@ -9,11 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.alerts.clocks import ClockFacts
-from api.alerts.coalesce import MANY, Owner
-from api.alerts.engine import BOUNDS, AlertState, Condition, Finding, Key, Level, advance, judge
-from api.alerts.faults import FaultFacts
-from api.alerts.rules import Facts, FlowFacts, ForwarderFacts, ProcessFacts, ReceiverFacts, StreamFacts, find
+from api.alerts.coalesce import MANY
+from api.alerts.conditions import Condition, Finding, Key, Level, Owner
+from api.alerts.engine import AlertState, advance, judge
+from api.alerts.rules import BOUNDS
+from api.alerts.stream_facts import ClockFacts
+from tests.api.facts import (
+    Facts,
+    FaultFacts,
+    FlowFacts,
+    ForwarderFacts,
+    ProcessFacts,
+    ReceiverFacts,
+    StreamFacts,
+    find,
+)
 from tests.api.test_storage import storage
 
 NOW = datetime(2026, 5, 3, 8, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Locator, Route, expect
 
 from api.alerts.actions import Action, actions
-from api.alerts.engine import Signal
+from api.alerts.rules import Signal
 from tests.dashboard.browser import NARROW, Tab, tab
 from tests.dashboard.conftest import Stack, line
 from tests.dashboard.test_commands import READER, dialog, open_stream, said

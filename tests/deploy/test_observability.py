@@ -15,7 +15,8 @@ import yaml
 from prometheus_client import REGISTRY
 
 import tests.deploy.every_room  # noqa: F401 (and with it all numbers)
-from api.alerts import clocks, engine
+from api.alerts import rules
+from api.alerts.rules import clock as clocks
 
 FILES = Path(__file__).parents[2] / "deploy" / "observability"
 DASHBOARD: dict[str, Any] = json.loads((FILES / "grafana-dashboard.json").read_text())
@@ -44,13 +45,13 @@ BOUNDS: dict[str, tuple[str, float]] = {
     "DeliveryStuck": ("act", 30),
     "IntegrityConflict": ("act", 0),  # any
     # As the api has them.
-    "ReadsMissing": ("watch", engine.BOUNDS["missing"].watch_s),
-    "ReadsMissingLong": ("act", engine.BOUNDS["missing"].act_s),
+    "ReadsMissing": ("watch", rules.BOUNDS["missing"].watch_s),
+    "ReadsMissingLong": ("act", rules.BOUNDS["missing"].act_s),
     "UnparsedLines": ("watch", 0),
     "ClockOff": ("watch", clocks.WATCH_MS / 1000),
     "ClockWrong": ("act", clocks.ACT_MS / 1000),
-    "ReceiverBehind": ("watch", engine.BOUNDS["receiver_behind"].watch_s),
-    "ReceiverStuck": ("act", engine.BOUNDS["receiver_behind"].act_s),
+    "ReceiverBehind": ("watch", rules.BOUNDS["receiver_behind"].watch_s),
+    "ReceiverStuck": ("act", rules.BOUNDS["receiver_behind"].act_s),
 }
 
 
@@ -61,9 +62,9 @@ def test_the_api_has_the_same_bounds() -> None:
         ("last_read", "ReadsQuiet", "ReadsStopped"),
         ("receiver_behind", "DeliveryBehind", "DeliveryStuck"),
     ):
-        bound = engine.BOUNDS[signal]  # type: ignore[index]
+        bound = rules.BOUNDS[signal]
         assert (bound.watch_s, bound.act_s) == (BOUNDS[watch][1], BOUNDS[act][1])
-    assert engine.BOUNDS["receiver_gone"].act_s == BOUNDS["ReceiverGone"][1]
+    assert rules.BOUNDS["receiver_gone"].act_s == BOUNDS["ReceiverGone"][1]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -130,7 +131,7 @@ def test_an_alert_says_how_bad_it_is_what_is_wrong_and_what_to_do(rule: dict[str
     ("title", "watch", "act"),
     [
         ("Oldest read that waits", BOUNDS["DeliveryBehind"][1], BOUNDS["DeliveryStuck"][1]),
-        ("Since the last read", engine.BOUNDS["last_read"].watch_s, engine.BOUNDS["last_read"].act_s),
+        ("Since the last read", rules.BOUNDS["last_read"].watch_s, rules.BOUNDS["last_read"].act_s),
         ("Receivers behind", BOUNDS["ReceiverBehind"][1], BOUNDS["ReceiverStuck"][1]),
         ("Readers' clocks", BOUNDS["ClockOff"][1], BOUNDS["ClockWrong"][1]),
     ],

@@ -1,4 +1,4 @@
-"""What is said of a reader's clock: right, off by so much, or of an unknown zone. Pure.
+"""A reader's clock is wrong: off by so much, has jumped, or is what no zone explains.
 
 A reader's time has no zone. With one (the setting TIME_ZONE, or what most readers agree on; api/alerts/samples.py) the
 offset is known whole: sign, hours and dates. Without one a clock is never called right. What can still be said of it is
@@ -7,9 +7,13 @@ what no zone explains: zones are whole quarters of an hour, and none is further 
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
-__all__ = ["ACT_MS", "STEP_MS", "WATCH_MS", "ClockFacts", "cleared", "judged", "span"]
+from api.alerts.conditions import Bound, Condition, Finding
+from api.alerts.rule import Rule, each
+from api.alerts.stream_facts import ClockFacts, StreamFacts, of_stream, streams
+
+__all__ = ["ACT_MS", "RULE", "STEP_MS", "WATCH_MS", "cleared", "judged", "span"]
 
 WATCH_MS, ACT_MS, STEP_MS = 100, 500, 200
 QUARTER_MS = 15 * 60 * 1000
@@ -21,16 +25,20 @@ DATE_MS = 12 * HOUR_MS
 Judgement: TypeAlias = tuple[Literal["watch", "act"], str]
 
 
-class ClockFacts(NamedTuple):
-    """A reader's clock. offset_ms: reader's minus ours, None where the zone is not known. ahead_ms: its wall clock
-    minus UTC's, or minus that of TIME_ZONE; None when no live read has told. step_ms: by how much it has just jumped.
-    shows: its wall clock when the last read came.
-    """
-
-    offset_ms: int | None = None
-    ahead_ms: int | None = None
-    step_ms: int = 0
-    shows: datetime | None = None
+def _finding(facts: StreamFacts) -> Finding:
+    # Without its forwarder nothing is known of it: what was so stays on the card, and nobody can mend it from here.
+    conditions = (
+        [Condition(level, 0, reason) for level, reason in judged(facts.clock)] if facts.online else []
+    )
+    return of_stream(
+        "clock",
+        facts,
+        conditions,
+        "Set the reader's clock, and note when: times read until then are off by as much. Where the zone is not known, "
+        "set TIME_ZONE.",
+        cleared(facts.clock) if facts.online else "its forwarder is gone",
+        outlives_epoch=True,
+    )
 
 
 def judged(clock: ClockFacts) -> Iterator[Judgement]:
@@ -93,3 +101,17 @@ def span(ms: int) -> str:
         return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
     days = round(minutes / (24 * 60))
     return f"{days} day{'' if days == 1 else 's'}"
+
+
+RULE = Rule(
+    signal="clock",
+    order=60,
+    bound=Bound.holding(0, 0),
+    source=streams,
+    # Of a clock whose zone is not known the rule itself decides: it may be what no zone explains.
+    wanted=f"now.online AND coalesce(abs(sample.clock_offset_ms) >= {WATCH_MS} OR sample.clock_step_ms <> 0, "
+    "sample.clock_ahead_ms IS NOT NULL)",
+    findings=each(_finding),
+    actions=("open_stream",),
+    coalesces=True,
+)

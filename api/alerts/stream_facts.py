@@ -1,0 +1,115 @@
+"""Facts of streams, which five rules share: one statement reads them, for all that any of those may say."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from api.alerts.conditions import Condition, Finding, Key, Owner
+from shared.db.connections import Connection
+
+__all__ = ["ClockFacts", "StreamFacts", "of_stream", "statement", "streams"]
+
+
+class ClockFacts(NamedTuple):
+    """A reader's clock. offset_ms: reader's minus ours, None where the zone is not known. ahead_ms: its wall clock
+    minus UTC's, or minus that of TIME_ZONE; None when no live read has told. step_ms: by how much it has just jumped.
+    shows: its wall clock when the last read came.
+    """
+
+    offset_ms: int | None = None
+    ahead_ms: int | None = None
+    step_ms: int = 0
+    shows: datetime | None = None
+
+
+class StreamFacts(NamedTuple):
+    """A stream, in its current epoch. median_gap_s, longest_gap_s: between its newest reads. closed: nobody expects a
+    read of it.
+    """
+
+    stream_id: UUID
+    title: str
+    owner: Owner
+    stream_epoch: int
+    online: bool
+    last_received_at: datetime | None
+    median_gap_s: float
+    reads: int
+    missing_count: int
+    unparsed_count: int
+    open_conflicts: int
+    clock: ClockFacts
+    longest_gap_s: float = 0
+    closed: bool = False
+
+
+# Only streams of which something may be said, or of which something was: a device has as many as it likes, and most of
+# them are well. Each rule says what it wants to see, of the tables `epoch` (stream_metrics), `sample`, `closed`, and of
+# `now` and `conflicts`. Whose last read is a week old is waited for no more: readers' addresses change over the years.
+# Of conflicts no more than 1,000 are counted.
+_STREAMS = """
+WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
+SELECT stream_id, stream_title(streams) AS title, forwarder_id,
+       coalesce(nullif(forwarder_display_name, ''), forwarder_id) AS forwarder_title, stream_epoch, now.online,
+       now.last_received_at, coalesce(sample.gap_s, 0)::float AS median_gap_s,
+       coalesce(sample.longest_gap_s, 0)::float AS longest_gap_s, closed.stream_id IS NOT NULL AS closed,
+       coalesce(epoch.dedup_count, 0) AS reads,
+       coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
+       coalesce(epoch.unparsed_count, 0) AS unparsed_count,
+       conflicts.count AS open_conflicts,
+       sample.clock_offset_ms, sample.clock_ahead_ms, coalesce(sample.clock_step_ms, 0) AS clock_step_ms,
+       sample.clock_last_at AT TIME ZONE coalesce(sample.clock_zone, 'UTC')
+           + sample.clock_ahead_ms * interval '1 millisecond' AS clock_shows
+FROM streams
+LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
+LEFT JOIN stream_samples AS sample USING (stream_id)
+LEFT JOIN closed_streams AS closed USING (stream_id)
+CROSS JOIN LATERAL (
+    SELECT forwarder_id IN (SELECT forwarder_id FROM live),
+           CASE WHEN epoch.dedup_count > 0 AND epoch.last_received_at > now() - interval '7 days'
+                THEN epoch.last_received_at END
+) AS now(online, last_received_at)
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM (
+        SELECT FROM integrity_conflicts AS conflict
+        WHERE conflict.stream_id = streams.stream_id AND acknowledged_at IS NULL
+        LIMIT 1000
+    ) AS open
+) AS conflicts(count)
+WHERE """
+_KNOWN = "stream_id IN (SELECT stream_id FROM troubles WHERE subject_kind = 'stream' AND ended_at IS NULL)"
+
+
+async def streams(connection: Connection, wanted: Sequence[str]) -> Sequence[StreamFacts]:
+    """Return the streams of which one of the conditions `wanted` holds, and those that have an alert."""
+    return [_stream(row) for row in await connection.fetch(statement(wanted))]
+
+
+def statement(wanted: Sequence[str]) -> str:
+    """Return what reads them; each condition stands alone, whatever AND and OR there is in it."""
+    return _STREAMS + "\n   OR ".join(f"({condition})" for condition in (*wanted, _KNOWN))
+
+
+def of_stream(
+    signal: str,
+    facts: StreamFacts,
+    conditions: Sequence[Condition],
+    advice: str,
+    cleared: str,
+    *,
+    outlives_epoch: bool = False,
+) -> Finding:
+    """Return a finding of a stream: of its current epoch, unless a new epoch settles nothing."""
+    epoch = None if outlives_epoch else facts.stream_epoch
+    key = Key(signal, "stream", str(facts.stream_id), facts.stream_id)
+    return Finding(key, facts.title, conditions, advice, cleared, epoch, facts.owner)
+
+
+def _stream(row: asyncpg.Record) -> StreamFacts:
+    fields = dict(row)
+    clock = ClockFacts(**{name: fields.pop(f"clock_{name}") for name in ClockFacts._fields})
+    owner = Owner("forwarder", fields.pop("forwarder_id"), fields.pop("forwarder_title"))
+    return StreamFacts(**fields, owner=owner, clock=clock)

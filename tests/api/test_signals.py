@@ -115,10 +115,12 @@ async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Process]:
 
 
 async def test_a_new_signal_is_a_new_file_and_nothing_else(house: Process, database: Database) -> None:
-    stream_id = await add_stream(database, "once", epoch=7)
-    await add_stream(database, "never")
-    for n in range(30):
-        await add_stream(database, "often", f"10.0.0.{n}:10000", epoch=8)
+    # At once: a look at some of them would tell each of those.
+    async with database.transaction():
+        stream_id = await add_stream(database, "once", epoch=7)
+        await add_stream(database, "never")
+        for n in range(30):
+            await add_stream(database, "often", f"10.0.0.{n}:10000", epoch=8)
     async with aiohttp.ClientSession(house.url) as http:
 
         async def told() -> dict[str, Any]:

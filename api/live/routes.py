@@ -109,17 +109,18 @@ async def _follow(api: Api, response: web.StreamResponse, seen: str | None, form
         if left_s > 0:
             await ring.news(position, within_s=left_s)
         else:
-            await _send(response, b":\n" + _sign(api, ring.last_id))
+            await _send(response, b":\n" + _sign(api))
             sent_at = monotonic()
 
 
-def _sign(api: Api, last_id: str) -> bytes:
-    """Return a sign of life. Without its database a process knows of nothing that happens: the connection is kept, and
-    the page is not deceived.
+def _sign(api: Api) -> bytes:
+    """Return a sign of life. Without its database a process knows of nothing that happens, and neither does one whose
+    looks hang or are refused while the database answers others: the connection is kept, and the page is not deceived.
     """
-    if api.process.presence.problem is None:
-        return encoded(Tick(at=datetime.now(UTC)), last_id)
-    return encoded(Stalled(at=datetime.now(UTC)), last_id)
+    live = api.part(Live)
+    knows = live.knows and api.process.presence.problem is None
+    at = datetime.now(UTC)
+    return encoded(Tick(at=at) if knows else Stalled(at=at), live.ring.last_id)
 
 
 async def _send(response: web.StreamResponse, chunk: bytes) -> None:

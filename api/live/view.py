@@ -55,6 +55,9 @@ POLL_S = 1.0
 ASKED_LATELY_S = 60.0
 # How large the database is need not be asked with every read.
 STORAGE_EVERY_S = 1.0
+# Looks come once a second; where each takes long, as often as they can. Twice the usual time without one that succeeded
+# is too long, and so is this, whatever they take.
+KNOWS_S, KNOWS_AT_MOST_S = 5.0, 30.0
 # For those who come back, and for those who are slow.
 RING_MESSAGES = 4096
 RING_BYTES = 8 * 1024 * 1024
@@ -81,7 +84,7 @@ class Live:
         self._process = process
         self._time_zone = time_zone or None
         self._clock = clock
-        self._loop = process.loop("live", self._look_if_wanted, poll_s=POLL_S)
+        self._loop = process.loop("live", self._look_if_wanted, poll_s=lambda: POLL_S)
         for channel in (STREAMS, POSITIONS, SESSIONS, ACTIVITY, STATES):
             process.listener.on(channel, lambda _: self._loop.wake())
         self.ring = Ring(messages=RING_MESSAGES, size=RING_BYTES)
@@ -102,11 +105,17 @@ class Live:
         self._lost = False
         self._storage: StorageFacts | None = None
         self._storage_at = 0.0
+        self._known_until = 0.0
 
     @property
     def wanted(self) -> bool:
         """Whether somebody listens, or has asked lately."""
         return self.listeners > 0 or self._clock() - self._asked_at < ASKED_LATELY_S
+
+    @property
+    def knows(self) -> bool:
+        """Whether what was told is as it was a moment ago: the last look succeeded, and another was not due since."""
+        return self._clock() < self._known_until
 
     async def run(self) -> None:
         """Look again and again while it is wanted, until the process stops."""
@@ -223,8 +232,21 @@ class Live:
             raise
 
     async def _read(self, number: int) -> None:
-        """Read the page and the log, and tell what has changed."""
         whole, self._whole = self._whole, False
+        try:
+            await self._tell_all(number, whole=whole)
+        except BaseException:
+            # Who waits for a page that is told to the last is served by the next look.
+            self._whole = self._whole or whole
+            raise
+
+    async def _tell_all(self, number: int, *, whole: bool) -> None:
+        """Read the page and the log, and tell what has changed.
+
+        Nothing is told twice where a statement fails on the way: what single events have said is noted before the
+        digest looks anything up, and that keeps for itself what it has told.
+        """
+        began = self._clock()
         pool = self._process.pool
         known = self._storage if self._clock() - self._storage_at < STORAGE_EVERY_S else None
         rows = await overview.rows(pool, resolved=RESOLVED, known=known)
@@ -235,11 +257,12 @@ class Live:
         told, due = self._told, self._due(page)
         metrics = {} if told is None or self._lost else await streams.metrics_of(pool, due)
         if told is None or self._lost:
+            await self._digest.begin(page, self._clock())
             if told is not None:
                 self._tell(Resync())
-            await self._digest.begin(page, self._clock())
             self._cards = dict(page.cards)
             self._lost = False
+            self._note(page, entries)
         else:
             for message in changes(told, page):
                 self._tell(message, SINGLE)
@@ -249,12 +272,19 @@ class Live:
                 self._cards[stream_id] = page.cards[stream_id]
                 self._told_at[stream_id] = self._clock()
             self._tell_entries(entries)
+            self._note(page, entries)
             await self._tell_digest(page, whole=whole)
-        self._told = page
         if whole or told is None:
             self._shown = page, self.ring.last_id
-        self._entries = {each.activity_id for each in entries}
         self._fresh = number, page, self.ring.last_id
+        now = self._clock()
+        usual_s = POLL_S + (1 + REST) * (now - began)
+        self._known_until = now + min(max(KNOWS_S, 2 * usual_s), KNOWS_AT_MOST_S)
+
+    def _note(self, page: Page, entries: list[LogEntry]) -> None:
+        """Take page and log as told by single events."""
+        self._told = page
+        self._entries = {each.activity_id for each in entries}
 
     def _due(self, page: Page) -> list[UUID]:
         """Return the streams whose numbers have changed and may be told again; for the others a look will be due."""

@@ -269,6 +269,40 @@ async def test_a_process_that_does_not_know_what_happens_says_so(
             assert (await answer.json())["details"] == {"cause": "database"}
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs of life come often, and a look is missed soon."""
+    monkeypatch.setattr(handlers, "TICK_EVERY_S", 0.05)
+    monkeypatch.setattr("api.live.view.POLL_S", 0.05)
+    monkeypatch.setattr("api.live.view.KNOWS_S", 0.5)
+
+
+@pytest.mark.parametrize("query", ["", CHANGED])
+async def test_a_page_whose_looks_hang_is_not_told_that_nothing_has_happened(
+    impatient: None, live: Live, client: Client, database: Database, query: str
+) -> None:
+    """The database answers presence and all others; the lock is on a table that only a look reads."""
+    async with following(client, query=query) as events, asyncio.timeout(stretched(60)):
+        await events.named("tick")
+        async with database.transaction():
+            await database.execute("LOCK TABLE epoch_names IN ACCESS EXCLUSIVE MODE")
+            await events.named("stalled")
+        await events.named("tick")
+
+
+async def test_a_page_whose_looks_are_refused_is_not_told_that_nothing_has_happened(
+    impatient: None, live: Live, client: Client, database: Database
+) -> None:
+    async with following(client, query=CHANGED) as events, asyncio.timeout(stretched(60)):
+        await events.named("tick")
+        await database.execute("ALTER TABLE epoch_names RENAME TO elsewhere")
+        await events.named("stalled")
+        await database.execute("ALTER TABLE elsewhere RENAME TO epoch_names")
+        # What was missed is not known.
+        await events.named("resync")
+        await events.named("tick")
+
+
 # --- coming back -------------------------------------------------------------------------------------------
 
 

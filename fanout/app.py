@@ -48,7 +48,7 @@ class Fanout:
             "fanout",
             settings,
             vitals=lambda: Vitals(connections=len(self._acceptor.connections)),
-            counts="events_delivered",
+            counts=("events_delivered",),
             pool_settings=POOL_SETTINGS,
         )
         self._acceptor = Acceptor(self._process, "receiver", self._attend)

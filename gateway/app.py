@@ -34,7 +34,7 @@ class Gateway:
             "gateway",
             settings,
             vitals=lambda: Vitals(connections=len(self._acceptor.connections)),
-            counts="events_in",
+            counts=("events_in",),
             on_return=self._doubt,
             # What waits longer waits for an administrator: sessions must not hold the whole pool for that.
             pool_settings={"lock_timeout": "2s"},

@@ -17,7 +17,8 @@ async def main(settings: Settings) -> None:
     process = Process(
         "writer",
         settings,
-        counts="events_stored",
+        # What it takes off the inbox, new or not: only a writer that does nothing says that it does nothing.
+        counts=("events_stored", "events_retransmitted", "events_conflicting"),
         pool_size=1,
         vitals=lambda: Vitals(commit_ms=drain.commits.usual_ms()),
     )

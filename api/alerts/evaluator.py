@@ -11,6 +11,7 @@ from time import monotonic
 from api.alerts import engine, findings, samples, states
 from api.alerts import store as alerts
 from api.storage.plans import ALONG_THE_KEY
+from api.storage.rules import UNSEEN
 from api.streams import closed
 from shared.db.channels import STATES
 from shared.db.connections import Link, transaction
@@ -77,7 +78,7 @@ class Evaluation:
     def _failed(self, error: RtServerError) -> None:
         """Tell in the process's row, for all to see: what cannot be written cannot be kept as an alert."""
         self._link.drop()
-        self._problem = f"the states are not looked at: {error}"
+        self._problem = f"{UNSEEN}: {error}"
 
     async def look(self, *, turn_s: float = TURN_S) -> bool:
         """Look once, if nobody has within `turn_s`; return whether it was our turn."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from api.alerts import shown as alerts
 from api.alerts.actions import actions
-from api.alerts.conditions import Level
+from api.alerts.conditions import RANK, Level
 from api.alerts.engine import worst
 from api.alerts.rules.database import DATABASE
 from api.alerts.types import Alert, Mute, Quiet
@@ -133,12 +133,14 @@ def _database(facts: StorageFacts, levels: Levels) -> Database:
 
 
 def _with_storage(rows: Rows, troubles: Sequence[Alert]) -> list[Alert]:
-    """Return the alerts as they are, where a database that takes nothing in lets nobody keep that: its own is red,
-    whatever it was at the last look.
+    """Return the alerts as they are, where nobody can keep the one of the database: when it takes nothing in, or when
+    the states are not looked at. It is as bad then as is seen here, whatever it was at the last look.
     """
-    said = storage.judged(rows.storage)
+    said = _seen_here(rows)
     kept = next((each for each in troubles if each.signal == "database" and each.ended_at is None), None)
-    if said is None or said[0] != "act" or (kept is not None and kept.level == "act"):
+    # What was about to clear does not count, and would be about to for ever.
+    known = "good" if kept is None or kept.quiet == "clearing" else kept.level
+    if said is None or RANK[said.level] <= RANK[known]:
         return list(troubles)
     now = Alert(
         trouble_id=0 if kept is None else kept.trouble_id,
@@ -147,9 +149,9 @@ def _with_storage(rows: Rows, troubles: Sequence[Alert]) -> list[Alert]:
         subject_id=DATABASE.subject_id,
         stream_id=None,
         title="database",
-        level=said[0],
-        reason=said[1],
-        advice=storage.ADVICE,
+        level=said.level,
+        reason=said.reason,
+        advice=said.advice,
         actions=actions(DATABASE.signal, DATABASE.subject_kind),
         since=rows.storage.evaluated_at,
         ended_at=None,
@@ -159,6 +161,22 @@ def _with_storage(rows: Rows, troubles: Sequence[Alert]) -> list[Alert]:
         muted=None,
     )
     return [now, *(each for each in troubles if each is not kept)]
+
+
+class _Seen(NamedTuple):
+    """What is wrong with the database, seen by the page itself."""
+
+    level: Level
+    reason: str
+    advice: str
+
+
+def _seen_here(rows: Rows) -> _Seen | None:
+    stopped = storage.judged(rows.storage)
+    if stopped is not None and stopped[0] == "act":
+        return _Seen(*stopped, storage.ADVICE)
+    unseen = storage.unseen(rows.storage, rows.at)
+    return None if unseen is None else _Seen(*unseen, storage.UNSEEN_ADVICE)
 
 
 def _verdict(rows: Rows, troubles: Sequence[Alert]) -> Verdict:

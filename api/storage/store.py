@@ -4,16 +4,18 @@ import shutil
 from time import monotonic
 from typing import Any
 
-from api.storage.rules import StorageFacts
+from api.storage.rules import UNSEEN, StorageFacts
 from shared.db.connections import Connection
 from shared.db.errors import DISK_FULL, translated
 
 __all__ = ["storage"]
 
-# A problem counts where its writer stores nothing, or where it is a full disk, whoever says so. data_directory is shown
-# to superusers, and of use where the server is this machine.
+# A problem counts where its writer stores nothing, or where it is a full disk, whoever says so. The states can be
+# looked at since the oldest process of the api has been there: before, there was nobody who could be late.
+# data_directory is shown to superusers, and of use where the server is this machine.
 _STORAGE = """
-SELECT workers.writers, workers.storing, workers.problem, workers.commit_ms, inbox.parts AS waiting_parts,
+SELECT workers.writers, workers.storing, workers.problem, workers.commit_ms, workers.stored_per_second, workers.unseen,
+       inbox.parts AS waiting_parts,
        coalesce(extract(epoch FROM now() - inbox.oldest), 0)::float AS waiting_s,
        pg_database_size(current_database()) AS size_bytes,
        (SELECT sum(numbackends) FROM pg_stat_database)::integer AS connections,
@@ -22,10 +24,12 @@ SELECT workers.writers, workers.storing, workers.problem, workers.commit_ms, inb
        CASE WHEN inet_server_addr() IS NULL OR inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1'
             THEN (SELECT setting FROM pg_settings WHERE name = 'data_directory') END AS directory
 FROM (
-    SELECT coalesce(min(started_at), now()) AS began_at,
+    SELECT coalesce(min(started_at) FILTER (WHERE role = 'api'), now()) AS began_at,
            count(*) FILTER (WHERE role = 'writer') AS writers,
            count(*) FILTER (WHERE role = 'writer' AND ready) AS storing,
            max(commit_ms) FILTER (WHERE role = 'writer')::float AS commit_ms,
+           coalesce(sum(events_per_second) FILTER (WHERE role = 'writer'), 0)::float AS stored_per_second,
+           min(problem) FILTER (WHERE role = 'api' AND strpos(problem, $2) > 0) AS unseen,
            (array_agg(problem ORDER BY role <> 'writer', problem)
             FILTER (WHERE strpos(problem, $1) > 0 OR (role = 'writer' AND NOT ready)))[1] AS problem
     FROM live_processes
@@ -38,7 +42,7 @@ async def storage(connection: "Connection | Any") -> StorageFacts:
     """Return what is known of the database now."""
     began = monotonic()
     with translated():
-        row = await connection.fetchrow(_STORAGE, DISK_FULL)
+        row = await connection.fetchrow(_STORAGE, DISK_FULL, UNSEEN)
     if row is None:
         raise RuntimeError("one row always comes")
     fields = dict(row)

@@ -1,5 +1,10 @@
-"""How many events a process handles in a second, by one of its own counters: what it says of itself to all."""
+"""How many events a process handles in a second, by its own counters: what it says of itself to all.
 
+It is that of the last seconds, and not of the moment since it was last asked: zero says that for `OF_S` nothing came,
+and not that one thing took a second or two.
+"""
+
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
@@ -9,27 +14,30 @@ __all__ = ["Pace", "counted"]
 
 # Who asks again sooner gets the same: of a moment there is no rate.
 LEAST_S = 0.5
+OF_S = 6.0
 
 
-def counted(name: str) -> float:
-    """Return what the counter `rtserver_<name>_total` of this process has come to; 0 where there is none."""
-    return REGISTRY.get_sample_value(f"rtserver_{name}_total") or 0.0
+def counted(*names: str) -> float:
+    """Return what the counters `rtserver_<name>_total` of this process have come to in all; 0 where there are none."""
+    return sum(REGISTRY.get_sample_value(f"rtserver_{name}_total") or 0.0 for name in names)
 
 
 class Pace:
-    """The rate of `total` between one question and the next. `clock`: seconds, from anywhere."""
+    """The rate of `total` over the last OF_S, as far back as it was asked for. `clock`: seconds, from anywhere."""
 
     def __init__(self, total: Callable[[], float], *, clock: Callable[[], float] = monotonic) -> None:
         self._total = total
         self._clock = clock
-        self._last = total()
-        self._last_at = clock()
+        self._asked = deque([(clock(), total())])  # when, and what it was
         self._rate = 0.0
 
     def per_second(self) -> float:
-        """Return how many came in a second since the last question."""
+        """Return how many came in a second; who is asked seldom says it of the time since the last question."""
         total, now = self._total(), self._clock()
-        if now - self._last_at >= LEAST_S:
-            self._rate = (total - self._last) / (now - self._last_at)
-            self._last, self._last_at = total, now
+        if now - self._asked[-1][0] >= LEAST_S:
+            while len(self._asked) > 1 and now - self._asked[0][0] > OF_S:
+                self._asked.popleft()
+            began, before = self._asked[0]
+            self._rate = (total - before) / (now - began)
+            self._asked.append((now, total))
         return self._rate

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import resource
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -61,7 +61,7 @@ class Process:
         *,
         pool_size: int = 4,
         vitals: Callable[[], Vitals] = Vitals,
-        counts: str = "",
+        counts: Sequence[str] = (),
         on_return: Callable[[], None] = lambda: None,
         pool_settings: Mapping[str, str] = {},
     ) -> None:
@@ -79,7 +79,7 @@ class Process:
         self.listener = Listener(
             settings.direct_url, name=name, stop=self._last_stop, outage=self.outage, enabled=settings.listen
         )
-        pace = Pace(lambda: counted(counts))
+        pace = Pace(lambda: counted(*counts))
         self.presence = Presence(
             settings.direct_url,
             role=role,

@@ -2,23 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from api.alerts.evaluator import Evaluation
-from api.storage.rules import StorageFacts, judged
+from api.storage import rules
+from api.storage.rules import StorageFacts, hangs, judged, unseen
 from shared.db.errors import DISK_FULL
 from shared.runtime.process import Process
 from tests.api.conftest import Ask
+from tests.api.looking import looked
 from tests.api.seeds import Database, add_process
 from tests.waiting import wait_until
 
 OVERVIEW = "/api/v1/overview"
 FULL = f"{DISK_FULL}: could not extend file"
 GIB = 2**30
+NOW = datetime(2026, 5, 3, tzinfo=UTC)
 
 
 def storage(**facts: Any) -> StorageFacts:
@@ -36,7 +40,9 @@ def storage(**facts: Any) -> StorageFacts:
         connections_max=100,
         answer_ms=1.0,
         commit_ms=2.0,
-        evaluated_at=datetime(2026, 5, 3, tzinfo=UTC),
+        stored_per_second=0.2,
+        evaluated_at=NOW,
+        unseen=None,
     )
     return well._replace(**facts)
 
@@ -65,6 +71,33 @@ def test_a_bound_of_the_database(facts: StorageFacts, level: str | None, words: 
     said = judged(facts)
     assert (said and said[0]) == level
     assert words in (said[1] if said else "")
+
+
+@pytest.mark.parametrize(
+    ("facts", "hanging"),
+    [
+        (storage(waiting_s=60, stored_per_second=0.2), False),
+        (storage(waiting_s=4.9, stored_per_second=0), False),
+        (storage(waiting_s=5, stored_per_second=0), True),
+    ],
+)
+def test_a_writer_hangs_when_reads_wait_and_it_takes_none(facts: StorageFacts, hanging: bool) -> None:
+    assert (hangs(facts) is not None) == hanging
+
+
+@pytest.mark.parametrize(
+    ("age_s", "problem", "said"),
+    [
+        (14.9, "why", None),
+        (15, "why", ("watch", "why")),
+        (29.9, None, ("watch", "the states are not looked at")),
+        (30, "why", ("act", "why")),
+    ],
+)
+def test_states_that_are_not_looked_at_are_amber_and_then_red(
+    age_s: float, problem: str | None, said: tuple[str, str] | None
+) -> None:
+    assert unseen(storage(unseen=problem), NOW + timedelta(seconds=age_s)) == said
 
 
 @pytest.fixture
@@ -146,17 +179,96 @@ async def test_an_evaluation_that_cannot_write_says_so_in_its_process_row(
         await running
 
 
-async def test_the_database_is_shown_with_what_waits_and_what_is_used(ask: Ask, database: Database) -> None:
+async def add_parts(database: Database, *, waiting: str) -> None:
+    """Add two parts to the inbox that wait for as long."""
     await database.execute(
         """
         INSERT INTO inbox (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
                            event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats,
                            parse_errors)
-        SELECT gen_random_uuid(), n, 'start', 1, gen_random_uuid(), gen_random_uuid(), 1, now() - interval '8 s', 1,
-               '{1}', '{x}', '{x}', '{raw}', '{NULL}', '{NULL}', '{NULL}'
+        SELECT gen_random_uuid(), n, 'start', 1, gen_random_uuid(), gen_random_uuid(), 1, now() - $1::text::interval,
+               1, '{1}', '{x}', '{x}', '{raw}', '{NULL}', '{NULL}', '{NULL}'
         FROM generate_series(1, 2) AS n
-        """
+        """,
+        waiting,
     )
+
+
+HELD = """
+    INSERT INTO troubles (signal, subject_kind, subject_id, title, level, reason, advice, since)
+    VALUES ('receiver_gone', 'receiver', 'nobody', 'receiver nobody', 'good', 'noticed', 'none', now())
+"""
+
+
+async def test_the_page_sees_for_itself_that_nobody_looks_at_the_states(
+    process: Process, ask: Ask, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody sleeps in a transaction that holds a row of `troubles`, which every look must change."""
+    monkeypatch.setattr(rules, "UNSEEN_WATCH_S", 0.5)
+    monkeypatch.setattr(rules, "UNSEEN_ACT_S", 4.0)
+
+    async def verdict() -> Any:
+        return (await ask("GET", OVERVIEW))["verdict"]
+
+    async def of_level(level: str) -> Any:
+        said = await verdict()
+        return said if said["level"] == level else None
+
+    async def dead() -> Any:
+        said = await of_level("act")
+        return said if said and "lock timeout" in said["headline"] else None
+
+    async def well() -> bool:
+        return all(each["signal"] != "database" for each in (await ask("GET", OVERVIEW))["troubles"])
+
+    # It listens to nothing here, and would say so.
+    process.checks.clear()
+    # Nobody looks yet, and nobody says why.
+    said = await wait_until(lambda: of_level("watch"), what="a missing look to be seen")
+    assert said["headline"] == "the states are not looked at · database"
+    looking = asyncio.create_task(Evaluation(process).run())
+    renewing = asyncio.create_task(process.presence.run())
+    try:
+        await wait_until(lambda: of_level("good"), what="a look")
+        await database.execute(HELD)
+        holder = await asyncpg.connect(database_url)
+        try:
+            async with holder.transaction():
+                await holder.execute("SELECT FROM troubles FOR UPDATE")
+                said = await wait_until(dead, what="the dead looks to be seen")
+                assert said["headline"].startswith("the states are not looked at: ")
+                assert (said["act"], said["watch"]) == (1, 0)
+        finally:
+            await holder.close()
+        await wait_until(well, what="the looks to go on")
+    finally:
+        process.stop.ask()
+        process._last_stop.ask()
+        await asyncio.gather(looking, renewing)
+
+
+async def test_a_writer_that_is_ready_and_hangs_is_red(
+    ask: Ask, database: Database, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "HANGS_AFTER_S", 0.0)
+    writer_id = await add_process(database, "writer")
+    await add_parts(database, waiting="8 s")
+    rate = "UPDATE processes SET events_per_second = $2 WHERE process_id = $1"
+
+    async def said() -> tuple[str, str]:
+        (alert,) = [
+            each for each in (await looked(ask, evaluation))["troubles"] if each["signal"] == "database"
+        ]
+        return alert["level"], alert["reason"]
+
+    await database.execute(rate, writer_id, 0.2)
+    assert await said() == ("watch", "reads wait for more than 5 s until they are stored")
+    await database.execute(rate, writer_id, 0.0)
+    assert await said() == ("act", "reads have waited for more than 5 s and nothing is stored")
+
+
+async def test_the_database_is_shown_with_what_waits_and_what_is_used(ask: Ask, database: Database) -> None:
+    await add_parts(database, waiting="8 s")
     for commit_ms in (None, 3.0, 12.5):
         writer_id = await add_process(database, "writer")
         await database.execute(

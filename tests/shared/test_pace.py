@@ -3,17 +3,28 @@
 from prometheus_client import REGISTRY
 
 from shared.metrics import counter
-from shared.runtime.pace import LEAST_S, Pace, counted
+from shared.runtime.pace import LEAST_S, OF_S, Pace, counted
 
 
-def test_a_rate_is_of_the_time_since_the_last_question() -> None:
-    now, total = 0.0, 100.0
+def rates(*asked: tuple[float, float]) -> list[float]:
+    """Return what is said when it is asked after some seconds each, in which something came."""
+    now, total, seen = 0.0, 100.0, []
     pace = Pace(lambda: total, clock=lambda: now)
-    seen = []
-    for passed, came in ((2.0, 50.0), (LEAST_S / 2, 7.0), (1.0, 3.0), (2.0, 0.0)):
+    for passed, came in asked:
         now, total = now + passed, total + came
         seen.append(pace.per_second())
-    assert seen == [25.0, 25.0, 8.0, 0.0]
+    return seen
+
+
+def test_a_rate_is_of_the_last_seconds() -> None:
+    assert rates((2.0, 50.0), (LEAST_S / 2, 7.0), (1.75, 3.0)) == [25.0, 25.0, 15.0]
+    # Who is asked seldom says it of the time since the last question.
+    assert rates((2.0, 50.0), (OF_S + 4.0, 20.0)) == [25.0, 2.0]
+
+
+def test_a_rate_is_zero_when_nothing_has_come_for_seconds_and_not_after_a_moment() -> None:
+    seen = rates((1.5, 30.0), *((1.5, 0.0) for _ in range(6)))
+    assert [each > 0 for each in seen] == [True] * 4 + [False] * 3
 
 
 def test_what_is_counted_is_the_counter_of_that_name() -> None:
@@ -21,6 +32,6 @@ def test_what_is_counted_is_the_counter_of_that_name() -> None:
     made = counter("pace_of_a_test", "of a test")
     try:
         made.inc(3)
-        assert counted("pace_of_a_test") == 3.0
+        assert counted("pace_of_a_test", "pace_of_none") == 3.0
     finally:
         REGISTRY.unregister(made)  # ARCHITECTURE.md has all that there are (deploy/test_architecture.py)

@@ -22,6 +22,8 @@ async def database(connection: Connection, _wanted: Sequence[str]) -> Sequence[S
 def _finding(facts: StorageFacts) -> Finding:
     said = storage_rules.judged(facts)
     conditions = [] if said is None else [Condition(said[0], 0, said[1])]
+    if (why := storage_rules.hangs(facts)) is not None:
+        conditions.append(Condition("act", storage_rules.HANGS_AFTER_S, why))
     return Finding(DATABASE, "database", conditions, storage_rules.ADVICE, "reads are stored")
 
 

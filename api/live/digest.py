@@ -6,8 +6,11 @@ was told: that is why an overview is made of `told`, and never of what has merel
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from api.events import store as events
 from api.events.types import StreamRead
@@ -27,6 +30,7 @@ READS: Final = 10
 READS_BYTES: Final = 4096
 # What a slow link should carry each second must not hang on a page that was not looked at for long.
 MOST_BINS: Final = 18
+COMMITTED_WITHIN: Final = timedelta(minutes=1)
 
 
 class Digest:
@@ -59,7 +63,8 @@ class Digest:
         rates = await self._rates(page) if slow else None
         skipped = sum(each.until - each.behind for each in grown.values()) - len(reads)
         shown = shown._replace(at=page.at)
-        said = changed(told, shown, reads=reads, skipped=skipped, rates=rates)
+        drawn = await self._drawn(told, shown)
+        said = changed(told, drawn, reads=reads, skipped=skipped, rates=rates)
         # Only now: what could not be looked up is told with the next.
         self.told, self._at = shown, now
         self._slow_at = now if slow else self._slow_at
@@ -70,6 +75,23 @@ class Digest:
         if not grown:
             return []
         return await events.since(self._process.pool, grown, limit=READS, lines_bytes=READS_BYTES)
+
+    async def _drawn(self, told: Page, shown: Page) -> Page:
+        """Return the page with the rates of cards that have come: one that was gone for a while has a past. They end at
+        the bin that was told last, behind which whoever listens appends the next.
+        """
+        came = shown.cards.keys() - told.cards.keys()
+        if not came or not self._bin:
+            return shown
+        newest, rates = await overview.rates(self._process.pool, came)
+        ahead = max(0, newest - self._bin)
+        cards = {
+            stream_id: replace(card, rate=([0] * ahead + rates[stream_id])[: overview.BINS])
+            if stream_id in came and any(rates.get(stream_id, ()))
+            else card
+            for stream_id, card in shown.cards.items()
+        }
+        return shown._replace(cards=cards)
 
     async def _rates(self, page: Page) -> RateBins | None:
         newest, counts = await overview.rates(self._process.pool, page.cards.keys(), since=self._bin)
@@ -84,13 +106,15 @@ class Digest:
 
 
 def grown_by(told: Page, now: Page) -> dict[UUID, events.Growth]:
-    """Return what was stored of each stream that has grown. A stream that has come to the page is new itself, or what
-    it has is old.
+    """Return what was stored of each stream that has grown. A stream that has come to the page is new itself; where
+    there were more than it had room for, it may also be one of those, and what it has is old.
     """
+    all_told = told.verdict.streams <= len(told.cards)
     grown = {}
     for stream_id, until in now.positions.items():
-        new = 0 if now.cards[stream_id].created_at > told.at else until
-        behind = told.positions.get(stream_id, new)
+        # A time of creation is that of a transaction's begin: it may have been committed a while later.
+        new = all_told or now.cards[stream_id].created_at > told.at - COMMITTED_WITHIN
+        behind = told.positions.get(stream_id, 0 if new else until)
         if until > behind:
             grown[stream_id] = events.Growth(behind, until)
     return grown

@@ -9,9 +9,20 @@ from aiohttp import web
 from api.alerts.types import Alerts
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
-from api.live.types import Card, CurrentVerdict, EventQuery, Form, Overview, Resync, Stalled, Tick
+from api.live.types import (
+    Card,
+    CurrentVerdict,
+    EventQuery,
+    Form,
+    Overview,
+    OverviewTold,
+    Resync,
+    Stalled,
+    Tick,
+)
 from api.live.view import Live, encoded
 from api.streams.types import StreamPath
+from shared.db.errors import DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
 
 __all__ = ["follow_events", "list_alerts", "show_overview", "show_verdict", "stream_card"]
@@ -60,10 +71,12 @@ async def stream_card(api: Api, *, path: StreamPath) -> Card:
 
 async def follow_events(api: Api, *, query: EventQuery, request: web.Request) -> web.StreamResponse:
     """Follow what happens, as Server-Sent Events; the data of each is one line of JSON that repeats the event's name
-    as type. After a resync the overview is to be fetched anew. With form=changed there is one event changed a
-    second at most instead of those of single streams, receivers, processes and of the verdict: of the overview's rows
-    it holds those that differ, by their keys, with the fields that differ; besides, the newest reads, and what is new
-    in the rates. A tick says that nothing has happened, stalled that nobody knows: the database does not answer.
+    as type. After a resync the overview is to be fetched anew, unless it follows. With form=changed there is one
+    event changed a second at most instead of those of single streams, receivers, processes and of the verdict: of the
+    overview's rows it holds those that differ, by their keys, with the fields that differ; besides, the newest reads,
+    and what is new in the rates. Who has not seen what is told here, but elsewhere or long ago, is sent the whole
+    overview first: what differs does so from what this very process has told. A tick says that nothing has happened,
+    stalled that nobody knows: the database does not answer.
     """
     if request.method == "HEAD":
         return web.Response(headers=_HEADERS)
@@ -96,8 +109,8 @@ async def _follow(api: Api, response: web.StreamResponse, seen: str | None, form
     while not ring.closed:
         taken = None if position is None else ring.take(position, at_most=CHUNK_BYTES, form=form)
         if taken is None:
-            position = ring.end
-            await _send(response, encoded(Resync(), ring.last_id))
+            position = await _start_anew(api, response, form)
+            sent_at = monotonic()
             continue
         chunk, position = taken
         if chunk:
@@ -113,6 +126,31 @@ async def _follow(api: Api, response: web.StreamResponse, seen: str | None, form
             sent_at = monotonic()
 
 
+async def _start_anew(api: Api, response: web.StreamResponse, form: Form) -> int | None:
+    """Tell who has missed something to start anew, and return where it goes on; None when that must be tried again.
+
+    Two processes do not tell the same differences, so an overview that another has given is no ground for ours: what
+    went back meanwhile to what it was is no difference here, and stands there as it was in between.
+    """
+    live = api.part(Live)
+    if form == "single":
+        await _send(response, encoded(Resync(), live.ring.last_id))
+        return live.ring.end
+    try:
+        page = await live.overview() if live.knows else None
+    except (DatabaseUnavailable, DatabaseRefused):
+        page = None
+    if page is None:
+        await _send(response, b":\n" + encoded(Stalled(at=datetime.now(UTC)), None))
+        await live.ring.news(live.ring.end, within_s=TICK_EVERY_S)
+        return None
+    seen = page.last_event_id
+    await _send(
+        response, encoded(Resync(overview_follows=True), seen) + encoded(OverviewTold(overview=page), seen)
+    )
+    return live.ring.position_after(seen)
+
+
 def _sign(api: Api) -> bytes:
     """Return a sign of life. Without its database a process knows of nothing that happens, and neither does one whose
     looks hang or are refused while the database answers others: the connection is kept, and the page is not deceived.
@@ -123,6 +161,8 @@ def _sign(api: Api) -> bytes:
     return encoded(Tick(at=at) if knows else Stalled(at=at), live.ring.last_id)
 
 
-async def _send(response: web.StreamResponse, chunk: bytes) -> None:
-    async with asyncio.timeout(CLIENT_WAITS_S):
-        await response.write(chunk)
+async def _send(response: web.StreamResponse, message: bytes) -> None:
+    """Send piece by piece: a slow client takes an overview in its own time, as long as it takes something."""
+    for start in range(0, len(message), CHUNK_BYTES):
+        async with asyncio.timeout(CLIENT_WAITS_S):
+            await response.write(message[start : start + CHUNK_BYTES])

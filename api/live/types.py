@@ -26,6 +26,7 @@ __all__ = [
     "Message",
     "MetricsUpdated",
     "Overview",
+    "OverviewTold",
     "Partial",
     "ProcessUpdated",
     "RateBins",
@@ -271,8 +272,18 @@ class LogWritten(Answer, tag_field="type", tag="log_entry"):
     entry: LogEntry
 
 
-class Resync(Answer, tag_field="type", tag="resync"):
-    """Something may have been missed, or cannot be told by an event: fetch the overview anew."""
+class Resync(Answer, omit_defaults=True, tag_field="type", tag="resync"):
+    """Something may have been missed, or cannot be told by an event: fetch the overview anew. overview_follows: it need
+    not be fetched, the next event is it.
+    """
+
+    overview_follows: bool = False
+
+
+class OverviewTold(Answer, tag_field="type", tag="overview"):
+    """All of the first page, of the very process that tells what changes of it, in the form `changed`."""
+
+    overview: Overview
 
 
 class Tick(Answer, tag_field="type", tag="tick"):
@@ -296,6 +307,7 @@ Message: TypeAlias = (
     | ProcessUpdated
     | VerdictUpdated
     | LogWritten
+    | OverviewTold
     | Resync
     | Stalled
     | Tick

@@ -69,10 +69,11 @@ EVENT_STREAMS = gauge("event_streams", "event streams that are open")
 log = get_logger(__name__)
 
 
-def encoded(message: Message, event_id: str) -> bytes:
-    """Return a message as it goes over the wire."""
+def encoded(message: Message, event_id: str | None) -> bytes:
+    """Return a message as it goes over the wire; without an id whoever gets it has seen no more than before."""
     body = orjson.dumps(msgspec.to_builtins(message, builtin_types=(datetime,)))
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (event_id.encode(), name_of(message).encode(), body)
+    seen = b"" if event_id is None else b"id: %b\n" % event_id.encode()
+    return b"%bevent: %b\ndata: %b\n\n" % (seen, name_of(message).encode(), body)
 
 
 class Live:

@@ -198,7 +198,10 @@ def test_numbers_that_never_rest_wait_until_they_are_due_or_something_else_has_c
 
 
 def test_what_a_stream_has_grown_by_is_what_was_stored_since_it_was_told() -> None:
-    told = page(1)._replace(at=NOW, cards={uuid(1): card(1)}, positions={uuid(1): 5})
+    # There are more streams than the page had room for.
+    told = page(1)._replace(
+        at=NOW, cards={uuid(1): card(1)}, positions={uuid(1): 5}, verdict=plain(Verdict, streams=4)
+    )
     young, old = card(2, created_at=NOW + timedelta(seconds=1)), card(3, created_at=NOW - timedelta(days=1))
     now = told._replace(
         at=NOW + timedelta(seconds=2),
@@ -206,5 +209,10 @@ def test_what_a_stream_has_grown_by_is_what_was_stored_since_it_was_told() -> No
         positions={uuid(1): 7, uuid(2): 2, uuid(3): 9},
     )
     assert grown_by(told, now) == {uuid(1): (5, 7), uuid(2): (0, 2)}
+    # Its transaction began before the page was read, and was committed afterwards.
+    late = now._replace(cards={**now.cards, uuid(2): card(2, created_at=NOW - timedelta(seconds=1))})
+    assert grown_by(told, late) == {uuid(1): (5, 7), uuid(2): (0, 2)}
+    # Where all were told, what has come is new, however long its transaction has lasted.
+    assert grown_by(told._replace(verdict=plain(Verdict, streams=1)), now)[uuid(3)] == (0, 9)
     # An administrator may have deleted what it held.
     assert grown_by(told, told._replace(positions={uuid(1): 0})) == {}

@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,10 +16,12 @@ import pytest
 
 from api.app import API
 from api.live import routes as handlers
+from api.live import store as overview
 from api.live.types import Form, Resync
 from api.live.view import Live
 from deploy.local.child import until_answering
 from deploy.local.reverse_proxy import ReverseProxy
+from shared.db.errors import DatabaseUnavailable
 from shared.runtime.liveness import Presence
 from shared.runtime.process import Process as ApiProcess
 from tests.api.conftest import Ask, Client
@@ -249,6 +252,83 @@ async def test_the_newest_bins_of_the_rates_are_told(
         assert said["rates"] == {"bin": 1001, "counts": {str(ids[1]): [7]}}
 
 
+async def test_a_card_that_comes_back_brings_the_rates_of_its_past(
+    live: Live, ask: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    live._clock = lambda: clock[0]
+    first, second = [await add_stream(database, f"box-{n}") for n in range(2)]
+    await database.execute("UPDATE streams SET created_at = now() - interval '2 days'")
+    newer = "UPDATE streams SET created_at = created_at + interval '1 hour' WHERE stream_id = $1"
+    sample = """
+        INSERT INTO stream_samples (stream_id, bin, bin_position, counts)
+        SELECT stream_id, $1, 0, array_fill(0, ARRAY[178]) || $2::integer[] FROM streams
+        ON CONFLICT (stream_id) DO UPDATE SET bin = excluded.bin, counts = excluded.counts
+    """
+    await database.execute(sample, 1000, [0, 7])
+    monkeypatch.setattr(overview, "CARDS", 1)
+    await database.execute(newer, first)
+    before = await ask("GET", OVERVIEW)
+    assert [each["stream_id"] for each in before["streams"]] == [str(first)]
+    position = live.ring.position_after(before["last_event_id"])
+    assert position is not None
+    # Meanwhile a bin was closed: it is told of all with the next rates, of this stream as well.
+    await database.execute(sample, 1001, [7, 3])
+    await database.execute(newer, second)
+    await database.execute(newer, second)
+    clock[0] += 1
+    await live.refresh()
+    (event,) = told(live, position)
+    said = orjson.loads(event.partition(b"data: ")[2])
+    assert said["streams_gone"] == [str(first)]
+    (row,) = said["streams"]
+    assert row["stream_id"] == str(second)
+    assert "rates" not in said
+    assert (len(row["rate"]), row["rate"][-3:]) == (180, [0, 0, 7])
+
+
+async def test_a_look_that_fails_leaves_it_to_the_next_to_tell_all(client: Client, ask: Ask) -> None:
+    """Somebody else's look took the wish with it; what an overview was made of then was old."""
+    live = client.app[API].part(Live)
+    before = await ask("GET", OVERVIEW)
+    rows, failed = overview.rows, asyncio.Event()
+
+    async def fail_once(*arguments: Any, **more: Any) -> Any:
+        if failed.is_set():
+            return await rows(*arguments, **more)
+        failed.set()
+        raise DatabaseUnavailable("gone for a moment")
+
+    live._whole = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overview, "rows", fail_once)
+        with pytest.raises(DatabaseUnavailable):
+            await live.refresh()
+        await live.refresh()
+    assert live._shown is not None
+    assert live._shown[0].at > datetime.fromisoformat(before["at"])
+
+
+async def test_an_entry_of_the_log_is_told_once_though_the_digest_fails(
+    client: Client, ask: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = client.app[API].part(Live)
+    await ask("GET", OVERVIEW)
+    begun = live.ring.end
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise DatabaseUnavailable("gone for a moment")
+
+    monkeypatch.setattr(live._digest, "next", fail)
+    await database.execute(
+        "INSERT INTO activity (level, process_id, event) VALUES ('info', gen_random_uuid(), 'something')"
+    )
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable):
+            await live.refresh()
+    assert len([each for each in told(live, begun) if b"event: log_entry" in each]) == 1
+
+
 async def test_the_verdict_alone_is_what_the_overview_says(ask: Ask, database: Database) -> None:
     await add_stream(database)
     said = await ask("GET", "/api/v1/verdict")
@@ -303,6 +383,23 @@ async def test_a_page_whose_looks_are_refused_is_not_told_that_nothing_has_happe
         await events.named("tick")
 
 
+async def test_who_must_start_anew_waits_where_it_is_while_nobody_knows(
+    impatient: None, live: Live, client: Client, ask: Ask, database: Database
+) -> None:
+    await ask("GET", OVERVIEW)
+    await database.execute("ALTER TABLE epoch_names RENAME TO elsewhere")
+    await wait_until(lambda: not live.knows, what="the looks to be missed")
+    async with (
+        following(client, query=f"{CHANGED}&last_event_id=another-1") as events,
+        asyncio.timeout(stretched(60)),
+    ):
+        await events.named("stalled")
+        assert events.last_id == "another-1"
+        await database.execute("ALTER TABLE elsewhere RENAME TO epoch_names")
+        await events.named("overview")
+        assert events.last_id.startswith(live.ring.last_id.split("-")[0])
+
+
 # --- coming back -------------------------------------------------------------------------------------------
 
 
@@ -355,6 +452,36 @@ async def test_who_comes_from_elsewhere_is_told_to_start_anew(
 ) -> None:
     async with following(client, query=f"?last_event_id={stranger}") as events:
         assert (await events.next())["type"] == "resync"
+
+
+async def test_who_follows_differences_starts_from_an_overview_of_the_very_process(
+    apis: list[Process], http: aiohttp.ClientSession, database: Database
+) -> None:
+    """What another process gave may hold what was so between two of the differences that this one tells."""
+    stream_id = await add_stream(database)
+    rename = "UPDATE streams SET display_alias = $1"
+    async with follow(http, apis[0].url, query=CHANGED), asyncio.timeout(stretched(60)):
+        elsewhere = (await get(http, apis[1]))["last_event_id"]
+        query = f"{CHANGED}&last_event_id={elsewhere}"
+        async with follow(http, apis[0].url, query=query) as events:
+            assert await events.next() == {"type": "resync", "overview_follows": True}
+            said = await events.next()
+            assert said["type"] == "overview"
+            assert [each["stream_id"] for each in said["overview"]["streams"]] == [str(stream_id)]
+            assert events.last_id == said["overview"]["last_event_id"]
+            await database.execute(rename, "another")
+            await notify(database, "rt_streams")
+            await events.until(
+                lambda event: (
+                    {"stream_id": str(stream_id), "display_alias": "another"} in event.get("streams", [])
+                )
+            )
+            seen = events.last_id
+        # Who comes back to the same process needs none.
+        async with follow(http, apis[0].url, query=f"{CHANGED}&last_event_id={seen}") as events:
+            await database.execute(rename, "a third")
+            await notify(database, "rt_streams")
+            assert (await events.next())["type"] == "changed"
 
 
 async def test_an_id_from_before_a_rest_is_not_known_any_more(

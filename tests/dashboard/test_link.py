@@ -1,6 +1,7 @@
 """A page that shows what is old says so: the link to the server, lost and found again."""
 
 import asyncio
+import re
 import signal
 
 import pytest
@@ -124,6 +125,57 @@ async def test_an_overview_that_events_have_overtaken_does_not_undo_them(page: T
         await page.page.wait_for_function(f"{TAKEN}.then((taken) => taken !== '{before}')")
         await page.page.evaluate(DRAWN)
         assert await reads.text_content() == "1"
+
+
+async def test_an_overview_of_another_process_is_followed_by_one_of_the_stream_s(
+    page: Tab, stack: Stack
+) -> None:
+    """It holds what was so between two of the differences that the stream tells: no event would put that right."""
+
+    shown = asyncio.Event()
+
+    async def once_shown(route: Route) -> None:
+        await shown.wait()
+        await route.continue_()
+
+    async def of_another(route: Route) -> None:
+        answer = await route.fetch()
+        overview = await answer.json()
+        overview["last_event_id"] = "deadbeef-7"
+        for card in overview["streams"]:
+            card["epoch_reads"] = 99
+        await route.fulfill(response=answer, json=overview)
+
+    await page.open()
+    async with stack.forwarder("elsewhere", READER) as forwarder:
+        reads = page.fact(page.card(f"elsewhere · {READER}"), "Reads")
+        forwarder.record(READER, line("0580000000A1"))
+        await expect(reads).to_have_text("1")
+        await page.page.route("**/api/v1/overview", of_another)
+        await page.page.route(re.compile("events.*deadbeef"), once_shown)
+        await page.page.evaluate("dispatchEvent(new Event('online'))")
+        await expect(reads).to_have_text("99")
+        shown.set()
+        await expect(reads).to_have_text("1")
+
+
+async def test_what_the_newest_bins_say_is_appended_once(page: Tab, stack: Stack) -> None:
+    """An overview may be younger than what was told: the event that comes next tells of bins that it has already."""
+    await page.open()
+    async with stack.forwarder("bins", READER):
+        await expect(page.card(f"bins · {READER}")).to_be_visible()
+        rates = await page.page.evaluate(
+            """async () => {
+                const { state, takeEvent } = await import("/static/state.js");
+                const [[id, card]] = [...state.streams].filter(([, each]) => each.forwarder_id === "bins");
+                state.ratesBin += 1000;
+                const rate = [...new Array(178).fill(0), 5, 6];
+                takeEvent({ type: "changed", streams: [{ stream_id: id, rate }] });
+                takeEvent({ type: "changed", rates: { bin: state.ratesBin + 1, counts: { [id]: [6, 7] } } });
+                return state.streams.get(id).rate;
+            }"""
+        )
+    assert (len(rates), rates[-3:]) == (180, [5, 6, 7])
 
 
 async def test_what_is_told_of_a_row_that_an_overview_has_no_more_makes_no_row(page: Tab) -> None:

@@ -1,5 +1,6 @@
 // The link to the server: how things stand at first, then all of the overview, then the event stream, which starts where
-// the overview ended and carries what changes. It says for itself when it is lost, or when the server is there and its
+// the overview ended and carries what changes: what differs from what the very process has told that the stream comes
+// from. An overview of another one is no ground for it; the stream gives its own then. It says for itself when it is lost, or when the server is there and its
 // database is not: what is on the screen then is old, and must look it.
 
 import { ask } from "./http.js";
@@ -15,9 +16,11 @@ const SILENT_MS = 12000;
 const UNLINKED_MS = 4000;
 // An overview may fail once, as when the process that answers is replaced.
 const FAILING_MS = 8000;
-const EVENTS = ["changed", "log_entry", "resync", "stalled", "tick"];
+const EVENTS = ["changed", "log_entry", "overview", "resync", "stalled", "tick"];
 
 let source = null;
+// Which process's events they are: what their ids begin with.
+let ring = null;
 let triedAt = 0;
 let linkedAt = performance.now();
 let heardAt = linkedAt;
@@ -88,8 +91,9 @@ async function load() {
     const overview = await ask("GET", "api/v1/overview", { withinMs: WITHIN_MS });
     know();
     failingSince = null;
-    takeOverview(overview, meanwhile);
-    if (source === null || source.readyState === EventSource.CLOSED) open(overview.last_event_id);
+    const goesOn = isOf(overview.last_event_id);
+    takeOverview(overview, goesOn ? meanwhile : []);
+    if (!goesOn) open(overview.last_event_id);
   } catch (error) {
     failed = error;
     blame(error);
@@ -104,7 +108,13 @@ function loadIn(ms) {
   timer = setTimeout(load, ms);
 }
 
+const ringOf = (eventId) => eventId.split("-")[0];
+const isOf = (eventId) =>
+  source !== null && source.readyState !== EventSource.CLOSED && ring === ringOf(eventId);
+
 function open(lastEventId) {
+  source?.close();
+  ring = ringOf(lastEventId);
   linkedAt = triedAt = performance.now();
   source = new EventSource(`api/v1/events?form=changed&last_event_id=${encodeURIComponent(lastEventId)}`);
   source.addEventListener("open", receive);
@@ -114,21 +124,30 @@ function open(lastEventId) {
   takeEvent({ type: "resync" });
 }
 
-function receive({ type, data }) {
+function receive({ type, data, lastEventId, target }) {
+  // What a stream that was given up had still to say.
+  if (target !== source) return;
   heardAt = linkedAt = performance.now();
   if (type === "open") return;
+  ring = ringOf(lastEventId);
   if (type === "stalled") {
     stalled = true;
     return;
   }
   know();
   if (type === "tick") return;
+  const event = JSON.parse(data);
   if (type === "resync") {
-    missed = true;
     takeEvent({ type });
+    if (event.overview_follows) return;
+    missed = true;
     return load();
   }
-  const event = JSON.parse(data);
+  if (type === "overview") {
+    // One that is on its way is of before, or of another process.
+    if (meanwhile !== null) missed = true;
+    return takeOverview(event.overview, []);
+  }
   meanwhile?.push(event);
   takeEvent(event);
 }

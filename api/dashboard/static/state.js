@@ -141,7 +141,7 @@ function takeRates({ bin, counts }) {
     if (!came.length && !card.rate.some(Boolean)) continue;
     const length = card.rate.length || 180;
     const zeros = new Array(Math.max(0, by - came.length)).fill(0);
-    const rate = [...card.rate, ...zeros, ...came].slice(-length);
+    const rate = [...card.rate, ...zeros, ...came.slice(-by)].slice(-length);
     state.streams.set(id, { ...card, rate: [...new Array(length - rate.length).fill(0), ...rate] });
   }
 }

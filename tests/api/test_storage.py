@@ -226,6 +226,8 @@ async def test_the_page_sees_for_itself_that_nobody_looks_at_the_states(
     # Nobody looks yet, and nobody says why.
     said = await wait_until(lambda: of_level("watch"), what="a missing look to be seen")
     assert said["headline"] == "the states are not looked at · database"
+    # From here on somebody does, once a second; and the page asks for the database's facts once a second.
+    monkeypatch.setattr(rules, "UNSEEN_WATCH_S", 4.0)
     looking = asyncio.create_task(Evaluation(process).run())
     renewing = asyncio.create_task(process.presence.run())
     try:

@@ -18,17 +18,15 @@ import orjson
 from shared.db.connections import Connection, connect
 from shared.db.errors import translated
 from shared.db.migrate import available
-from shared.db.requirements import Finding, judge, look
+from shared.db.requirements import CONNECTIONS, Finding, judge, judge_rights, look
+from shared.db.rights import SERVICES, lacking, users_with_rights
 from shared.errors import RtServerError
 
 __all__ = ["Deployment", "Finding", "examine", "render"]
 
-ROLES = ("gateway", "writer", "fanout", "api")
 # The dashboard's red for a reader's clock; times of arrival are the gateways' clocks'.
 CLOCK_SKEW_S = 0.5
 NOTIFIED_WITHIN_S = 3.0
-# What one process takes at the most: of an api process with all exports under way (tests/deploy/test_roles.py).
-CONNECTIONS = {"gateway": 9, "writer": 6, "fanout": 8, "api": 20}
 ANSWER_WITHIN_S = 10.0
 
 POOLER = (
@@ -82,7 +80,7 @@ async def _inside(deployment: Deployment) -> AsyncIterator[Finding]:
         yield Finding("database", str(error), advice)
         return
     try:
-        for ask in (_requirements, _schema, _clock, _connections, _processes):
+        for ask in (_requirements, _schema, _rights, _clock, _connections, _processes):
             for finding in await _carefully(ask.__name__.strip("_"), lambda ask=ask: ask(connection)):  # type: ignore[misc]
                 yield finding
         if not deployment.listen:
@@ -126,6 +124,13 @@ async def _schema(connection: Connection) -> list[Finding]:
     return [Finding("schema", f"version {applied} of {newest}", advice)]
 
 
+async def _rights(connection: Connection) -> list[Finding]:
+    """Say of each role's own user whether it may do what a start of the role asks for."""
+    users = await users_with_rights(connection)
+    lacks = await lacking(connection, users) if users else {}
+    return [judge_rights(role, users[role], lacks[users[role]]) for role in SERVICES if role in users]
+
+
 async def _clock(connection: Connection) -> list[Finding]:
     """Compare clocks; the answer was given halfway between asking and the answer."""
     asked = time.time()
@@ -142,24 +147,27 @@ async def _clock(connection: Connection) -> list[Finding]:
 async def _connections(connection: Connection) -> list[Finding]:
     """Say how many processes of each role there is room for; a role without a user of its own may take everything."""
     usable = await connection.fetchval("""
-        SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
-             - current_setting('reserved_connections')::integer
+        SELECT least(current_setting('max_connections')::integer
+                         - current_setting('superuser_reserved_connections')::integer
+                         - current_setting('reserved_connections')::integer,
+                     CASE WHEN datconnlimit >= 0 THEN datconnlimit END)
+        FROM pg_database WHERE datname = current_database()
     """)
     rows = await connection.fetch(
         "SELECT substr(rolname, 4), rolconnlimit FROM pg_roles WHERE rolname = ANY($1)",
-        [f"rt_{role}" for role in ROLES],
+        [f"rt_{role}" for role in SERVICES],
     )
-    limits = {role: usable if limit < 0 else limit for role, limit in rows}
+    limits = {role: usable if limit < 0 else min(limit, usable) for role, limit in rows}
     unbounded = [f"rt_{role}" for role, limit in rows if limit < 0]
-    room = ", ".join(f"{limits.get(role, usable) // CONNECTIONS[role]} {role}" for role in ROLES)
+    room = ", ".join(f"{limits.get(role, usable) // CONNECTIONS[role]} {role}" for role in SERVICES)
     return [
         Finding(
             "connections",
             f"{usable}: room for {room} processes",
             f"{', '.join(unbounded)} may take all of them: run `rt-server roles` as a superuser or who made the users"
             if unbounded
-            else "raise max_connections of Postgres, then run `rt-server roles`"
-            if any(limits.get(role, usable) < CONNECTIONS[role] for role in ROLES)
+            else "raise max_connections, or the CONNECTION LIMIT of the database, and run `rt-server roles`"
+            if any(limits.get(role, usable) < CONNECTIONS[role] for role in SERVICES)
             else "",
         )
     ]
@@ -174,7 +182,7 @@ async def _processes(connection: Connection) -> list[Finding]:
         return []  # no schema, and said so
     alive = {role: (living, ready) for role, living, ready in rows}
     found = []
-    for role in ROLES:
+    for role in SERVICES:
         living, ready = alive.get(role, (0, 0))
         advice = ""
         if living == 0:

@@ -1,4 +1,5 @@
-"""A database user for each service: runs roles.sql as the owner, and gives the users passwords that nobody chooses.
+"""A database user for each service: runs migrations/roles.sql as the owner, and gives the users passwords that nobody
+chooses.
 
 A password is made here, kept in a file that only its service is given (libpq's format, which asyncpg reads too:
 `?passfile=` in DATABASE_URL), and reaches the server only as the SCRAM verifier made of it.
@@ -13,13 +14,11 @@ from pathlib import Path
 
 from shared.db.connections import Connection, connect
 from shared.db.errors import translated
+from shared.db.rights import SERVICES, roles_sql
 from shared.errors import RtServerError
 
 __all__ = ["SERVICES", "apply_roles", "scram_verifier"]
 
-SERVICES = ("gateway", "writer", "fanout", "api")
-
-_SQL = Path(__file__).parents[1] / "server" / "roles.sql"
 # What Postgres itself takes by default.
 _ITERATIONS = 4096
 
@@ -33,7 +32,7 @@ async def apply_roles(url: str, *, passfiles: Path | None) -> None:
     connection = await connect(url, name="rt-server roles", lock_timeout="10s")
     try:
         with translated():
-            await connection.execute(_SQL.read_text())
+            await connection.execute(roles_sql())
         if passfiles is not None:
             for service in SERVICES:
                 await _set_password(connection, f"rt_{service}", passfiles / service / "pgpass")

@@ -1,9 +1,9 @@
--- version: 4
+-- version: 5
 --
 -- Who may connect.
 
 -- Whom a token stands for. A function with its owner's rights, so that a service can look a token up and cannot list
--- what there is (deploy/server/roles.sql). last_used_at is for people: one write a minute for a device that reconnects
+-- what there is (migrations/roles.sql). last_used_at is for people: one write a minute for a device that reconnects
 -- all the time is enough.
 CREATE OR REPLACE FUNCTION identify_device(given_hash bytea, wanted_type text)
 RETURNS TABLE (token_id uuid, device_id text, events_per_second integer)

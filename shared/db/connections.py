@@ -52,6 +52,19 @@ SERVER_SETTINGS = {
     "idle_session_timeout": "0",
 }
 
+# Three more, which are not told at the start of a connection but set once it is there: a pooler's list of what it lets
+# through need not grow, a Postgres that does not know the second is still asked for its version, and what is stricter
+# than ours stays. Nothing is read-only by default, no transaction ends before its time, and a commit is on the disks
+# that it is to be on before anyone is told of it; an administrator's remote_apply is that and more. Set, they also
+# outlive a change of the server's own configuration.
+_PINS = """
+SELECT set_config('default_transaction_read_only', 'off', false),
+       CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
+            THEN set_config('transaction_timeout', '0', false) END;
+"""
+_DURABLE = """
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') <> 'remote_apply';
+"""
 
 # For loops whose few statements run all day: no planning each time, and plans that do not follow the statistics
 # of a table that is empty now and huge in an hour. All their tables have the index that they need; what is wanted in
@@ -74,6 +87,9 @@ async def connect(url: str, *, name: str, **server_settings: str) -> Connection:
     """
     with _naming(url) as parsed:
         connection: Connection = await asyncpg.connect(**_arguments(parsed, name, server_settings))
+        # Who asks for less has what nobody waits for, such as a sign of life.
+        pins = _PINS if "synchronous_commit" in server_settings else _PINS + _DURABLE
+        await _pin(connection, pins, parsed.timeout_s)
     return connection
 
 
@@ -81,9 +97,21 @@ async def create_pool(url: str, *, name: str, size: int, **server_settings: str)
     """Open a pool of up to `size` connections; DatabaseUnavailable when not even one can be had."""
     with _naming(url) as parsed:
         pool: Pool = await asyncpg.create_pool(
-            min_size=1, max_size=size, **_arguments(parsed, name, server_settings)
+            min_size=1,
+            max_size=size,
+            connection_class=_Ours,
+            init=lambda connection: _pin(connection, _PINS + _DURABLE, parsed.timeout_s),
+            **_arguments(parsed, name, server_settings),
         )
     return pool
+
+
+async def _pin(connection: Connection, pins: str, timeout_s: float) -> None:
+    try:
+        await connection.execute(pins, timeout=timeout_s)
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 @contextmanager
@@ -126,6 +154,13 @@ async def transaction(connection: Connection) -> AsyncIterator[None]:
     with translated():
         async with connection.transaction():
             yield
+
+
+class _Ours(asyncpg.Connection):
+    """A connection that goes back into its pool with what ours have: resetting takes away what was set."""
+
+    def get_reset_query(self) -> str:
+        return f"{super().get_reset_query()}{_PINS}{_DURABLE}"
 
 
 class Link:

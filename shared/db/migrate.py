@@ -22,7 +22,8 @@ import asyncpg
 
 from shared.db.connections import Connection, connect
 from shared.db.errors import DatabaseFault, SchemaError, translated
-from shared.db.requirements import require, require_creation
+from shared.db.requirements import Facts, require, require_creation
+from shared.db.rights import ROLES_FILE
 
 __all__ = ["Migration", "Routine", "available", "available_routines", "migrate"]
 
@@ -99,7 +100,9 @@ class _Applied(NamedTuple):
 def available() -> list[Migration]:
     """Return the migrations that this code carries, in order; their numbers run 1, 2, 3, ..."""
     return sorted(
-        Migration(int(name.split("_")[0]), name, sql) for name, sql in _sql_files("migrations").items()
+        Migration(int(name.split("_")[0]), name, sql)
+        for name, sql in _sql_files("migrations").items()
+        if name != ROLES_FILE
     )
 
 
@@ -131,7 +134,7 @@ async def migrate(url: str) -> list[str]:
     try:
         facts = await require(connection)
         with translated():
-            applied = await _applied(connection)
+            applied = await _readable(connection, facts)
             if _pending(migrations, applied) or _changed(routines, applied):
                 require_creation(facts)
                 return await _apply_locked(connection, migrations, routines)
@@ -165,6 +168,18 @@ async def _apply_locked(
             await connection.execute(_RECORD_ROUTINE, routine.name, routine.version, routine.checksum)
             await connection.execute(routine.sql)
     return [each.name for each in pending] + [f"routines/{each.name}" for each in changed]
+
+
+async def _readable(connection: Connection, facts: Facts) -> _Applied:
+    """Return what has been applied; SchemaError where this user may not even read that."""
+    try:
+        return await _applied(connection)
+    except asyncpg.InsufficientPrivilegeError as error:
+        user = facts.database_user
+        raise SchemaError(
+            f"rights of {user}: may not read which version the schema has; run `rt-server roles` as the owner of the "
+            f"tables, and connect as one of the users that it makes, or as the owner"
+        ) from error
 
 
 async def _applied(connection: Connection) -> _Applied:

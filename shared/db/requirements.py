@@ -2,24 +2,48 @@
 same. What can be set for a connection is not asked for but set (shared/db/connections.py); it is looked at here all the
 same, because a pooler may leave it out.
 
-What is needed stops a start; what the promises rest on is said by the doctor alone, because a process that does not
-start keeps none of them.
+What is needed stops a start, with a line that says what to do. What only a promise rests on is said in a line, and the
+process starts: one that does not keeps none of them.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from shared.db.connections import SERVER_SETTINGS, Connection
 from shared.db.errors import SchemaError, translated
+from shared.db.rights import SERVICES, lacking
 
-__all__ = ["OLDEST_POSTGRES", "Facts", "Finding", "judge", "look", "require", "require_creation"]
+__all__ = [
+    "CONNECTIONS",
+    "OLDEST_POSTGRES",
+    "Facts",
+    "Finding",
+    "judge",
+    "judge_rights",
+    "judge_room",
+    "look",
+    "require",
+    "require_creation",
+    "require_for_role",
+]
 
 OLDEST_POSTGRES = 18
+# What one process takes at the most: of an api process with all exports under way (tests/deploy/test_roles.py).
+CONNECTIONS = {"gateway": 9, "writer": 6, "fanout": 8, "api": 20}
+# So many rights are named in a line; the same command gives all of them.
+_NAMED = 3
 
 # One statement that any Postgres since 10 can answer, whoever asks.
 _LOOK = """
+WITH taken AS MATERIALIZED (
+    SELECT count(*) AS by_all, count(*) FILTER (WHERE usename = current_user) AS by_user,
+           count(*) FILTER (WHERE datname = current_database()) AS of_database
+    -- Of others' backends a service's user sees whose they are and in which database, and not of which type.
+    FROM pg_stat_activity WHERE usesysid IS NOT NULL AND datid IS NOT NULL
+)
 SELECT current_setting('server_version_num')::integer / 10000 AS version,
        pg_is_in_recovery() AS standby,
-       current_setting('default_transaction_read_only') = 'on' AS read_only,
+       current_setting('transaction_read_only') = 'on' AS read_only,
        current_setting('server_encoding') AS encoding,
        array_to_string(current_schemas(false), ', ') AS search_path,
        current_setting('default_transaction_isolation') AS isolation,
@@ -31,7 +55,16 @@ SELECT current_setting('server_version_num')::integer / 10000 AS version,
        current_database()::text AS database,
        to_regnamespace('public') IS NOT NULL AS has_public,
        coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'USAGE'), false) AS may_use,
-       coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false) AS may_create
+       coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false) AS may_create,
+       -- The narrowest of three; the last two and what is kept back do not bind a superuser.
+       least(current_setting('max_connections')::integer - by_all
+                 - CASE WHEN rolsuper THEN 0
+                        ELSE current_setting('superuser_reserved_connections')::integer
+                             + coalesce(current_setting('reserved_connections', true), '0')::integer END,
+             CASE WHEN NOT rolsuper AND rolconnlimit >= 0 THEN rolconnlimit - by_user END,
+             CASE WHEN NOT rolsuper AND datconnlimit >= 0 THEN datconnlimit - of_database END) AS connections_left
+FROM taken, pg_roles, pg_database
+WHERE rolname = current_user AND datname = current_database()
 """
 
 
@@ -70,6 +103,7 @@ class Facts(NamedTuple):
     has_public: bool
     may_use: bool
     may_create: bool
+    connections_left: int
 
 
 async def look(connection: Connection) -> Facts:
@@ -77,19 +111,34 @@ async def look(connection: Connection) -> Facts:
     with translated():
         row = await connection.fetchrow(_LOOK)
     if row is None:
-        raise RuntimeError("a SELECT without FROM has a row")
+        raise RuntimeError("whoever is connected is a role, and in a database")
     return Facts(**row)
 
 
 async def require(connection: Connection) -> Facts:
     """Look, and raise SchemaError with a line for each thing that nothing can start without."""
     facts = await look(connection)
+    _refuse(judge(facts))
+    return facts
+
+
+async def require_for_role(connection: Connection, role: str) -> list[Finding]:
+    """Look for a process of a role, through the very connections that it works on: also at what its user may do there.
+
+    Raises SchemaError as `require` does; returns what is not well and stops nothing.
+    """
+    facts = await require(connection)
+    user = facts.database_user
+    _refuse([judge_rights(role, user, (await lacking(connection, {role: user}))[user])])
+    return [each for each in (*judge(facts), judge_room(role, facts)) if not each.well]
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
     missing = [
-        f"{each.what}: {each.says}; {each.advice}" for each in judge(facts) if each.needed and not each.well
+        f"{each.what}: {each.says}; {each.advice}" for each in findings if each.needed and not each.well
     ]
     if missing:
         raise SchemaError("\n".join(missing))
-    return facts
 
 
 def require_creation(facts: Facts) -> None:
@@ -108,14 +157,43 @@ def judge(facts: Facts) -> list[Finding]:
     return [_server(facts), _version(facts), *_needed(facts), *_promised(facts)]
 
 
+def judge_rights(role: str, user: str, lacks: Sequence[str]) -> Finding:
+    """Return what there is to say of what a role's user may do."""
+    what = f"rights of {user}"
+    if not lacks:
+        return Finding(what, f"all that a process of the role {role} needs", needed=True)
+    says = f"lacks {', '.join(lacks[:_NAMED])}" + (
+        f" and {len(lacks) - _NAMED} more" if lacks[_NAMED:] else ""
+    )
+    others = {f"rt_{each}" for each in SERVICES} - {f"rt_{role}"}
+    advice = (
+        "run `rt-server roles` as the owner of the tables: it gives each role's user what this release needs"
+    )
+    if user in others:
+        advice = f"this database user is another role's: a {role} is rt_{role}"
+    elif user != f"rt_{role}":
+        advice = f"connect as rt_{role}, whom `rt-server roles` as the owner of the tables gives it, or as the owner"
+    return Finding(what, says, advice, needed=True)
+
+
+def judge_room(role: str, facts: Facts) -> Finding:
+    """Return whether a process of a role, which has one connection already, gets all that it may come to need."""
+    takes, left = CONNECTIONS[role], facts.connections_left
+    advice = (
+        f"parts of it wait or fail when they need one: run fewer processes, or raise max_connections of Postgres and "
+        f"run `rt-server roles`, or raise the CONNECTION LIMIT of {facts.database_user} or of {facts.database}"
+    )
+    says = f"a process of the role {role} takes up to {takes}, and {facts.database_user} may open {max(left, 0)} more"
+    return Finding("connections", says, _unless(left >= takes - 1, advice))
+
+
 def _server(facts: Facts) -> Finding:
     if facts.standby:
         advice = "DATABASE_URL must lead to the primary: use the address that follows it when it changes"
-        return Finding("database", "a standby", advice)
+        return Finding("database", "a standby", advice, needed=True)
     if facts.read_only:
-        advice = "set default_transaction_read_only to off for the database and the services' users"
-        return Finding("database", "read-only", advice)
-    return Finding("database", "reachable, the primary")
+        return Finding("database", "read-only", f"default_transaction_read_only {_POOLED}", needed=True)
+    return Finding("database", "reachable, the primary", needed=True)
 
 
 def _version(facts: Facts) -> Finding:
@@ -124,11 +202,13 @@ def _version(facts: Facts) -> Finding:
     return Finding("version", f"Postgres {facts.version}", advice, needed=True)
 
 
+_POOLED = (
+    "is set for each connection, and something between leaves it out, or an older setting came before: set it for "
+    "the database's users (deploy/docs/poolers.md)"
+)
+
+
 def _needed(facts: Facts) -> list[Finding]:
-    pooled = (
-        "is set for each connection, and something between leaves it out, or an older setting came before: set it for "
-        "the database's users (deploy/docs/poolers.md)"
-    )
     isolation, path = SERVER_SETTINGS["default_transaction_isolation"], SERVER_SETTINGS["search_path"]
     usable = facts.has_public and facts.may_use
     return [
@@ -142,9 +222,9 @@ def _needed(facts: Facts) -> list[Finding]:
         ),
         # Schemas that there are and that may be used: none is what the next but one finds.
         Finding(
-            "search_path", facts.search_path, _unless(facts.search_path in (path, ""), pooled), needed=True
+            "search_path", facts.search_path, _unless(facts.search_path in (path, ""), _POOLED), needed=True
         ),
-        Finding("isolation", facts.isolation, "" if facts.isolation == isolation else pooled, needed=True),
+        Finding("isolation", facts.isolation, "" if facts.isolation == isolation else _POOLED, needed=True),
         Finding(
             "schema public",
             "there" if usable else "missing" if not facts.has_public else f"closed to {facts.database_user}",
@@ -160,13 +240,8 @@ def _needed(facts: Facts) -> list[Finding]:
 
 def _promised(facts: Facts) -> list[Finding]:
     """Return the settings that the promises of ARCHITECTURE.md rest on."""
-    commit = (
-        "an ack goes out before its reads are safe (off), or before they are on the standby (local, remote_write). "
-        "Set it to on, also for the database and the services' users"
-    )
-    timeout = (
-        "ends exports and whatever else takes its time: set it to 0 for the database and the services' users"
-    )
+    commit = f"acks go out before reads are safe (off), or on the standby (local, remote_write). It {_POOLED}"
+    timeout = f"ends exports and whatever else takes its time. It {_POOLED}"
     return [
         Finding(
             "fsync",

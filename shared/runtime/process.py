@@ -24,7 +24,7 @@ from shared.db.errors import DatabaseUnavailable, translated
 from shared.db.listener import Listener
 from shared.db.migrate import migrate
 from shared.db.poll_loop import Outage, PollLoop
-from shared.db.requirements import require
+from shared.db.requirements import require_for_role
 from shared.errors import RtServerError
 from shared.runtime.activity import Activity
 from shared.runtime.health import Checks, health_routes, problems
@@ -181,7 +181,9 @@ class Process:
     async def _look_through_the_pool(self, pool: Pool) -> None:
         with translated():
             async with pool.acquire() as connection:
-                await require(cast("Connection", connection))
+                found = await require_for_role(cast("Connection", connection), self.role)
+        for each in found:
+            log.warning("database_requirement", what=each.what, says=each.says, advice=each.advice)
 
     async def _live(
         self, app: web.Application, tasks: Mapping[str, Task], shut: Callable[[], Awaitable[None]] | None

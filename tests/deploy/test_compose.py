@@ -249,8 +249,9 @@ def test_the_image_is_built_in_one_stage_and_small_without_privileges_in_the_oth
 
 def test_the_image_gets_every_file_that_the_code_opens() -> None:
     settings = tomllib.loads((TOP / "pyproject.toml").read_text())
-    packaged = set(settings["tool"]["setuptools"]["package-data"]["deploy"])
-    assert {"server/Caddyfile", "server/roles.sql"} <= packaged
+    packaged = settings["tool"]["setuptools"]["package-data"]
+    assert "server/Caddyfile" in packaged["deploy"]
+    assert {"*.sql", "routines/*.sql"} <= set(packaged["migrations"])
 
 
 def test_the_build_sees_what_the_packages_are_made_of_and_no_secret() -> None:

@@ -42,6 +42,7 @@ INSIDE = {
     "clock",
     *SERVICES,
 }
+RIGHTS = {f"rights of rt_{service}" for service in SERVICES}
 # The tests' Postgres runs without fsync, which is one thing that the doctor is there to find.
 TESTS_OWN = {"fsync"}
 
@@ -92,7 +93,7 @@ async def test_finds_nothing_wrong_with_a_whole_deployment(
         await child.stop(proxy.stop_signals, within_s=5)
     assert wrong(found).keys() == TESTS_OWN
     outside = {"reverse proxy", "api route", "gateway route", "fanout route"}
-    assert {finding.what for finding in found} == INSIDE | LISTENING | outside
+    assert {finding.what for finding in found} == INSIDE | RIGHTS | LISTENING | outside
 
 
 async def test_names_each_role_that_is_not_alive(database_url: str) -> None:
@@ -130,9 +131,35 @@ async def test_says_that_a_database_cannot_be_reached_and_nothing_else() -> None
         ("SET transaction_timeout = '10s'", "transaction_timeout"),
     ],
 )
-async def test_finds_a_setting_that_breaks_a_promise(database_url: str, statement: str, what: str) -> None:
+async def test_finds_a_setting_that_breaks_a_promise_where_something_between_leaves_ours_out(
+    database_url: str, statement: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await altered(database_url, statement)
-    assert what in wrong(await examine(Deployment(database_url)))
+    assert what not in wrong(await examine(Deployment(database_url)))
+    monkeypatch.setattr("shared.db.connections._PINS", "SELECT 1")
+    monkeypatch.setattr("shared.db.connections._DURABLE", "; SELECT 1")
+    found = wrong(await examine(Deployment(database_url)))
+    assert "something between leaves it out" in found[what].advice
+
+
+async def test_says_which_rights_a_role_s_own_user_lacks(
+    database: "asyncpg.Connection[asyncpg.Record]", database_url: str
+) -> None:
+    async def rights() -> dict[str, Finding]:
+        found = await examine(Deployment(database_url, listen=False))
+        return {each.what: each for each in found if each.what.startswith("rights")}
+
+    # Users of another database's services have no part in this one.
+    await database.execute(
+        "DO 'BEGIN CREATE ROLE rt_api LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END'"
+    )
+    assert await rights() == {}
+    await apply_roles(database_url, passfiles=None)
+    assert {name for name, each in (await rights()).items() if each.well} == RIGHTS
+    await database.execute("REVOKE SELECT ON answered_alerts FROM rt_api")
+    found = (await rights())["rights of rt_api"]
+    assert found.says == "lacks SELECT on answered_alerts"
+    assert "run `rt-server roles`" in found.advice
 
 
 async def test_says_how_many_processes_of_each_role_there_is_room_for(
@@ -150,6 +177,11 @@ async def test_says_how_many_processes_of_each_role_there_is_room_for(
     assert "rt_api may take all of them" in (await connections()).advice
     await database.execute("ALTER ROLE rt_api CONNECTION LIMIT 17")
     assert "raise max_connections" in (await connections()).advice
+    await apply_roles(database_url, passfiles=None)
+    await altered(database_url, "CONNECTION LIMIT 19")
+    found = await connections()
+    assert found.says == "19: room for 2 gateway, 3 writer, 2 fanout, 0 api processes"
+    assert "CONNECTION LIMIT of the database" in found.advice
 
 
 async def test_finds_that_the_schema_is_missing(empty_database_url: str) -> None:

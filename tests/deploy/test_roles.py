@@ -21,12 +21,14 @@ import shared.db.migrate
 import shared.runtime.activity
 import shared.runtime.liveness
 import shared.transport.tokens
-from deploy.cli.doctor import CONNECTIONS
 from deploy.cli.roles import SERVICES, apply_roles, scram_verifier
 from deploy.local.postgres_programs import binaries
 from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
 from shared.db.errors import DatabaseFault
+from shared.db.requirements import CONNECTIONS
+from shared.db.rights import Right, needed_rights
+from shared.transport.tokens import token_hash
 from tests.services import Process, make_token
 from tests.waiting import stretched, wait_until
 from writer.store.upkeep import empty_inbox
@@ -448,6 +450,47 @@ async def test_only_the_writer_makes_temporary_tables(service: str, connected: d
     await connected["writer"].execute("CREATE TEMPORARY TABLE mine (n integer)")
 
 
+# What no code of ours calls, and processes of the release before do while they are replaced.
+KEPT = {"authenticate_device", "renew_process"}
+
+
+def test_what_nobody_calls_is_kept_for_the_release_before_and_tried_here() -> None:
+    top = Path(__file__).parents[2]
+    sources = [each for folder in (*SERVICES, "shared", "deploy") for each in (top / folder).rglob("*.py")]
+    code = "\n".join(each.read_text() for each in sources)
+    routines = "\n".join(each.sql for each in shared.db.migrate.available_routines())
+
+    def called(name: str) -> bool:
+        word = re.compile(rf"\b{name}\b")
+        return bool(word.search(code)) or len(word.findall(routines)) > 1  # more than its definition
+
+    granted = {right.name for right in needed_rights() if right.kind in ("FUNCTION", "PROCEDURE")}
+    assert {name for name in granted if not called(name)} == KEPT
+
+
+async def test_processes_of_the_release_before_do_their_work_on_the_newest_schema(
+    database: Connection, connected: dict[str, Connection]
+) -> None:
+    for service in SERVICES:
+        await connected[service].execute(_ENTER, service)
+    for process_id, role in await database.fetch("SELECT process_id, role FROM processes"):
+        for service in SERVICES:
+            renewed = await connected[service].fetchval(
+                "SELECT renew_process($1, 60, 7, 2.5, true, $2)", process_id, f"of {service}"
+            )
+            assert renewed == (process_id if service == role else None)
+    rows = await database.fetch(
+        "SELECT role, connections, events_per_second, ready, problem FROM live_processes"
+    )
+    assert {tuple(row) for row in rows} == {(role, 7, 2.5, True, f"of {role}") for role in SERVICES}
+    for service, device_type in (("gateway", "forwarder"), ("fanout", "receiver")):
+        token = await make_token(database, device_type, "a")
+        found = await connected[service].fetch(
+            "SELECT * FROM authenticate_device($1, $2)", token_hash(token), device_type
+        )
+        assert [each["device_id"] for each in found] == ["a"]
+
+
 _ENTER = "SELECT enter_process(gen_random_uuid(), $1, 'h', 1, 'a', 'v', false, 60)"
 
 
@@ -532,6 +575,35 @@ async def test_who_writes_what_is_the_matrix_to_the_letter(url: str, database: C
         table: {service: set(kinds.split()) for service, kinds in services.items()}
         for table, services in WRITES.items()
     }
+
+
+_GIVEN = """
+WITH given(kind, name, column_name, acl) AS (
+    SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, relname::text, '', relacl
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'TABLE', relname, attname, attacl
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE relnamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, proname, '', proacl
+    FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'SCHEMA', nspname, '', nspacl FROM pg_namespace
+    UNION ALL
+    SELECT 'DATABASE', '%I', '', datacl FROM pg_database WHERE datname = current_database()
+)
+SELECT substr(rolname, 4), privilege_type, kind, name, column_name
+FROM given, aclexplode(acl), pg_roles
+WHERE pg_roles.oid = grantee AND rolname = ANY($1)
+"""
+
+
+async def test_what_a_start_asks_for_is_what_the_script_gives_and_no_more(
+    url: str, database: Connection
+) -> None:
+    given = await database.fetch(_GIVEN, [f"rt_{service}" for service in SERVICES])
+    assert len(given) > 150
+    assert {Right(*each) for each in given} == set(needed_rights())
 
 
 # --- how it is given -------------------------------------------------------------------------------------

@@ -1,11 +1,15 @@
-"""deploy/server/README.md: its configurations of other reverse proxies do what it says of them."""
+"""deploy/server/README.md: its commands are typed as they stand, and its configurations of other reverse proxies do
+what it says of them.
+"""
 
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import pytest
@@ -13,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from deploy.local.reverse_proxy import caddy
-from tests.deploy.compose import COMPOSE_FILE, load_compose
+from tests.deploy.compose import COMPOSE_FILE, load_compose, read_env
 from tests.services import free_port
 from tests.waiting import wait_until
 
@@ -30,10 +34,132 @@ def configurations(kind: str) -> list[str]:
     return found
 
 
-def test_its_commands_are_about_services_that_there_are() -> None:
+# --- its commands ----------------------------------------------------------------------------------------
+
+# What compose has of each subcommand (docs.docker.com, 2.24): its options, and those that take a value.
+FLAGS = {
+    "down": {"-v", "--volumes", "--remove-orphans", "--dry-run"},
+    "exec": {"-T", "--no-TTY", "-d", "--detach", "--privileged", "--dry-run"},
+    "logs": {"-f", "--follow", "-t", "--timestamps", "--no-color", "--no-log-prefix", "--dry-run"},
+    "ps": {"-a", "--all", "-q", "--quiet", "--services", "--no-trunc", "--orphans", "--dry-run"},
+    "pull": {"-q", "--quiet", "--ignore-buildable", "--ignore-pull-failures", "--include-deps", "--dry-run"},
+    "restart": {"--no-deps", "--dry-run"},
+    "up": {
+        "-d",
+        "--detach",
+        "--build",
+        "--no-build",
+        "--no-deps",
+        "--force-recreate",
+        "--no-recreate",
+        "--wait",
+    },
+}
+VALUES = {
+    "exec": {"-e", "--env", "-u", "--user", "-w", "--workdir", "--index"},
+    "logs": {"-n", "--tail", "--since", "--until"},
+    "restart": {"-t", "--timeout"},
+    "up": {"--scale", "--pull", "-t", "--timeout"},
+}
+TOP = COMPOSE_FILE.parents[2]
+# Says how it was called, and what compose would know of its surroundings.
+_STAND_IN = """#!/bin/bash
+printf '%s\\t' "${0##*/}" "$COMPOSE_FILE" "$COMPOSE_ENV_FILES" "$@" >> "$LOG"
+echo >> "$LOG"
+"""
+
+
+class Typed(NamedTuple):
+    """What came of typing the page's commands: how programs were called, and `.env`."""
+
+    calls: list[list[str]]
+    env: str
+
+    def of(self, program: str, subcommand: str) -> list[list[str]]:
+        return [each[3:] for each in self.calls if each[0] == program and each[3:][:1] == [subcommand]]
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> Typed:
+    """Type every command of the page, in its order, with stand-ins for docker and curl."""
+    home = tmp_path_factory.mktemp("checkout")
+    (home / "deploy" / "server").mkdir(parents=True)
+    shutil.copy(COMPOSE_FILE.with_name(".env.example"), home / "deploy" / "server")
+    for program in ("docker", "curl"):
+        (home / program).write_text(_STAND_IN)
+        (home / program).chmod(0o755)
+    blocks = [text for language, text in BLOCKS if language == "sh"]
+    prose = re.sub(r"^```.*?^```$", "", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+    inline = [each for each in re.findall(r"`([^`]+)`", prose) if each.split()[0] in {"docker", *FLAGS}]
+    inline = [
+        each if each.startswith("docker") else f"docker compose {each}" for each in inline if " " in each
+    ]
+    script = "\n".join(["set -eu", *blocks, *inline])
+    environment = {"PATH": f"{home}:{os.defpath}", "LOG": str(home / "log"), "HOME": str(home)}
+    subprocess.run(["bash", "-c", script], cwd=home, env=environment, check=True)
+    calls = [line.split("\t")[:-1] for line in (home / "log").read_text().splitlines()]
+    return Typed(calls, (home / "deploy" / "server" / ".env").read_text())
+
+
+def services_of(subcommand: str, words: list[str]) -> list[str]:
+    """Return the services that a subcommand is about; a flag that compose does not have is an AssertionError."""
+    while words and words[0].startswith("-"):
+        assert words[0] in FLAGS[subcommand] | VALUES.get(subcommand, set()), (subcommand, words)
+        words = words[2 if words[0] in VALUES.get(subcommand, ()) else 1 :]
+    return words[:1] if subcommand == "exec" else words
+
+
+def test_its_commands_are_such_as_compose_has_and_about_services_that_there_are(typed: Typed) -> None:
     services = load_compose({"POSTGRES_PASSWORD": "p"})["services"].keys()
-    named = re.findall(r"docker compose (?:logs --tail 100|restart|up -d|exec -T) (\w+)", README.read_text())
-    assert set(named) == {"server", "api"} <= services
+    about: dict[str, list[str]] = {}
+    for _, file, env_file, *words in [each for each in typed.calls if each[3] == "compose"]:
+        assert TOP / file == COMPOSE_FILE
+        assert env_file == "deploy/server/.env"
+        about.setdefault(words[1], []).extend(services_of(words[1], words[2:]))
+    assert about.keys() == FLAGS.keys()
+    assert {each for found in about.values() for each in found} <= services
+    assert about["logs"] == ["server", "gateway", "writer", "fanout", "api"]
+    assert (about["restart"], about["exec"]) == (["server"], ["api"])
+    assert "server" in about["up"]
+
+
+def test_what_is_asked_after_the_start_is_where_it_is_published(typed: Typed) -> None:
+    (call,) = [each for each in typed.calls if each[0] == "curl"]
+    port = load_compose({"POSTGRES_PASSWORD": "p"})["services"]["server"]["ports"][0].split(":")[1]
+    assert call[3] == f"http://localhost:{port}/readyz"
+
+
+def test_what_is_built_and_pushed_is_what_the_server_pulls_and_starts(typed: Typed) -> None:
+    ((*_, file, _, tag, context),) = [each for each in typed.of("docker", "build") if "--tag" in each]
+    assert typed.of("docker", "push") == [["push", tag]]
+    services = load_compose({**read_env(typed.env, {}), "POSTGRES_PASSWORD": "p"})["services"]
+    assert {name for name, each in services.items() if each["image"] != tag} == {"postgres"}
+    # The build that `up --build` makes is the same.
+    (built,) = [each["build"] for each in services.values() if "build" in each]
+    assert (COMPOSE_FILE.parent / built["context"]).resolve() == (TOP / context).resolve()
+    assert built["dockerfile"] == file == str(Path("deploy", "Dockerfile"))
+    assert (TOP / file).exists()
+    ((*_, both_file, _, _, _, _),) = typed.of("docker", "buildx")
+    assert both_file == file
+    # Nothing is built after a pull.
+    order = [each[4:] for each in typed.calls if each[3] == "compose" and each[4] in ("pull", "up")]
+    assert order[order.index(["pull"]) + 1] == ["up", "-d", "--no-build"]
+
+
+def test_what_it_sets_in_the_environment_file_is_there_to_be_set(typed: Typed) -> None:
+    known = read_env(typed.env, {})
+    (tls,) = [text for language, text in BLOCKS if language == "sh" and text.startswith("SITE_ADDRESS=")]
+    told = read_env(tls, {})
+    rows = re.findall(r"^\| (`[A-Z_]+[=`][^|]*) \|", README.read_text(), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([A-Z_]+)\b", row)}
+    assert named >= {"PUBLISH", "API_TOKEN", "HTTP_PORT", "HTTPS_PORT"}
+    assert named | told.keys() <= known.keys()
+    server = load_compose({**known, **told, "POSTGRES_PASSWORD": "p"})["services"]["server"]
+    assert server["ports"] == ["0.0.0.0:80:8080", "0.0.0.0:443:8443"]
+    assert server["environment"]["SITE_ADDRESS"] == "timing.example.org"
+
+
+# --- other reverse proxies --------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
-from shared.db.connections import connect
+from shared.db import connections
+from shared.db.connections import connect, create_pool
 from shared.db.errors import DatabaseUnavailable
 from shared.db.url import CONNECT_TIMEOUT_S, parse_database_url
 from shared.errors import SettingsError
@@ -124,6 +126,63 @@ async def test_a_home_that_is_another_s_is_none(
     await connection.close()
     assert os.environ["HOME"] == os.devnull
     assert isinstance(connection, asyncpg.Connection)
+
+
+OFFENDING = ("default_transaction_read_only = on", "transaction_timeout = '1s'", "synchronous_commit = off")
+
+
+async def pinned(connection: Any) -> list[str]:
+    names = ("transaction_read_only", "transaction_timeout", "synchronous_commit")
+    return [await connection.fetchval(f"SHOW {name}") for name in names]
+
+
+@pytest.fixture
+async def offending_url(database_url: str) -> str:
+    administrator = await asyncpg.connect(database_url)
+    for setting in OFFENDING:
+        await administrator.execute(f"ALTER DATABASE {database_url.rpartition('/')[2]} SET {setting}")
+    await administrator.close()
+    return database_url
+
+
+async def test_acks_and_exports_do_not_depend_on_what_an_administrator_has_set(offending_url: str) -> None:
+    connection = await connect(offending_url, name="test")
+    assert await pinned(connection) == ["off", "0", "on"]
+    await connection.close()
+    # What a pool lends is reset after each use.
+    async with await create_pool(offending_url, name="test", size=1) as pool:
+        for _ in range(2):
+            async with pool.acquire() as lent:
+                assert await pinned(lent) == ["off", "0", "on"]
+
+
+async def test_a_commit_that_waits_for_more_than_ours_stays_and_so_does_one_that_nobody_waits_for(
+    database_url: str,
+) -> None:
+    administrator = await asyncpg.connect(database_url)
+    name = database_url.rpartition("/")[2]
+    await administrator.execute(f"ALTER DATABASE {name} SET synchronous_commit = remote_apply")
+    await administrator.close()
+    stricter = await connect(database_url, name="test")
+    assert (await pinned(stricter))[2] == "remote_apply"
+    await stricter.close()
+    async with await create_pool(database_url, name="test", size=1) as pool:
+        for _ in range(2):
+            assert await pool.fetchval("SHOW synchronous_commit") == "remote_apply"
+    idle = await connect(database_url, name="test", synchronous_commit="off")
+    assert await pinned(idle) == ["off", "0", "off"]
+    await idle.close()
+
+
+async def test_a_postgres_that_does_not_know_a_setting_is_connected_to_all_the_same(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        connections, "_PINS", connections._PINS.replace("transaction_timeout", "rt_not_known")
+    )
+    connection = await connect(database_url, name="test")
+    assert await connection.fetchval("SELECT current_setting('rt_not_known', true)") is None
+    await connection.close()
 
 
 async def test_each_connection_has_its_settings_whatever_the_database_s_are(database_url: str) -> None:

@@ -1,5 +1,6 @@
 """What a start needs of its database is found before anything is changed in it, and said in a line with what to do."""
 
+import asyncio
 import re
 import subprocess
 import tempfile
@@ -16,12 +17,14 @@ from deploy.local.postgres_programs import give_to_server, unprivileged
 from shared.db.connections import connect
 from shared.db.errors import DatabaseUnavailable, SchemaError
 from shared.db.migrate import migrate
-from shared.db.requirements import Facts, judge, look
+from shared.db.requirements import Facts, judge, judge_rights, judge_room, look, require_for_role
+from shared.db.rights import SERVICES
 from shared.runtime.liveness import Presence
 from shared.wake import Stop
 from tests.ports import free_port
-from tests.postgres import Postgresql
-from tests.waiting import wait_until
+from tests.postgres import Postgresql, start_cluster
+from tests.services import Process
+from tests.waiting import stretched, wait_until
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -43,6 +46,7 @@ WELL = Facts(
     has_public=True,
     may_use=True,
     may_create=False,
+    connections_left=100,
 )
 
 
@@ -57,6 +61,8 @@ def test_a_database_that_is_well_has_nothing_to_be_done() -> None:
 @pytest.mark.parametrize(
     ("changed", "what"),
     [
+        ({"standby": True}, "database"),
+        ({"read_only": True}, "database"),
         ({"version": 17}, "version"),
         ({"encoding": "LATIN1"}, "encoding"),
         ({"encoding": "SQL_ASCII"}, "encoding"),
@@ -71,14 +77,159 @@ def test_nothing_starts_without_what_is_needed(changed: dict[str, object], what:
 
 
 def test_what_only_the_promises_rest_on_stops_no_start() -> None:
-    odd = WELL._replace(standby=True, fsync="off", synchronous_commit="off", transaction_timeout="10s")
+    odd = WELL._replace(fsync="off", synchronous_commit="off", transaction_timeout="10s")
     assert not needed(odd)
     assert [each.what for each in judge(odd) if not each.well] == [
-        "database",
         "fsync",
         "synchronous_commit",
         "transaction_timeout",
     ]
+
+
+@pytest.mark.parametrize(("left", "well"), [(19, True), (18, False), (0, False)])
+def test_a_start_says_where_it_can_come_to_need_more_connections_than_it_gets(left: int, well: bool) -> None:
+    found = judge_room("api", WELL._replace(connections_left=left))
+    assert (found.well, found.needed) == (well, False)
+    assert well or f"takes up to 20, and rt may open {left} more" in found.says
+
+
+async def test_the_narrowest_limit_of_connections_is_the_one_that_counts(database_url: str) -> None:
+    await apply_roles(database_url, passfiles=None)
+    name, as_writer = database_url.rpartition("/")[2], of_role("writer", database_url)
+    administrator = await asyncpg.connect(database_url)
+    writer = await connect(as_writer, name="test")
+    try:
+        assert (await look(writer)).connections_left > 50
+        await administrator.execute("ALTER ROLE rt_writer CONNECTION LIMIT 4")
+        assert (await look(writer)).connections_left == 3
+        await administrator.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 4")
+        assert (await look(writer)).connections_left == 2
+        assert (await look(administrator)).connections_left > 50
+        (found,) = [each for each in await require_for_role(writer, "writer") if each.what == "connections"]
+        assert found.says == "a process of the role writer takes up to 6, and rt_writer may open 2 more"
+    finally:
+        await writer.close()
+        await administrator.close()
+
+
+# --- rights ----------------------------------------------------------------------------------------------
+
+
+def of_role(role: str, url: str) -> str:
+    return re.sub(r"//\w+@", f"//rt_{role}@", url)
+
+
+# What each takes away, and how it is called: a table, a column, a view that is new, a sequence, functions, a procedure.
+TAKEN = [
+    ("gateway", "REVOKE SELECT ON streams FROM rt_gateway", "SELECT on streams"),
+    ("gateway", "REVOKE SELECT (part_id) ON inbox FROM rt_gateway", "SELECT on inbox.part_id"),
+    ("gateway", "REVOKE USAGE ON SEQUENCE session_fence FROM rt_gateway", "USAGE on session_fence"),
+    ("gateway", "REVOKE EXECUTE ON FUNCTION renew_vitals FROM rt_gateway", "EXECUTE on renew_vitals"),
+    ("writer", "REVOKE EXECUTE ON PROCEDURE drain FROM rt_writer", "EXECUTE on drain"),
+    ("fanout", "REVOKE DELETE ON receiver_cursors FROM rt_fanout", "DELETE on receiver_cursors"),
+    ("api", "REVOKE SELECT ON answered_alerts FROM rt_api", "SELECT on answered_alerts"),
+    ("api", "REVOKE UPDATE ON alert_mutes FROM rt_api", "UPDATE on alert_mutes"),
+]
+
+
+@pytest.mark.parametrize(("role", "statement", "right"), TAKEN)
+async def test_a_start_names_the_right_that_its_user_lacks_and_what_gives_it(
+    database_url: str, database: Connection, role: str, statement: str, right: str
+) -> None:
+    await apply_roles(database_url, passfiles=None)
+    connection = await connect(of_role(role, database_url), name="test")
+    try:
+        await require_for_role(connection, role)
+        await database.execute(statement)
+        with pytest.raises(
+            SchemaError, match=f"^rights of rt_{role}: lacks {right}; run `rt-server roles` as the owner.*$"
+        ) as raised:
+            await require_for_role(connection, role)
+        assert "\n" not in str(raised.value)
+    finally:
+        await connection.close()
+
+
+async def test_what_is_new_since_the_roles_were_given_ends_a_start_in_one_line(
+    database_url: str, database: Connection, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A migration without `rt-server roles` after it."""
+    await apply_roles(database_url, passfiles=None)
+    await database.execute("""
+        ALTER TABLE closed_streams RENAME TO before;
+        CREATE TABLE closed_streams (LIKE before);
+        REVOKE ALL ON FUNCTION revoke_token FROM rt_api
+    """)
+    process = Process("api", of_role("api", database_url), {})
+    await process.start()
+    try:
+        async with asyncio.timeout(stretched(20)):
+            assert await process.ended() == 1
+    finally:
+        if process.child is not None and process.child.returncode is None:
+            await process.kill()
+    said = [line for line in capfd.readouterr().err.splitlines() if "cannot_run" in line]
+    assert len(said) == 1
+    assert "rights of rt_api: lacks EXECUTE on revoke_token, SELECT on closed_streams" in said[0]
+    assert "and 2 more; run `rt-server roles` as the owner" in said[0]
+
+
+async def test_an_owner_has_all_rights_and_a_stranger_is_told_whom_to_be(
+    database_url: str, database: Connection
+) -> None:
+    await apply_roles(database_url, passfiles=None)
+    for role in SERVICES:
+        await require_for_role(database, role)
+    writer = await connect(of_role("writer", database_url), name="test")
+    with pytest.raises(SchemaError, match="another role's: a gateway is rt_gateway"):
+        await require_for_role(writer, "gateway")
+    await writer.close()
+    assert "connect as rt_api" in judge_rights("api", "app", ["SELECT on events"]).advice
+
+
+async def test_who_may_not_even_read_the_version_of_the_schema_is_told_what_gives_it(
+    database_url: str, database: Connection
+) -> None:
+    await apply_roles(database_url, passfiles=None)
+    await database.execute("REVOKE SELECT ON schema_migrations FROM rt_writer")
+    with pytest.raises(SchemaError, match="may not read which version the schema has; run `rt-server roles`"):
+        await migrate(of_role("writer", database_url))
+
+
+# --- what an administrator has set ------------------------------------------------------------------------
+
+
+async def test_a_standby_is_refused_with_where_to_look(tmp_path: Path, seed: Path) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        cluster = start_cluster(Path(directory), seed)
+        try:
+            cluster.terminate()
+            (Path(cluster.get_data_directory()) / "standby.signal").touch()
+            cluster.start()
+            with pytest.raises(
+                SchemaError, match=r"^database: a standby; DATABASE_URL must lead to the primary"
+            ):
+                await migrate(cluster.url(database="test"))
+        finally:
+            cluster.stop()
+
+
+async def test_a_start_on_a_server_without_fsync_says_so_once_and_works(
+    database_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = Process("writer", database_url, {})
+    await process.start()
+    try:
+        await process.ready()
+    finally:
+        await process.kill()
+    said = [line for line in capfd.readouterr().err.splitlines() if "database_requirement" in line]
+    assert len(said) == 1
+    assert "fsync" in said[0]
+    assert "a crash loses what was acked" in said[0]
+
+
+# --- the schema and who may make it ------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Alerts: acknowledged, muted, and both taken back."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import Final
 
 from api.alerts import store
 from api.alerts.types import AcknowledgeRequest, Alert, AlertPath, MuteRequest
@@ -16,8 +17,9 @@ __all__ = [
     "take_back_mute",
 ]
 
-MUTED_FOR = timedelta(hours=1)
-MUTED_AT_MOST = timedelta(hours=24)
+MUTED_AT_MOST: Final = timedelta(hours=24)
+# A minute for the clock of a page that asks for 24 hours from what it takes for now.
+_BOUNDS: Final = store.MuteBounds(usual=timedelta(hours=1), at_most=MUTED_AT_MOST, slack=timedelta(minutes=1))
 
 
 async def acknowledge_alert(api: Api, *, path: AlertPath, body: AcknowledgeRequest) -> Alert:
@@ -46,18 +48,18 @@ async def mute_alert(api: Api, *, path: AlertPath, body: MuteRequest) -> Alert:
     """Say that you do not want to hear of an alert for a while: what is wrong is shown as muted and does not count in
     the verdict until then, however often it ends and begins anew.
     """
-    now = datetime.now(UTC)
-    until = body.until or now + MUTED_FOR
-    if not now < until <= now + MUTED_AT_MOST:
-        raise ApiError("BAD_REQUEST", "until: it must be within the next 24 hours; mute it again then")
     reason = _text(body.reason)
     if reason is None:
         raise ApiError("BAD_REQUEST", "reason: it is blank; say why, for whoever sees that it is muted")
-    said = await store.mute_alert(api.pool, path.alert_id, reason=reason, by=asker().by, until=until)
+    said = await store.mute_alert(
+        api.pool, path.alert_id, reason=reason, by=asker().by, until=body.until, bounds=_BOUNDS
+    )
+    if said.until is None:
+        raise ApiError("BAD_REQUEST", "until: it must be within the next 24 hours; mute it again then")
     alert = await _found(api, path)
     if not said.done:
         raise _not_muted(alert)
-    _note(api, "alert_muted", alert, because=reason, until=until.isoformat())
+    _note(api, "alert_muted", alert, because=reason, until=said.until.isoformat())
     return alert
 
 

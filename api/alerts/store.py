@@ -3,7 +3,7 @@ finds what the first has said, in whichever process each of them is.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from api.alerts.shown import alert, mute
@@ -14,7 +14,9 @@ from shared.db.errors import translated
 __all__ = [
     "ALERT",
     "MUTES",
+    "MuteBounds",
     "Said",
+    "SaidMute",
     "acknowledge",
     "find",
     "mute_alert",
@@ -53,15 +55,21 @@ SELECT EXISTS (SELECT FROM alert) AS exists, EXISTS (SELECT FROM given) AS done
 """
 _TAKE_BACK_ACKNOWLEDGEMENT = "DELETE FROM alert_acknowledgements WHERE alert_id = $1 RETURNING alert_id"
 
-# $1 alert, $2 reason, $3 who, $4 until when; $5: how many there may be. A mute whose time is over is none.
+# $1 alert, $2 reason, $3 who; $4 until when, or null for as long as $6; $5: how many there may be; $7 the longest. The
+# database's clock decides, as it does when a mute is over. By the clock of whoever asks a whole $7 may end a little
+# beyond it: by up to $8 it is cut, not refused. A mute whose time is over is none.
 _MUTE = """
 WITH alert AS (
     SELECT * FROM troubles WHERE trouble_id = $1 AND (level <> 'good' OR ended_at IS NOT NULL)
 ),
+wanted AS (
+    SELECT least(given, now() + $7::interval) AS until FROM coalesce($4, now() + $6::interval) AS given
+    WHERE given > now() AND given <= now() + $7::interval + $8::interval
+),
 given AS (
     INSERT INTO alert_mutes AS known (alert_id, signal, subject_kind, subject_id, stream_id, title, reason, muted_by,
                                       muted_until)
-    SELECT trouble_id, signal, subject_kind, subject_id, stream_id, title, $2, $3, $4 FROM alert
+    SELECT trouble_id, signal, subject_kind, subject_id, stream_id, title, $2, $3, until FROM alert, wanted
     WHERE (SELECT count(*) FROM alert_mutes WHERE muted_until > now()) < $5
     ON CONFLICT (signal, subject_kind, subject_id, stream_id) DO UPDATE
     SET alert_id = excluded.alert_id, title = excluded.title, reason = excluded.reason, muted_by = excluded.muted_by,
@@ -69,7 +77,7 @@ given AS (
     WHERE known.muted_until <= now()
     RETURNING alert_id
 )
-SELECT EXISTS (SELECT FROM alert) AS exists, EXISTS (SELECT FROM given) AS done
+SELECT EXISTS (SELECT FROM alert) AS exists, EXISTS (SELECT FROM given) AS done, (SELECT until FROM wanted) AS until
 """
 # What covers an alert, as the view has it, or was said of it. A mute that covers many streams is taken back whole.
 _TAKE_BACK_MUTE = """
@@ -112,6 +120,22 @@ class Said(NamedTuple):
     done: bool
 
 
+class MuteBounds(NamedTuple):
+    """How long a condition may be muted: without a word of it, at the most, and how far beyond that a clock may be."""
+
+    usual: timedelta
+    at_most: timedelta
+    slack: timedelta
+
+
+class SaidMute(NamedTuple):
+    """What became of a mute, and until when it was to be; None where that is no time that it can have."""
+
+    exists: bool
+    done: bool
+    until: datetime | None
+
+
 async def find(pool: Pool, alert_id: int) -> Alert | None:
     """Return an alert, open or over; None when there is none, or none any more."""
     with translated():
@@ -132,11 +156,13 @@ async def take_back_acknowledgement(pool: Pool, alert_id: int) -> bool:
         return await pool.fetchval(_TAKE_BACK_ACKNOWLEDGEMENT, alert_id) is not None
 
 
-async def mute_alert(pool: Pool, alert_id: int, *, reason: str, by: str, until: datetime) -> Said:
+async def mute_alert(
+    pool: Pool, alert_id: int, *, reason: str, by: str, until: datetime | None, bounds: MuteBounds
+) -> SaidMute:
     """Have the condition of an alert count no more until then."""
     with translated():
-        (row,) = await pool.fetch(_MUTE, alert_id, reason, by, until, MUTES)
-    return Said(**row)
+        (row,) = await pool.fetch(_MUTE, alert_id, reason, by, until, MUTES, *bounds)
+    return SaidMute(**row)
 
 
 async def take_back_mute(pool: Pool, alert_id: int) -> str | None:

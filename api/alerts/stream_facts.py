@@ -52,8 +52,8 @@ class StreamFacts(NamedTuple):
 # Of conflicts no more than 1,000 are counted.
 _STREAMS = """
 WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
-SELECT stream_id, stream_title(streams) AS title, forwarder_id,
-       coalesce(nullif(forwarder_display_name, ''), forwarder_id) AS forwarder_title, stream_epoch, now.online,
+SELECT stream_id, stream_title(streams, is_shared) AS title, forwarder_id,
+       forwarder_title(forwarder_id, forwarder_display_name, is_shared) AS forwarder_title, stream_epoch, now.online,
        now.last_received_at, coalesce(sample.gap_s, 0)::float AS median_gap_s,
        coalesce(sample.longest_gap_s, 0)::float AS longest_gap_s, closed.stream_id IS NOT NULL AS closed,
        coalesce(epoch.dedup_count, 0) AS reads,
@@ -67,6 +67,7 @@ FROM streams
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN stream_samples AS sample USING (stream_id)
 LEFT JOIN closed_streams AS closed USING (stream_id)
+CROSS JOIN LATERAL (SELECT forwarder_display_name IN (SELECT * FROM shared_names())) AS named(is_shared)
 CROSS JOIN LATERAL (
     SELECT forwarder_id IN (SELECT forwarder_id FROM live),
            CASE WHEN epoch.dedup_count > 0 AND epoch.last_received_at > now() - interval '7 days'

@@ -47,7 +47,8 @@ _NOTE_READS = """
 UPDATE closed_streams AS closed SET read_noted = true
 FROM streams
 WHERE streams.stream_id = closed.stream_id AND NOT read_noted AND last_position > position
-RETURNING closed.stream_id, stream_title(streams) AS stream, closed_by
+RETURNING closed.stream_id,
+          stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names())) AS stream, closed_by
 """
 _TIDY = """
 DELETE FROM closed_streams AS closed

@@ -37,8 +37,8 @@ async def stream_names(connection: Connection) -> dict[UUID, StreamName]:
 _TITLE = "SELECT stream_title(streams) FROM streams WHERE stream_id = $1"
 
 
-async def stream_title(pool: Pool, stream_id: UUID) -> str | None:
+async def stream_title(connection: "Connection | Pool", stream_id: UUID) -> str | None:
     """Return what people call a stream; None when there is none of this id."""
     with translated():
-        title: str | None = await pool.fetchval(_TITLE, stream_id)
+        title: str | None = await connection.fetchval(_TITLE, stream_id)
     return title

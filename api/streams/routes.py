@@ -47,10 +47,12 @@ async def patch_stream(api: Api, *, path: StreamPath, body: StreamPatch) -> Stre
         before = await store.find(connection, path.stream_id)
         if before is None:
             raise no_stream()
+        named = await stream_title(connection, path.stream_id)
         # Whatever of it is refused takes back all of it.
         await _rename(connection, before, body)
         switched = await _switch(connection, before, body)
         stream = await store.find(connection, path.stream_id)
+        title = await stream_title(connection, path.stream_id)
     if stream is None:
         raise no_stream()
     api.process.notifier.notify(STREAMS)
@@ -58,13 +60,13 @@ async def patch_stream(api: Api, *, path: StreamPath, body: StreamPatch) -> Stre
     if body.display_alias is not UNSET and stream.display_alias != before.display_alias:
         api.note(
             "stream_renamed",
-            stream=_title(before),
+            stream=named,
             stream_id=stream.stream_id,
             display_alias=stream.display_alias,
         )
     if switched:
         event = "stream_closed" if stream.closed else "stream_opened"
-        api.note(event, stream=_title(stream), stream_id=stream.stream_id)
+        api.note(event, stream=title, stream_id=stream.stream_id)
     return stream
 
 
@@ -93,11 +95,12 @@ async def _rename(connection: "Connection", stream: Stream, body: StreamPatch) -
     alias = expected if body.display_alias is UNSET else _named(body.display_alias)
     if not await store.set_alias_of(connection, stream.stream_id, alias, expected=expected):
         now = await store.find(connection, stream.stream_id)
+        title = await stream_title(connection, stream.stream_id)
         if now is None:
             raise no_stream()
         raise ApiError(
             "CONFLICT",
-            f"somebody else has renamed it: it is {_title(now)} by now",
+            f"somebody else has renamed it: it is {title} by now",
             details={"display_alias": now.display_alias},
         )
 
@@ -117,17 +120,11 @@ async def _switch(connection: "Connection", stream: Stream, body: StreamPatch) -
     return switched
 
 
-def _title(stream: Stream) -> str:
-    """How people call a stream; stream_title() in the database says the same."""
-    origin = f"{stream.forwarder_display_name or stream.forwarder_id} · {stream.reader_ip}"
-    return stream.display_alias or origin
-
-
 async def delete_stream(api: Api, *, path: StreamPath) -> None:
     """Delete a stream of which nothing was ever read, while its forwarder is not connected."""
-    stream = await store.find(api.pool, path.stream_id)
+    title = await stream_title(api.pool, path.stream_id)
     outcome = await store.delete(api.pool, path.stream_id)
-    if outcome == "absent" or stream is None:
+    if outcome == "absent" or title is None:
         raise no_stream()
     if outcome == "used":
         raise ApiError(
@@ -136,7 +133,7 @@ async def delete_stream(api: Api, *, path: StreamPath) -> None:
     if outcome == "connected":
         raise ApiError("CONFLICT", "its forwarder is connected, and would make it anew; disconnect it first")
     api.process.notifier.notify(STREAMS)
-    api.note("stream_deleted", stream=_title(stream), stream_id=path.stream_id)
+    api.note("stream_deleted", stream=title, stream_id=path.stream_id)
 
 
 async def stream_metrics(api: Api, *, path: StreamPath) -> StreamMetrics:

@@ -1,4 +1,4 @@
--- version: 4
+-- version: 5
 --
 -- What operators look at: how far receivers are, how streams are called, which processes should be there.
 
@@ -51,11 +51,33 @@ CROSS JOIN LATERAL (
     WHERE epoch.stream_id = named.stream_id
 ) AS cursor_state;
 
--- How people call a stream.
-CREATE OR REPLACE FUNCTION stream_title(stream streams) RETURNS text
+-- How people call a forwarder: by the name that it gives itself, with its id where another gives itself the same.
+CREATE OR REPLACE FUNCTION forwarder_title(id text, name text, is_shared boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN coalesce(name, '') IN ('', id) THEN id WHEN is_shared THEN name || ' (' || id || ')' ELSE name END;
+
+-- The names that several forwarders of streams give themselves. Whoever calls many streams by their titles asks once,
+-- `name IN (SELECT * FROM shared_names())`: the whole of it is one pass over the streams.
+CREATE OR REPLACE FUNCTION shared_names() RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT forwarder_display_name FROM streams WHERE forwarder_display_name <> ''
+    GROUP BY forwarder_display_name HAVING min(forwarder_id) <> max(forwarder_id);
+END;
+
+-- How people call a stream; is_shared: its forwarder's name is another's too.
+CREATE OR REPLACE FUNCTION stream_title(stream streams, is_shared boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(nullif(stream.display_alias, ''),
-                coalesce(nullif(stream.forwarder_display_name, ''), stream.forwarder_id) || ' · ' || stream.reader_ip);
+                forwarder_title(stream.forwarder_id, stream.forwarder_display_name, is_shared)
+                    || ' · ' || stream.reader_ip);
+
+-- The same of a single stream: each call looks at all of them.
+CREATE OR REPLACE FUNCTION stream_title(stream streams) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN stream_title(stream, EXISTS (
+    SELECT FROM streams AS other
+    WHERE other.forwarder_display_name = stream.forwarder_display_name AND other.forwarder_id <> stream.forwarder_id));
 
 -- Take a stream away that nothing was ever read of: a reader's address that is used no more, or was never right. With
 -- its owner's rights: whoever may call it can delete nothing that holds a line. The stream's lock is the one that a

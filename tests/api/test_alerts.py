@@ -286,6 +286,19 @@ async def test_a_mute_has_a_reason_and_an_end_within_a_day(ask: Ask, body: Any, 
     assert what in error["message"]
 
 
+async def test_a_whole_day_by_a_clock_that_is_a_little_ahead_is_a_day(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    await silent(database)
+    (alert,) = opened(await looked(ask, evaluation))
+    until = await database.fetchval("SELECT now()") + MUTED_AT_MOST + timedelta(seconds=40)
+    body = {"reason": "loose cable", "until": until.isoformat()}
+    answer = (await ask("POST", f"{ALERTS}/{alert['trouble_id']}/mute", json=body))["muted"]
+    assert datetime.fromisoformat(answer["until"]) - datetime.fromisoformat(answer["at"]) == MUTED_AT_MOST
+    (entry,) = await entries(database, "alert_muted")
+    assert entry["until"] == answer["until"]
+
+
 async def test_no_more_is_muted_than_anybody_means(
     ask: Ask, database: Database, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from api.alerts.rules import Signal
 from tests.dashboard.browser import NARROW, Tab, tab
 from tests.dashboard.conftest import Stack, line
 from tests.dashboard.test_commands import READER, dialog, open_stream, said
+from tests.services import make_token
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -168,6 +169,35 @@ async def test_tokens_of_a_forwarder_are_revoked_at_its_alert(page: Tab, stack: 
     await expect(alert(page, "sold")).to_have_count(0)
 
 
+async def test_tokens_that_somebody_else_has_revoked_meanwhile_are_no_reason_to_stop(
+    page: Tab, stack: Stack
+) -> None:
+    await vanish(stack, "halved")
+    await make_token(stack.database, "forwarder", "halved")
+    await page.open()
+    await alert(page, "halved").get_by_role("button", name="Revoke its tokens").click()
+    await expect(dialog(page).get_by_role("heading")).to_have_text("Revoke 2 tokens of forwarder halved")
+    first = "SELECT token_id FROM device_tokens WHERE device_id = 'halved' ORDER BY created_at LIMIT 1"
+    token_id = await stack.database.fetchval(first)
+    other = await page.page.request.post(f"{stack.url}/api/v1/admin/tokens/{token_id}/revoke")
+    assert other.status == 204
+    await dialog(page).get_by_role("button", name="Revoke").click()
+    await said(page, "halved has no token any more.")
+    left = "SELECT count(*) FROM device_tokens WHERE device_id = 'halved' AND revoked_at IS NULL"
+    assert await stack.database.fetchval(left) == 0
+    page.refused(404)
+
+
+async def test_a_token_that_is_made_meanwhile_is_kept_and_said(page: Tab, stack: Stack) -> None:
+    await vanish(stack, "replaced")
+    await page.open()
+    await alert(page, "replaced").get_by_role("button", name="Revoke its tokens").click()
+    await expect(dialog(page).get_by_role("heading")).to_have_text("Revoke 1 token of forwarder replaced")
+    await make_token(stack.database, "forwarder", "replaced")
+    await dialog(page).get_by_role("button", name="Revoke").click()
+    await said(page, "replaced has 1 token made meanwhile.")
+
+
 async def test_cursors_of_a_receiver_are_deleted_at_its_alert(page: Tab, stack: Stack) -> None:
     async with stack.forwarder("flows", READER) as forwarder:
         forwarder.record(READER, line("0580000000A1"))
@@ -203,6 +233,37 @@ def made_up(signal: Signal, kind: str, number: int) -> dict[str, Any]:
         "acknowledged": None,
         "muted": None,
     }
+
+
+async def test_who_listens_hears_what_an_alert_says_now(page: Tab, stack: Stack) -> None:
+    told = made_up("forwarder_gone", "forwarder", 1)
+
+    async def more(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(json={**await answer.json(), "troubles": [told]})
+
+    await page.page.route("**/api/v1/overview", more)
+    await page.open()
+    button = page.page.get_by_role("button", name="Acknowledge: wrong · forwarder_gone forwarder")
+    await expect(button).to_be_visible()
+    changed = {"trouble_id": told["trouble_id"], "reason": "worse", "title": "Box"}
+    await page.page.evaluate(
+        "async (row) => (await import('/static/state.js')).takeEvent({ type: 'changed', troubles: [row] })",
+        changed,
+    )
+    item = alert(page, "Box")
+    for verb in ("Acknowledge", "Mute"):
+        await expect(item.get_by_role("button", name=f"{verb}: worse · Box", exact=True)).to_be_visible()
+    actions_of_it = item.locator("[data-action]")
+    assert await actions_of_it.count() == len(told["actions"]) > 0
+    names = [await each.get_attribute("aria-label") for each in await actions_of_it.all()]
+    assert all(name is not None and name.endswith(": Box") for name in names), names
+    # What it opens is what it says.
+    streams = item.locator("[data-action=open_streams]")
+    if await streams.count():
+        assert await streams.get_attribute("href") == "#/streams/Box"
+    await item.get_by_role("button", name="Close its streams").click()
+    await expect(dialog(page).get_by_role("heading")).to_have_text("Close all streams of Box")
 
 
 async def test_every_action_of_every_kind_of_alert_is_there_to_be_pressed(page: Tab, stack: Stack) -> None:

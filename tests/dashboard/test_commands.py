@@ -179,6 +179,21 @@ async def test_a_forwarders_configuration_is_read_written_and_refused(page: Tab,
         page.refused(502)
 
 
+async def test_nothing_is_asked_of_a_forwarder_that_is_not_there_to_be_restarted(
+    page: Tab, stack: Stack
+) -> None:
+    async with stack.forwarder("restarts", READER):
+        pass
+    await stack.gone("restarts")
+    await page.open("config/restarts")
+    await expect(page.page.get_by_role("alert")).to_contain_text("not connected")
+    await page.page.get_by_role("button", name="Restart forwarder…").click()
+    # A session that comes while a question stands would be restarted by the answer to it.
+    await said(page, "restarts is not connected: the command cannot reach it now.")
+    await expect(dialog(page)).to_have_count(0)
+    page.refused(404)
+
+
 async def test_both_lines_of_a_conflict_stand_side_by_side_until_somebody_has_seen_them(
     page: Tab, stack: Stack
 ) -> None:

@@ -7,7 +7,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.dashboard.browser import Tab, tab
-from tests.dashboard.conftest import Stack
+from tests.dashboard.conftest import Stack, line
 from tests.dashboard.test_commands import READER, dialog, open_stream, said
 from tests.waiting import wait_until
 
@@ -79,6 +79,54 @@ async def test_of_two_who_rename_the_second_sees_that_it_has_another_name_now(
         await said(other, "It is Finish now.")
         await expect(dialog(page).get_by_role("alert")).to_have_text("Somebody else has renamed it: Finish.")
         await expect(dialog(page).get_by_role("button", name="Rename")).to_be_disabled()
+
+
+async def second_epoch(stack: Stack, page: Tab, device_id: str) -> str:
+    """Let a stream's first epoch be an old one, and open its page; return its path in the API."""
+    streams = f"{stack.url}/api/v1/streams/{await stack.stream_id(device_id)}"
+    assert (await page.page.request.post(f"{streams}/reset-epoch")).ok
+    await page.open(f"stream/{await stack.stream_id(device_id)}")
+    await expect(page.page.get_by_role("cell", name="2, current")).to_be_visible()
+    return streams
+
+
+async def test_the_name_that_another_gives_to_an_older_epoch_is_told(page: Tab, stack: Stack) -> None:
+    async with stack.forwarder("names", READER) as forwarder:
+        forwarder.record(READER, line("0580000000A1"))
+        await forwarder.drained()
+        streams = await second_epoch(stack, page, "names")
+        await page.page.get_by_role("button", name="Name epoch 1").click()
+        await dialog(page).get_by_label("Name").fill("Heat 2")
+        named = await page.page.request.put(f"{streams}/epochs/1/name", data={"name": "Heat 1"})
+        assert named.ok
+        await expect(dialog(page).get_by_role("alert")).to_have_text("Somebody else has named it: Heat 1.")
+        await expect(dialog(page).get_by_role("button", name="Save")).to_be_disabled()
+        await dialog(page).get_by_role("button", name="Go back").click()
+        await expect(page.page.get_by_role("cell", name="Heat 1")).to_be_visible()
+
+
+async def test_who_is_refused_with_a_name_sees_the_one_that_stands(page: Tab, stack: Stack) -> None:
+    async with stack.forwarder("refuses", READER) as forwarder:
+        forwarder.record(READER, line("0580000000A1"))
+        await forwarder.drained()
+        await second_epoch(stack, page, "refuses")
+        await page.page.get_by_role("button", name="Name epoch 1").click()
+        await dialog(page).get_by_label("Name").fill("Heat 2")
+        # As if it had not been told yet.
+        await stack.database.execute(
+            "INSERT INTO epoch_names (stream_id, stream_epoch, name) VALUES ($1, 1, 'Heat 1')",
+            await stack.stream_id("refuses"),
+        )
+        await dialog(page).get_by_role("button", name="Save").click()
+        words = dialog(page).get_by_role("alert")
+        await expect(words.filter(has_text="look at it again")).to_be_visible()
+        await expect(words.filter(has_text="Somebody else has named it: Heat 1.")).to_be_visible()
+        await dialog(page).get_by_role("button", name="Go back").click()
+        await page.page.get_by_role("button", name="Name epoch 1").click()
+        await dialog(page).get_by_label("Name").fill("Heat 2")
+        await dialog(page).get_by_role("button", name="Save").click()
+        await said(page, "Epoch 1 is Heat 2 now.")
+        page.refused(409)
 
 
 async def test_of_two_who_close_a_stream_the_second_is_told_by_whom_it_was(

@@ -12,11 +12,11 @@ __all__ = ["RULE", "FaultFacts", "faults"]
 # Of the last five minutes: a device that is stuck comes again and again, and one that is gone is another signal.
 _FAULTS = """
 SELECT known.forwarder_id, known.fault, known.complaint, known.since,
-       coalesce(
-           (SELECT nullif(max(forwarder_display_name), '') FROM streams
-            WHERE streams.forwarder_id = known.forwarder_id),
-           known.forwarder_id) AS title
+       forwarder_title(known.forwarder_id, named.name, named.name IN (SELECT * FROM shared_names())) AS title
 FROM forwarder_faults AS known
+CROSS JOIN LATERAL (
+    SELECT max(forwarder_display_name) FROM streams WHERE streams.forwarder_id = known.forwarder_id
+) AS named(name)
 WHERE known.ended_at IS NULL AND known.last_at > now() - interval '5 minutes'
   AND NOT retired('forwarder', known.forwarder_id)
 ORDER BY known.since

@@ -13,7 +13,7 @@ BOUND = Bound.holding(15, 45)
 _FORWARDERS = """
 WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
 SELECT session.forwarder_id,
-       coalesce(nullif(owned.display_name, ''), nullif(session.display_name, ''), session.forwarder_id) AS title,
+       forwarder_title(session.forwarder_id, named.name, named.name IN (SELECT * FROM shared_names())) AS title,
        CASE WHEN session.forwarder_id NOT IN (SELECT forwarder_id FROM live)
             THEN coalesce(session.ended_at, gateway.last_seen_at, session.connected_at) END AS gone_since,
        coalesce(owned.has_reads, false) AS has_reads, coalesce(owned.closed, false) AS closed
@@ -28,6 +28,7 @@ LEFT JOIN (
     LEFT JOIN closed_streams AS closed USING (stream_id)
     GROUP BY forwarder_id
 ) AS owned USING (forwarder_id)
+CROSS JOIN LATERAL (SELECT coalesce(nullif(owned.display_name, ''), session.display_name)) AS named(name)
 WHERE NOT retired('forwarder', session.forwarder_id)
 """
 

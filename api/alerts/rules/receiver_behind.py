@@ -15,7 +15,9 @@ BEHIND_WATCH = 100
 # But for late events of older epochs, the oldest that is not acked is as far from the end as its receiver is behind. A
 # thousand receivers that have everything are not worth a row each, only those of which something else was said last.
 _FLOWS = """
-SELECT flow.receiver_id, flow.stream_id, 'receiver ' || flow.receiver_id || ' ← ' || stream_title(streams) AS title,
+SELECT flow.receiver_id, flow.stream_id,
+       'receiver ' || flow.receiver_id || ' ← '
+           || stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names())) AS title,
        flow.behind, oldest.received_at AS oldest_at
 FROM receiver_streams AS flow JOIN streams USING (stream_id)
 LEFT JOIN LATERAL (

@@ -3,7 +3,7 @@
 import { closeStream, closeStreams } from "./closing.js";
 import { deleteCursors, restartForwarder, revokeTokens } from "./device-actions.js";
 import { say } from "./dialog.js";
-import { h } from "./dom.js";
+import { h, setAttribute } from "./dom.js";
 import { ask, path } from "./http.js";
 import { button } from "./parts.js";
 import { state } from "./state.js";
@@ -23,16 +23,25 @@ const ACTIONS = {
   open_streams: ({ title }) => ["See its streams", `#/streams/${encodeURIComponent(title)}`],
 };
 
-/** Returns the buttons and links of an alert, with its name for those who hear them. */
-export function alertActions(alert) {
-  return alert.actions
-    .filter((kind) => Object.hasOwn(ACTIONS, kind))
-    .map((kind) => {
-      const [label, does] = ACTIONS[kind](alert);
-      const named = { "aria-label": `${label.replace("…", "")}: ${alert.title}`, "data-action": kind };
-      if (typeof does === "string") return h("a", { class: "button", href: does, ...named }, label);
-      return button(label, () => does().catch((error) => say(error.message)), named);
-    });
+/** Returns {buttons, update(alert)}: the buttons and links of an alert, with its name for those who hear them. */
+export function alertActions(first) {
+  const made = first.actions.filter((kind) => Object.hasOwn(ACTIONS, kind)).map((kind) => action(kind, first));
+  return { buttons: made.map((each) => each.node), update: (alert) => made.forEach((each) => each.update(alert)) };
+}
+
+function action(kind, first) {
+  const [label, does] = ACTIONS[kind](first);
+  const isLink = typeof does === "string";
+  let shown = first;
+  const act = () => ACTIONS[kind](shown)[1]().catch((error) => say(error.message));
+  const node = isLink ? h("a", { class: "button" }, label) : button(label, act);
+  setAttribute(node, "data-action", kind);
+  const update = (alert) => {
+    shown = alert;
+    setAttribute(node, "aria-label", `${label.replace("…", "")}: ${alert.title}`);
+    if (isLink) setAttribute(node, "href", ACTIONS[kind](alert)[1]);
+  };
+  return { node, update };
 }
 
 async function forwarderOf({ subject_kind, subject_id, stream_id }) {

@@ -1,8 +1,8 @@
 // What an operator says of an alert: that it is known, or that nobody wants to hear of it for a while; and takes back.
 
 import { askFirst, say } from "./dialog.js";
-import { h, setText } from "./dom.js";
-import { time } from "./format.js";
+import { h, setAttribute, setText } from "./dom.js";
+import { time, withTimes } from "./format.js";
 import { ask, path } from "./http.js";
 import { button, failure, field } from "./parts.js";
 import { answerWords, whom } from "./quiet.js";
@@ -14,23 +14,18 @@ const LENGTHS = { 15: "15 minutes", 60: "1 hour", 240: "4 hours", 1440: "24 hour
 
 /** Returns {node, update(alert)}: what was said of an alert, and the buttons to say something. */
 export function alertAnswers(first) {
-  const name = `${first.reason} · ${first.title}`;
   const words = h("p", { class: "answer" });
   const failed = h("div");
   let shown = first;
   const press = (label, act) =>
-    button(
-      label,
-      async () => {
-        failed.replaceChildren();
-        try {
-          await act(shown);
-        } catch (error) {
-          failed.replaceChildren(failure(error));
-        }
-      },
-      { "aria-label": `${label.replace("…", "")}: ${name}` },
-    );
+    button(label, async () => {
+      failed.replaceChildren();
+      try {
+        await act(shown);
+      } catch (error) {
+        failed.replaceChildren(failure(error));
+      }
+    });
   const acknowledge = press("Acknowledge…", askToAcknowledge);
   const takeBack = press("Count again", takeBackAcknowledgement);
   const mute = press("Mute…", askToMute);
@@ -40,6 +35,8 @@ export function alertAnswers(first) {
   const update = (alert) => {
     shown = alert;
     setText(words, answerWords(alert));
+    const name = `${withTimes(alert.reason, serverNow())} · ${alert.title}`;
+    for (const each of buttons) setAttribute(each, "aria-label", `${each.textContent.replace("…", "")}: ${name}`);
     // What nobody could keep (number 0: the database takes nothing in), nobody can answer.
     const open = alert.ended_at === null && alert.trouble_id > 0;
     acknowledge.hidden = !open || alert.quiet !== null;

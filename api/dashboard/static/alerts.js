@@ -86,8 +86,8 @@ function alertRow(first) {
   const since = h("p", { class: "since num" });
   const advice = h("p", { class: "advice" });
   const answers = alertAnswers(first);
-  const acts = first.ended_at === null ? alertActions(first) : [];
-  const buttons = h("div", { class: "buttons" }, answers.buttons, acts);
+  const acts = alertActions(first.ended_at === null ? first : { actions: [] });
+  const buttons = h("div", { class: "buttons" }, answers.buttons, acts.buttons);
   const node = h(
     "li",
     { class: "alert" },
@@ -99,6 +99,7 @@ function alertRow(first) {
     level.update(...shownAs(each));
     setAttribute(node, "data-quiet", each.quiet);
     answers.update(each);
+    acts.update(each);
     // What is over needs nobody.
     buttons.hidden = each.ended_at !== null;
     setText(title, each.title);

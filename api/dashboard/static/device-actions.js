@@ -8,13 +8,15 @@ import { ask, path } from "./http.js";
 /** Asks, and restarts a forwarder: the session that is there when it is asked, and none that came since. */
 export async function restartForwarder(forwarder_id) {
   const connected_at = await connectedAt(forwarder_id);
+  // Without a session to name, the command would go to whichever comes while the question stands.
+  if (connected_at === null) return say(`${forwarder_id} is not connected: the command cannot reach it now.`);
   const answer = await askFirst(`Restart forwarder ${forwarder_id}`, {
     body: [h("p", {}, "It is gone for a moment. Reads that its readers take meanwhile come when it is back.")],
     verb: "Restart",
     kind: "danger",
     act: () =>
       ask("POST", path(["forwarders", forwarder_id, "restart"]), {
-        body: connected_at === null ? {} : { expected_connected_at: connected_at },
+        body: { expected_connected_at: connected_at },
       }),
   });
   if (answer !== undefined) say("The forwarder restarts.");
@@ -36,20 +38,37 @@ export async function deleteCursors(receiver_id) {
   if (answer !== undefined) say(`The cursors of ${receiver_id} are deleted.`);
 }
 
-/** Asks, and revokes all tokens of a forwarder: nobody waits for it any more. */
+/** Asks, and revokes all tokens that a forwarder has then: nobody waits for it any more. */
 export async function revokeTokens(forwarder_id) {
-  const { tokens } = await ask("GET", "api/v1/admin/tokens");
-  const live = tokens.filter(
-    (each) => each.device_type === "forwarder" && each.device_id === forwarder_id && each.revoked_at === null,
-  );
+  const live = await liveTokens(forwarder_id);
   if (!live.length) return say(`${forwarder_id} has no token that is valid.`);
-  const answer = await askFirst(`Revoke ${count(live.length, "token")} of forwarder ${forwarder_id}`, {
+  const left = await askFirst(`Revoke ${count(live.length, "token")} of forwarder ${forwarder_id}`, {
     body: [h("p", {}, "It cannot connect any more, until it is given a new one, and nobody waits for it.")],
     verb: "Revoke",
     kind: "danger",
     act: async () => {
-      for (const { token_id } of live) await ask("POST", path(["admin", "tokens", token_id, "revoke"]));
+      for (const { token_id } of live) await revoke(token_id);
+      return liveTokens(forwarder_id);
     },
   });
-  if (answer !== undefined) say(`${forwarder_id} has no token any more.`);
+  if (left === undefined) return;
+  // One that was made meanwhile was not asked about: it may be there to replace these.
+  const made = left.length ? `${count(left.length, "token")} made meanwhile` : "no token any more";
+  say(`${forwarder_id} has ${made}.`);
+}
+
+async function liveTokens(forwarder_id) {
+  const { tokens } = await ask("GET", "api/v1/admin/tokens");
+  return tokens.filter(
+    (each) => each.device_type === "forwarder" && each.device_id === forwarder_id && each.revoked_at === null,
+  );
+}
+
+// Somebody else may have revoked it, or a first try that failed further on: that is what is wanted.
+async function revoke(token_id) {
+  try {
+    await ask("POST", path(["admin", "tokens", token_id, "revoke"]));
+  } catch (error) {
+    if (error.code !== "NOT_FOUND") throw error;
+  }
 }

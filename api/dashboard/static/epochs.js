@@ -3,13 +3,14 @@
 import { askFirst, say } from "./dialog.js";
 import { h } from "./dom.js";
 import { NONE, number, received } from "./format.js";
+import { fresh } from "./fresh.js";
 import { ask, path } from "./http.js";
-import { button, failure, field } from "./parts.js";
+import { button, field } from "./parts.js";
 import { rows } from "./rows.js";
-import { serverNow } from "./state.js";
+import { isEntryOf, onEvent, serverNow } from "./state.js";
 
 /**
- * Returns {node, load(), update(card)}. choose(epoch): an epoch's reads are wanted. loaded(epochs): they were read.
+ * Returns {node, update(card), close()}. choose(epoch): an epoch's reads are wanted. loaded(epochs): they were read.
  */
 export function epochList(stream_id, { choose, loaded }) {
   const columns = [
@@ -26,9 +27,14 @@ export function epochList(stream_id, { choose, loaded }) {
     { title: "Actions", kind: "acts", part: acts },
   ];
   const table = rows(columns, { label: "Epochs", kind: "epochs", key: (each) => each.epoch });
-  const said = h("div");
-  const node = h("div", {}, said, table.node);
   let epochs = [];
+  let current = null;
+  const list = fresh(async () => {
+    epochs = await ask("GET", path(["streams", stream_id, "epochs"]));
+    show();
+    loaded(epochs);
+  });
+  const node = h("div", {}, list.said, table.node);
 
   function acts({ epoch }) {
     const named = () => epochs.find((each) => each.epoch === epoch);
@@ -42,34 +48,40 @@ export function epochList(stream_id, { choose, loaded }) {
     };
   }
 
+  const show = () => table.update([...epochs].reverse());
+
   async function name({ epoch, name: old }) {
+    const now = () => epochs.find((each) => each.epoch === epoch)?.name ?? null;
     const input = h("input", { name: "name", maxlength: 200, autocomplete: "off", value: old ?? "" });
     const named = await askFirst(`Name epoch ${epoch}`, {
       controls: { name: field("Name", input, { hint: "What happened in it: Saturday 10 km, test, …" }) },
       verb: "Save",
+      gone: () => (now() === old ? null : `Somebody else has named it: ${now() ?? "without a name"}.`),
       act: ({ name: text }) =>
         ask("PUT", path(["streams", stream_id, "epochs", epoch, "name"]), {
           body: { name: text.trim() || null, expected_name: old },
+        }).catch((error) => {
+          // The name that somebody else has given meanwhile must be seen, or this ends in the same refusal for ever.
+          list.again();
+          throw error;
         }),
     });
     if (!named) return;
     say(`Epoch ${epoch} is ${named.name ?? "without a name"} now.`);
-    load();
+    list.again();
   }
 
-  async function load() {
-    try {
-      epochs = await ask("GET", path(["streams", stream_id, "epochs"]));
-      said.replaceChildren();
-      table.update([...epochs].reverse());
-      loaded(epochs);
-    } catch (error) {
-      said.replaceChildren(failure(error));
-    }
-  }
+  // Of the current epoch the card tells another name; of an older one only the log does.
+  const close = onEvent((event) => {
+    const other = isEntryOf(event, "epoch_named") && event.entry.fields.stream_id === stream_id;
+    if (other || event.type === "resync") list.mark();
+  });
 
   // What the card knows anyway needs no request.
   const update = (card) => {
+    if (current !== card.stream_epoch) list.mark();
+    current = card.stream_epoch;
+    list.refresh();
     epochs = epochs.map((each) =>
       each.epoch === card.stream_epoch
         ? {
@@ -81,7 +93,7 @@ export function epochList(stream_id, { choose, loaded }) {
           }
         : each,
     );
-    table.update([...epochs].reverse());
+    show();
   };
-  return { node, load, update };
+  return { node, update, close };
 }

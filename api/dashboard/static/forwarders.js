@@ -4,12 +4,11 @@ import { presence } from "./cards.js";
 import { closeStreams, openStreams } from "./closing.js";
 import { h } from "./dom.js";
 import { NONE, streamName, time } from "./format.js";
+import { fresh } from "./fresh.js";
 import { ask } from "./http.js";
-import { button, empty, failure } from "./parts.js";
+import { button, empty } from "./parts.js";
 import { rows } from "./rows.js";
 import { isEntryOf, namesChanged, onEvent, serverNow, state } from "./state.js";
-
-const AT_MOST_EVERY_MS = 2000;
 
 /** Returns {node, update(), close()}. */
 export function forwarderList() {
@@ -18,31 +17,19 @@ export function forwarderList() {
     "No forwarder has connected yet.",
     h("p", {}, "Make a token for it below, and enter it in the forwarder's own settings."),
   );
-  const said = h("div");
-  const node = h("div", {}, said, table.node, none);
+  const list = fresh(async () => {
+    const { forwarders } = await ask("GET", "api/v1/forwarders");
+    table.update(forwarders);
+    table.node.hidden = forwarders.length === 0;
+    none.hidden = forwarders.length > 0;
+  });
+  const node = h("div", {}, list.said, table.node, none);
   none.hidden = true;
-  let stale = true;
-  let askedAt = -Infinity;
-
-  async function refresh() {
-    if (!stale || performance.now() - askedAt < AT_MOST_EVERY_MS) return;
-    askedAt = performance.now();
-    stale = false;
-    try {
-      const { forwarders } = await ask("GET", "api/v1/forwarders");
-      said.replaceChildren();
-      table.update(forwarders);
-      table.node.hidden = forwarders.length === 0;
-      none.hidden = forwarders.length > 0;
-    } catch (error) {
-      said.replaceChildren(failure(error));
-    }
-  }
 
   const close = onEvent((event) => {
-    stale ||= namesChanged(event) || isEntryOf(event, "forwarder_") || event.type === "resync";
+    if (namesChanged(event) || isEntryOf(event, "forwarder_") || event.type === "resync") list.mark();
   });
-  return { node, update: refresh, close };
+  return { node, update: list.refresh, close };
 }
 
 function streams() {

@@ -3,25 +3,27 @@
 import { say } from "./dialog.js";
 import { h, keyed } from "./dom.js";
 import { received, streamName } from "./format.js";
+import { fresh } from "./fresh.js";
 import { ask, path } from "./http.js";
 import { badge, button, empty, failure } from "./parts.js";
 import { onEvent, serverNow, state } from "./state.js";
 
 const PAGE = 20;
 
-/** Returns {title, node, close()}. */
+/** Returns {title, node, update(), close()}. */
 export function conflictsPage() {
   const list = h("ul", { class: "conflicts" });
   const show = keyed(list, {
     key: (each) => `${each.conflict_id} ${each.acknowledged_at}`,
-    make: (each) => ({ node: conflict(each, load) }),
+    make: (each) => ({ node: conflict(each, first.again) }),
   });
   const none = empty(
     "No conflicts.",
     h("p", {}, "Every number of every reader has one line, and always had."),
   );
+  const first = fresh(() => load(null));
   const said = h("div");
-  const more = button("Older conflicts", () => load(cursor));
+  const more = button("Older conflicts", older);
   const node = h(
     "div",
     {},
@@ -31,6 +33,7 @@ export function conflictsPage() {
       { class: "lead" },
       "A device sent another line under a number that was taken. The first line was kept, the other was set aside, here.",
     ),
+    first.said,
     said,
     list,
     none,
@@ -40,15 +43,19 @@ export function conflictsPage() {
   let conflicts = [];
   let cursor = null;
 
-  async function load(from = null) {
+  async function load(from) {
+    const page = await ask("GET", path(["conflicts"], { cursor: from, limit: PAGE }));
+    conflicts = from === null ? page.conflicts : [...conflicts, ...page.conflicts];
+    cursor = page.next_cursor;
+    said.replaceChildren();
+    show(conflicts);
+    none.hidden = conflicts.length > 0;
+    more.hidden = cursor === null;
+  }
+
+  async function older() {
     try {
-      const page = await ask("GET", path(["conflicts"], { cursor: from, limit: PAGE }));
-      conflicts = from === null ? page.conflicts : [...conflicts, ...page.conflicts];
-      cursor = page.next_cursor;
-      said.replaceChildren();
-      show(conflicts);
-      none.hidden = conflicts.length > 0;
-      more.hidden = cursor === null;
+      await load(cursor);
     } catch (error) {
       said.replaceChildren(failure(error));
     }
@@ -57,10 +64,10 @@ export function conflictsPage() {
   // A page that was paged further stays: what it would be replaced by is the first page.
   const close = onEvent((event) => {
     const moved = event.streams?.some((row) => "conflict_count" in row || "open_conflicts" in row);
-    if ((moved || event.type === "resync") && conflicts.length <= PAGE) load();
+    if ((moved || event.type === "resync") && conflicts.length <= PAGE) first.mark();
   });
-  load();
-  return { title: "Conflicts", node, close };
+  first.refresh();
+  return { title: "Conflicts", node, update: first.refresh, close };
 }
 
 function conflict(each, changed) {

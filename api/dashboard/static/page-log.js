@@ -2,14 +2,15 @@
 
 import { h, setText } from "./dom.js";
 import { time, withTimes } from "./format.js";
+import { fresh } from "./fresh.js";
 import { ask } from "./http.js";
-import { badge, empty, failure, field } from "./parts.js";
+import { badge, empty, field } from "./parts.js";
 import { rows } from "./rows.js";
 import { onEvent, serverNow, state } from "./state.js";
 
 const KEPT = 500;
 
-/** Returns {title, node, close()}. find: what to look for from the beginning. */
+/** Returns {title, node, update(), close()}. find: what to look for from the beginning. */
 export function logPage(find = "") {
   const text = h("input", {
     type: "search",
@@ -21,18 +22,20 @@ export function logPage(find = "") {
   });
   const table = rows(COLUMNS, { label: "Log", kind: "log", key: (entry) => entry.activity_id });
   const none = empty("Nothing in the log.");
-  const said = h("div");
+  const log = fresh(load);
   const node = h(
     "div",
     {},
     h("h1", {}, "Log"),
     h("div", { class: "filters" }, field("Find", text)),
-    said,
+    log.said,
     table.node,
     none,
   );
   none.hidden = true;
   let entries = [];
+  // What is told while the log is on its way may be younger than that.
+  let meanwhile = [];
 
   function show() {
     const wanted = text.value.trim().toLowerCase();
@@ -44,23 +47,27 @@ export function logPage(find = "") {
   }
 
   async function load() {
-    try {
-      ({ entries } = await ask("GET", "api/v1/logs"));
-      said.replaceChildren();
-      show();
-    } catch (error) {
-      said.replaceChildren(failure(error));
-    }
+    meanwhile = [];
+    const answer = await ask("GET", "api/v1/logs");
+    entries = merged(answer.entries, meanwhile);
+    show();
   }
 
   const close = onEvent(({ type, entry }) => {
-    if (type === "resync") load();
-    if (type !== "log_entry" || entries.some((each) => each.activity_id === entry.activity_id)) return;
-    entries = [entry, ...entries].slice(0, KEPT);
+    if (type === "resync") log.again();
+    if (type !== "log_entry") return;
+    meanwhile = merged(meanwhile, [entry]);
+    entries = merged(entries, [entry]);
     show();
   });
-  load();
-  return { title: "Log", node, close };
+  log.refresh();
+  return { title: "Log", node, update: log.refresh, close };
+}
+
+// Each once, the newest first, at most as many as the server keeps for us.
+function merged(some, more) {
+  const all = new Map([...some, ...more].map((entry) => [entry.activity_id, entry]));
+  return [...all.values()].sort((a, b) => b.activity_id - a.activity_id).slice(0, KEPT);
 }
 
 const LEVELS = { warn: "watch", error: "act" };

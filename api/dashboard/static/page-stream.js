@@ -7,6 +7,7 @@ import { askFirst, say } from "./dialog.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { epochList } from "./epochs.js";
 import { number, offset, originBeside, rate, streamName, streamOrigin } from "./format.js";
+import { fresh } from "./fresh.js";
 import { ask, path } from "./http.js";
 import { badge, button, empty, fact, field, section } from "./parts.js";
 import { closedWords, shownAs } from "./quiet.js";
@@ -20,6 +21,10 @@ const METRICS_EVERY_MS = 4000;
 /** Returns {title, node, update(), close()}. */
 export function streamPage(stream_id) {
   const metrics = metricFacts();
+  const numbers = fresh(
+    async () => metrics.update(await ask("GET", path(["streams", stream_id, "metrics"]))),
+    { everyMs: METRICS_EVERY_MS },
+  );
   const reads = readList(stream_id);
   const epochs = epochList(stream_id, { choose: reads.choose, loaded: reads.setEpochs });
   const head = streamHead(stream_id);
@@ -34,40 +39,24 @@ export function streamPage(stream_id) {
   );
   const missing = empty("There is no such stream.", h("p", {}, h("a", { href: "#/" }, "All streams")));
   const node = h("div", {}, body, missing);
-  let epoch = null;
-
-  let stale = true;
-  let askedAt = -Infinity;
-
-  async function refresh() {
-    if (!stale || performance.now() - askedAt < METRICS_EVERY_MS) return;
-    [stale, askedAt] = [false, performance.now()];
-    try {
-      metrics.update(await ask("GET", path(["streams", stream_id, "metrics"])));
-    } catch {
-      stale = true;
-    }
-  }
 
   const close = onEvent((event) => {
-    stale ||= event.type === "resync" || Boolean(event.streams?.some((row) => row.stream_id === stream_id));
+    if (event.type === "resync" || event.streams?.some((row) => row.stream_id === stream_id)) numbers.mark();
   });
   const own = ownCard(stream_id);
   const update = () => {
     own.refresh();
-    refresh();
+    numbers.refresh();
     const card = cardOf(stream_id);
     body.hidden = card === null;
     missing.hidden = card !== null || !own.asked();
     if (card === null) return;
     head.update(card);
     setAttribute(reset, "aria-label", `Reset epoch… of ${streamName(card)}`);
-    if (epoch !== card.stream_epoch) epochs.load();
-    epoch = card.stream_epoch;
     epochs.update(card);
     reads.update();
   };
-  const end = () => [close, reads.close].forEach((each) => each());
+  const end = () => [close, reads.close, epochs.close].forEach((each) => each());
   return { title: () => nameOf(stream_id), node, update, close: end };
 }
 

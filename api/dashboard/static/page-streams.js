@@ -2,13 +2,14 @@
 
 import { h, setText } from "./dom.js";
 import { NONE, count, learnNames, number, originBeside, streamName, streamOrigin } from "./format.js";
+import { fresh } from "./fresh.js";
 import { ask } from "./http.js";
-import { empty, failure, field } from "./parts.js";
+import { empty, field } from "./parts.js";
 import { rows } from "./rows.js";
 import { isEntryOf, namesChanged, onEvent } from "./state.js";
 
 const AT_MOST = 200;
-const AT_MOST_EVERY_MS = 5000;
+const EVERY_MS = 5000;
 const byName = new Intl.Collator("en", { numeric: true });
 
 /** Returns {title, node, update(), close()}. find: what to look for from the beginning. */
@@ -17,20 +18,26 @@ export function streamsPage(find = "") {
   const table = rows(COLUMNS, { label: "Streams", key: (each) => each.stream_id });
   const shown = h("p", { class: "hint", role: "status" });
   const none = empty("No stream of this name.");
-  const said = h("div");
+  const list = fresh(
+    async () => {
+      const answer = await ask("GET", "api/v1/streams");
+      learnNames(answer.streams);
+      streams = answer.streams.sort((a, b) => byName.compare(streamName(a), streamName(b)));
+      show();
+    },
+    { everyMs: EVERY_MS },
+  );
   const node = h(
     "div",
     {},
     h("h1", {}, "All streams"),
     field("Name, forwarder or reader", filter),
-    said,
+    list.said,
     shown,
     table.node,
     none,
   );
   let streams = [];
-  let stale = true;
-  let askedAt = -Infinity;
   none.hidden = true;
 
   function show() {
@@ -42,26 +49,12 @@ export function streamsPage(find = "") {
     setText(shown, `${count(found.length, "stream")}${first}`);
   }
 
-  async function update() {
-    if (!stale || performance.now() - askedAt < AT_MOST_EVERY_MS) return;
-    askedAt = performance.now();
-    stale = false;
-    try {
-      const answer = await ask("GET", "api/v1/streams");
-      learnNames(answer.streams);
-      streams = answer.streams.sort((a, b) => byName.compare(streamName(a), streamName(b)));
-      said.replaceChildren();
-      show();
-    } catch (error) {
-      said.replaceChildren(failure(error));
-    }
-  }
-
   filter.addEventListener("input", show);
   const close = onEvent((event) => {
-    stale ||= namesChanged(event) || isEntryOf(event, "forwarder_", "stream_", "epoch_") || event.type === "resync";
+    const other = namesChanged(event) || isEntryOf(event, "forwarder_", "stream_", "epoch_");
+    if (other || event.type === "resync") list.mark();
   });
-  return { title: "All streams", node, update, close };
+  return { title: "All streams", node, update: list.refresh, close };
 }
 
 function link(first) {

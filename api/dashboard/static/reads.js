@@ -53,6 +53,8 @@ export function readList(stream_id) {
   let paged = false;
   let busy = false;
   let askedAt = -Infinity;
+  // What the page had when it was asked for last, and what was known by then.
+  let base = new Set();
   const news = feed({ wanted: chosen, most: PAGE, changed: take, failed: () => (isStale = true), again: changed });
 
   function chosen() {
@@ -87,6 +89,7 @@ export function readList(stream_id) {
     if (busy) return;
     busy = true;
     const wanted = filter.wanted();
+    const known = news.reads().map(readKey);
     try {
       const page = await ask(
         "GET",
@@ -94,6 +97,7 @@ export function readList(stream_id) {
       );
       const found = page.reads.map((read) => ({ ...read, stream_id }));
       reads = from === null ? found : [...reads, ...found];
+      if (from === null) base = new Set([...known, ...found.map(readKey)]);
       cursor = page.next_cursor;
       said.replaceChildren();
       show();
@@ -106,17 +110,24 @@ export function readList(stream_id) {
     if (JSON.stringify(wanted) !== JSON.stringify(filter.wanted())) changed();
   }
 
-  // What is older than the last one shown is on the next page. Too many new ones, and the page is asked for again.
+  // What is older than the last one shown is on the next page. Where the news may not reach back to what was there, or
+  // too much is shown, the page is asked for again: what lies between is on no screen else, and behind no button.
   function take() {
     if (paged) return;
     const last = reads.at(-1);
     const found = news.reads().filter((read) => passes(read) && (cursor === null || byNumber(read, last) < 0));
     const all = merged(reads, found, { order: byNumber, most: 2 * PAGE });
-    isStale ||= all.length === 2 * PAGE;
+    isStale ||= all.length === 2 * PAGE || leavesHole();
     if (all.length === reads.length) return;
     reads = all;
     show();
   }
+
+  // The news are the newest of all that came, in one piece; when there is room for no more of them, some may have gone.
+  const leavesHole = () => {
+    const found = news.reads();
+    return found.length === PAGE && !found.some((read) => base.has(readKey(read)));
+  };
 
   function passes(read) {
     const { epoch, since, until } = filter.wanted();

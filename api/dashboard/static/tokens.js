@@ -3,10 +3,11 @@
 import { askFirst, say, showOnce } from "./dialog.js";
 import { h } from "./dom.js";
 import { NONE, time } from "./format.js";
+import { fresh } from "./fresh.js";
 import { ask, path } from "./http.js";
 import { button, empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
-import { onEvent, serverNow } from "./state.js";
+import { isEntryOf, onEvent, serverNow } from "./state.js";
 
 const AGAIN_EVERY_MS = 60000;
 
@@ -18,38 +19,36 @@ export function tokenList() {
     key: (token) => token.token_id,
   });
   const none = empty("No token yet.", h("p", {}, "A device connects with a token that stands for it."));
-  const said = h("div");
-  const node = h("div", {}, mintForm(load), said, table.node, none);
+  const list = fresh(load);
+  const node = h("div", {}, mintForm(list.again), list.said, table.node, none);
   none.hidden = true;
   let known = new Map();
   let loadedAt = -Infinity;
 
   async function load() {
+    const { tokens } = await ask("GET", "api/v1/admin/tokens");
     loadedAt = performance.now();
-    try {
-      const { tokens } = await ask("GET", "api/v1/admin/tokens");
-      known = new Map(tokens.map((token) => [token.token_id, token]));
-      said.replaceChildren();
-      table.update(tokens.reverse().sort((a, b) => (a.revoked_at !== null) - (b.revoked_at !== null)));
-      table.node.hidden = tokens.length === 0;
-      none.hidden = tokens.length > 0;
-    } catch (error) {
-      said.replaceChildren(failure(error));
-    }
+    known = new Map(tokens.map((token) => [token.token_id, token]));
+    table.update(tokens.reverse().sort((a, b) => (a.revoked_at !== null) - (b.revoked_at !== null)));
+    table.node.hidden = tokens.length === 0;
+    none.hidden = tokens.length > 0;
   }
 
   function acts(first) {
     const gone = () => (known.get(first.token_id)?.revoked_at ? "It is revoked already." : null);
-    const node = button("Revoke…", () => revoke(first, gone).then(load), {
+    const node = button("Revoke…", () => revoke(first, gone).then(list.again), {
       "aria-label": `Revoke the token of ${first.device_id}`,
     });
     return { node, update: (token) => (node.hidden = token.revoked_at !== null) };
   }
 
-  const close = onEvent(({ type, entry }) => type === "log_entry" && entry.event.startsWith("token_") && load());
+  const close = onEvent((event) => (isEntryOf(event, "token_") || event.type === "resync") && list.mark());
   // When each was used last, and whatever an event did not tell.
-  const update = () => performance.now() - loadedAt > AGAIN_EVERY_MS && load();
-  load();
+  const update = () => {
+    if (performance.now() - loadedAt > AGAIN_EVERY_MS) list.mark();
+    list.refresh();
+  };
+  list.refresh();
   return { node, update, close };
 }
 

@@ -99,7 +99,7 @@ async def test_forwarders_of_one_name_and_who_waits_for_their_reads_are_told_apa
 
 async def evaluated(database: Database) -> dict[str, set[str]]:
     """Return the titles in what the states are made of."""
-    found = await facts.facts(database)  # type: ignore[arg-type]
+    found = await facts.facts(database)
     return {kind: {each.title for each in getattr(found, kind)} for kind in ("forwarders", "flows", "faults")}
 
 

@@ -5,8 +5,9 @@ from uuid import UUID
 
 import orjson
 
-from api.alerts import facts
 from api.alerts.evaluator import Evaluation
+from api.alerts.rules import forwarder_fault, forwarder_gone, receiver_behind
+from api.alerts.stream_facts import statement
 from shared.runtime.process import Process
 from tests.api.conftest import Ask
 from tests.api.looking import ago, looked
@@ -99,8 +100,11 @@ async def test_forwarders_of_one_name_and_who_waits_for_their_reads_are_told_apa
 
 async def evaluated(database: Database) -> dict[str, set[str]]:
     """Return the titles in what the states are made of."""
-    found = await facts.facts(database)
-    return {kind: {each.title for each in getattr(found, kind)} for kind in ("forwarders", "flows", "faults")}
+    return {
+        "forwarders": {each.title for each in await forwarder_gone.forwarders(database, ())},
+        "flows": {each.title for each in await receiver_behind.flows(database, ())},
+        "faults": {each.title for each in await forwarder_fault.faults(database, ())},
+    }
 
 
 async def test_the_log_calls_a_stream_as_the_page_does(ask: Ask, database: Database) -> None:
@@ -127,9 +131,9 @@ async def test_the_names_are_looked_at_once_however_many_streams_are_called(
         await gone(database, f"mat-{number}")
         await call(database, f"mat-{number}", "Box")
     await database.execute("UPDATE stream_metrics SET last_seq = 20")
-    for statement, *bounds in ((facts._FORWARDERS,), (facts._STREAMS, *facts._STREAMS_BOUNDS)):
-        assert len(await database.fetch(statement, *bounds)) == 5
-        plan = await database.fetchval(f"EXPLAIN (ANALYZE, COSTS off, FORMAT json) {statement}", *bounds)
+    for asked in (forwarder_gone._FORWARDERS, statement(["true"])):
+        assert len(await database.fetch(asked)) == 5
+        plan = await database.fetchval(f"EXPLAIN (ANALYZE, COSTS off, FORMAT json) {asked}")
         looks = [node for node in nodes(orjson.loads(plan)[0]["Plan"]) if named(node)]
         assert looks, plan
         assert [node["Actual Loops"] for node in looks] == [1] * len(looks)

@@ -6,8 +6,11 @@ What holds, whatever dies:
   clock decides when it is taken; from then on a clock of ours that goes on while the process is stopped.
 - It is taken once. Whoever dies with it in hand leaves it unanswered: the asker says that it does not know.
 - "done" is written only after the socket took the command (epoch_reset) or the device answered (all others).
-- A session's commands are tasks of their own, so that a stuck socket holds up nobody else. A send is never
-  cancelled, so such a task may outlive its deadline until its socket ends; their number is bounded.
+- A command of a kind that is not registered, or whose request is not one of its kind, is refused: logged as an
+  error, written as `refused`, and no device hears of it.
+- A session's commands are tasks of their own, so that a stuck socket holds up nobody else, and one that fails
+  unforeseen ends as `lost`, an error in the log. A send is not cancelled at the deadline, so such a task may
+  outlive it until its socket ends; their number is bounded.
 
 It knows nothing of a device's messages: a session says how a command is carried out.
 """
@@ -16,20 +19,24 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from gateway import metrics
 from gateway.store import commands as store
-from gateway.store.commands import Command, Ending
+from gateway.store.commands import Ending, Taken
 from shared.db.channels import ANSWERS, COMMANDS
 from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
+from shared.protocol.commands import KINDS, Kind, Request
 from shared.runtime.process import Process
+from shared.runtime.tasks import Tasks
 from shared.transport.account import Account
 from shared.transport.connection import ConnectionGone
 
-__all__ = ["Carried", "CarryOut", "Commands"]
+__all__ = ["Carried", "CarryOut", "Command", "Commands"]
 
 # Of one session at a time: operators are people, and a device does one thing after the other.
 MOST_AT_ONCE = 8
@@ -41,6 +48,15 @@ RETRY_S = 0.2
 STOP_WITHIN_S = 4.0
 
 log = get_logger(__name__)
+
+
+class Command(NamedTuple):
+    """What an operator asks of the device of a session; request may hold secrets."""
+
+    command_id: UUID
+    session_id: UUID
+    kind: Kind
+    request: Request
 
 
 class Carried(NamedTuple):
@@ -63,7 +79,7 @@ class Commands:
         self._gateway_id: UUID = process.presence.process_id
         self._sessions: dict[UUID, CarryOut] = {}
         self._at_once: Counter[UUID] = Counter()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks(stop_within_s=STOP_WITHIN_S)
         self._loop = process.loop(
             "commands",
             self._take,
@@ -83,9 +99,7 @@ class Commands:
 
     async def run(self) -> None:
         """Take commands until the process stops."""
-        await self._loop.run()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_WITHIN_S)
+        await self._tasks.during(self._loop.run())
 
     def _on_notification(self, payload: str) -> None:
         if payload in ("", str(self._gateway_id)):
@@ -94,32 +108,46 @@ class Commands:
     async def _take(self) -> bool:
         asked_at = asyncio.get_running_loop().time()
         commands = await store.take_commands(self._process.pool, self._gateway_id)
-        for command in commands:
-            task = asyncio.create_task(self._see_through(command, asked_at + command.left_s), name="command")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        for taken in commands:
+            self._tasks.start(
+                "command",
+                self._see_through(taken, asked_at + taken.left_s),
+                command_id=str(taken.command_id),
+            )
         return bool(commands)
 
-    async def _see_through(self, command: Command, until: float) -> None:
+    async def _see_through(self, taken: Taken, until: float) -> None:
         """Have a command carried out and say what came of it, at its deadline at the latest."""
-        task = asyncio.create_task(self._carry_out(command, until), name="carry out")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.wait({task}, timeout=until - asyncio.get_running_loop().time())
-        carried = task.result() if task.done() else Carried("lost")
-        metrics.COMMANDS.labels(command.kind, carried.ending).inc()
+        command = _read(taken)
+        carried = Carried("refused") if command is None else await self._in_time(command, taken, until)
+        # The row says the kind: only what is registered becomes a label, so that their number has a bound.
+        kind = "unknown" if command is None else command.kind.name
+        metrics.COMMANDS.labels(kind, carried.ending).inc()
         log.info(
             "command_ended",
-            command_id=str(command.command_id),
-            forwarder_id=command.forwarder_id,
-            kind=command.kind,
+            command_id=str(taken.command_id),
+            forwarder_id=taken.forwarder_id,
+            kind=kind,
             ending=carried.ending,
         )
-        await self._end(command, carried, until)
+        # While the database is away, up to the deadline.
+        with self._account.holding(len(carried.answer or b"")):
+            await self._end_patiently(taken.command_id, carried, until)
 
-    async def _carry_out(self, command: Command, until: float) -> Carried:
+    async def _in_time(self, command: Command, taken: Taken, until: float) -> Carried:
+        # A task of its own, which goes on at the deadline: a message that is half written cannot be taken back.
+        task = self._tasks.start(
+            "carry out",
+            self._carry_out(command, held=taken.held, until=until),
+            command_id=str(command.command_id),
+            kind=command.kind.name,
+        )
+        await asyncio.wait({task}, timeout=until - asyncio.get_running_loop().time())
+        return (task.result() if task.done() else None) or Carried("lost")
+
+    async def _carry_out(self, command: Command, *, held: bool, until: float) -> Carried:
         carry_out = self._sessions.get(command.session_id)
-        if carry_out is None or not command.held:
+        if carry_out is None or not held:
             return Carried("absent")
         if asyncio.get_running_loop().time() >= until:
             return Carried(
@@ -132,29 +160,40 @@ class Commands:
             return await carry_out(command, until)
         except (ConnectionGone, TimeoutError):
             return Carried("lost")
-        except Exception:
-            log.exception("command_failed", command_id=str(command.command_id), kind=command.kind)
-            return Carried("lost")
         finally:
             self._at_once[command.session_id] -= 1
             if not self._at_once[command.session_id]:
                 del self._at_once[command.session_id]
 
-    async def _end(self, command: Command, carried: Carried, until: float) -> None:
-        with self._account.holding(
-            len(carried.answer or b"")
-        ):  # while the database is away, up to the deadline
-            await self._end_patiently(command, carried, until)
-
-    async def _end_patiently(self, command: Command, carried: Carried, until: float) -> None:
+    async def _end_patiently(self, command_id: UUID, carried: Carried, until: float) -> None:
         while True:
             try:
-                await store.end_command(self._process.pool, command.command_id, *carried)
+                await store.end_command(self._process.pool, command_id, *carried)
             except DatabaseUnavailable as error:
                 if asyncio.get_running_loop().time() >= until:
-                    log.warning("command_unanswered", command_id=str(command.command_id), error=str(error))
+                    log.warning("command_unanswered", command_id=str(command_id), error=str(error))
                     return
                 await asyncio.sleep(RETRY_S)
             else:
-                self._process.notifier.notify(ANSWERS, str(command.command_id))
+                self._process.notifier.notify(ANSWERS, str(command_id))
                 return
+
+
+def _read(taken: Taken) -> Command | None:
+    """Return what is asked; None when it is nothing that we know, which is logged without what may be secret in it."""
+    kind = KINDS.get(taken.kind)
+    try:
+        if kind is not None:
+            request = msgspec.json.decode(taken.request, type=kind.request)
+            return Command(taken.command_id, taken.session_id, kind, request)
+        problem = "no such kind is registered: whoever asked is of another release"
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        problem = "its request is none of its kind"
+    log.error(
+        "command_refused",
+        command_id=str(taken.command_id),
+        forwarder_id=taken.forwarder_id,
+        kind=taken.kind,
+        error=problem,
+    )
+    return None

@@ -23,6 +23,7 @@ from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.runtime.liveness import LEASE_S
 from shared.runtime.process import Process
+from shared.runtime.tasks import Tasks
 from shared.transport.connection import DeviceConnection
 from shared.transport.tokens import Identity
 from shared.wake import Wake
@@ -47,7 +48,8 @@ class Ownership:
         self._gateway_id: UUID = process.presence.process_id
         self._held: dict[UUID, DeviceConnection] = {}
         self._acquiring: dict[UUID, DeviceConnection] = {}
-        self._probing: dict[UUID, asyncio.Task[None]] = {}
+        self._probing: set[UUID] = set()
+        self._tasks = Tasks()
         self._takeovers: dict[str, set[Wake]] = {}
         self._loop = process.loop("takeovers", self._look, poll_s=POLL_S)
         self._looked_at = monotonic()
@@ -121,9 +123,7 @@ class Ownership:
     async def run(self) -> None:
         """Answer probes, and drop sessions that were taken over while we hung, until the process stops."""
         self._looked_at = monotonic()
-        await self._loop.run()
-        for task in self._probing.values():
-            task.cancel()
+        await self._tasks.during(self._loop.run())
 
     async def _look(self) -> None:
         hung = monotonic() - self._looked_at > LEASE_S / 2
@@ -146,8 +146,8 @@ class Ownership:
     async def _answer_probes(self) -> None:
         for probe in await store.probed_sessions(self._process.pool, self._gateway_id):
             if probe.session_id not in self._probing:
-                task = asyncio.create_task(self._answer(probe), name="probe")
-                self._probing[probe.session_id] = task
+                self._probing.add(probe.session_id)
+                self._tasks.start("probe", self._answer(probe), session_id=str(probe.session_id))
 
     async def _answer(self, probe: store.Probe) -> None:
         try:
@@ -164,7 +164,7 @@ class Ownership:
         except DatabaseUnavailable as error:
             log.warning("probe_unanswered", session_id=str(probe.session_id), error=str(error))
         finally:
-            del self._probing[probe.session_id]
+            self._probing.discard(probe.session_id)
 
     def _on_notification(self, forwarder_id: str) -> None:
         self._loop.wake()

@@ -9,29 +9,17 @@ hold secrets, and is for the device and the asker alone.
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from gateway.commands import Carried
-from gateway.store.commands import Command
+from gateway.commands import Carried, Command
+from shared.protocol.commands import ANSWER_TOO_LARGE, Response
 from shared.protocol.decoding import LARGE_BYTES
-from shared.protocol.v1 import (
-    ANSWER_TOO_LARGE,
-    ConfigGetResponse,
-    ConfigSetResponse,
-    RestartResponse,
-    encode_config_get,
-    encode_config_set,
-    encode_restart,
-)
 from shared.transport.connection import ConnectionGone, DeviceConnection
 
-__all__ = ["Questions", "Response"]
-
-Response: TypeAlias = ConfigGetResponse | ConfigSetResponse | RestartResponse
-
+__all__ = ["Questions"]
 
 # A configuration has some kilobytes. A larger message is not even decoded; what we make of it may still be longer.
 MAX_ANSWER_BYTES = LARGE_BYTES
@@ -58,13 +46,15 @@ class Questions:
         """Ask the device what an operator asks, and return what it says; raises what `ask` raises."""
         if self._connection.gone:
             return Carried("absent")
-        request, wanted = _question(command)
-        response = await self.ask(command.command_id, request, wanted, until=until)
+        kind, request_id = command.kind, command.command_id
+        if kind.response is None:
+            raise TypeError(f"no device answers a command of the kind {kind.name}")
+        request = kind.encode(request_id, command.request)
+        response = await self.ask(request_id, request, kind.response, until=until)
         answer = msgspec.json.encode(response)
         if len(answer) > MAX_ANSWER_BYTES:
-            answer = msgspec.json.encode(
-                ConfigGetResponse(response.request_id, ok=False, error=ANSWER_TOO_LARGE)
-            )
+            too_large = kind.response(response.request_id, ok=False, error=ANSWER_TOO_LARGE)
+            answer = msgspec.json.encode(too_large)
         return Carried("done", answer)
 
     async def ask(
@@ -101,14 +91,3 @@ class Questions:
             for question in self._open.values():
                 if not question.answer.done():
                     question.answer.set_exception(ConnectionGone("the socket ended without an answer"))
-
-
-def _question(command: Command) -> tuple[bytes, type[Response]]:
-    """Return the message to the device, and the kind of its answer."""
-    request_id = command.command_id
-    if command.kind == "config_get":
-        return encode_config_get(request_id), ConfigGetResponse
-    if command.kind == "config_set":
-        section, payload = command.request["section"], command.request["payload"]
-        return encode_config_set(request_id, section, payload), ConfigSetResponse
-    return encode_restart(request_id), RestartResponse

@@ -2,25 +2,28 @@
 
 An answer is honest: "done" only when the gateway wrote so; nothing was done when the command was never taken, and
 cannot be any more, because taking the row away and taking the command exclude each other; in all other cases
-nobody knows.
+nobody knows. What may change a device is in the operators' log before it is asked, with who asks, and again with its
+ending: a restart may kill the box before it answers, and this process may die before the answer comes.
 """
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from api.commands import store
-from api.http.errors import ApiError
+from api.http.context import Api
+from api.http.errors import ApiError, Code
 from shared.db.channels import ANSWERS, COMMANDS
 from shared.db.errors import DatabaseUnavailable
 from shared.metrics import POLLS_FOUND_WORK
+from shared.protocol.commands import Kind, Request
 from shared.runtime.process import Process
 from shared.wake import Wake
 
-__all__ = ["ANSWER_WITHIN_S", "Commands", "Reply"]
+__all__ = ["ANSWER_WITHIN_S", "CommandError", "Commands", "Reply", "noted"]
 
 ANSWER_WITHIN_S = 10.0
 # How soon an answer is found whose notification was lost, and where none ever arrives.
@@ -28,6 +31,42 @@ POLL_S = 0.5
 DEAF_POLL_S = 0.1
 # Operators are people: what is more than this at once is a mistake.
 WAITING_AT_MOST = 64
+
+Ending: TypeAlias = Literal["done", "refused", "not carried out", "nobody knows"]
+
+
+class CommandError(ApiError):
+    """A command was not done, as far as anybody knows. ending: what became of it at the device."""
+
+    def __init__(
+        self, code: Code, message: str, *, ending: Ending, details: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(code, message, details=details)
+        self.ending: Ending = ending
+
+
+@contextmanager
+def noted(api: Api, kind: Kind, **about: object) -> Iterator[dict[str, object]]:
+    """Note for operators that a device is asked for something by somebody, and what came of it.
+
+    Around everything from the asking to an answer that can be read; yields the fields of the ending's entry, for what
+    only the answer says. Whatever ends it otherwise than a CommandError, nobody knows what the device has done.
+    """
+    facts = dict(about)
+    if not kind.changes:
+        yield facts
+        return
+    api.note(f"{kind.name}_asked", **about)
+    ending: Ending = "nobody knows"
+    try:
+        yield facts
+        ending = "done"
+    except CommandError as error:
+        ending = error.ending
+        raise
+    finally:
+        level = "info" if ending == "done" else "warn"
+        api.note(f"{kind.name}_ended", level=level, ending=ending, **facts)
 
 
 class Reply(NamedTuple):
@@ -49,15 +88,15 @@ class Commands:
     async def ask(
         self,
         forwarder_id: str,
-        kind: store.Kind,
-        request: dict[str, Any],
+        kind: Kind,
+        request: Request,
         *,
         session_since: datetime | None = None,
     ) -> Reply:
         """Ask a forwarder and return what came of it. session_since: only in the session that began just then.
 
-        Raises ApiError TIMEOUT when nobody knows, UNAVAILABLE when too much is under way; DatabaseUnavailable before
-        anything was asked.
+        Raises CommandError: TIMEOUT when nobody knows, UNAVAILABLE when too much is under way; DatabaseUnavailable
+        when it could not be asked, unless the last word of the database was lost.
         """
         if self._under_way >= WAITING_AT_MOST:
             raise _busy()
@@ -116,6 +155,8 @@ class Commands:
             return Reply("absent")
         if state == "busy":
             raise _busy()
+        if state == "refused":
+            raise _not_known()
         raise _nobody_knows() if state in ("taken", "lost") else _not_taken()
 
     def _on_notification(self, payload: str) -> None:
@@ -124,13 +165,24 @@ class Commands:
                 wake.set()
 
 
-def _busy() -> ApiError:
-    return ApiError("UNAVAILABLE", "too many commands are under way; try again later")
+def _busy() -> CommandError:
+    message = "too many commands are under way; try again later"
+    return CommandError("UNAVAILABLE", message, ending="not carried out")
 
 
-def _not_taken() -> ApiError:
-    return ApiError("TIMEOUT", "the forwarder's gateway did not take the command; it will not be carried out")
+def _not_known() -> CommandError:
+    message = (
+        "the forwarder's gateway does not know this command, and has not carried it out: it is of another release;"
+        " try again when all processes are of the same"
+    )
+    return CommandError("UNAVAILABLE", message, ending="not carried out")
 
 
-def _nobody_knows() -> ApiError:
-    return ApiError("TIMEOUT", "no answer from the forwarder in time; it may have done it or not")
+def _not_taken() -> CommandError:
+    message = "the forwarder's gateway did not take the command; it will not be carried out"
+    return CommandError("TIMEOUT", message, ending="not carried out")
+
+
+def _nobody_knows() -> CommandError:
+    message = "no answer from the forwarder in time; it may have done it or not"
+    return CommandError("TIMEOUT", message, ending="nobody knows")

@@ -1,6 +1,7 @@
 """Commands to forwarders. What is in a configuration may be secret: it is in no log."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import TypeVar
@@ -9,7 +10,7 @@ import msgspec
 import orjson
 
 from api.commands import store
-from api.commands.ask import Commands
+from api.commands.ask import CommandError, Commands, noted
 from api.commands.types import (
     ConfigAnswer,
     ConfigQuery,
@@ -25,6 +26,17 @@ from api.commands.types import (
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
 from api.streams.types import StreamPath
+from shared.protocol.commands import (
+    CONFIG_GET,
+    CONFIG_SET,
+    EPOCH_RESET,
+    RESTART,
+    ConfigSet,
+    Kind,
+    Nothing,
+    Request,
+)
+from shared.protocol.commands import EpochReset as ResetRequest
 from shared.protocol.v1 import HIGHEST_EPOCH
 
 __all__ = ["read_config", "reset_epoch", "restart_forwarder", "write_config"]
@@ -42,20 +54,22 @@ async def reset_epoch(api: Api, *, path: StreamPath, body: EpochReset) -> NewEpo
     stream = await _as_expected(api, path, body)
     if stream.stream_epoch >= HIGHEST_EPOCH:
         raise ApiError("CONFLICT", "the stream has the highest epoch that there is")
-    request: Payload = {"stream_id": str(stream.stream_id), "reader_ip": stream.reader_ip}
-    if body.expected_epoch is not None:
-        request["expected_epoch"] = body.expected_epoch
-    reply = await api.part(Commands).ask(stream.forwarder_id, "epoch_reset", request)
-    if reply.ending == "absent":
-        await _as_expected(api, path, body)
-        raise ApiError("CONFLICT", "forwarder not connected")
-    answer = msgspec.json.decode(reply.answer, type=NewEpoch)
-    api.note(
-        "epoch_reset_asked",
-        stream=stream.title,
-        stream_id=stream.stream_id,
-        stream_epoch=answer.new_stream_epoch,
-    )
+    request = ResetRequest(stream.stream_id, stream.reader_ip, body.expected_epoch)
+    try:
+        return await _command_epoch(api, stream, request)
+    except CommandError as error:
+        if error.code == "CONFLICT":
+            await _as_expected(api, path, body)  # somebody else was faster: says so
+        raise
+
+
+async def _command_epoch(api: Api, stream: store.Stream, request: ResetRequest) -> NewEpoch:
+    with noted(api, EPOCH_RESET, stream=stream.title, stream_id=stream.stream_id) as facts:
+        reply = await api.part(Commands).ask(stream.forwarder_id, EPOCH_RESET, request)
+        if reply.ending == "absent":
+            raise CommandError("CONFLICT", "forwarder not connected", ending="not carried out")
+        answer = msgspec.json.decode(reply.answer, type=NewEpoch)
+        facts["stream_epoch"] = answer.new_stream_epoch
     return answer
 
 
@@ -75,7 +89,7 @@ async def _as_expected(api: Api, path: StreamPath, body: EpochReset) -> store.St
 
 async def read_config(api: Api, *, path: ForwarderPath) -> ConfigAnswer:
     """Show a forwarder's configuration."""
-    answer = await _relay(api, path.forwarder_id, "config_get", {}, ConfigAnswer)
+    answer = await _relay(api, path.forwarder_id, CONFIG_GET, Nothing(), ConfigAnswer)
     sections = answer.config if isinstance(answer.config, dict) else {}
     prints = {str(name): _fingerprint(section) for name, section in sections.items()}
     return msgspec.structs.replace(answer, fingerprints=prints)
@@ -94,10 +108,10 @@ async def write_config(api: Api, *, path: SectionPath, query: ConfigQuery, body:
             raise ApiError(
                 "CONFLICT", "somebody else has changed this section meanwhile; read it again, then change it"
             )
-    request = {"section": path.section, "payload": body}
-    answer = await _relay(api, path.forwarder_id, "config_set", request, ConfigWritten)
-    api.note("config_written", forwarder_id=path.forwarder_id, section=path.section)
-    return answer
+    request = ConfigSet(path.section, body)
+    return await _relay(
+        api, path.forwarder_id, CONFIG_SET, request, ConfigWritten, about={"section": path.section}
+    )
 
 
 async def restart_forwarder(api: Api, *, path: ForwarderPath, body: RestartRequest) -> Restarted:
@@ -106,8 +120,8 @@ async def restart_forwarder(api: Api, *, path: ForwarderPath, body: RestartReque
     """
     since = body.expected_connected_at
     try:
-        answer = await _relay(api, path.forwarder_id, "restart", {}, Restarted, session_since=since)
-    except ApiError as error:
+        return await _relay(api, path.forwarder_id, RESTART, Nothing(), Restarted, session_since=since)
+    except CommandError as error:
         if since is None or error.code != "NOT_FOUND":
             raise
         now = await store.connected_at(api.pool, path.forwarder_id)
@@ -118,30 +132,33 @@ async def restart_forwarder(api: Api, *, path: ForwarderPath, body: RestartReque
             "it has connected anew since: somebody else may have restarted it",
             details={"connected_at": now.isoformat()},
         ) from error
-    api.note("forwarder_restarted", forwarder_id=path.forwarder_id)
-    return answer
 
 
 async def _relay(
     api: Api,
     forwarder_id: str,
-    kind: store.Kind,
-    request: Payload,
+    kind: Kind,
+    request: Request,
     wanted: type[A],
     *,
     session_since: datetime | None = None,
+    about: Mapping[str, object] = {},
 ) -> A:
-    """Ask a forwarder and return its answer; ApiError when it is not there, says no or nothing."""
-    reply = await api.part(Commands).ask(forwarder_id, kind, request, session_since=session_since)
-    if reply.ending == "absent":
-        raise ApiError("NOT_FOUND", "forwarder not connected")
-    answer = _read(reply.answer, wanted)
-    if not answer.ok:
-        raise ApiError(
-            "FORWARDER_ERROR",
-            "the forwarder refused; details hold its answer",
-            details=msgspec.structs.asdict(answer),
-        )
+    """Ask a forwarder and return its answer; CommandError when it is not there, says no or nothing. about: what it is
+    about, for the operators' log.
+    """
+    with noted(api, kind, forwarder_id=forwarder_id, **about):
+        reply = await api.part(Commands).ask(forwarder_id, kind, request, session_since=session_since)
+        if reply.ending == "absent":
+            raise CommandError("NOT_FOUND", "forwarder not connected", ending="not carried out")
+        answer = _read(reply.answer, wanted)
+        if not answer.ok:
+            raise CommandError(
+                "FORWARDER_ERROR",
+                "the forwarder refused; details hold its answer",
+                ending="refused",
+                details=msgspec.structs.asdict(answer),
+            )
     return answer
 
 
@@ -153,7 +170,8 @@ def _read(text: bytes, wanted: type[A]) -> A:
             return msgspec.convert(loaded, wanted)
     except (orjson.JSONDecodeError, msgspec.ValidationError):
         pass
-    raise ApiError("FORWARDER_ERROR", "the forwarder's answer cannot be read")
+    # It has answered, so it may have done what was asked.
+    raise CommandError("FORWARDER_ERROR", "the forwarder's answer cannot be read", ending="nobody knows")
 
 
 def _fingerprint(section: object) -> str:

@@ -1,17 +1,16 @@
 """Commands to forwarders: asked of the gateway that holds the session, looked at, and taken away again."""
 
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from shared.db.connections import Pool
 from shared.db.errors import translated
+from shared.protocol.commands import Kind, Request
 
-__all__ = ["Asked", "Kind", "State", "Stream", "ask", "close", "connected_at", "find_stream", "look"]
-
-Kind = Literal["epoch_reset", "config_get", "config_set", "restart"]
+__all__ = ["Asked", "State", "Stream", "ask", "close", "connected_at", "find_stream", "look"]
 
 # Who is connected is found and asked in one statement. What nobody took away, because its api process died, goes with
 # the next command: nobody waits for it any more.
@@ -39,7 +38,7 @@ SELECT stream_id, forwarder_id, reader_ip, stream_epoch, stream_title(streams) A
 FROM streams WHERE stream_id = $1
 """
 
-State = Literal["asked", "taken", "done", "absent", "busy", "lost"]
+State = Literal["asked", "taken", "done", "absent", "busy", "lost", "refused"]
 
 
 class Asked(NamedTuple):
@@ -63,7 +62,7 @@ async def ask(
     pool: Pool,
     forwarder_id: str,
     kind: Kind,
-    request: dict[str, Any],
+    request: Request,
     *,
     within_s: float,
     session_since: datetime | None = None,
@@ -73,7 +72,7 @@ async def ask(
     """
     encoded = msgspec.json.encode(request)
     with translated():
-        row = await pool.fetchrow(_ASK, forwarder_id, kind, encoded, within_s, session_since)
+        row = await pool.fetchrow(_ASK, forwarder_id, kind.name, encoded, within_s, session_since)
     return Asked(*row) if row else None
 
 

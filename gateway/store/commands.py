@@ -1,25 +1,22 @@
 """Commands: taken once, while they are young enough, and answered."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
-
-import msgspec
 
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
-__all__ = ["Command", "Ending", "Kind", "end_command", "take_commands"]
+__all__ = ["Ending", "Taken", "end_command", "take_commands"]
 
-Kind = Literal["epoch_reset", "config_get", "config_set", "restart"]
-Ending = Literal["done", "absent", "busy", "lost"]
+Ending = Literal["done", "absent", "busy", "lost", "refused"]
 
 # The gateways' user reads no command but by these (migrations/routines/commands.sql).
 _TAKE = "SELECT * FROM take_commands($1)"
 _END = "SELECT end_command($1, $2, $3)"
 
 
-class Command(NamedTuple):
-    """What an operator asks of the device of a session; request may hold secrets.
+class Taken(NamedTuple):
+    """A command as its row says it, of whatever kind; request is JSON, and may hold secrets.
 
     left_s: until it is too late. held: whether the session still has the device.
     """
@@ -27,23 +24,23 @@ class Command(NamedTuple):
     command_id: UUID
     session_id: UUID
     forwarder_id: str
-    kind: Kind
-    request: dict[str, Any]
+    kind: str
+    request: bytes
     left_s: float
     held: bool
 
 
-async def take_commands(pool: Pool, gateway_id: UUID) -> list[Command]:
+async def take_commands(pool: Pool, gateway_id: UUID) -> list[Taken]:
     """Take what is asked of the sessions of this gateway, in the order of asking."""
     with translated():
         rows = await pool.fetch(_TAKE, gateway_id)
     return [
-        Command(
+        Taken(
             row["command_id"],
             row["session_id"],
             row["forwarder_id"],
             row["kind"],
-            msgspec.json.decode(row["request"]),
+            row["request"],
             row["left_s"],
             row["held"],
         )

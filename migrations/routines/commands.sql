@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- What operators ask of forwarders, as a gateway sees it. Requests and answers hold what is configured in the field, so
 -- the gateways' user reads no row of the table: it takes what is asked of a gateway, once, and says what came of it.
@@ -26,5 +26,5 @@ CREATE OR REPLACE FUNCTION end_command(given_id uuid, given_state text, given_an
 LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
     UPDATE commands SET state = given_state, answer = given_answer
-    WHERE command_id = given_id AND state = 'taken' AND given_state IN ('done', 'absent', 'busy', 'lost');
+    WHERE command_id = given_id AND state = 'taken' AND given_state IN ('done', 'absent', 'busy', 'lost', 'refused');
 END;

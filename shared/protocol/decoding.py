@@ -10,33 +10,29 @@ events come in pieces (shared/protocol/pieces.py): decoding 16 MiB at once holds
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeAlias, TypeVar, Union, get_args
 
 import msgspec
 
+from shared.protocol.commands import ANSWER_TOO_LARGE, KINDS, Response
 from shared.protocol.pieces import pieces
 from shared.protocol.v1 import (
-    ANSWER_TOO_LARGE,
     LINE_BYTES,
     AckEntry,
-    ConfigGetResponse,
-    ConfigSetResponse,
     ForwarderEventBatch,
     ForwarderHello,
-    FromForwarder,
     FromReceiver,
     Malformed,
     ReadEvent,
     ReceiverAck,
     ReceiverHello,
     ReceiverSubscribe,
-    RestartResponse,
     StreamRef,
     Text,
     UnknownMessage,
 )
 
-__all__ = ["LARGE_BYTES", "LargeEventBatch", "decode_forwarder", "decode_receiver"]
+__all__ = ["FORWARDER_MESSAGES", "LARGE_BYTES", "LargeEventBatch", "decode_forwarder", "decode_receiver"]
 
 # What is larger is looked through once and not decoded at once. No hello and no answer needs as much.
 LARGE_BYTES: Final = 1024 * 1024
@@ -47,6 +43,7 @@ PIECE_BYTES: Final = 128 * 1024
 _COMPLAINT_LENGTH: Final = 200
 
 M = TypeVar("M")
+FromForwarder: TypeAlias = ForwarderHello | ForwarderEventBatch | Response
 
 
 class LargeEventBatch(msgspec.Struct):
@@ -82,19 +79,25 @@ class _Outline(msgspec.Struct):
     request_id: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_from_forwarder = msgspec.json.Decoder(FromForwarder)
+# What a forwarder may send, by kind: the answers are those of the commands that there are.
+_RESPONSES: Final = {
+    str(kind.response.__struct_config__.tag): kind.response for kind in KINDS.values() if kind.response
+}
+FORWARDER_MESSAGES: Final[dict[str, type[FromForwarder]]] = {
+    "forwarder_hello": ForwarderHello,
+    "forwarder_event_batch": ForwarderEventBatch,
+    **_RESPONSES,
+}
+_from_forwarder: msgspec.json.Decoder[FromForwarder] = msgspec.json.Decoder(
+    Union[*FORWARDER_MESSAGES.values()]
+)
 _from_receiver = msgspec.json.Decoder(FromReceiver)
 _any_kind = msgspec.json.Decoder(UnknownMessage)
 _outline = msgspec.json.Decoder(_Outline)
 _events = msgspec.json.Decoder(list[ReadEvent])
 _text = msgspec.json.Decoder(Text)
 _text_or_null = msgspec.json.Decoder(Text | None)
-_ANSWERS: Final[dict[str, type[ConfigGetResponse | ConfigSetResponse | RestartResponse]]] = {
-    "config_get_response": ConfigGetResponse,
-    "config_set_response": ConfigSetResponse,
-    "restart_response": RestartResponse,
-}
-_FORWARDER_KINDS: Final = frozenset(each.__struct_config__.tag for each in get_args(FromForwarder))
+_FORWARDER_KINDS: Final = frozenset(FORWARDER_MESSAGES)
 _RECEIVER_KINDS: Final = frozenset(each.__struct_config__.tag for each in get_args(FromReceiver))
 
 
@@ -121,8 +124,8 @@ def _decode_large(message: bytes) -> LargeEventBatch | FromForwarder | UnknownMe
             if bytes(memoryview(outline.events)[:1]) != b"[":
                 raise Malformed("Expected `array` - at `$.events`")
             return LargeEventBatch(outline.events, _text_or_null.decode(outline.batch_id))
-        if answer := _ANSWERS.get(outline.kind):
-            return answer(_text.decode(outline.request_id), ok=False, error=ANSWER_TOO_LARGE)
+        if response := _RESPONSES.get(outline.kind):
+            return response(_text.decode(outline.request_id), ok=False, error=ANSWER_TOO_LARGE)
     except msgspec.ValidationError as error:
         raise Malformed(str(error)[:_COMPLAINT_LENGTH]) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

@@ -1,11 +1,11 @@
 """The device protocol's messages, both ways (protocol.md, section 3): what devices send, as shared/protocol/decoding.py
-gives it; and what they are sent, as bytes.
+gives it; and what they are sent, as bytes. What they are asked by operators: shared/protocol/commands.py.
 
 No sockets, no database. A field that we ignore is not declared, so that it is skipped and never built.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -14,34 +14,27 @@ import orjson
 from shared.errors import ProtocolError
 
 __all__ = [
-    "ANSWER_TOO_LARGE",
     "HIGHEST_EPOCH",
     "HIGHEST_SEQ",
     "LINE_BYTES",
     "AckEntry",
-    "ConfigGetResponse",
-    "ConfigSetResponse",
     "ForwarderEventBatch",
     "ForwarderHello",
-    "FromForwarder",
     "FromReceiver",
     "Malformed",
+    "Message",
     "ReadEvent",
     "ReceiverAck",
     "ReceiverHello",
     "ReceiverSubscribe",
-    "RestartResponse",
     "ResumeCursor",
     "StreamRef",
     "Text",
     "UnknownMessage",
-    "encode_config_get",
-    "encode_config_set",
     "encode_epoch_reset",
     "encode_error",
     "encode_forwarder_ack",
     "encode_heartbeat",
-    "encode_restart",
 ]
 
 # What every reader of JSON can count to; and an epoch has room for a reset each second of 68 years.
@@ -53,7 +46,6 @@ _NAME_LENGTH: Final = 255
 _LIST_LENGTH: Final = 10_000
 # No real line has 50 characters.
 LINE_BYTES: Final = 64 * 1024
-ANSWER_TOO_LARGE: Final = "the device's answer is larger than 1 MiB"
 # Whoever gets one of these may try again at once; the other codes stay true until something is changed.
 _RETRYABLE: Final = frozenset({"SESSION_EXPIRED", "INTERNAL_ERROR"})
 
@@ -74,8 +66,8 @@ class Malformed(ProtocolError):
         self.fault: Literal["malformed", "long_line"] = fault
 
 
-class _Message(msgspec.Struct, tag_field="kind"):
-    pass
+class Message(msgspec.Struct, tag_field="kind"):
+    """A message of a device, known by its kind."""
 
 
 class ReadEvent(msgspec.Struct, gc=False):
@@ -108,7 +100,7 @@ class StreamRef(msgspec.Struct, frozen=True):
     reader_ip: Text
 
 
-class ForwarderHello(_Message, tag="forwarder_hello"):
+class ForwarderHello(Message, tag="forwarder_hello"):
     """The first message of a forwarder, or a later one that changes its name or readers."""
 
     reader_ips: Annotated[list[Text], msgspec.Meta(max_length=_LIST_LENGTH)]
@@ -116,55 +108,27 @@ class ForwarderHello(_Message, tag="forwarder_hello"):
     display_name: Text | None = None
 
 
-class ForwarderEventBatch(_Message, tag="forwarder_event_batch"):
+class ForwarderEventBatch(Message, tag="forwarder_event_batch"):
     """Reads that await one ack. batch_id is for logs only."""
 
     events: list[ReadEvent]
     batch_id: Text | None = None
 
 
-class ConfigGetResponse(_Message, tag="config_get_response"):
-    """A forwarder's answer to config_get_request."""
-
-    request_id: Text
-    ok: bool
-    error: str | None = None
-    config: msgspec.Raw = msgspec.Raw(b"null")
-    restart_needed: bool = False
-
-
-class ConfigSetResponse(_Message, tag="config_set_response"):
-    """A forwarder's answer to config_set_request."""
-
-    request_id: Text
-    ok: bool
-    error: str | None = None
-    restart_needed: bool = False
-    status_code: int | None = None
-
-
-class RestartResponse(_Message, tag="restart_response"):
-    """A forwarder's answer to restart_request."""
-
-    request_id: Text
-    ok: bool
-    error: str | None = None
-
-
-class ReceiverHello(_Message, tag="receiver_hello"):
+class ReceiverHello(Message, tag="receiver_hello"):
     """The first message of a receiver."""
 
     receiver_id: str = ""
     resume: Annotated[list[ResumeCursor], msgspec.Meta(max_length=_LIST_LENGTH)] | None = None
 
 
-class ReceiverSubscribe(_Message, tag="receiver_subscribe"):
+class ReceiverSubscribe(Message, tag="receiver_subscribe"):
     """Asks for streams, of which some may not exist yet."""
 
     streams: Annotated[list[StreamRef], msgspec.Meta(max_length=_LIST_LENGTH)]
 
 
-class ReceiverAck(_Message, tag="receiver_ack"):
+class ReceiverAck(Message, tag="receiver_ack"):
     """Tells what the receiver is done with."""
 
     entries: Annotated[list[AckEntry], msgspec.Meta(max_length=_LIST_LENGTH)]
@@ -176,7 +140,6 @@ class UnknownMessage(msgspec.Struct):
     kind: str
 
 
-FromForwarder = ForwarderHello | ForwarderEventBatch | ConfigGetResponse | ConfigSetResponse | RestartResponse
 FromReceiver = ReceiverHello | ReceiverSubscribe | ReceiverAck
 
 
@@ -212,23 +175,3 @@ def encode_epoch_reset(session_id: UUID, forwarder_id: str, reader_ip: str, epoc
             "new_stream_epoch": epoch,
         }
     )
-
-
-def encode_config_get(request_id: UUID) -> bytes:
-    """Return the question for a forwarder's configuration."""
-    return _request("config_get_request", request_id)
-
-
-def encode_config_set(request_id: UUID, section: str, payload: Any) -> bytes:
-    """Return the request to change a section of a forwarder's configuration; payload is any JSON."""
-    return _request("config_set_request", request_id, section=section, payload=payload)
-
-
-def encode_restart(request_id: UUID) -> bytes:
-    """Return the request to restart."""
-    return _request("restart_request", request_id)
-
-
-def _request(kind: str, request_id: UUID, **fields: Any) -> bytes:
-    # Unlike orjson, msgspec writes whole numbers of any size.
-    return msgspec.json.encode({"kind": kind, "request_id": request_id, **fields})

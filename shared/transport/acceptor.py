@@ -20,8 +20,9 @@ from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.metrics import BRAKED_UPGRADES, REFUSED_UPGRADES
 from shared.runtime.process import Process
+from shared.runtime.tasks import Tasks
 from shared.transport.account import Account
-from shared.transport.connection import DeviceConnection, attend, close_all
+from shared.transport.connection import CLOSE_WITHIN_S, DeviceConnection, attend, close_all
 from shared.transport.tokens import DeviceType, Identity, authenticate, revoked_among
 
 __all__ = ["Acceptor"]
@@ -67,7 +68,7 @@ class Acceptor:
         self._braked_s = braked_s
         self._loop = process.loop("door", self._look, poll_s=POLL_S)
         self._account = account or Account(ACCOUNT_BYTES)
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(stop_within_s=2 * CLOSE_WITHIN_S)
         self._probing = False  # whether sessions of a receiver are
         self._entering = 0  # whose token is being looked up
         self._connections: dict[DeviceConnection, Identity | None] = {}
@@ -206,7 +207,7 @@ class Acceptor:
 
     async def run(self) -> None:
         """End the sessions of revoked tokens, until the process stops."""
-        await self._loop.run()
+        await self._tasks.during(self._loop.run())
 
     async def _look(self) -> None:
         self._drop_slow()
@@ -217,11 +218,11 @@ class Acceptor:
         for connection in self.connections if self._account.awaited else ():
             if connection.is_slow:
                 log.info("connection_slow", session_id=str(connection.session_id), address=connection.address)
-                task = asyncio.create_task(
-                    connection.close(WSCloseCode.TRY_AGAIN_LATER, "too slow"), name="close"
+                self._tasks.start(
+                    "close",
+                    connection.close(WSCloseCode.TRY_AGAIN_LATER, "too slow"),
+                    session_id=str(connection.session_id),
                 )
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
 
     async def _end_revoked(self) -> None:
         held = {identity.token_id for identity in self._connections.values() if identity is not None}

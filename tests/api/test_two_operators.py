@@ -120,7 +120,13 @@ async def test_entries_say_what_they_are_of_in_words(
     assert (revoked["device_type"], revoked["device_id"]) == ("receiver", "tent")
     (renamed,) = await entries(database, "stream_renamed")
     assert (renamed["stream"], renamed["display_alias"]) == ("start · 10.0.0.1:10000", "Finish")
-    for event in ("epoch_named", "conflicts_acknowledged", "cursors_deleted", "epoch_reset_asked"):
+    for event in (
+        "epoch_named",
+        "conflicts_acknowledged",
+        "cursors_deleted",
+        "epoch_reset_asked",
+        "epoch_reset_ended",
+    ):
         (entry,) = await entries(database, event)
         assert entry["stream"] == "Finish", event
     assert len(await entries(database, "token_revoked")) == 1

@@ -24,9 +24,10 @@ from gateway.commands import MOST_AT_ONCE
 from gateway.settings import GatewaySettings
 from gateway.staging import _REFUSALS
 from shared.protocol import v1 as messages
-from shared.protocol.decoding import LARGE_BYTES, decode_forwarder, decode_receiver
+from shared.protocol.commands import KINDS, Kind
+from shared.protocol.decoding import FORWARDER_MESSAGES, LARGE_BYTES, decode_forwarder, decode_receiver
 from shared.protocol.ipico import ParseError, annotate
-from shared.protocol.v1 import AckEntry, FromForwarder, FromReceiver, StreamRef
+from shared.protocol.v1 import AckEntry, FromReceiver, StreamRef
 from shared.runtime.settings import Settings
 from shared.transport import acceptor, connection
 from shared.transport.inlet import FIRST_MESSAGE_BYTES
@@ -48,10 +49,9 @@ def told() -> dict[str, tuple[str, str]]:
 
 
 MESSAGES = told()
-FROM_DEVICES = {
-    kind.__struct_config__.tag: (kind, decode)
-    for union, decode in ((FromForwarder, decode_forwarder), (FromReceiver, decode_receiver))
-    for kind in get_args(union)
+FROM_DEVICES: dict[str, tuple[Any, Callable[[bytes], object]]] = {
+    **{tag: (kind, decode_forwarder) for tag, kind in FORWARDER_MESSAGES.items()},
+    **{kind.__struct_config__.tag: (kind, decode_receiver) for kind in get_args(FromReceiver)},
 }
 
 
@@ -73,6 +73,16 @@ def _batch(example: Message) -> bytes:
     return delivered.batch_prefix(UUID(example["session_id"])) + encoded.json + delivered.BATCH_SUFFIX
 
 
+def _asking(kind: Kind) -> Callable[[Message], bytes]:
+    """Return what makes the message that asks a device for a command."""
+
+    def encode(example: Message) -> bytes:
+        fields = {name: value for name, value in example.items() if name not in ("kind", "request_id")}
+        return kind.encode(UUID(example["request_id"]), msgspec.convert(fields, kind.request))
+
+    return encode
+
+
 # By kind: what makes the message of its example's values, and the function of the code that it comes from.
 FROM_THE_SERVER: Mapping[str, tuple[Callable[[Message], bytes], object]] = {
     "forwarder_ack": (_ack, messages.encode_forwarder_ack),
@@ -88,15 +98,7 @@ FROM_THE_SERVER: Mapping[str, tuple[Callable[[Message], bytes], object]] = {
         ),
         messages.encode_epoch_reset,
     ),
-    "config_get_request": (
-        lambda m: messages.encode_config_get(UUID(m["request_id"])),
-        messages.encode_config_get,
-    ),
-    "config_set_request": (
-        lambda m: messages.encode_config_set(UUID(m["request_id"]), m["section"], m["payload"]),
-        messages.encode_config_set,
-    ),
-    "restart_request": (lambda m: messages.encode_restart(UUID(m["request_id"])), messages.encode_restart),
+    **{kind.message: (_asking(kind), kind) for kind in KINDS.values() if kind.message},
 }
 
 

@@ -6,10 +6,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway import commands
 from gateway.store import commands as store
+from shared.db.errors import DatabaseRefused
+from shared.protocol.commands import KINDS
 from shared.runtime.process import Process
+from tests.commands import SAMPLES
 from tests.failure.facts import Database
 from tests.failure.wire import READER, Wire, batch, connect, forwarder, read, unresponsive
 from tests.gateway.conftest import Inside, running_writer
@@ -106,6 +110,22 @@ async def test_a_restart_is_answered(wire: Wire, database: Database) -> None:
     assert (await ended(database, asked))[0] == "done"
 
 
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.message])
+async def test_every_question_reaches_the_device_and_its_answer_comes_back(
+    wire: Wire, database: Database, kind: str
+) -> None:
+    sample = SAMPLES[kind]
+    assert sample.sent is not None
+    assert sample.says is not None
+    asked = await command(database, kind, sample.request)
+    request = await wire.expect(sample.sent["kind"])
+    assert request == {**sample.sent, "request_id": str(asked)}
+    await wire.send(answer(request, **sample.says))
+    state, came = await ended(database, asked)
+    assert state == "done"
+    assert came.items() >= sample.says.items()
+
+
 async def test_a_reset_is_done_when_the_socket_took_it(wire: Wire, database: Database) -> None:
     asked = await reset(database)
     message = await wire.expect("epoch_reset_command")
@@ -172,6 +192,31 @@ async def test_an_answer_beyond_its_bound_is_a_refusal(wire: Wire, database: Dat
 # --- what is not carried out -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("kind", "request_"),
+    [
+        ("identify", {}),
+        ("restart", {"force": True}),
+        ("config_set", {"section": "s"}),
+        ("config_set", "s3cret"),
+        ("epoch_reset", {"stream_id": "none", "reader_ip": READER}),
+    ],
+)
+async def test_what_is_not_known_is_refused_and_no_device_hears_of_it(
+    wire: Wire, database: Database, kind: str, request_: Any
+) -> None:
+    with capture_logs() as lines:
+        asked = await command(database, kind, request_)
+        assert await ended(database, asked) == ("refused", None)
+    (line,) = [each for each in lines if each["event"] == "command_refused"]
+    assert (line["log_level"], line["kind"], line["command_id"]) == ("error", kind, str(asked))
+    assert "s3cret" not in str(lines)
+    known = await command(database, "config_get")
+    first = await wire.next()
+    assert first is not None
+    assert (first["kind"], first["request_id"]) == ("config_get_request", str(known))
+
+
 async def test_an_expired_command_is_not_carried_out(wire: Wire, database: Database) -> None:
     expired = await reset(database, within_s=-0.001)
     done = await reset(database)
@@ -186,7 +231,7 @@ async def test_what_was_taken_in_time_and_comes_to_hand_too_late_is_not_carried_
 ) -> None:
     """As when the gateway was stopped between the two."""
 
-    async def take(*arguments: Any) -> list[store.Command]:
+    async def take(*arguments: Any) -> list[store.Taken]:
         return [each._replace(left_s=-1.0) for each in await take_truly(*arguments)]
 
     take_truly = store.take_commands
@@ -342,6 +387,32 @@ async def test_commands_are_found_without_notifications(wire: Wire, database: Da
         FROM live_forwarder_sessions RETURNING command_id
         """
     )
+    await wire.send(answer(await wire.expect("restart_request")))
+    assert (await ended(database, asked))[0] == "done"
+
+
+async def test_an_ending_that_the_database_refuses_is_loud_and_hurts_no_other_command(
+    wire: Wire, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = True
+
+    async def end(*arguments: Any) -> None:
+        if refusing:
+            raise DatabaseRefused("no")
+        await end_truly(*arguments)
+
+    end_truly = store.end_command
+    monkeypatch.setattr(store, "end_command", end)
+    with capture_logs() as lines:
+        refused = await command(database, "restart")
+        await wire.send(answer(await wire.expect("restart_request")))
+        await wait_until(
+            lambda: [each for each in lines if each["event"] == "task_failed"], what="the error in the log"
+        )
+    (line,) = [each for each in lines if each["event"] == "task_failed"]
+    assert (line["log_level"], line["command_id"]) == ("error", str(refused))
+    refusing = False
+    asked = await command(database, "restart")
     await wire.send(answer(await wire.expect("restart_request")))
     assert (await ended(database, asked))[0] == "done"
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.store import sessions as store
+from shared.db.errors import DatabaseRefused
 from tests.failure.facts import Database
 from tests.failure.link import link
 from tests.failure.wire import Wire, batch, connect, forwarder, hello, read
@@ -113,6 +115,31 @@ async def test_a_session_that_is_not_known_to_be_acquired_yet_is_no_dead_session
             await refused(second)
         proceed.set()
         await first.expect("heartbeat")
+
+
+async def test_a_probe_that_fails_is_loud_and_the_next_is_answered(
+    inside: Inside, other: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = 0
+
+    async def answer(*arguments: Any) -> None:
+        nonlocal failed
+        failed += 1
+        if failed == 1:
+            raise DatabaseRefused("no")
+        await answer_truly(*arguments)
+
+    answer_truly = store.answer_probe
+    monkeypatch.setattr(store, "answer_probe", answer)
+    async with forwarder(inside.url, inside.token) as first:
+        alive = asyncio.create_task(answering(first))
+        with capture_logs() as lines:
+            async with connect(other.url, inside.token) as second:
+                await refused(second)
+        alive.cancel()
+        await asyncio.wait([alive])
+    (line,) = [each for each in lines if each["event"] == "task_failed"]
+    assert (line["log_level"], line["task"], line["session_id"]) == ("error", "probe", first.session_id)
 
 
 async def test_sessions_that_were_taken_over_are_dropped_when_the_gateway_returns(

@@ -4,10 +4,9 @@ import orjson
 import pytest
 
 from shared.errors import ProtocolError
+from shared.protocol.commands import ANSWER_TOO_LARGE, ConfigGetResponse
 from shared.protocol.decoding import LARGE_BYTES, LargeEventBatch, decode_forwarder, decode_receiver
 from shared.protocol.v1 import (
-    ANSWER_TOO_LARGE,
-    ConfigGetResponse,
     ForwarderEventBatch,
     ForwarderHello,
     Malformed,

@@ -80,7 +80,7 @@ CROSS JOIN LATERAL (
         LIMIT 1000
     ) AS open
 ) AS conflicts(count)
-WHERE """
+"""
 _KNOWN = "stream_id IN (SELECT stream_id FROM troubles WHERE subject_kind = 'stream' AND ended_at IS NULL)"
 
 
@@ -91,7 +91,7 @@ async def streams(connection: Connection, wanted: Sequence[str]) -> Sequence[Str
 
 def statement(wanted: Sequence[str]) -> str:
     """Return what reads them; each condition stands alone, whatever AND and OR there is in it."""
-    return _STREAMS + "\n   OR ".join(f"({condition})" for condition in (*wanted, _KNOWN))
+    return _STREAMS + "WHERE " + "\n   OR ".join(f"({condition})" for condition in (*wanted, _KNOWN))
 
 
 def of_stream(

@@ -101,11 +101,16 @@ async def refusing(page: Tab, what: str) -> AsyncIterator[None]:
 async def test_what_could_not_be_had_is_asked_for_again(
     page: Tab, stack: Stack, place: str, asks: str, table: str
 ) -> None:
-    async with stack.forwarder("again", READER) as forwarder:
+    # Each its own: a forwarder that comes back without its journal is in conflict with itself.
+    device_id = f"again-{table.lower()}"
+    async with stack.forwarder(device_id, READER) as forwarder:
         forwarder.record(READER, line("0580000000A1"))
         await forwarder.drained()
+        # What its coming tells the page is told by then: nothing but the refusal is a reason to ask again.
+        await page.open()
+        await expect(page.card(f"{device_id} · {READER}").locator(".badge")).to_have_text("good")
         async with refusing(page, asks):
-            await page.open(place.format(await stack.stream_id("again")))
+            await page.open(place.format(await stack.stream_id(device_id)))
             await expect(page.page.get_by_text("not now")).to_be_visible()
         rows = page.page.get_by_role("table", name=table).locator(".body .row")
         await expect(rows.first).to_be_visible()

@@ -184,7 +184,7 @@ async def test_what_is_told_of_a_row_that_an_overview_has_no_more_makes_no_row(p
     rows = {
         "streams": [{"stream_id": "gone", "epoch_reads": 1}],
         "flow": [{"receiver_id": "gone", "stream_id": "gone", "behind": 1}],
-        "troubles": [{"trouble_id": 0, "reason": "gone"}],
+        "troubles": [{"trouble_id": -1, "reason": "gone"}],
         "processes": [{"process_id": "gone", "ready": False}],
     }
     known = await page.page.evaluate(

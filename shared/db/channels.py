@@ -63,7 +63,7 @@ class Notifier:
         self._url = url
         self._name = name
         self._loop = PollLoop(
-            "bell", self._send_pending, stop=stop, outage=outage, poll_s=60, on_failure=self._lost
+            "notifier", self._send_pending, stop=stop, outage=outage, poll_s=60, on_failure=self._lost
         )
         self._pending: dict[tuple[str, str], None] = {}
         self._connection: Connection | None = None

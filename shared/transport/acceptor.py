@@ -66,7 +66,7 @@ class Acceptor:
         self._device_type = device_type
         self._serve = serve
         self._braked_s = braked_s
-        self._loop = process.loop("door", self._look, poll_s=POLL_S)
+        self._loop = process.loop("acceptor", self._look, poll_s=POLL_S)
         self._account = account or Account(ACCOUNT_BYTES)
         self._tasks = Tasks(stop_within_s=2 * CLOSE_WITHIN_S)
         self._probing = False  # whether sessions of a receiver are

@@ -23,7 +23,6 @@ HEAVY = (
     "rich",
     "ssl",
     "structlog",
-    "tenacity",
     "uvloop",
 )
 # 141 with Python 3.11 and click 8; asyncio alone brings a hundred more.

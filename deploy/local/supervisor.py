@@ -29,7 +29,7 @@ from shared.db.connections import connect
 from shared.db.errors import DatabaseUnavailable
 from shared.runtime.process import allow_open_files
 
-__all__ = ["Member", "Stack", "role_command"]
+__all__ = ["REVERSE_PROXY", "Member", "Stack", "role_command"]
 
 POSTGRES = "postgres"
 REVERSE_PROXY = "front_door"

@@ -20,7 +20,7 @@ from rich.text import Text
 from api.http.access import CLOSED
 from deploy.local import StackError
 from deploy.local.description import default_data_dir
-from deploy.local.supervisor import Stack
+from deploy.local.supervisor import REVERSE_PROXY, Stack
 
 __all__ = ["UpOptions", "run_up"]
 
@@ -125,7 +125,9 @@ def _table(stack: Stack) -> Table:
     table = Table("role", "pid", "address", box=box.SIMPLE_HEAD)
     several = {member.role for member in stack.members if member.index > 0}
     for member in stack.members:
-        name = f"{member.role} {member.index}" if member.role in several else member.role.replace("_", " ")
+        name = "reverse proxy" if member.role == REVERSE_PROXY else member.role
+        if member.role in several:
+            name += f" {member.index}"
         table.add_row(name, str(member.pid), member.address)
     return table
 

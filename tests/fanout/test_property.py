@@ -60,6 +60,22 @@ LATE_WHILE_THERE: list[Step] = [
     ("take", 0, 1, 1),
     ("leave", 0, True),
 ]
+# More than the window holds: the tail waits until its receiver has come near, and is then read on.
+AHEAD: list[Step] = [
+    ("flow", 1, [1], 0),
+    ("store", 1, [2, 3, 4]),
+    ("store", 1, [5, 6, 7, 8]),
+    ("store", 2, [1, 2, 3, 4]),
+    ("store", 2, [5, 6, 7, 8]),
+]
+# The cursors come back with the backup: what was acked before it is not sent again.
+DELETED_AND_RESTORED: list[Step] = [
+    ("store", 1, [1]),
+    ("deliver", 0, 1),
+    ("save",),
+    ("delete",),
+    ("restore", True),
+]
 # One has (8, 3) acked, the other, which began later, (3, 6) of it: that does not make (8, 6).
 TWO_AT_ONCE: list[Step] = [
     ("connect", 0),
@@ -136,6 +152,8 @@ def test_in_the_end_a_receiver_has_had_all_that_its_resume_does_not_claim(
         @example(False, TWO_AT_ONCE)
         @example(False, DELETED_WITH_ACKS_UNDER_WAY)
         @example(False, RESTORED_WITHOUT_CURSORS)
+        @example(False, AHEAD)
+        @example(False, DELETED_AND_RESTORED)
         def happen(resumes: bool, steps: list[Step]) -> None:
             world = runner.run(_world(pool, database, resumes=resumes))
             runner.run(_happen(world, steps))

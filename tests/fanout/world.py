@@ -89,6 +89,7 @@ class World:
         self.claimed: set[Event] = set()  # by its resumes alone
         self.last_seqs: dict[int, int] = {}  # what it would resume
         self.backup: tuple[set[Event], list[list[asyncpg.Record]]] | None = None
+        self.had_at_backup: set[Event] = set()  # or was claimed
 
     def _node(self) -> Node:
         stop = Stop()
@@ -255,6 +256,7 @@ class World:
             for table in _TABLES
         ]
         self.backup = (await self.stored(), rows)
+        self.had_at_backup = self.had | self.claimed
 
     async def restore(self, cursors: bool) -> None:
         """The backup comes back, with or without the cursors of its time; everything starts anew."""
@@ -272,6 +274,8 @@ class World:
             self.stream_id,
             self.backup[1][0][0]["last_position"],
         )
+        if cursors:  # what was deleted since is as if it had not been
+            self.had |= self.had_at_backup
         # Before anything else is stored: a cursor that is beyond what there is cannot be told from a good one later.
         await self.connect(0)
 
@@ -325,5 +329,13 @@ class World:
             await self.receive(which, 1_000)
             await self.ack(which, 1_000)
             await self.send(which, 100)
-            if not session.socket.messages:
+            if not (session.socket.messages or await self._look_when_woken(session.node)):
                 return
+
+    async def _look_when_woken(self, node: int) -> bool:
+        """A tail that had run ahead of its receivers asks to be read on; whether one did."""
+        tails = self.nodes[node].tails
+        woken_for, tails._named = tails._named, set()
+        if woken_for:
+            await tails._read(woken_for)
+        return bool(woken_for)

@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 
 from fanout.store.events import EventRow
+from shared.protocol.lines import shown_line
 from shared.protocol.v1 import StreamRef
 
 __all__ = [
@@ -58,7 +59,9 @@ class Slice(NamedTuple):
 
 
 def encode(ref: StreamRef, rows: Iterable[EventRow]) -> list[Event]:
-    """Return rows of one stream as events; what the device sent comes out again unchanged."""
+    """Return rows of one stream as events for receivers of the first generation. A text comes out again unchanged, a
+    frame as the text of its line.
+    """
     return [Event(row.position, row.stream_epoch, row.seq, row.received_at, _json(ref, row)) for row in rows]
 
 
@@ -70,9 +73,8 @@ def _json(ref: StreamRef, row: EventRow) -> bytes:
             "stream_epoch": row.stream_epoch,
             "seq": row.seq,
             "reader_timestamp": row.reader_timestamp,
-            # What came in was text. Bytes that are none, put into the table by hand, must not end the delivery of
-            # everything after them.
-            "raw_read_line": row.raw_frame.decode(errors="replace"),
+            # A frame may hold any bytes; they must not end the delivery of everything after them.
+            "raw_read_line": shown_line(row.raw_frame, framed=row.framed).decode(errors="replace"),
             "read_type": row.read_type,
         }
     )

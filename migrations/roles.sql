@@ -38,7 +38,9 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC, rt_gateway, rt_writer, rt_fanout, rt_ap
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
-REVOKE ALL ON FUNCTION events_above, lock_streams, drain_streams, ring_unless_jammed FROM PUBLIC;
+REVOKE ALL ON FUNCTION events_above, lock_streams, drain_streams, ring_unless_jammed, hand_out_device_versions,
+                          note_readers, note_ups
+    FROM PUBLIC;
 REVOKE ALL ON PROCEDURE drain FROM PUBLIC;
 -- Functions are everybody's until that is taken back: of all that have their owner's rights, those to come too.
 DO $$
@@ -123,10 +125,17 @@ GRANT SELECT, INSERT (forwarder_id, fault, complaint), UPDATE (complaint, since,
 GRANT USAGE ON SEQUENCE session_fence TO rt_gateway;
 GRANT SELECT (gateway_id, part_id, stream_id, stream_epoch),
       INSERT (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at, event_count,
-              seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors)
+              seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors, framed)
     ON inbox TO rt_gateway;
 GRANT SELECT, INSERT ON inbox_generation TO rt_gateway;
 GRANT EXECUTE ON FUNCTION collect_outcomes, take_commands, end_command TO rt_gateway;
+GRANT EXECUTE ON FUNCTION hand_out_device_versions, note_readers, note_ups TO rt_gateway;
+GRANT USAGE ON SEQUENCE device_version TO rt_gateway;
+GRANT SELECT, INSERT,
+      UPDATE (session_id, connected, state, reader_info, info_at, download, changed_at, version)
+    ON reader_states TO rt_gateway;
+GRANT SELECT, INSERT, UPDATE (session_id, available, status, received_at, version) ON forwarder_ups TO rt_gateway;
+GRANT SELECT, INSERT, UPDATE (clearing_until) ON clearing_readers TO rt_gateway;
 
 
 -- The writer speaks to nobody. It alone writes what is stored, and it never changes or deletes an event.
@@ -142,7 +151,7 @@ GRANT INSERT,
               first_received_at, last_received_at, last_tag_id, last_reader_timestamp, missing)
     ON stream_metrics TO rt_writer;
 GRANT INSERT (stream_id, stream_epoch, seq, kept_hash, rejected_frame, reader_timestamp, read_type, received_at,
-              session_id)
+              session_id, framed)
     ON integrity_conflicts TO rt_writer;
 -- To lock a part's row takes the right to update one of its columns.
 GRANT INSERT, UPDATE (arrival), DELETE, TRUNCATE ON inbox TO rt_writer;
@@ -155,7 +164,7 @@ GRANT EXECUTE ON FUNCTION lock_streams, drain_streams, oldest_snapshot TO rt_wri
 
 GRANT EXECUTE ON FUNCTION identify_device, authenticate_device, events_above TO rt_fanout;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_fanout;
-GRANT SELECT ON streams, events, stream_metrics TO rt_fanout;
+GRANT SELECT ON streams, events, stream_metrics, reader_states, forwarder_ups TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (stream_ids), DELETE ON receiver_sessions TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (cursor_id, last_seq, position, event_count, updated_at), DELETE
     ON receiver_cursors TO rt_fanout;
@@ -164,7 +173,8 @@ GRANT SELECT, INSERT, UPDATE (cursor_id, last_seq, position, event_count, update
 -- The api reads everything that operators look at, and writes tokens, names and commands.
 
 GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epoch_names, integrity_conflicts,
-      poisoned_parts, forwarder_sessions, forwarder_faults, live_forwarder_sessions, receiver_sessions,
+      poisoned_parts, forwarder_sessions, forwarder_faults, live_forwarder_sessions, reader_states, forwarder_ups,
+      clearing_readers, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
       answered_alerts
     TO rt_api;

@@ -22,7 +22,9 @@ __all__ = [
 
 
 class EventRow(NamedTuple):
-    """An event as it is delivered."""
+    """An event as it is delivered. raw_frame: what came, as it came; framed: as bytes with their line end, else as the
+    text of a line.
+    """
 
     position: int
     stream_epoch: int
@@ -31,6 +33,7 @@ class EventRow(NamedTuple):
     raw_frame: bytes
     read_type: str
     received_at: datetime
+    framed: bool
 
 
 class Rows(NamedTuple):
@@ -59,11 +62,11 @@ _READ_TAILS = """
 SELECT tail.stream_id, event.*
 FROM unnest($1::uuid[], $2::bigint[]) AS tail(stream_id, position)
 CROSS JOIN LATERAL (
-    SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
+    SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed
     FROM (
         SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
         FROM (
-            SELECT events.position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
+            SELECT events.position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed
             FROM events
             WHERE events.stream_id = tail.stream_id AND events.position > tail.position
             ORDER BY events.position
@@ -76,11 +79,11 @@ CROSS JOIN LATERAL (
 LIMIT $5
 """
 _EPOCH_PAGE = """
-SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
+SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed
 FROM (
     SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes
     FROM (
-        SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
+        SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed
         FROM events
         WHERE stream_id = $1 AND stream_epoch = $2 AND seq > $3
         ORDER BY seq
@@ -91,11 +94,11 @@ WHERE bytes - octet_length(raw_frame) < $5
 ORDER BY seq
 """
 _POSITION_PAGE = """
-SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
+SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed
 FROM (
     SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
     FROM (
-        SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
+        SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed
         FROM events
         WHERE stream_id = $1 AND position > $2
         ORDER BY position
@@ -111,14 +114,14 @@ ORDER BY position
 # OFFSET 0 keeps the planner from choosing another one by what it thinks of either condition. `found` counts one more
 # than is returned, where there is one: the last page must be known as the last.
 _LATE_BY_SEQ = """
-SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
+SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed
 FROM events
 WHERE stream_id = $1 AND stream_epoch = $2 AND seq > $3 AND seq <= $4
 ORDER BY seq
 OFFSET 0
 """
 _LATE_BY_POSITION = """
-SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at
+SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed
 FROM events
 WHERE stream_id = $1 AND position > $5 AND position <= $6
 ORDER BY position
@@ -128,7 +131,7 @@ OFFSET 0
 
 def _late_page(way: str) -> str:
     return f"""
-SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, found
+SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed, found
 FROM (
     SELECT next.*, count(*) OVER () AS found, row_number() OVER (ORDER BY seq) AS place,
            sum(octet_length(raw_frame)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes

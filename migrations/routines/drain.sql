@@ -1,4 +1,4 @@
--- version: 3
+-- version: 4
 --
 -- A drain: what the inbox holds becomes events, each once. It is one call.
 --
@@ -75,8 +75,9 @@ $$;
 --
 --   taken      parts, oldest first, off the inbox, by their place, which nobody changes while their stream is locked
 --   arrived    their events, of sessions that nobody has taken the device from
---   judged     new, retransmit (same bytes under the identity) or conflict (other bytes): against what is
---              stored, and for copies within this drain against the first of them
+--   judged     new, retransmit (the same line under the identity) or conflict (another one): against what is
+--              stored, and for copies within this drain against the first of them. The same line is the same bytes, or
+--              the same but for one line end: an upgraded device sends as a frame what it sent as text
 --   ...        new ones into events, at the next positions; conflicts aside; counts and outcomes
 --
 -- A conflict costs what an event costs: its own line is kept, and of the line that it is in conflict with the hash. So
@@ -117,7 +118,7 @@ BEGIN
         ) AS last_position
     ),
     arrived AS (
-        SELECT last_position, gateway_id, part_id, arrival, session_id, stream_id, stream_epoch, received_at,
+        SELECT last_position, gateway_id, part_id, arrival, session_id, stream_id, stream_epoch, received_at, framed,
                unnest(seqs) AS seq, unnest(raw_frames) AS raw_frame, unnest(reader_timestamps) AS reader_timestamp,
                unnest(read_types) AS read_type, unnest(tag_ids) AS tag_id, unnest(read_ats) AS read_at,
                unnest(parse_errors) AS parse_error, generate_subscripts(seqs, 1) AS place
@@ -128,8 +129,11 @@ BEGIN
         SELECT arrived.*,
                stored.raw_frame IS NULL AND row_number() OVER copies = 1 AS is_new,
                CASE WHEN stored.raw_frame IS NOT NULL
-                    THEN CASE WHEN arrived.raw_frame <> stored.raw_frame THEN sha256(stored.raw_frame) END
+                    THEN CASE WHEN arrived.raw_frame <> stored.raw_frame
+                               AND without_line_end(arrived.raw_frame) <> without_line_end(stored.raw_frame)
+                              THEN sha256(stored.raw_frame) END
                     WHEN arrived.raw_frame <> first_value(arrived.raw_frame) OVER copies
+                     AND without_line_end(arrived.raw_frame) <> without_line_end(first_value(arrived.raw_frame) OVER copies)
                     THEN sha256(first_value(arrived.raw_frame) OVER copies) END AS kept_hash
         FROM arrived
         LEFT JOIN LATERAL (
@@ -148,18 +152,18 @@ BEGIN
     ),
     stored AS (
         INSERT INTO events (stream_id, stream_epoch, seq, position, received_at, read_at, raw_frame,
-                            reader_timestamp, read_type, tag_id, parse_error)
+                            reader_timestamp, read_type, tag_id, parse_error, framed)
         SELECT stream_id, stream_epoch, seq,
                last_position + row_number() OVER (PARTITION BY stream_id ORDER BY arrival, place),
-               received_at, read_at, raw_frame, reader_timestamp, read_type, tag_id, parse_error
+               received_at, read_at, raw_frame, reader_timestamp, read_type, tag_id, parse_error, framed
         FROM judged
         WHERE verdict = 'new'
     ),
     quarantined AS (
         INSERT INTO integrity_conflicts (stream_id, stream_epoch, seq, kept_hash, rejected_frame,
-                                         reader_timestamp, read_type, received_at, session_id)
+                                         reader_timestamp, read_type, received_at, session_id, framed)
         SELECT stream_id, stream_epoch, seq, kept_hash, raw_frame, reader_timestamp, read_type, received_at,
-               session_id
+               session_id, framed
         FROM judged
         WHERE verdict = 'conflict'
         ON CONFLICT (stream_id, stream_epoch, seq, sha256(rejected_frame)) DO NOTHING

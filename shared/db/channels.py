@@ -21,6 +21,7 @@ __all__ = [
     "ANSWERS",
     "COMMANDS",
     "CURSORS",
+    "DEVICES",
     "INBOX",
     "OUTCOMES",
     "POSITIONS",
@@ -40,6 +41,7 @@ STREAMS = "rt_streams"  # gateway → fanout, api: a stream is new or has change
 SESSIONS = "rt_sessions"  # gateway → gateway: a session was probed, answered or ended; payload: the forwarder
 TOKENS = "rt_tokens"  # api → gateway, fanout: a token was revoked
 CURSORS = "rt_cursors"  # database → fanout: cursors were deleted; payload: their ids, or "" for any
+DEVICES = "rt_devices"  # gateway → fanout, api: readers or a battery have changed; payload: their forwarder
 COMMANDS = "rt_commands"  # api → gateway: a command was asked; payload: that gateway's process id
 ANSWERS = "rt_answers"  # gateway → api: a command has ended; payload: the command's id
 ACTIVITY = "rt_activity"  # everyone → api: entries were added to the activity log

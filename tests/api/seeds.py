@@ -39,8 +39,9 @@ async def add_events(
     step: timedelta = SECOND,
     reader_timestamp: str = "2026-05-03T10:00:00.000",
     read_type: str = "raw",
+    framed: bool = False,
 ) -> None:
-    """Add an event for each line, numbered on from `first_seq`, received `step` apart."""
+    """Add an event for each line or frame, numbered on from `first_seq`, received `step` apart."""
     last = await database.fetchval(
         "UPDATE streams SET last_position = last_position + $2 WHERE stream_id = $1 RETURNING last_position",
         stream_id,
@@ -52,7 +53,7 @@ async def add_events(
         tag_id, read_at, error = annotate(frame.decode(errors="replace"))
         key = (stream_id, epoch, first_seq + n, last - len(lines) + 1 + n)
         rows.append(
-            (*key, received_at + n * step, read_at, frame, reader_timestamp, read_type, tag_id, error)
+            (*key, received_at + n * step, read_at, frame, reader_timestamp, read_type, tag_id, error, framed)
         )
     await database.copy_records_to_table("events", records=rows)
 

@@ -68,6 +68,7 @@ def _batch(example: Message) -> bytes:
         position=1,
         received_at=datetime.now(UTC),
         raw_frame=event["raw_read_line"].encode(),
+        framed=False,
     )
     (encoded,) = delivered.encode(StreamRef(event["forwarder_id"], event["reader_ip"]), [row])
     return delivered.batch_prefix(UUID(example["session_id"])) + encoded.json + delivered.BATCH_SUFFIX

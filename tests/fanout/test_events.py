@@ -26,8 +26,8 @@ REF = StreamRef("start", "10.0.0.1:10000")
 RECEIVED_AT = datetime(2026, 2, 22, 9, 11, 13, tzinfo=UTC)
 
 
-def row(seq: int, line: bytes = b"aa", *, epoch: int = 1) -> EventRow:
-    return EventRow(seq, epoch, seq, "2026-02-22T10:11:12.340", line, "raw", RECEIVED_AT)
+def row(seq: int, line: bytes = b"aa", *, epoch: int = 1, framed: bool = False) -> EventRow:
+    return EventRow(seq, epoch, seq, "2026-02-22T10:11:12.340", line, "raw", RECEIVED_AT, framed)
 
 
 @pytest.mark.parametrize("line", ["", "a\0b", '"\\/', "🏃‍♀️ ünï", "\x01\x1f\x7f\u2028", "x" * 65536, "\ufffd"])
@@ -50,13 +50,37 @@ def test_any_text_is_a_line(line: str) -> None:
     assert orjson.loads(event.json)["raw_read_line"] == line
 
 
+@pytest.mark.parametrize(
+    ("frame", "line"),
+    [
+        (b"aa\r\n", "aa"),
+        (b"aa\n", "aa"),
+        (b"aa", "aa"),
+        (b"aa\r", "aa\r"),
+        (b"aa\n\r\n", "aa\n"),
+        (b"aa\r\n\n", "aa\r\n"),
+        (b"\n", ""),
+        (b"", ""),
+        (b"caf\xe9\0\r\n", "caf\ufffd\0"),
+    ],
+)
+def test_a_frame_comes_out_as_the_text_of_its_line(frame: bytes, line: str) -> None:
+    (event,) = encode(REF, [row(1, frame, framed=True)])
+    assert orjson.loads(event.json)["raw_read_line"] == line
+
+
+def test_a_text_keeps_its_line_end() -> None:
+    (event,) = encode(REF, [row(1, b"aa\r\n")])
+    assert orjson.loads(event.json)["raw_read_line"] == "aa\r\n"
+
+
 def test_bytes_that_are_no_text_do_not_stop_those_behind_them() -> None:
     events = encode(REF, [row(1, b"caf\xe9"), row(2)])
     assert [orjson.loads(event.json)["raw_read_line"] for event in events] == ["caf\ufffd", "aa"]
 
 
 def test_the_largest_numbers_stay_integers() -> None:
-    (event,) = encode(REF, [EventRow(1, 2**63 - 1, 2**63 - 1, "", b"", "", RECEIVED_AT)])
+    (event,) = encode(REF, [EventRow(1, 2**63 - 1, 2**63 - 1, "", b"", "", RECEIVED_AT, False)])
     assert b'"stream_epoch":9223372036854775807,"seq":9223372036854775807,' in event.json
 
 

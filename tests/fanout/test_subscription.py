@@ -43,7 +43,9 @@ class Stream:
 
     def commit(self, epoch: int, *seqs: int) -> None:
         at = self.last_position + 1
-        rows = [EventRow(at + n, epoch, seq, "", b"aa", "raw", RECEIVED_AT) for n, seq in enumerate(seqs)]
+        rows = [
+            EventRow(at + n, epoch, seq, "", b"aa", "raw", RECEIVED_AT, False) for n, seq in enumerate(seqs)
+        ]
         self.stored += encode(REF, rows)
         self.last_position = self.stored[-1].position
 

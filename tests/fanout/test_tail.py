@@ -20,7 +20,9 @@ RECEIVED_AT = datetime(2026, 2, 22, 9, 11, 13, tzinfo=UTC)
 
 
 def events(first: int, last: int, *, line: bytes = b"aa") -> list[Event]:
-    return encode(REF, [EventRow(n, 1, n, "", line, "raw", RECEIVED_AT) for n in range(first, last + 1)])
+    return encode(
+        REF, [EventRow(n, 1, n, "", line, "raw", RECEIVED_AT, False) for n in range(first, last + 1)]
+    )
 
 
 def following(head: int = 0) -> Tail:

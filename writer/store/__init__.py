@@ -73,9 +73,10 @@ WITH poisoned AS (
 kept AS (
     INSERT INTO poisoned_parts (gateway_id, part_id, arrival, forwarder_id, fence, session_id, stream_id,
                                 stream_epoch, received_at, event_count, seqs, raw_frames, reader_timestamps,
-                                read_types, tag_ids, read_ats, parse_errors, error)
+                                read_types, tag_ids, read_ats, parse_errors, framed, error)
     SELECT gateway_id, part_id, arrival, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
-           event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors, error
+           event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors, framed,
+           error
     FROM poisoned
     WHERE NOT EXISTS (
         SELECT FROM poisoned_parts AS known

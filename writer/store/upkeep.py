@@ -35,7 +35,8 @@ WHERE letter.ctid IN (SELECT ctid FROM poisoned_parts ORDER BY random() LIMIT $1
     WHERE NOT EXISTS (
         SELECT FROM events
         WHERE events.stream_id = letter.stream_id AND events.stream_epoch = letter.stream_epoch
-          AND events.seq = line.seq AND events.raw_frame = line.raw_frame)
+          AND events.seq = line.seq
+          AND without_line_end(events.raw_frame) = without_line_end(line.raw_frame))
       AND NOT EXISTS (
         SELECT FROM integrity_conflicts AS conflict
         WHERE conflict.stream_id = letter.stream_id AND conflict.stream_epoch = letter.stream_epoch

@@ -69,6 +69,7 @@ class DeviceConnection:
         )
         self.on_pong: Callable[[bytes], object] = lambda _: None  # told of the payload of each pong
         self._receiving = False
+        self._written = 0  # bytes of messages
         self.admitted = False
         self._let_in_at = self._loop.time()
 
@@ -148,6 +149,7 @@ class DeviceConnection:
         await self._send(payload, WSMsgType.PING)
 
     async def _send(self, message: bytes, kind: WSMsgType) -> None:
+        self._written += len(message)
         try:
             await self._socket.send_frame(message, kind)
         except (ConnectionError, RuntimeError) as error:
@@ -230,21 +232,23 @@ class DeviceConnection:
     async def stay_alive(self, device_id: str) -> None:
         """Send heartbeats and pings until the socket ends; drop a device that answers no ping.
 
-        A ping has to wait behind what the device takes slowly: as long as it takes anything it is alive.
+        A ping has to wait behind what the device takes slowly: as long as it takes anything it is alive. While it takes
+        nothing of that, what it sends is no sign that it would ever read an answer.
         """
         heartbeat = encode_heartbeat(self.session_id, device_id)
         began = self._loop.time()
         next_heartbeat, next_ping = began + HEARTBEAT_EVERY_S, began + PING_EVERY_S
         pinged_at: float | None = None
-        unsent = 0
+        waited, took = False, 0
         while not self.gone:
             await asyncio.sleep(min(next_heartbeat, next_ping) - self._loop.time())
             now = self._loop.time()
             received = pinged_at is not None and self._inlet.received_at >= pinged_at
-            if received or not (self._listening or self._unsent):
+            if not self._unsent and (received or not self._listening):
                 pinged_at = None
-            if self._unsent != unsent:
-                pinged_at, unsent = None, self._unsent
+            if waited and self._taken > took:
+                pinged_at = None
+            waited, took = self._unsent > 0, self._taken
             if pinged_at is not None and now - pinged_at >= ANSWER_WITHIN_S:
                 log.info("connection_silent", session_id=str(self.session_id), device_id=device_id)
                 self.abort()
@@ -257,6 +261,13 @@ class DeviceConnection:
                 next_heartbeat = now + HEARTBEAT_EVERY_S
                 if not self._unsent:
                     await self.send(heartbeat)
+
+    @property
+    def _taken(self) -> int:
+        """How many bytes the kernel has taken for the device, but for the heads of frames: while some wait, it grows
+        only when the device takes any.
+        """
+        return self._written - self._unsent
 
     @property
     def _unsent(self) -> int:

@@ -92,6 +92,7 @@ async def test_a_stuck_receiver_that_asks_for_an_answer_is_dropped_too(
 ) -> None:
     await store_many(database, await make_stream(database, *START), 20_000)
     async with running_inside(database_url, **UNBRIDLED) as url, stopped(url, token, START) as raw:
+        await wait_until(lambda: sessions(database), what="the session to begin")
 
         async def gone() -> bool:
             hello = b'{"kind":"receiver_hello"}'

@@ -16,9 +16,11 @@ from api.http.access import CLOSED, admit
 from api.http.asking import remember_asker
 from api.http.context import Api
 from api.http.contract import serve
+from api.http.device_tokens import by_token
 from api.http.errors import answer_errors
 from api.http.openapi import describe
 from api.http.sites import refuse_other_sites
+from api.live.followers import Followers
 from api.live.metrics import PageMetrics
 from api.live.view import Live
 from api.routes import ROUTES
@@ -46,17 +48,23 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
         middlewares=[
             answer_errors,
             refuse_other_sites(settings.trusted_origins),
-            admit(settings.admission),
+            admit(settings.admission, by_token(process)),
             remember_asker,
         ],
         client_max_size=MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(secure)
+    live = Live(process, time_zone=settings.time_zone)
     api = app[API] = Api(
         process,
         activity=activity,
         description=describe(ROUTES, version("rt-server")),
-        parts=(Live(process, time_zone=settings.time_zone), Commands(process), Places(EXPORTS_AT_ONCE)),
+        parts=(
+            live,
+            Followers(process, ended=live.ring.wake),
+            Commands(process),
+            Places(EXPORTS_AT_ONCE),
+        ),
     )
     for route in ROUTES:
         handler = serve(route, api)
@@ -95,6 +103,7 @@ async def main(settings: ApiSettings) -> None:
         tasks={
             "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
             "live": live.run,
+            "followers": app[API].part(Followers).run,
             "metrics": PageMetrics(process, live).run,
         },
     )

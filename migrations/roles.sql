@@ -178,7 +178,8 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
       answered_alerts
     TO rt_api;
-GRANT EXECUTE ON FUNCTION events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
+-- Devices show tokens of their own on a few routes.
+GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
       delete_empty_stream
     TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id, events_per_second) ON device_tokens TO rt_api;

@@ -1,4 +1,5 @@
-"""Who may ask: the operators' token; without one, this machine alone.
+"""Who may ask: the operators' token; without one, this machine alone. Devices, with tokens of their own, what is
+theirs to ask (device_tokens.py).
 
 Nothing here knows what routes do: it sees methods, paths and headers.
 """
@@ -13,11 +14,13 @@ from typing import NamedTuple
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from api.http.device_tokens import Device, Identify
 from api.http.errors import ApiError, Handler
 from shared.transport.tokens import token_hash
 
 __all__ = [
     "CLOSED",
+    "DEVICE",
     "OPEN_PATHS",
     "SAFE_METHODS",
     "Admission",
@@ -28,6 +31,9 @@ __all__ = [
 
 # What monitors, and receivers in the field, ask without credentials (http-api.md, section 2.4).
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/streams"})
+
+# Which device asks, where one does.
+DEVICE = web.RequestKey("device", Device)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CLOSED = (
@@ -68,8 +74,8 @@ class Admission(NamedTuple):
         return None if _is_ours(named, self.names) else ApiError("FORBIDDEN", _FOREIGN_NAME)
 
 
-def admit(admission: Admission) -> Middleware:
-    """Return the middleware that answers nobody else than `admission` admits.
+def admit(admission: Admission, identify: Identify) -> Middleware:
+    """Return the middleware that answers nobody else than `admission` admits, and devices what they may ask.
 
     The token comes as `Authorization: Bearer`, or as the password of Basic, which browsers and their event streams
     send by themselves.
@@ -79,10 +85,22 @@ def admit(admission: Admission) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         refused = admission.refusal(request.method, request.path, request.headers)
         if refused is not None:
-            raise refused
+            # Only where a token is asked for: where nobody is admitted (403), no device is either.
+            device = await _device(request, identify) if refused.code == "UNAUTHORIZED" else None
+            if device is None:
+                raise refused
+            request[DEVICE] = device
         return await handler(request)
 
     return guard
+
+
+async def _device(request: web.Request, identify: Identify) -> Device | None:
+    """Return which device asks, None where none does; what is no route of ours is nobody's to ask."""
+    resource = request.match_info.route.resource
+    if resource is None:
+        return None
+    return await identify(request.method, resource.canonical, request.headers.get("Authorization", ""))
 
 
 def _is_public(method: str, path: str, headers: Mapping[str, str]) -> bool:

@@ -39,8 +39,11 @@ class Api:
         return cast("T", self._parts[kind])
 
     def note(self, event: str, **fields: Any) -> None:
-        """Tell operators what one of them has done, and who that was."""
-        self.activity.note(event, **fields, **asker()._asdict())
+        """Tell operators what one of them has done, or a device for them, and who that was."""
+        who = asker()
+        # A device can do it again at will: its entries never take the place of those of people.
+        of = None if who.device is None else who.by
+        self.activity.note(event, of=of, **fields, by=who.by, address=who.address)
 
     @property
     def pool(self) -> Pool:

@@ -25,6 +25,9 @@ POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form
 # The bounds of a number that no number of ours reaches say nothing.
 _LARGEST = 2**63 - 1
 
+# How operators show who they are.
+_OPERATORS = ("bearer", "basic")
+
 Schema = Mapping[str, Any]
 
 
@@ -65,8 +68,12 @@ def _operation(title: str, operation: Schema) -> Iterator[str]:
         code = answer.get("$ref", "").rpartition("/")[2]
         rows.append((status, escape(code) if code else _content(answer.get("content", {}))))
     yield _table(rows)
-    if operation.get("security") == []:
+    security = operation.get("security")
+    if security == []:
         yield "<p>Asks for no token.</p>\n"
+    elif security:
+        devices = " or ".join(escape(name) for each in security for name in each if name not in _OPERATORS)
+        yield f"<p>Takes the token of a {devices}, too.</p>\n"
 
 
 def _content(content: Schema) -> str:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from api.http.access import OPEN_PATHS
 from api.http.contract import Route, is_optional
+from api.http.device_tokens import DEVICE_ROUTES
 from api.http.errors import STATUS, Code, Error
 from api.http.health import Health
 from api.http.sites import UNDER
@@ -29,7 +30,8 @@ Without an API_TOKEN among the settings only requests of the server's own machin
 _CODES: Mapping[Code, str] = {
     "BAD_REQUEST": "The request is not one that the route takes; the message says what is wrong with it.",
     "UNAUTHORIZED": "The API token is missing or wrong.",
-    "FORBIDDEN": "A browser says that another site sent the request, or there is no API token and others could ask.",
+    "FORBIDDEN": "A browser says that another site sent the request, or there is no API token and others could ask, "
+    "or a device asks for what is another's.",
     "NOT_FOUND": "There is none of this name.",
     "METHOD_NOT_ALLOWED": "The path does not take this method; Allow says which it takes.",
     "CONFLICT": "It cannot be done as things stand.",
@@ -42,6 +44,10 @@ _CODES: Mapping[Code, str] = {
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "The API token."},
     "basic": {"type": "http", "scheme": "basic", "description": "The API token as password, with any name."},
+}
+_OF_DEVICES = {
+    device_type: {"type": "http", "scheme": "bearer", "description": f"The token of a {device_type}."}
+    for device_type in ("forwarder", "receiver")
 }
 
 
@@ -66,7 +72,7 @@ def describe(routes: Sequence[Route], version: str) -> Document:
         "components": {
             "schemas": {name: _with_plain_text(schema) for name, schema in schemas.items()},
             "responses": {code: _refusal(code, schema_of[repr(Error)]) for code in STATUS},
-            "securitySchemes": _SECURITY,
+            "securitySchemes": _SECURITY | _OF_DEVICES,
         },
     }
 
@@ -92,8 +98,11 @@ def _operation(route: Route, schema_of: Mapping[str, object]) -> dict[str, objec
             "required": not is_optional(body),
             "content": _json(schema_of[repr(body)]),
         }
+    devices = DEVICE_ROUTES.get((route.method, route.path), frozenset())
     if _is_open(route.method, route.path):
         operation["security"] = []
+    elif devices:
+        operation["security"] = [{name: []} for name in (*_SECURITY, *sorted(devices))]
     return operation
 
 

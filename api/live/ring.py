@@ -56,7 +56,7 @@ class Ring:
         while len(self._kept) > self._most_messages or self._bytes > self._most_bytes:
             message, _ = self._kept.pop(next(iter(self._kept)))
             self._bytes -= len(message)
-        self._wake()
+        self.wake()
 
     def rename(self) -> None:
         """Forget all messages and their numbers."""
@@ -66,7 +66,7 @@ class Ring:
     def close(self) -> None:
         """Tell who waits that nothing comes any more."""
         self.closed = True
-        self._wake()
+        self.wake()
 
     def position_after(self, event_id: str) -> int | None:
         """Return the position of who has seen a message; None when what came after it is not known here."""
@@ -105,6 +105,7 @@ class Ring:
     def _has(self, position: int) -> bool:
         return position == self._next or position in self._kept
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have everybody who waits look again."""
         self._news.set()
         self._news = asyncio.Event()

@@ -1,14 +1,17 @@
 """The first page, and the stream of events that keeps it up to date."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
 
 from aiohttp import web
 
 from api.alerts.types import Alerts
+from api.http.asking import asker
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
+from api.live.followers import Followers
 from api.live.types import (
     Card,
     CurrentVerdict,
@@ -83,13 +86,13 @@ async def follow_events(api: Api, *, query: EventQuery, request: web.Request) ->
     live = api.part(Live)
     if live.listeners >= LISTENERS_AT_ONCE:
         raise ApiError("UNAVAILABLE", f"{LISTENERS_AT_ONCE} event streams are open; try again later")
-    with live.listening():
+    with api.part(Followers).following(asker().device) as may_go_on, live.listening():
         await live.listen()
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         seen = request.headers.get("Last-Event-ID", query.last_event_id)
         try:
-            await _follow(api, response, seen, query.form)
+            await _follow(api, response, seen, query.form, may_go_on)
         except TimeoutError:
             # What waits in the socket's buffer would hold the connection for as long as the client likes.
             if request.transport is not None:
@@ -99,14 +102,18 @@ async def follow_events(api: Api, *, query: EventQuery, request: web.Request) ->
     return response
 
 
-async def _follow(api: Api, response: web.StreamResponse, seen: str | None, form: Form) -> None:
-    """Send what comes until the process stops; TimeoutError when the client takes nothing for long."""
+async def _follow(
+    api: Api, response: web.StreamResponse, seen: str | None, form: Form, may_go_on: Callable[[], bool]
+) -> None:
+    """Send what comes until the process stops, or it may not go on; TimeoutError when the client takes nothing for
+    long.
+    """
     ring = api.part(Live).ring
     position = ring.end if seen is None else ring.position_after(seen)
     # First bytes at once, or a browser's EventSource would not count as open; an id without an event is kept in mind.
     await _send(response, b"retry: 2000\nid: %b\n\n" % (ring.last_id if seen is None else seen).encode())
     sent_at = monotonic()
-    while not ring.closed:
+    while may_go_on() and not ring.closed:
         taken = None if position is None else ring.take(position, at_most=CHUNK_BYTES, form=form)
         if taken is None:
             position = await _start_anew(api, response, form)

@@ -154,7 +154,8 @@ async def list_epochs(api: Api, *, path: StreamPath, query: EpochQuery) -> list[
 
 
 async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> Epoch:
-    """Give an epoch a name."""
+    """Give an epoch a name; a forwarder, by its own token, one of its own streams."""
+    await _must_be_its_own(api, path)
     known = await store.epoch(api.pool, path.stream_id, path.epoch)
     if known is None:
         exists = await stream_name(api.pool, path.stream_id) is not None
@@ -168,6 +169,16 @@ async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> Epoch:
     stream = await stream_title(api.pool, path.stream_id)
     api.note("epoch_named", stream=stream, stream_id=path.stream_id, stream_epoch=path.epoch, name=name)
     return replace(known, name=name)
+
+
+async def _must_be_its_own(api: Api, path: EpochPath) -> None:
+    """Refuse a device what is another's; operators are no device."""
+    device = asker().device
+    stream = None if device is None else await store.find(api.pool, path.stream_id)
+    if device is not None and stream is not None and stream.forwarder_id != device.device_id:
+        raise ApiError(
+            "FORBIDDEN", "the stream is another forwarder's: a device names epochs of its own streams"
+        )
 
 
 def _named(text: str | None) -> str | None:

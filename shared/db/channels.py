@@ -39,7 +39,7 @@ POSITIONS = (
 )
 STREAMS = "rt_streams"  # gateway → fanout, api: a stream is new or has changed
 SESSIONS = "rt_sessions"  # gateway → gateway: a session was probed, answered or ended; payload: the forwarder
-TOKENS = "rt_tokens"  # api → gateway, fanout: a token was revoked
+TOKENS = "rt_tokens"  # api → gateway, fanout, api: a token was revoked
 CURSORS = "rt_cursors"  # database → fanout: cursors were deleted; payload: their ids, or "" for any
 DEVICES = "rt_devices"  # gateway → fanout, api: readers or a battery have changed; payload: their forwarder
 COMMANDS = "rt_commands"  # api → gateway: a command was asked; payload: that gateway's process id

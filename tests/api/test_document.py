@@ -18,9 +18,11 @@ from api.exports import places
 from api.http import contract
 from api.http.access import OPEN_PATHS
 from api.http.contract import Route
+from api.http.device_tokens import DEVICE_ROUTES
 from api.http.errors import STATUS
 from api.live import routes as overview
 from api.live import store as page
+from api.live.followers import OF_ONE_TOKEN
 from api.live.types import Message, Resync, name_of
 from api.logs import routes as logs
 from api.routes import ROUTES
@@ -109,6 +111,12 @@ def test_what_asks_for_no_token_is_told() -> None:
     assert f"({API_TOKEN_LENGTH} characters or more)" in SECTIONS["2.4"][1]
 
 
+def test_what_devices_may_ask_is_told() -> None:
+    rows = table(SECTIONS["2.4"][1], "route", "token of")
+    told = {tuple(row[0].strip("`").split()): set(row[1].split(", ")) for row in rows}
+    assert told == {route: set(devices) for route, devices in DEVICE_ROUTES.items()}
+
+
 def test_every_code_is_told_with_its_status() -> None:
     rows = table(SECTIONS["2.3"][1], "code", "status")
     assert {row[0].strip("`"): int(row[1]) for row in rows} == STATUS
@@ -162,6 +170,7 @@ BOUNDS = {
     "commands under way of a forwarder": f"{MOST_AT_ONCE}",
     "time for a forwarder's answer": f"{commands.ANSWER_WITHIN_S:.0f} s",
     "event streams of an api process": f"{overview.LISTENERS_AT_ONCE:,}",
+    "event streams of a device's token": f"{OF_ONE_TOKEN}",
     "streams, rows of flow, alerts in the overview": f"{page.CARDS}",
     "entries of the log in an answer": f"{logs.ENTRIES}",
     "conditions that are muted": f"{alert_store.MUTES}",

@@ -13,6 +13,7 @@ from aiohttp import web
 from api.app import build_app
 from api.dashboard.routes import page_routes
 from api.http.access import OPEN_PATHS
+from api.http.device_tokens import DEVICE_ROUTES
 from api.http.docs import POLICY, render
 from api.http.errors import STATUS
 from api.http.openapi import describe
@@ -123,9 +124,18 @@ async def test_what_a_route_refuses_stands_at_the_route(document: Any) -> None:
 
 async def test_all_but_the_open_routes_ask_for_either_credential(document: Any) -> None:
     assert document["security"] == [{"bearer": []}, {"basic": []}]
-    assert set(document["components"]["securitySchemes"]) == {"bearer", "basic"}
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "basic", "forwarder", "receiver"}
     unasked = {(method, path) for method, path, each in operations(document) if each.get("security") == []}
     assert unasked == {("GET", path) for path in OPEN_PATHS}
+
+
+async def test_which_devices_may_ask_is_described(document: Any) -> None:
+    found = {
+        (method, path): {name for option in each["security"] for name in option} - {"bearer", "basic"}
+        for method, path, each in operations(document)
+        if each.get("security")
+    }
+    assert found == {route: devices for route, devices in DEVICE_ROUTES.items() if route[1] not in OPEN_PATHS}
 
 
 class Page(HTMLParser):

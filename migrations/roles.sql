@@ -115,7 +115,7 @@ GRANT INSERT (level, process_id, event, fields, of_device)
 GRANT EXECUTE ON FUNCTION identify_device, authenticate_device, readers_in_use TO rt_gateway;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_gateway;
 GRANT SELECT, INSERT (forwarder_id, reader_ip, forwarder_display_name) ON streams TO rt_gateway;
-GRANT EXECUTE ON FUNCTION rename_forwarder, reserve_epoch TO rt_gateway;
+GRANT EXECUTE ON FUNCTION rename_forwarder, reserve_epoch, reserve_epoch_of_race TO rt_gateway;
 GRANT SELECT, INSERT,
       UPDATE (session_id, fence, gateway_id, token_id, display_name, connected_at, ended_at, probe_asked_at,
               probe_answered_at)
@@ -164,7 +164,8 @@ GRANT EXECUTE ON FUNCTION lock_streams, drain_streams, oldest_snapshot TO rt_wri
 
 GRANT EXECUTE ON FUNCTION identify_device, authenticate_device, events_above TO rt_fanout;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_fanout;
-GRANT SELECT ON streams, events, stream_metrics, reader_states, forwarder_ups TO rt_fanout;
+GRANT SELECT ON streams, events, stream_metrics, reader_states, forwarder_ups, races, epoch_races, forwarder_races
+    TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (stream_ids), DELETE ON receiver_sessions TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (cursor_id, last_seq, position, event_count, updated_at), DELETE
     ON receiver_cursors TO rt_fanout;
@@ -176,11 +177,11 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       poisoned_parts, forwarder_sessions, forwarder_faults, live_forwarder_sessions, reader_states, forwarder_ups,
       clearing_readers, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
-      answered_alerts
+      answered_alerts, races, participants, chips, forwarder_races, epoch_races
     TO rt_api;
 -- Devices show tokens of their own on a few routes.
 GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
-      delete_empty_stream
+      delete_empty_stream, delete_races, unmap_epoch
     TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id, events_per_second) ON device_tokens TO rt_api;
 GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;
@@ -192,6 +193,11 @@ GRANT SELECT, UPDATE (evaluated_at) ON evaluation TO rt_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON troubles, stream_samples, subscriptions TO rt_api;
 -- So is what operators say of them.
 GRANT SELECT, INSERT, UPDATE, DELETE ON alert_acknowledgements, alert_mutes, closed_streams TO rt_api;
+-- Races are operators' too. Gateways map epochs and receivers' sessions refer to races: no right to lock those two whole.
+GRANT INSERT (name, participants_until), UPDATE (name, participants_until) ON races TO rt_api;
+GRANT INSERT, DELETE ON participants, chips TO rt_api;
+GRANT INSERT, UPDATE (race_id), DELETE ON forwarder_races TO rt_api;
+GRANT INSERT, UPDATE (race_id, mapped_at) ON epoch_races TO rt_api;
 GRANT INSERT (forwarder_id, session_id, gateway_id, kind, request, expires_at), DELETE ON commands TO rt_api;
 
 

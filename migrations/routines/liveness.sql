@@ -1,4 +1,4 @@
--- version: 5
+-- version: 6
 --
 -- Who is alive: processes by lease and lock, sessions by their process.
 
@@ -18,6 +18,7 @@ FROM forwarder_sessions s
 WHERE s.ended_at IS NULL
   AND s.gateway_id IN (SELECT p.process_id FROM live_processes p);
 
+-- With the columns that its table had when this text was applied: a further one takes another version.
 CREATE OR REPLACE VIEW live_receiver_sessions AS
 SELECT s.*
 FROM receiver_sessions s

@@ -1,4 +1,4 @@
--- version: 2
+-- version: 3
 --
 -- What others than the writer change of a stream. They run with their owner's rights: who may update a column of
 -- `streams` can hold its rows, and the writers pass over a stream whose row is held, so that nothing of it is stored.
@@ -37,6 +37,29 @@ BEGIN ATOMIC
                   WHERE held.forwarder_id = streams.forwarder_id AND held.session_id = given_session
                     AND held.ended_at IS NULL)
     RETURNING streams.stream_epoch;
+END;
+
+-- Reserve a stream's next epoch, as reserve_epoch() does, and map it to a race in the same transaction: whoever sees the
+-- epoch sees its race. A mapping that was made in advance is replaced. Null: nothing is reserved, the race's being gone
+-- included. The race's row is locked first, as who deletes it does: the other way round the two could wait for each
+-- other.
+CREATE OR REPLACE FUNCTION reserve_epoch_of_race(
+    given_stream uuid, seen_epoch bigint, given_session uuid, given_race uuid
+) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    SELECT FROM races WHERE race_id = given_race FOR KEY SHARE;
+    WITH reserved AS MATERIALIZED (
+        SELECT reserve_epoch(given_stream, seen_epoch, given_session, NULL) AS stream_epoch
+        FROM races WHERE race_id = given_race
+    ),
+    mapped AS (
+        INSERT INTO epoch_races (stream_id, stream_epoch, race_id)
+        SELECT given_stream, stream_epoch, given_race FROM reserved WHERE stream_epoch IS NOT NULL
+        ON CONFLICT (stream_id, stream_epoch) DO UPDATE SET race_id = excluded.race_id, mapped_at = excluded.mapped_at
+        RETURNING stream_epoch
+    )
+    SELECT stream_epoch FROM mapped;
 END;
 
 -- The operators' name of a stream; null: there is no such stream.

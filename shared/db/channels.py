@@ -25,6 +25,7 @@ __all__ = [
     "INBOX",
     "OUTCOMES",
     "POSITIONS",
+    "RACES",
     "SESSIONS",
     "STATES",
     "STREAMS",
@@ -45,6 +46,7 @@ DEVICES = "rt_devices"  # gateway → fanout, api: readers or a battery have cha
 COMMANDS = "rt_commands"  # api → gateway: a command was asked; payload: that gateway's process id
 ANSWERS = "rt_answers"  # gateway → api: a command has ended; payload: the command's id
 ACTIVITY = "rt_activity"  # everyone → api: entries were added to the activity log
+RACES = "rt_races"  # api, gateway → fanout, api: races have changed; payload: one, or "" for any
 STATES = "rt_states"  # api → api: alerts have begun, changed or ended
 
 _NOTIFY = """

@@ -333,9 +333,12 @@ LOCKABLE = {
     "api": {
         "alert_acknowledgements",
         "alert_mutes",
+        "chips",
         "closed_streams",
         "commands",
         "epoch_names",
+        "forwarder_races",
+        "participants",
         "stream_samples",
         "subscriptions",
         "troubles",

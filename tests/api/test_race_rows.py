@@ -54,7 +54,7 @@ async def test_a_race_goes_with_its_people_chips_mappings_and_assignments(databa
     assert await delete(database, race) == "deleted"
     assert await delete(database, race) == "absent"
     for table in ("races", "participants", "chips", "forwarder_races", "epoch_races"):
-        assert await database.fetch(f"SELECT race_id FROM {table}") == [(other,)], table
+        assert await database.fetchval(f"SELECT array_agg(race_id) FROM {table}") == [other], table
     assert await database.fetchval("SELECT name FROM epoch_names") == "morning"
     assert await database.fetchval("SELECT count(*) FROM receiver_sessions WHERE race_id IS NULL") == 1
 

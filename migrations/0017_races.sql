@@ -20,10 +20,11 @@ CREATE TABLE participants (
 );
 
 -- No foreign key to participants: either file may come first. line: its place in the file. is_owner: whose reads of the
--- chip are; where a chip has several bibs, the first in the file.
+-- chip are; where a chip has several bibs, the first in the file. Lower case as tags of reads are: of ASCII letters, about
+-- which every database agrees.
 CREATE TABLE chips (
     race_id  uuid    NOT NULL REFERENCES races ON DELETE CASCADE,
-    chip_id  text    NOT NULL CHECK (chip_id <> '' AND chip_id = lower(chip_id)),
+    chip_id  text    NOT NULL CHECK (chip_id <> '' AND chip_id = lower(chip_id COLLATE "C")),
     bib      integer NOT NULL CHECK (bib >= 0),
     line     integer NOT NULL,
     is_owner boolean NOT NULL,

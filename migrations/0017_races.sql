@@ -1,12 +1,14 @@
 -- Races: whose chip a read is, and which epochs of which streams are of which race. All of it is joined when somebody
 -- looks; nothing of it stands on an event, so a new import renames everything at once.
 
--- participants_until: when the people of the race are to be removed; null: when somebody does it.
+-- participants_until: when the people of the race are to be removed; null: when somebody does it. roster_changed_at: when
+-- people or chips were last imported or removed, so that all who have them know that they are others.
 CREATE TABLE races (
     race_id            uuid        PRIMARY KEY DEFAULT uuidv7(),
     name               text        NOT NULL CHECK (name = btrim(name) AND name <> '' AND length(name) <= 255),
     created_at         timestamptz NOT NULL DEFAULT now(),
-    participants_until timestamptz
+    participants_until timestamptz,
+    roster_changed_at  timestamptz
 );
 
 CREATE TABLE participants (
@@ -52,3 +54,6 @@ CREATE INDEX epoch_races_race ON epoch_races (race_id);
 -- The race that a session follows. While it lives the race cannot be deleted (delete_races); what is left of a dead
 -- session is no obstacle.
 ALTER TABLE receiver_sessions ADD race_id uuid REFERENCES races ON DELETE SET NULL;
+
+-- So that whoever follows a stream sees that the name of any of its epochs is another.
+ALTER TABLE epoch_names ADD named_at timestamptz NOT NULL DEFAULT now();

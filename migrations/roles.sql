@@ -184,7 +184,7 @@ GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_str
       delete_empty_stream, delete_races, unmap_epoch
     TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id, events_per_second) ON device_tokens TO rt_api;
-GRANT INSERT, UPDATE (name), DELETE ON epoch_names TO rt_api;
+GRANT INSERT, UPDATE (name, named_at), DELETE ON epoch_names TO rt_api;
 GRANT UPDATE (acknowledged_at) ON integrity_conflicts TO rt_api;
 -- How much waits there, and since when; not what it is.
 GRANT SELECT (received_at) ON inbox TO rt_api;
@@ -194,7 +194,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON troubles, stream_samples, subscriptions 
 -- So is what operators say of them.
 GRANT SELECT, INSERT, UPDATE, DELETE ON alert_acknowledgements, alert_mutes, closed_streams TO rt_api;
 -- Races are operators' too. Gateways map epochs and receivers' sessions refer to races: no right to lock those two whole.
-GRANT INSERT (name, participants_until), UPDATE (name, participants_until) ON races TO rt_api;
+GRANT INSERT (name, participants_until), UPDATE (name, participants_until, roster_changed_at) ON races TO rt_api;
 GRANT INSERT, DELETE ON participants, chips TO rt_api;
 GRANT INSERT, UPDATE (race_id), DELETE ON forwarder_races TO rt_api;
 GRANT INSERT, UPDATE (race_id, mapped_at) ON epoch_races TO rt_api;

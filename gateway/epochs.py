@@ -10,7 +10,7 @@ import math
 from typing import Any
 from uuid import UUID
 
-from gateway.store.streams import next_epoch
+from gateway.store.streams import next_epoch, next_epoch_of_race
 from shared.log import get_logger
 from shared.protocol.v1 import encode_epoch_reset
 from shared.runtime.process import Process
@@ -45,23 +45,19 @@ class Epochs:
         asked_by: str,
         until: float = math.inf,
         unless_beyond: int | None = None,
+        race_id: UUID | None = None,
     ) -> int | None:
         """Command a reader to the next epoch and return that; None when there is none for this session to command.
 
-        unless_beyond: nothing is commanded to a reader that was commanded beyond this. until: by the loop's clock;
-        TimeoutError when it could not be written before. Raises ConnectionGone, DatabaseUnavailable.
+        race_id: the epoch is of this race, by the very transaction that reserves it. unless_beyond: nothing is
+        commanded to a reader that was commanded beyond this. until: by the loop's clock; TimeoutError when it could not
+        be written before. Raises ConnectionGone, DatabaseUnavailable.
         """
         async with self._one_at_a_time:
             _still(until)
             if self._connection.gone:
                 return None
-            epoch = await next_epoch(
-                self._process.pool,
-                stream_id,
-                seen=self._seen.get(reader_ip, 0),
-                session_id=self._connection.session_id,
-                unless_beyond=unless_beyond,
-            )
+            epoch = await self._reserve(reader_ip, stream_id, race_id, unless_beyond)
             if epoch is None:
                 return None
             _still(until)
@@ -79,6 +75,17 @@ class Epochs:
         of = forwarder_id if asked_by == "conflict" else None
         self._process.activity.note("epoch_reset", level="warn", of=of, **facts)
         return epoch
+
+    async def _reserve(
+        self, reader_ip: str, stream_id: UUID, race_id: UUID | None, unless_beyond: int | None
+    ) -> int | None:
+        pool, seen = self._process.pool, self._seen.get(reader_ip, 0)
+        session_id = self._connection.session_id
+        if race_id is not None:
+            return await next_epoch_of_race(pool, stream_id, race_id, seen=seen, session_id=session_id)
+        return await next_epoch(
+            pool, stream_id, seen=seen, session_id=session_id, unless_beyond=unless_beyond
+        )
 
     async def after_conflict(self, forwarder_id: str, reader_ip: str, stream_id: UUID, *, epoch: int) -> None:
         """Command a reader that numbers from 1 again to a fresh epoch, once in a session.

@@ -310,6 +310,7 @@ class Session:
                 until=until,
                 # Who saw another epoch than there is now, because somebody else was faster, means another reset.
                 unless_beyond=request.expected_epoch,
+                race_id=request.race_id,
             )
         )
         if epoch is None:

@@ -3,7 +3,7 @@ fields, null where unset. Docstrings and bounds go into the OpenAPI document as 
 """
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,8 +12,11 @@ __all__ = [
     "Answer",
     "ConflictCursor",
     "DeviceId",
+    "EpochNumber",
     "EventsPerSecond",
+    "Flag",
     "Limit",
+    "LongName",
     "Name",
     "Number",
     "PositionCursor",
@@ -29,6 +32,8 @@ __all__ = [
 # in no path or query (contract.py).
 _TEXT = r"^[^\x00]*$"
 Name = Annotated[str, Meta(max_length=200, pattern=_TEXT)]
+# Of races and epochs.
+LongName = Annotated[str, Meta(max_length=255, pattern=_TEXT)]
 DeviceId = Annotated[str, Meta(max_length=255, pattern=_TEXT)]
 Secret = Annotated[str, Meta(max_length=1000, pattern=_TEXT)]
 Tag = Annotated[str, Meta(max_length=64, pattern=_TEXT)]
@@ -36,6 +41,9 @@ Tag = Annotated[str, Meta(max_length=64, pattern=_TEXT)]
 ConflictCursor = Annotated[str, Meta(max_length=11, pattern=r"^[A-Za-z0-9_\-]{11}$")]
 PositionCursor = Annotated[str, Meta(max_length=11, pattern=r"^[A-Za-z0-9_\-]{11}$")]
 ReadCursor = Annotated[str, Meta(max_length=22, pattern=r"^[A-Za-z0-9_\-]{22}$")]
+# In a query, where everything is text.
+Flag = Literal["true", "false"]
+EpochNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Number = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 EventsPerSecond = Annotated[int, Meta(ge=0, le=1_000_000)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]

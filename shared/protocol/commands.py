@@ -97,11 +97,14 @@ class Nothing(Request):
 
 
 class EpochReset(Request):
-    """Which reader is to number from 1 again, in a fresh epoch; expected_epoch: only out of that one."""
+    """Which reader is to number from 1 again, in a fresh epoch; expected_epoch: only out of that one. race_id: the race
+    that the fresh epoch is of.
+    """
 
     stream_id: UUID
     reader_ip: str
     expected_epoch: int | None = None
+    race_id: UUID | None = None
 
 
 EPOCH_RESET: Final = _registered(Kind("epoch_reset", EpochReset))

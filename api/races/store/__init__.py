@@ -1,0 +1,1 @@
+"""All SQL of races: the races themselves, their rosters, and what is mapped to them."""

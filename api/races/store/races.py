@@ -1,0 +1,129 @@
+"""Races: made, named, looked at, deleted."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from api.races.types import MappedEpoch, Race, RaceDetails
+from shared.db.connections import Pool
+from shared.db.errors import translated
+
+__all__ = ["MOST_RACES", "add", "delete", "details", "find", "list_races", "name_of", "patch"]
+
+# Who looks at races looks at all of them.
+MOST_RACES = 1000
+
+# Each table is counted once, whatever the number of races.
+_LIST = """
+SELECT race_id, name, created_at, participants_until, coalesce(people.found, 0) AS participant_count,
+       coalesce(worn.found, 0) AS chip_count
+FROM races
+LEFT JOIN (SELECT race_id, count(*) AS found FROM participants GROUP BY race_id) AS people USING (race_id)
+LEFT JOIN (SELECT race_id, count(*) AS found FROM chips GROUP BY race_id) AS worn USING (race_id)
+ORDER BY created_at DESC, race_id DESC
+"""
+_FIND = """
+SELECT race_id, name, created_at, participants_until,
+       (SELECT count(*) FROM participants WHERE participants.race_id = $1) AS participant_count,
+       (SELECT count(*) FROM chips WHERE chips.race_id = $1) AS chip_count
+FROM races WHERE race_id = $1
+"""
+_NAME = "SELECT name FROM races WHERE race_id = $1"
+
+# Unmatched: of a chip's bibs the first alone decides, as it does for reads. Unknown: by what the epochs have seen,
+# which the writer keeps, so that no event is counted.
+_DETAILS = """
+SELECT (SELECT count(*) FROM chips
+        WHERE race_id = $1 AND is_owner
+          AND NOT EXISTS (SELECT FROM participants
+                          WHERE participants.race_id = $1 AND participants.bib = chips.bib)) AS unmatched_count,
+       (SELECT count(DISTINCT chip_id) FROM chips WHERE race_id = $1 AND NOT is_owner) AS ambiguous_count,
+       (SELECT count(DISTINCT tag_id) FROM epoch_races JOIN epoch_chips USING (stream_id, stream_epoch)
+        WHERE race_id = $1
+          AND NOT EXISTS (SELECT FROM chips WHERE chips.race_id = $1 AND chips.chip_id = epoch_chips.tag_id)
+       ) AS unknown_chip_count,
+       ARRAY(SELECT forwarder_id FROM forwarder_races WHERE race_id = $1 ORDER BY forwarder_id) AS forwarder_ids
+"""
+_MAPPED = """
+SELECT stream_id, stream_epoch FROM epoch_races WHERE race_id = $1 ORDER BY stream_id, stream_epoch
+"""
+
+_ADD = """
+INSERT INTO races (name)
+SELECT $1 WHERE (SELECT count(*) FROM races) < $2
+RETURNING race_id, name, created_at, participants_until, 0 AS participant_count, 0 AS chip_count
+"""
+# $2, $4: whether $3 and $5 are wanted. changed: whether the name was another, for whoever tells of it.
+_PATCH = """
+WITH before AS (SELECT race_id, name FROM races WHERE race_id = $1 FOR UPDATE)
+UPDATE races SET name = CASE WHEN $2 THEN $3 ELSE races.name END,
+                 participants_until = CASE WHEN $4 THEN $5 ELSE participants_until END
+FROM before
+WHERE races.race_id = before.race_id
+RETURNING before.name
+"""
+_DELETE = "SELECT delete_races($1)"
+
+
+async def list_races(pool: Pool) -> list[Race]:
+    """Return all races, the newest first."""
+    with translated():
+        return [Race(**row) for row in await pool.fetch(_LIST)]
+
+
+async def find(pool: Pool, race_id: UUID) -> Race | None:
+    """Return a race; None when there is none of this id."""
+    with translated():
+        row = await pool.fetchrow(_FIND, race_id)
+    return None if row is None else Race(**row)
+
+
+async def name_of(pool: Pool, race_id: UUID) -> str | None:
+    """Return what a race is called; None when there is none of this id."""
+    with translated():
+        name: str | None = await pool.fetchval(_NAME, race_id)
+    return name
+
+
+async def details(pool: Pool, race_id: UUID) -> RaceDetails | None:
+    """Return a race with what belongs to it; None when there is none of this id."""
+    race = await find(pool, race_id)
+    if race is None:
+        return None
+    with translated():
+        found: Any = await pool.fetchrow(_DETAILS, race_id)
+        mapped = await pool.fetch(_MAPPED, race_id)
+    fields = {name: getattr(race, name) for name in Race.__struct_fields__}
+    return RaceDetails(**fields, **found, mapped_epochs=[MappedEpoch(**row) for row in mapped])
+
+
+async def add(pool: Pool, name: str) -> Race | None:
+    """Make a race; None when there are as many as there may be."""
+    with translated():
+        row = await pool.fetchrow(_ADD, name, MOST_RACES)
+    return None if row is None else Race(**row)
+
+
+async def patch(
+    pool: Pool,
+    race_id: UUID,
+    *,
+    name: str | None = None,
+    participants_until: datetime | None = None,
+    has_until: bool = False,
+) -> str | None:
+    """Give a race a name, if one is given, and a time to forget its people, if has_until; return its name of before,
+    None when there is no such race.
+    """
+    with translated():
+        before: str | None = await pool.fetchval(
+            _PATCH, race_id, name is not None, name, has_until, participants_until
+        )
+    return before
+
+
+async def delete(pool: Pool, race_id: UUID | None) -> Literal["deleted", "absent", "followed"]:
+    """Delete a race, or all of them, with what belongs to it; say what became of that."""
+    with translated():
+        outcome: Literal["deleted", "absent", "followed"] = await pool.fetchval(_DELETE, race_id)
+    return outcome

@@ -1,0 +1,166 @@
+"""Who runs in a race, and whose chip is whose: replaced whole, or not at all."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from api.races.imports import Chip, Participant
+from api.races.types import UnknownChip
+from shared.db.connections import Pool
+from shared.db.errors import translated
+
+__all__ = [
+    "UNKNOWN_CHIPS",
+    "Forgotten",
+    "forget",
+    "remove_participant",
+    "replace_chips",
+    "replace_participants",
+    "roster",
+    "unknown_chips",
+]
+
+UNKNOWN_CHIPS = 500
+
+# Two imports of a race queue here, and who deletes it waits.
+_LOCK = "SELECT race_id FROM races WHERE race_id = $1 FOR UPDATE"
+_EMPTY = {
+    "participants": "DELETE FROM participants WHERE race_id = $1",
+    "chips": "DELETE FROM chips WHERE race_id = $1",
+}
+_COLUMNS = {
+    "participants": ["race_id", "bib", "first_name", "last_name", "affiliation", "gender"],
+    "chips": ["race_id", "chip_id", "bib", "line", "is_owner"],
+}
+# By the clock, not by the transaction's beginning: two imports that queue leave two times. $2: in how many days people
+# are to be removed who were imported without a word about it; 0: never.
+_CHANGED = """
+UPDATE races SET roster_changed_at = clock_timestamp(),
+                 participants_until = CASE WHEN $2::integer > 0
+                                           THEN coalesce(participants_until, now() + make_interval(days => $2))
+                                           ELSE participants_until END
+WHERE race_id = $1
+"""
+
+# One document, made where the rows are: fifty thousand people as rows, objects and JSON would hold the event loop for
+# a quarter of a second, and receivers wait for the answer without reading their sockets.
+_ROSTER = """
+SELECT json_build_object(
+    'participants', (
+        SELECT coalesce(json_agg(json_build_object(
+                   'bib', person.bib, 'first_name', person.first_name, 'last_name', person.last_name,
+                   'gender', person.gender, 'affiliation', person.affiliation,
+                   'chip_ids', coalesce(worn.chip_ids, '[]'::json)) ORDER BY person.bib), '[]'::json)
+        FROM participants AS person
+        LEFT JOIN (SELECT bib, json_agg(chip_id ORDER BY line) AS chip_ids
+                   FROM chips WHERE race_id = $1 AND is_owner GROUP BY bib) AS worn USING (bib)
+        WHERE person.race_id = $1),
+    'chips_without_participant', (
+        SELECT coalesce(json_agg(json_build_object('chip_id', chip_id, 'bib', bib) ORDER BY line), '[]'::json)
+        FROM chips
+        WHERE race_id = $1 AND is_owner
+          AND NOT EXISTS (SELECT FROM participants AS person WHERE person.race_id = $1 AND person.bib = chips.bib)),
+    'ambiguous_chips', (
+        SELECT coalesce(json_agg(json_build_object('chip_id', chip_id, 'bibs', bibs) ORDER BY first_line), '[]'::json)
+        FROM (SELECT chip_id, json_agg(bib ORDER BY line) AS bibs, min(line) AS first_line
+              FROM chips
+              WHERE race_id = $1 AND chip_id IN (SELECT chip_id FROM chips WHERE race_id = $1 AND NOT is_owner)
+              GROUP BY chip_id) AS several)
+)::text
+FROM races WHERE race_id = $1
+"""
+_UNKNOWN_CHIPS = """
+SELECT tag_id AS chip_id,
+       array_agg(DISTINCT stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names()))) AS streams
+FROM epoch_races
+JOIN epoch_chips USING (stream_id, stream_epoch)
+JOIN streams USING (stream_id)
+WHERE race_id = $1
+  AND NOT EXISTS (SELECT FROM chips WHERE chips.race_id = $1 AND chips.chip_id = epoch_chips.tag_id)
+GROUP BY tag_id
+ORDER BY tag_id
+LIMIT $2
+"""
+
+_REMOVE = """
+WITH removed AS (DELETE FROM participants WHERE race_id = $1 AND bib = $2 RETURNING race_id)
+UPDATE races SET roster_changed_at = clock_timestamp() FROM removed WHERE races.race_id = removed.race_id
+RETURNING races.race_id
+"""
+# Whose time has come; what another process is at is passed over.
+_FORGET = """
+WITH due AS MATERIALIZED (
+    SELECT race_id FROM races WHERE participants_until <= now() ORDER BY race_id FOR UPDATE SKIP LOCKED
+),
+removed AS (
+    DELETE FROM participants USING due WHERE participants.race_id = due.race_id RETURNING due.race_id
+)
+UPDATE races SET participants_until = NULL, roster_changed_at = clock_timestamp()
+FROM due
+WHERE races.race_id = due.race_id
+RETURNING races.race_id, name, (SELECT count(*) FROM removed WHERE removed.race_id = races.race_id) AS count
+"""
+
+
+class Forgotten(NamedTuple):
+    """A race whose people were removed because their time had come."""
+
+    race_id: UUID
+    name: str
+    count: int
+
+
+async def replace_participants(
+    pool: Pool, race_id: UUID, rows: Sequence[Participant], *, kept_days: int = 0
+) -> bool:
+    """Let a race have these people and no others; false when there is no such race. kept_days: for how long, where
+    nobody has said it of the race; 0: until somebody does.
+    """
+    return await _replace(pool, race_id, "participants", rows, kept_days=kept_days)
+
+
+async def replace_chips(pool: Pool, race_id: UUID, rows: Sequence[Chip]) -> bool:
+    """Let a race have these chips and no others; false when there is no such race."""
+    return await _replace(pool, race_id, "chips", rows)
+
+
+async def _replace(
+    pool: Pool, race_id: UUID, table: str, rows: Sequence[tuple[Any, ...]], *, kept_days: int = 0
+) -> bool:
+    with translated():
+        async with pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval(_LOCK, race_id) is None:
+                return False
+            await connection.execute(_EMPTY[table], race_id)
+            await connection.copy_records_to_table(table, records=_of(race_id, rows), columns=_COLUMNS[table])
+            await connection.execute(_CHANGED, race_id, kept_days)
+    return True
+
+
+def _of(race_id: UUID, rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+    return ((race_id, *row) for row in rows)
+
+
+async def roster(pool: Pool, race_id: UUID) -> bytes | None:
+    """Return the JSON of a Roster; None when there is no such race."""
+    with translated():
+        text: str | None = await pool.fetchval(_ROSTER, race_id)
+    return None if text is None else text.encode()
+
+
+async def unknown_chips(pool: Pool, race_id: UUID) -> list[UnknownChip]:
+    """Return the first chips that were read in the race's epochs and are none of its own."""
+    with translated():
+        return [UnknownChip(**row) for row in await pool.fetch(_UNKNOWN_CHIPS, race_id, UNKNOWN_CHIPS)]
+
+
+async def remove_participant(pool: Pool, race_id: UUID, bib: int) -> bool:
+    """Remove one person; false when the race has none of this bib."""
+    with translated():
+        return await pool.fetchval(_REMOVE, race_id, bib) is not None
+
+
+async def forget(pool: Pool) -> list[Forgotten]:
+    """Remove the people of all races whose time has come."""
+    with translated():
+        return [Forgotten(*row) for row in await pool.fetch(_FORGET)]

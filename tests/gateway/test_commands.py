@@ -144,6 +144,25 @@ async def test_of_two_resets_out_of_one_epoch_one_is_carried_out(wire: Wire, dat
     assert await database.fetchval("SELECT stream_epoch FROM streams") == 2
 
 
+async def test_an_epoch_is_a_race_s_before_its_device_hears_of_it(wire: Wire, database: Database) -> None:
+    stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
+    race_id = await database.fetchval("INSERT INTO races (name) VALUES ('10 km') RETURNING race_id")
+    request = {"stream_id": str(stream_id), "reader_ip": READER, "race_id": str(race_id)}
+    asked = [await command(database, "epoch_reset", request) for _ in range(2)]
+    for epoch in (2, 3):
+        assert (await wire.expect("epoch_reset_command"))["new_stream_epoch"] == epoch
+        mapped = await database.fetchval("SELECT race_id FROM epoch_races WHERE stream_epoch = $1", epoch)
+        assert mapped == race_id
+    assert {(await ended(database, each))[0] for each in asked} == {"done"}
+
+
+async def test_nothing_is_commanded_for_a_race_that_is_gone(wire: Wire, database: Database) -> None:
+    stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
+    request = {"stream_id": str(stream_id), "reader_ip": READER, "race_id": str(uuid4())}
+    assert await ended(database, await command(database, "epoch_reset", request)) == ("absent", None)
+    assert await database.fetchval("SELECT stream_epoch FROM streams") == 1
+
+
 async def test_a_late_answer_is_not_taken_for_the_next_question_s(wire: Wire, database: Database) -> None:
     first = await command(database, "config_get", within_s=0.5)
     late = await wire.expect("config_get_request")

@@ -98,7 +98,7 @@ removed AS (
 UPDATE races SET participants_until = NULL, roster_changed_at = clock_timestamp()
 FROM due
 WHERE races.race_id = due.race_id
-RETURNING races.race_id, name, (SELECT count(*) FROM removed WHERE removed.race_id = races.race_id) AS count
+RETURNING races.race_id, name, (SELECT count(*) FROM removed WHERE removed.race_id = races.race_id) AS people
 """
 
 
@@ -107,7 +107,7 @@ class Forgotten(NamedTuple):
 
     race_id: UUID
     name: str
-    count: int
+    people: int
 
 
 async def replace_participants(

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.brake import Brake
 from gateway.commands import Commands
+from gateway.devices import DeviceStates
 from gateway.ownership import Ownership
 from gateway.session import Session
 from gateway.settings import GatewaySettings
@@ -42,6 +43,7 @@ class Gateway:
         self._account = Account(settings.max_unacked_mib * 1024 * 1024)
         self._ownership = Ownership(self._process)
         self._commands = Commands(self._process, self._account)
+        self._devices = DeviceStates(self._process, self._account)
         self._brake = Brake()
         self._max_readers = settings.max_readers
         self._acceptor = Acceptor(
@@ -66,6 +68,7 @@ class Gateway:
                 "collecting": self._staging.run_collecting,
                 "ownership": self._ownership.run,
                 "commands": self._commands.run,
+                "devices": self._devices.run,
             },
             shut=self._acceptor.close,
         )
@@ -83,6 +86,7 @@ class Gateway:
             ownership=self._ownership,
             staging=self._staging,
             commands=self._commands,
+            devices=self._devices,
             brake=self._brake,
             max_readers=self._max_readers,
         )

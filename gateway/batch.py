@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.errors import ProtocolError
-from shared.protocol.ipico import annotate
+from shared.protocol.ipico import annotate, annotate_frame
 from shared.protocol.v1 import HIGHEST_EPOCH, AckEntry, ReadEvent
 
 __all__ = ["Batch", "Part", "split"]
@@ -25,15 +25,17 @@ _NOWHERE = UUID(int=0)
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """What a batch holds of one reader and epoch, or some of it: columns of equal length, in the order of the batch.
+    """What a batch holds of one reader and epoch in one form, or some of it: columns of equal length, in the order of
+    the batch.
 
-    part_id is 0 until it is staged for the first time; it stays the same when it is staged again. stream_id: of
-    nothing until the batch knows its streams. size: bytes of its lines.
+    framed: whether its lines came as bytes. part_id is 0 until it is staged for the first time; it stays the same when
+    it is staged again. stream_id: of nothing until the batch knows its streams. size: bytes of its lines.
     """
 
     batch: "Batch"
     reader_ip: str
     stream_epoch: int
+    framed: bool = False
     stream_id: UUID = _NOWHERE
     part_id: int = 0
     size: int = 0
@@ -47,10 +49,14 @@ class Part:
 
     def extend(self, events: Sequence[ReadEvent]) -> None:
         """Add events, annotated with what their lines say."""
-        tag_ids, read_ats, parse_errors = zip(
-            *[annotate(event.raw_read_line) for event in events], strict=True
-        )
-        raw_frames = [event.raw_read_line.encode() for event in events]
+        if self.framed:
+            raw_frames = [bytes(event.raw_frame or ()) for event in events]
+            said = [annotate_frame(frame) for frame in raw_frames]
+        else:
+            lines = [event.raw_read_line or "" for event in events]
+            raw_frames = [line.encode() for line in lines]
+            said = [annotate(line) for line in lines]
+        tag_ids, read_ats, parse_errors = zip(*said, strict=True)
         self.size += sum(map(len, raw_frames))
         self.seqs += [event.seq for event in events]
         self.raw_frames += raw_frames
@@ -73,9 +79,9 @@ class Batch:
     streams: the session's stream ids by reader_ip. size: bytes as received. on_settled: called once when it is settled:
     every part is stored, of which `conflicts` has the readers that had some, and in which epoch, or `refusal` is what
     the device is owed instead of an ack. parts: in the order of their first events; of one reader and epoch there are
-    several when it has much. groups: by reader and epoch, the part that takes what comes next. left_out: the lowest
-    epoch of each reader of which nothing is stored, so that nothing from there on may be acked either: the device sends
-    it again.
+    several when it has much. groups: by reader, epoch and form, the part that takes what comes next. left_out: the
+    lowest epoch of each reader of which nothing is stored, so that nothing from there on may be acked either: the
+    device sends it again.
     """
 
     forwarder_id: str
@@ -88,7 +94,7 @@ class Batch:
     size: int
     on_settled: Callable[[], None]
     parts: list[Part] = field(default_factory=list)
-    groups: dict[tuple[str, int], Part] = field(default_factory=dict)
+    groups: dict[tuple[str, int, bool], Part] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     open_parts: int = 0
     conflicts: dict[str, int] = field(default_factory=dict)
@@ -131,24 +137,27 @@ class Batch:
                 self.left_out[part.reader_ip] = 0
         self.parts = [part for part in self.parts if part.stream_id != _NOWHERE]
 
-    def part_for(self, reader_ip: str, stream_epoch: int) -> Part | None:
-        """Return the part that takes the next events of a reader and epoch; None when they are left out."""
-        part = self.groups.get((reader_ip, stream_epoch))
+    def part_for(self, reader_ip: str, stream_epoch: int, framed: bool) -> Part | None:
+        """Return the part that takes the next events of a reader and epoch in a form; None when they are left out."""
+        part = self.groups.get((reader_ip, stream_epoch, framed))
         if part is None and len(self.groups) >= MAX_GROUPS:
             self.left_out[reader_ip] = min(stream_epoch, self.left_out.get(reader_ip, stream_epoch))
             return None
         if part is None or part.full:
             stream_id = self.streams.get(reader_ip, _NOWHERE)
-            part = self.groups[reader_ip, stream_epoch] = Part(self, reader_ip, stream_epoch, stream_id)
+            part = Part(self, reader_ip, stream_epoch, framed, stream_id)
+            self.groups[reader_ip, stream_epoch, framed] = part
             self.parts.append(part)
         return part
 
 
 def split(batch: Batch, events: Iterable[ReadEvent]) -> None:
     """Add events to the batch's parts, in their order; may be called again with more."""
-    groups: dict[tuple[str, int], list[ReadEvent]] = {}
+    groups: dict[tuple[str, int, bool], list[ReadEvent]] = {}
     for event in events:
-        groups.setdefault((event.reader_ip, event.stream_epoch), []).append(event)
+        groups.setdefault((event.reader_ip, event.stream_epoch, event.raw_frame is not None), []).append(
+            event
+        )
     for key, group in groups.items():
         for portion in _portions(group):
             if part := batch.part_for(*key):
@@ -157,7 +166,7 @@ def split(batch: Batch, events: Iterable[ReadEvent]) -> None:
 
 def _portions(events: list[ReadEvent]) -> Iterator[list[ReadEvent]]:
     """Share events out so that none of what comes out is larger than a part by itself, unless it is one line."""
-    if sum(len(event.raw_read_line) for event in events) <= PART_BYTES // 4:
+    if sum(len(event.raw_read_line or event.raw_frame or ()) for event in events) <= PART_BYTES // 4:
         yield events
     else:
         for event in events:

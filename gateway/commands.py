@@ -5,7 +5,8 @@ What holds, whatever dies:
 - A command is carried out only by the session that it was asked of, and only before its deadline. The database's
   clock decides when it is taken; from then on a clock of ours that goes on while the process is stopped.
 - It is taken once. Whoever dies with it in hand leaves it unanswered: the asker says that it does not know.
-- "done" is written only after the socket took the command (epoch_reset) or the device answered (all others).
+- "done" is written only after the socket took the command (epoch_reset, and what need not be answered) or the device
+  answered (all others).
 - A command of a kind that is not registered, or whose request is not one of its kind, is refused: logged as an
   error, written as `refused`, and no device hears of it.
 - A session's commands are tasks of their own, so that a stuck socket holds up nobody else, and one that fails
@@ -19,7 +20,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -30,7 +31,7 @@ from gateway.store.commands import Ending, Taken
 from shared.db.channels import ANSWERS, COMMANDS
 from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
-from shared.protocol.commands import KINDS, Kind, Request
+from shared.protocol.commands import KINDS, Kind, Request, Why, encode_why
 from shared.runtime.process import Process
 from shared.runtime.tasks import Tasks
 from shared.transport.account import Account
@@ -60,10 +61,15 @@ class Command(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """What came of a command, with the answer as JSON where there is one."""
+    """What came of a command, with the device's answer as JSON where there is one, or the reason (`because`)."""
 
     ending: Ending
     answer: bytes | None = None
+
+    @classmethod
+    def because(cls, ending: Ending, why: Why) -> Self:
+        """Return an ending with its reason; what they mean says shared/protocol/commands.py."""
+        return cls(ending, encode_why(why))
 
 
 # Takes a command and until when, by the loop's clock, it may begin to be written.
@@ -119,7 +125,11 @@ class Commands:
     async def _see_through(self, taken: Taken, until: float) -> None:
         """Have a command carried out and say what came of it, at its deadline at the latest."""
         command = _read(taken)
-        carried = Carried("refused") if command is None else await self._in_time(command, taken, until)
+        # It may begin to be written until then. What the device may take from the write on comes on top.
+        ends_by = until if command is None else until + command.request.answer_within_s
+        carried = (
+            Carried("refused") if command is None else await self._in_time(command, taken, until, ends_by)
+        )
         # The row says the kind: only what is registered becomes a label, so that their number has a bound.
         kind = "unknown" if command is None else command.kind.name
         metrics.COMMANDS.labels(kind, carried.ending).inc()
@@ -132,9 +142,9 @@ class Commands:
         )
         # While the database is away, up to the deadline.
         with self._account.holding(len(carried.answer or b"")):
-            await self._end_patiently(taken.command_id, carried, until)
+            await self._end_patiently(taken.command_id, carried, ends_by)
 
-    async def _in_time(self, command: Command, taken: Taken, until: float) -> Carried:
+    async def _in_time(self, command: Command, taken: Taken, until: float, ends_by: float) -> Carried:
         # A task of its own, which goes on at the deadline: a message that is half written cannot be taken back.
         task = self._tasks.start(
             "carry out",
@@ -142,7 +152,7 @@ class Commands:
             command_id=str(command.command_id),
             kind=command.kind.name,
         )
-        await asyncio.wait({task}, timeout=until - asyncio.get_running_loop().time())
+        await asyncio.wait({task}, timeout=ends_by - asyncio.get_running_loop().time())
         return (task.result() if task.done() else None) or Carried("lost")
 
     async def _carry_out(self, command: Command, *, held: bool, until: float) -> Carried:
@@ -158,7 +168,9 @@ class Commands:
         self._at_once[command.session_id] += 1
         try:
             return await carry_out(command, until)
-        except (ConnectionGone, TimeoutError):
+        except ConnectionGone:
+            return Carried.because("lost", "disconnected")
+        except TimeoutError:
             return Carried("lost")
         finally:
             self._at_once[command.session_id] -= 1

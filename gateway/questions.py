@@ -12,17 +12,11 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
-
-from gateway.commands import Carried, Command
-from shared.protocol.commands import ANSWER_TOO_LARGE, Response
-from shared.protocol.decoding import LARGE_BYTES
+from gateway.commands import Command
+from shared.protocol.commands import Response
 from shared.transport.connection import ConnectionGone, DeviceConnection
 
 __all__ = ["Questions"]
-
-# A configuration has some kilobytes. A larger message is not even decoded; what we make of it may still be longer.
-MAX_ANSWER_BYTES = LARGE_BYTES
 
 
 class _Question(NamedTuple):
@@ -36,40 +30,49 @@ class Questions:
     def __init__(self, connection: DeviceConnection) -> None:
         self._connection = connection
         self._open: dict[str, _Question] = {}
+        self.over = False  # nothing that is asked from now on is answered
 
     @property
     def waiting(self) -> bool:
         """Whether an answer is waited for."""
         return bool(self._open)
 
-    async def relay(self, command: Command, until: float) -> Carried:
-        """Ask the device what an operator asks, and return what it says; raises what `ask` raises."""
-        if self._connection.gone:
-            return Carried("absent")
-        kind, request_id = command.kind, command.command_id
+    async def relay(self, command: Command, until: float) -> Response | None:
+        """Ask the device what an operator asks, and return what it says; None where it need not answer and does not.
+
+        Raises TimeoutError where it could not be asked before `until`, by the loop's clock, and what `ask` raises.
+        """
+        kind, request, request_id = command.kind, command.request, command.command_id
         if kind.response is None:
             raise TypeError(f"no device answers a command of the kind {kind.name}")
-        request = kind.encode(request_id, command.request)
-        response = await self.ask(request_id, request, kind.response, until=until)
-        answer = msgspec.json.encode(response)
-        if len(answer) > MAX_ANSWER_BYTES:
-            too_large = kind.response(response.request_id, ok=False, error=ANSWER_TOO_LARGE)
-            answer = msgspec.json.encode(too_large)
-        return Carried("done", answer)
+        if asyncio.get_running_loop().time() >= until:
+            raise TimeoutError
+        within_s = request.silent_after_s or request.answer_within_s
+        message = kind.encode(request_id, request)
+        try:
+            return await self.ask(request_id, message, kind.response, until=until, within_s=within_s)
+        except TimeoutError:
+            if request.silent_after_s is None:
+                raise
+            if self._connection.gone:
+                raise ConnectionGone("the socket ended, perhaps before it took everything") from None
+            return None
 
     async def ask(
-        self, question_id: UUID, request: bytes, wanted: type[Response], *, until: float
+        self, question_id: UUID, request: bytes, wanted: type[Response], *, until: float, within_s: float = 0
     ) -> Response:
         """Send a request and return its answer; ConnectionGone when none will come, TimeoutError when none has.
 
-        until: by the loop's clock. The send itself takes as long as the socket does.
+        until: by the loop's clock. within_s: if not 0, how long the answer is waited for instead, from the moment when
+        the request was written. The send itself takes as long as the socket does.
         """
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._open[str(question_id)] = _Question(wanted, answer)
         try:
             with suppress(ConnectionGone):
                 await self._connection.send(request)
-            async with asyncio.timeout_at(until):
+            answered_by = asyncio.get_running_loop().time() + within_s if within_s else until
+            async with asyncio.timeout_at(answered_by):
                 return await answer
         finally:
             del self._open[str(question_id)]
@@ -88,6 +91,7 @@ class Questions:
         try:
             yield
         finally:
+            self.over = True
             for question in self._open.values():
                 if not question.answer.done():
                     question.answer.set_exception(ConnectionGone("the socket ended without an answer"))

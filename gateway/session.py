@@ -20,6 +20,8 @@ from gateway import metrics
 from gateway.batch import Batch, split
 from gateway.brake import Brake
 from gateway.commands import Carried, Command, Commands
+from gateway.control import Control
+from gateway.devices import DeviceStates, SessionDevices
 from gateway.epochs import Epochs
 from gateway.faults import Faults
 from gateway.ownership import Ownership
@@ -29,7 +31,7 @@ from gateway.store import streams as store
 from shared.db.channels import STREAMS
 from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
-from shared.protocol.commands import EPOCH_RESET, KINDS, EpochReset
+from shared.protocol.commands import EPOCH_RESET, KINDS, EpochReset, ReaderControlResponse, Response
 from shared.protocol.decoding import LargeEventBatch, decode_forwarder
 from shared.protocol.v1 import (
     ForwarderEventBatch,
@@ -83,6 +85,7 @@ class Session:
         ownership: Ownership,
         staging: Staging,
         commands: Commands,
+        devices: DeviceStates,
         brake: Brake,
         max_readers: int,
     ) -> None:
@@ -93,6 +96,9 @@ class Session:
         self._staging = staging
         self._commands = commands
         self._questions = Questions(connection)
+        self._control = Control(
+            connection, self._questions, process, identity.device_id, patiently=self._patiently
+        )
         self._epochs = Epochs(connection, process)
         self._faults = Faults(process, brake, identity)
         self._forwarder_id = identity.device_id
@@ -101,6 +107,7 @@ class Session:
         self._max_readers = max_readers
         self._no_room_until = 0.0  # for streams of more readers
         self._streams: dict[str, UUID] = {}
+        self._devices = SessionDevices(devices, identity.device_id, connection.session_id, self._streams)
         self._owed: deque[_Owed] = deque()
         self._settled = asyncio.Event()  # some batch is
         self._room = asyncio.Event()  # for one more that is owed
@@ -171,9 +178,17 @@ class Session:
                 await self._patiently(lambda: self._welcome(decoded))
             elif isinstance(decoded, UnknownMessage):
                 count_unknown(decoded)
-            elif not self._questions.answered(decoded):
-                log.info("answer_without_a_question", forwarder_id=self._forwarder_id)
+            elif isinstance(decoded, Response):
+                self._take_answer(decoded)
+            else:
+                self._devices.take(decoded)
         return True
+
+    def _take_answer(self, response: Response) -> None:
+        if isinstance(response, ReaderControlResponse):
+            response = self._devices.checked(response)
+        if not self._questions.answered(response):
+            log.info("answer_without_a_question", forwarder_id=self._forwarder_id)
 
     async def _welcome(self, hello: ForwarderHello) -> None:
         """Take over the readers and the name of a hello, and answer it."""
@@ -212,6 +227,8 @@ class Session:
         )
         since = perf_counter()
         await self._split(batch, message)
+        # Known from the first text on, and for as long as the session lasts.
+        self._control.older = self._control.older or not all(part.framed for part in batch.parts)
         await self._place(batch)
         metrics.EVENTS_IN.inc(batch.event_count)
         self._trace("batch_received", batch)
@@ -298,7 +315,7 @@ class Session:
         """Do what an operator asks of the device; see Commands."""
         if isinstance(command.request, EpochReset):
             return await self._reset_epoch(command.request, until)
-        return await self._questions.relay(command, until)
+        return await self._control.carry_out(command, until)
 
     async def _reset_epoch(self, request: EpochReset, until: float) -> Carried:
         epoch = await self._patiently(

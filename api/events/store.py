@@ -5,7 +5,7 @@ index, which would slow down every insert: they are filters on the way.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +14,7 @@ from api.events.filter import WANTED, Key, arguments
 from api.events.types import Conflict, EventFilter, Read, StreamRead
 from shared.db.connections import Pool
 from shared.db.errors import translated
+from shared.protocol.lines import shown_line
 
 __all__ = [
     "CONFLICTS",
@@ -32,7 +33,7 @@ __all__ = [
 
 
 _READ = """stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
-       parse_error
+       parse_error, framed AS raw_read_line_framed
 """
 
 
@@ -69,18 +70,21 @@ PAGE_BYTES = 1024 * 1024
 
 
 # $1 a stream or null; $2 below this id; $3, $4 at most. The line that was kept stands in `events`; null where it was
-# deleted since. Those of before there was a hash were copied.
+# deleted since. Those of before there was a hash were copied, and were texts.
 CONFLICTS = _page(
     """
 SELECT conflict_id, stream_id, stream_epoch, seq,
-       CASE WHEN kept_hash IS NULL THEN kept_frame ELSE (
-           SELECT raw_frame FROM events
-           WHERE events.stream_id = conflict.stream_id AND events.stream_epoch = conflict.stream_epoch
-             AND events.seq >= conflict.seq AND events.seq <= conflict.seq AND sha256(raw_frame) = kept_hash
-           ORDER BY events.seq LIMIT 1
-       ) END AS kept_line,
-       rejected_frame AS rejected_line, received_at, session_id, acknowledged_at
+       CASE WHEN kept_hash IS NULL THEN kept_frame ELSE kept.raw_frame END AS kept_line,
+       kept_hash IS NOT NULL AND kept.framed AS kept_line_framed,
+       rejected_frame AS rejected_line, conflict.framed AS rejected_line_framed, received_at, session_id,
+       acknowledged_at
 FROM integrity_conflicts AS conflict
+LEFT JOIN LATERAL (
+    SELECT raw_frame, framed FROM events
+    WHERE events.stream_id = conflict.stream_id AND events.stream_epoch = conflict.stream_epoch
+      AND events.seq >= conflict.seq AND events.seq <= conflict.seq AND sha256(raw_frame) = kept_hash
+    ORDER BY events.seq LIMIT 1
+) AS kept ON kept_hash IS NOT NULL
 WHERE conflict_id < $2 AND ($1::uuid IS NULL OR stream_id = $1)
 """,
     lines=["kept_line", "rejected_line"],
@@ -112,7 +116,7 @@ FROM (
 ) AS streams
 CROSS JOIN LATERAL (
     SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
-           parse_error, position
+           parse_error, framed AS raw_read_line_framed, position
     FROM events
     WHERE events.stream_id = streams.stream_id
       AND position > greatest(last_position - greatest(looked_at, 1), $6)
@@ -138,7 +142,7 @@ SELECT grown.stream_id, newest.*
 FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS grown(stream_id, behind, until)
 CROSS JOIN LATERAL (
     SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
-           parse_error
+           parse_error, framed AS raw_read_line_framed
     FROM events
     WHERE events.stream_id = grown.stream_id
       AND position > greatest(behind, until - $4) AND position <= until
@@ -217,13 +221,18 @@ async def since(
 
 
 def _paged(kind: type[Row], rows: Sequence[asyncpg.Record], *lines: str) -> Page[Row]:
-    """Return the rows of a page, lines as text, null where there is none. All are UTF-8: they came in messages."""
+    """Return the rows of a page, lines as people are shown them, null where there is none."""
     names = [name for name in kind.__struct_fields__ if name not in lines]
     shown = [
-        kind(
-            **{name: row[name] for name in names},
-            **{name: row[name] and row[name].decode(errors="replace") for name in lines},
-        )
+        kind(**{name: row[name] for name in names}, **{name: _text(row, name) for name in lines})
         for row in rows
     ]
     return Page(shown, bool(rows) and rows[-1]["more"])
+
+
+def _text(row: asyncpg.Record, name: str) -> Any:
+    """Return a line of a row as text, None where there is none. A frame may hold any bytes."""
+    line: bytes | None = row[name]
+    if line is None:
+        return None
+    return shown_line(line, framed=row[f"{name}_framed"]).decode(errors="replace")

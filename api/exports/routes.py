@@ -15,7 +15,9 @@ __all__ = ["export_all", "export_csv", "export_text"]
 async def export_text(
     api: Api, *, path: StreamPath, query: EventFilter, request: web.Request
 ) -> web.StreamResponse:
-    """Export the lines of a stream, byte for byte, a newline after each; one that holds a newline spans several."""
+    """Export the lines of a stream, byte for byte, a newline after each; one that holds a newline spans several. What
+    came as bytes comes without its line end.
+    """
     return await stream.send(api, request, path.stream_id, query, form=stream.TEXT)
 
 

@@ -15,10 +15,10 @@ __all__ = ["COPIES", "begin_snapshot", "copy_events"]
 
 # A line is bytes, and text cannot hold NUL: lines leave as encode() escapes them, NUL and bytes from 0x80 on as \ooo,
 # the backslash doubled, everything else as it is. So the texts beside them have their backslashes doubled, too.
-_TEXT_ROW = "SELECT encode(raw_frame, 'escape')"
+_TEXT_ROW = "SELECT encode(shown_line(raw_frame, framed), 'escape')"
 
 _CSV_ROW = r"""
-SELECT stream_epoch, seq, replace(reader_timestamp, '\', '\\'), encode(raw_frame, 'escape'),
+SELECT stream_epoch, seq, replace(reader_timestamp, '\', '\\'), encode(shown_line(raw_frame, framed), 'escape'),
        replace(read_type, '\', '\\')
 """
 

@@ -35,14 +35,16 @@ class AlreadyStaged(RtServerError):
 # slice is its own. A statement for each part would cost small batches as much as all else that is done with them.
 _STAGE = """
 INSERT INTO inbox (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
-                   event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors)
+                   event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors,
+                   framed)
 SELECT $1, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
        last - first + 1, ($11::bigint[])[first:last], ($12::bytea[])[first:last], ($13::text[])[first:last],
-       ($14::text[])[first:last], ($15::text[])[first:last], ($16::timestamp[])[first:last], ($17::text[])[first:last]
+       ($14::text[])[first:last], ($15::text[])[first:last], ($16::timestamp[])[first:last], ($17::text[])[first:last],
+       framed
 FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::uuid[], $6::uuid[], $7::bigint[], $8::timestamptz[],
-            $9::integer[], $10::integer[])
+            $9::integer[], $10::integer[], $18::boolean[])
     WITH ORDINALITY AS part(part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
-                            first, last, place)
+                            first, last, framed, place)
 ORDER BY place
 """
 _STAGED = """
@@ -116,7 +118,7 @@ def _bundles(parts: Sequence[Part]) -> Iterator[list[Part]]:
 
 
 def _arrays(parts: Sequence[Part]) -> Iterator[Sequence[object]]:
-    """Yield the arrays of _STAGE: with a value for each part, then with a value for each event."""
+    """Yield the arrays of _STAGE: with a value for each part, then with a value for each event; the forms last."""
     last = list(accumulate(len(part.seqs) for part in parts))
     yield [part.part_id for part in parts]
     yield [part.batch.forwarder_id for part in parts]
@@ -134,6 +136,7 @@ def _arrays(parts: Sequence[Part]) -> Iterator[Sequence[object]]:
     yield _joined(part.tag_ids for part in parts)
     yield _joined(part.read_ats for part in parts)
     yield _joined(part.parse_errors for part in parts)
+    yield [part.framed for part in parts]
 
 
 def _joined(columns: Iterable[Sequence[object]]) -> list[object]:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-__all__ = ["ParseError", "Parsed", "Sighting", "annotate", "compose", "parse"]
+__all__ = ["ParseError", "Parsed", "Sighting", "annotate", "annotate_frame", "compose", "parse"]
 
 Sighting = Literal["first", "last"]
 ParseError = Literal["empty", "length", "prefix", "hex", "lrc", "suffix", "date", "time", "hundredths"]
@@ -64,7 +64,7 @@ _FAILED: dict[str, Parsed] = {reason: Parsed(parse_error=reason) for reason in g
 def parse(raw: str) -> Parsed:
     """Return what the first word of `raw` says as a read line, or the first reason why it is none."""
     try:
-        line, octets = _frame(raw)
+        line, octets = _frame(raw.encode("ascii", "replace"))
         return Parsed(
             octets[:1].hex(),
             octets[1:7].hex(),
@@ -80,7 +80,16 @@ def parse(raw: str) -> Parsed:
 def annotate(raw: str) -> tuple[str | None, datetime | None, ParseError | None]:
     """Return (tag_id, read_at, parse_error) of `raw`: what is stored beside a line."""
     try:
-        _, octets = _frame(raw)
+        _, octets = _frame(raw.encode("ascii", "replace"))
+        return octets[1:7].hex(), _wall_clock(octets), None
+    except _NoReadError as failed:
+        return None, None, failed.reason
+
+
+def annotate_frame(raw: bytes) -> tuple[str | None, datetime | None, ParseError | None]:
+    """Return the same of a line that came as bytes, whatever they are."""
+    try:
+        _, octets = _frame(raw if raw.isascii() else raw.decode(errors="replace").encode("ascii", "replace"))
         return octets[1:7].hex(), _wall_clock(octets), None
     except _NoReadError as failed:
         return None, None, failed.reason
@@ -110,11 +119,13 @@ def compose(
     return line
 
 
-def _frame(raw: str) -> tuple[bytes, bytes]:
-    """The line as characters, and the octets that its hex digits from the reader id to the LRC stand for."""
-    # Characters outside ASCII become "?", one for one: a digit of another script never passes for one of
-    # ours, and the words are split at ASCII blanks only.
-    words = raw.encode("ascii", "replace").split(None, 1)
+def _frame(raw: bytes) -> tuple[bytes, bytes]:
+    """The line as characters, and the octets that its hex digits from the reader id to the LRC stand for.
+
+    raw: ASCII. Characters outside of it became "?", one for one: a digit of another script never passes for one of
+    ours, and the words are split at ASCII blanks only.
+    """
+    words = raw.split(None, 1)
     if not words:
         raise _NoReadError("empty")
     line = words[0]

@@ -4,7 +4,7 @@ gives it; and what they are sent, as bytes. What they are asked by operators: sh
 No sockets, no database. A field that we ignore is not declared, so that it is skipped and never built.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
@@ -18,6 +18,7 @@ __all__ = [
     "HIGHEST_SEQ",
     "LINE_BYTES",
     "AckEntry",
+    "Epoch",
     "ForwarderEventBatch",
     "ForwarderHello",
     "FromReceiver",
@@ -28,6 +29,7 @@ __all__ = [
     "ReceiverHello",
     "ReceiverSubscribe",
     "ResumeCursor",
+    "Seq",
     "StreamRef",
     "Text",
     "UnknownMessage",
@@ -71,14 +73,19 @@ class Message(msgspec.Struct, tag_field="kind"):
 
 
 class ReadEvent(msgspec.Struct, gc=False):
-    """One read with its identity; the forwarder_id that devices put beside it is ignored."""
+    """One read with its identity, in exactly one of two forms; the forwarder_id that devices put beside it is ignored.
+
+    raw_read_line: the text of its line. raw_frame: the bytes as they came from the reader, their line end with them; an
+    array of numbers in JSON, bytes once it has been decoded (shared/protocol/decoding.py).
+    """
 
     reader_ip: Text
     stream_epoch: Epoch
     seq: Seq
     reader_timestamp: Text
-    raw_read_line: str
     read_type: Text
+    raw_read_line: str | None = None
+    raw_frame: Sequence[int] | None = None
 
 
 class AckEntry(msgspec.Struct, frozen=True):

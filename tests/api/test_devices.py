@@ -188,6 +188,28 @@ async def test_the_line_that_a_conflict_is_with_is_the_events(ask: Ask, database
     assert [each["kept_line"] for each in page["conflicts"]] == [None, None, "one"]
 
 
+async def test_both_lines_of_a_conflict_are_shown_without_the_line_ends_of_frames(
+    ask: Ask, database: Database
+) -> None:
+    stream_id = await add_stream(database)
+    await add_events(database, stream_id, [b"kept\r\n"], framed=True)
+    await add_events(database, stream_id, ["kept\r\n"], first_seq=2)
+    for seq, framed in ((1, False), (2, True)):
+        await add_conflict(database, stream_id, seq)
+        await database.execute(
+            "UPDATE integrity_conflicts SET kept_hash = $2, rejected_frame = $3, framed = $4 WHERE seq = $1",
+            seq,
+            sha256(b"kept\r\n").digest(),
+            b"other\r\n",
+            framed,
+        )
+    page = await ask("GET", "/api/v1/conflicts")
+    assert [(each["kept_line"], each["rejected_line"]) for each in page["conflicts"]] == [
+        ("kept\r\n", "other"),
+        ("kept", "other\r\n"),
+    ]
+
+
 async def test_live_processes_are_listed(ask: Ask, database: Database, process: Any) -> None:
     writer = await add_process(database, "writer")
     await add_process(database, "gateway", lives=False)

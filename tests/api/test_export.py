@@ -103,6 +103,15 @@ async def test_csv_gives_every_line_back_byte_for_byte(
     ]
 
 
+async def test_frames_are_exported_without_their_line_ends(client: Client, database: Database) -> None:
+    stream_id = await add_stream(database)
+    await add_events(database, stream_id, [b"a\r\n", b"b\n", b"\xff\\\0\r\n", b"d"], framed=True)
+    await add_events(database, stream_id, [b"text\r\n"], first_seq=5)
+    assert await export(client, stream_id, "txt") == b"a\nb\n\xff\\\0\nd\ntext\r\n\n"
+    rows = (await export(client, stream_id, "csv")).splitlines()[1:]
+    assert [row.split(b",")[3] for row in rows[:4]] == [b"a", b"b", b"\xff\\\0", b"d"]
+
+
 async def test_csv_quotes_what_must_be_quoted_and_nothing_else(client: Client, database: Database) -> None:
     stream_id = await add_stream(database)
     await add_events(database, stream_id, ["plain", "", 'a "b", c', "d\ne", " f", "\\."])

@@ -70,6 +70,16 @@ async def test_a_read_shows_every_field(ask: Ask, database: Database) -> None:
     }
 
 
+async def test_a_frame_is_shown_as_the_text_of_its_line(ask: Ask, database: Database) -> None:
+    stream_id = await add_stream(database)
+    await add_events(database, stream_id, [b"a\r\n", b"b\n", b"c\n\r\n", b"\xffd\0", b"\r\n"], framed=True)
+    await add_events(database, stream_id, [b"text\r\n"], first_seq=6)
+    shown = ["a", "b", "c\n", "\ufffdd\0", "", "text\r\n"]
+    assert lines(await reads(ask, stream_id, order="asc")) == shown
+    newest = await ask("GET", "/api/v1/reads/latest?limit=9")
+    assert sorted(lines(newest)) == sorted(shown)
+
+
 async def test_the_newest_reads_come_first_unless_asked_otherwise(ask: Ask, stream_id: UUID) -> None:
     newest_first = [f"{epoch}.{seq}" for epoch in (2, 1) for seq in (5, 4, 3, 2, 1)]
     assert lines(await reads(ask, stream_id)) == newest_first

@@ -42,11 +42,18 @@ def lines(count: int) -> list[str]:
 _LINES = lines(1_000)
 
 
-def batch(seqs: Sequence[int], ats: Sequence[str]) -> bytes:
-    """Return the frame of a batch, with what its reader's timestamps should say."""
+# As newer forwarders send it.
+_FRAME_EVENT = _EVENT.replace(
+    '"raw_read_line":"{line}","read_type":"raw"', '"raw_frame":[{line}],"read_type":"RAW"'
+)
+_FRAMES = [",".join(map(str, f"{line}\r\n".encode())) for line in _LINES]
+
+
+def batch(seqs: Sequence[int], ats: Sequence[str], *, framed: bool = False) -> bytes:
+    """Return the frame of a batch, with what its reader's timestamps should say; framed: lines as bytes."""
+    event, said = (_FRAME_EVENT, _FRAMES) if framed else (_EVENT, _LINES)
     events = ",".join(
-        _EVENT.format(seq=seq, at=at, line=_LINES[seq % len(_LINES)])
-        for seq, at in zip(seqs, ats, strict=True)
+        event.format(seq=seq, at=at, line=said[seq % len(said)]) for seq, at in zip(seqs, ats, strict=True)
     )
     return frame(
         f'{{"kind":"forwarder_event_batch","session_id":"","batch_id":"","events":[{events}]}}'.encode()
@@ -86,15 +93,17 @@ class Forwarder(BareSocket):
 
 
 class Drainer(Forwarder):
-    """Sends so many events in batches of one size; `drained` is when all are acked."""
+    """Sends so many events in batches of one size, of either generation; `drained` is when all are acked."""
 
-    def __init__(self, token: str, *, events: int, size: int, first_seq: int = 1) -> None:
+    def __init__(
+        self, token: str, *, events: int, size: int, first_seq: int = 1, framed: bool = False
+    ) -> None:
         super().__init__(token)
         self.drained = asyncio.Event()
         self.backlog = events
         end = first_seq + events
         self._seqs = [range(start, min(start + size, end)) for start in range(first_seq, end, size)]
-        self._frames: Iterator[bytes] = map(_undated, self._seqs)
+        self._frames: Iterator[bytes] = (_undated(seqs, framed=framed) for seqs in self._seqs)
         self._outstanding = 0
         self._sent_at = 0.0
 
@@ -121,8 +130,8 @@ class Drainer(Forwarder):
         self.write(framed)
 
 
-def _undated(seqs: range) -> bytes:
-    return batch(seqs, ["2026-02-22T10:11:12.340"] * len(seqs))
+def _undated(seqs: range, *, framed: bool) -> bytes:
+    return batch(seqs, ["2026-02-22T10:11:12.340"] * len(seqs), framed=framed)
 
 
 class Ticker(Forwarder):

@@ -21,11 +21,13 @@ from fanout.tail import MOST_TAILS
 from gateway import session
 from gateway.batch import MAX_GROUPS
 from gateway.commands import MOST_AT_ONCE
+from gateway.control import CLEARING_S
 from gateway.settings import GatewaySettings
 from gateway.staging import _REFUSALS
 from shared.protocol import v1 as messages
-from shared.protocol.commands import KINDS, Kind
+from shared.protocol.commands import KINDS, Action, GetInfo, Kind, ReaderControl, Reconnect
 from shared.protocol.decoding import FORWARDER_MESSAGES, LARGE_BYTES, decode_forwarder, decode_receiver
+from shared.protocol.devices import INFO_BYTES
 from shared.protocol.ipico import ParseError, annotate
 from shared.protocol.v1 import AckEntry, FromReceiver, StreamRef
 from shared.runtime.settings import Settings
@@ -129,7 +131,10 @@ def test_a_device_s_message_is_taken_as_it_stands(kind: str) -> None:
 def _contains(told: Any, taken: Any) -> bool:
     """Whether all that was taken stands there, beside what is ignored."""
     if isinstance(taken, dict):
-        return all(_contains(told[name], value) for name, value in taken.items())
+        # What was not told is null in what was taken.
+        return all(
+            _contains(told[name], value) if name in told else value is None for name, value in taken.items()
+        )
     if isinstance(taken, list):
         return len(told) == len(taken) and all(map(_contains, told, taken))
     return bool(told == taken)
@@ -139,16 +144,17 @@ def _contains(told: Any, taken: Any) -> bool:
 def test_a_device_s_fields_are_those_that_are_looked_at(kind: str) -> None:
     wanted, _ = FROM_DEVICES[kind]
     rows = {row[0]: row for row in table(MESSAGES[kind][1], "field", "type")}
-    required = {f"`{field.name}`" for field in msgspec.structs.fields(wanted) if field.required}
-    optional = {f"`{field.name}`?" for field in msgspec.structs.fields(wanted) if not field.required}
+    required = {f"`{field.encode_name}`" for field in msgspec.structs.fields(wanted) if field.required}
+    optional = {f"`{field.encode_name}`?" for field in msgspec.structs.fields(wanted) if not field.required}
     ignored = {name for name, row in rows.items() if row[-1] == "ignored"}
     assert set(rows) - ignored == required | optional
     for field in msgspec.structs.fields(wanted):
-        if not field.required:
+        # What is taken apart later may be anything at first.
+        if not field.required and field.type is not msgspec.Raw:
             known = msgspec.inspect.type_info(field.type)
             parts = known.types if isinstance(known, msgspec.inspect.UnionType) else (known,)
             nullable = any(isinstance(each, msgspec.inspect.NoneType) for each in parts)
-            assert nullable == ("null" in rows[f"`{field.name}`?"][1]), field.name
+            assert nullable == ("null" in rows[f"`{field.encode_name}`?"][1]), field.name
 
 
 @pytest.mark.parametrize("kind", FROM_THE_SERVER)
@@ -215,6 +221,14 @@ def test_every_setting_is_told_with_its_default() -> None:
     assert named <= {variable for variable, _, _ in known} | codes() | {"INTEGRITY_CONFLICT"}
 
 
+def _time(action: Action) -> float:
+    return ReaderControl("", action).answer_within_s
+
+
+def _silence(action: Action) -> float | None:
+    return ReaderControl("", action).silent_after_s
+
+
 MIB = 1024 * 1024
 # A message takes from streams until it is as long: what the last one gives may be as long again.
 PER_STREAM = delivered.MESSAGE_BYTES // MIB
@@ -236,7 +250,34 @@ BOUNDS = {
     "a message to a receiver": f"{PER_STREAM} MiB of each stream, less than {2 * PER_STREAM} MiB in all",
     "unacked messages that are told apart": f"{InFlight.MOST_MESSAGES:,}",
     "an answer to a question": f"{ANSWER_WITHIN_S:.0f} s",
+    "an answer about a reader": f"{_time(Reconnect()):.0f} s, {_time(GetInfo()):.0f} s of `get_info` and `refresh`",
+    "a reader's info": f"{INFO_BYTES // 1024} KiB",
 }
+
+
+def _actions() -> dict[str, Action]:
+    """Return an action of each type, as its table in section 6.3 has them."""
+    values = {"mode": "raw", "timeout": 0, "enabled": True}
+    found = {}
+    for kind in get_args(Action):
+        wanted = {field.name: values[field.name] for field in msgspec.structs.fields(kind)}
+        found[kind.__struct_config__.tag] = kind(**wanted)
+    return found
+
+
+def test_what_can_be_asked_of_a_reader_stands_there_with_its_time() -> None:
+    told = {}
+    for names, wanted, _, within in table(SECTIONS["6.3"][1], "`type` of `action`", "with"):
+        for name in re.findall(r"`(\w+)`", names):
+            told[name] = (set(re.findall(r"`(mode|timeout|enabled)`", wanted)), within)
+    assert told == {
+        name: (
+            set(action.__struct_fields__),
+            f"{_silence(action):.0f} s, or nothing" if _silence(action) else f"{_time(action):.0f} s",
+        )
+        for name, action in _actions().items()
+    }
+    assert f"For {CLEARING_S:.0f} s after `clear_records`" in SECTIONS["6.3"][1]
 
 
 def test_every_bound_is_the_code_s() -> None:

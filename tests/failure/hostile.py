@@ -5,9 +5,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.failure.wire import batch, hello, read
+from tests.failure.wire import batch, frame, hello, read
 
-__all__ = ["EXTREMES", "hostile_messages"]
+__all__ = ["ANYTHING", "EXTREMES", "hostile_messages"]
 
 _KINDS = st.sampled_from(
     [
@@ -16,6 +16,11 @@ _KINDS = st.sampled_from(
         "config_get_response",
         "config_set_response",
         "restart_response",
+        "reader_control_response",
+        "reader_status_update",
+        "reader_info_update",
+        "reader_download_progress",
+        "forwarder_ups_status",
         "receiver_hello",
         "forwarder_ack",
         "heartbeat",
@@ -28,7 +33,7 @@ _NUMBERS = st.sampled_from(_EDGES) | st.floats(allow_nan=True, allow_infinity=Tr
 _TEXTS = st.text(max_size=12) | st.sampled_from(
     ["\0", "a\0b", "x" * 300, "🏁" * 255, "'; --", "\\u0000", "\ud800"]
 )
-_ANYTHING = st.recursive(
+ANYTHING = st.recursive(
     st.none() | st.booleans() | _NUMBERS | _TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXTS, inner, max_size=4),
     max_leaves=12,
@@ -38,37 +43,70 @@ _SEQS = st.integers(1, 20) | st.sampled_from([2**53 - 1, 2**53 - 2])
 _GOOD_READS = st.builds(
     read, _SEQS, st.text(max_size=10).filter(lambda t: max(t, default="") < "\ud800"), reader=_READERS
 )
+_GOOD_FRAMES = st.builds(frame, _SEQS, st.binary(max_size=10), reader=_READERS)
 _BAD_READS = st.builds(
     lambda good, name, value: {**good, name: value},
-    _GOOD_READS,
+    _GOOD_READS | _GOOD_FRAMES,
     st.sampled_from(
-        ["reader_ip", "stream_epoch", "seq", "reader_timestamp", "raw_read_line", "read_type", "x"]
+        [
+            "reader_ip",
+            "stream_epoch",
+            "seq",
+            "reader_timestamp",
+            "raw_read_line",
+            "raw_frame",
+            "read_type",
+            "x",
+        ]
     ),
-    _ANYTHING,
+    ANYTHING,
 )
 # Right but for one field, which is just beyond what can be stored, or just not.
-_EDGE_READS = st.builds(
-    lambda good, name, number: {**good, name: number},
-    _GOOD_READS,
-    st.sampled_from(["stream_epoch", "seq"]),
-    st.sampled_from(_EDGES),
-) | st.builds(
-    lambda good, name, text: {**good, name: text},
-    _GOOD_READS,
-    st.sampled_from(["reader_ip", "reader_timestamp", "read_type", "raw_read_line"]),
-    _TEXTS,
+_EDGE_READS = (
+    st.builds(
+        lambda good, name, number: {**good, name: number},
+        _GOOD_READS,
+        st.sampled_from(["stream_epoch", "seq"]),
+        st.sampled_from(_EDGES),
+    )
+    | st.builds(
+        lambda good, name, text: {**good, name: text},
+        _GOOD_READS,
+        st.sampled_from(["reader_ip", "reader_timestamp", "read_type", "raw_read_line"]),
+        _TEXTS,
+    )
+    | st.builds(
+        lambda good, at, number: {**good, "raw_frame": [*good["raw_frame"][:at], number]},
+        _GOOD_FRAMES,
+        st.integers(0, 5),
+        _NUMBERS,
+    )
 )
-_BATCHES = st.lists(_GOOD_READS | _BAD_READS, max_size=6).map(lambda events: batch(*events)) | st.builds(
-    lambda good, edge: batch(*good, edge), st.lists(_GOOD_READS, max_size=2), _EDGE_READS
-)
+_BATCHES = st.lists(_GOOD_READS | _GOOD_FRAMES | _BAD_READS, max_size=6).map(
+    lambda events: batch(*events)
+) | st.builds(lambda good, edge: batch(*good, edge), st.lists(_GOOD_READS, max_size=2), _EDGE_READS)
 _HELLOS = st.builds(
     lambda readers, name: hello(readers, display_name=name), st.lists(_TEXTS, max_size=3), st.none() | _TEXTS
 )
 _FIELDS = st.dictionaries(
     st.sampled_from(
-        ["kind", "reader_ips", "display_name", "forwarder_id", "events", "session_id", "request_id", "ok"]
+        [
+            "kind",
+            "reader_ips",
+            "display_name",
+            "forwarder_id",
+            "events",
+            "session_id",
+            "request_id",
+            "ok",
+            "success",
+            "reader_ip",
+            "reader_info",
+            "state",
+            "status",
+        ]
     ),
-    _ANYTHING,
+    ANYTHING,
     max_size=4,
 )
 _MESSAGES: st.SearchStrategy[dict[str, Any]] = (
@@ -96,7 +134,7 @@ _WHOLE = _MESSAGES.map(_encoded)
 
 hostile_messages: st.SearchStrategy[bytes] = (
     _WHOLE
-    | _ANYTHING.map(_encoded)
+    | ANYTHING.map(_encoded)
     | st.builds(lambda whole, at: whole[: at % (len(whole) + 1)], _WHOLE, st.integers(0, 10_000))
     | st.builds(
         lambda whole, at, byte: whole[: at % len(whole)] + byte + whole[at % len(whole) + 1 :],
@@ -104,7 +142,7 @@ hostile_messages: st.SearchStrategy[bytes] = (
         st.integers(0, 10_000),
         st.binary(max_size=2),
     )
-    | st.builds(_twice, _MESSAGES, _ANYTHING)
+    | st.builds(_twice, _MESSAGES, ANYTHING)
     | st.binary(max_size=40)
 )
 
@@ -117,6 +155,10 @@ def _with_line(line: str) -> bytes:
     return ('{"kind":"forwarder_event_batch","events":[' + _EVENT % line + "]}").encode()
 
 
+def _with_frame(numbers: bytes) -> bytes:
+    return _with_line('""').replace(b'"raw_read_line":""', b'"raw_frame":[%s]' % numbers)
+
+
 EXTREMES: dict[str, bytes] = {
     "deep lists": b'{"kind":"forwarder_hello","reader_ips":' + b"[" * 100_000,
     "deep lists that end": b'{"kind":"tomorrows","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
@@ -125,6 +167,12 @@ EXTREMES: dict[str, bytes] = {
     "a huge kind and no end": b'{"kind":"' + b"x" * 8_000_000 + b'", ',
     "a huge number": b'{"kind":"forwarder_hello","reader_ips":[' + b"9" * 4_000_000 + b"]}",
     "a huge unknown field": b'{"kind":"tomorrows","x":[' + b"0," * 4_000_000 + b"0]}",
+    "a huge frame": _with_frame(b"0," * 4_000_000 + b"0"),
+    "a frame of a huge number": _with_frame(b"9" * 4_000_000),
+    "a frame of large numbers": _with_frame((b"9" * 4_000 + b",") * 1_000 + b"9"),
+    "a deep frame": _with_frame(b"[" * 1_000_000),
+    "a deep frame that ends": _with_frame(b"[" * 50_000 + b"]" * 50_000),
+    "a frame of blanks": _with_frame(b" " * 4_000_000 + b"1"),
     "only blanks": b" " * 8_000_000,
     "a hello of too many readers": _encoded(hello([f"reader {n}" for n in range(10_001)])),
     "wrong UTF-8": _with_line('"').replace(b'"raw_read_line":"', b'"raw_read_line":"\xff\xfe'),

@@ -18,6 +18,7 @@ __all__ = [
     "batch",
     "connect",
     "forwarder",
+    "frame",
     "hello",
     "read",
     "reads",
@@ -169,6 +170,13 @@ def read(seq: int, line: str | None = None, *, reader: str = READER, epoch: int 
         "raw_read_line": f"line {seq}" if line is None else line,
         "read_type": "raw",
     }
+
+
+def frame(seq: int, line: bytes | None = None, *, reader: str = READER, epoch: int = 1) -> Message:
+    """Return one read of a batch as newer forwarders send it."""
+    told = read(seq, reader=reader, epoch=epoch)
+    text = told.pop("raw_read_line")
+    return {**told, "raw_frame": list(f"{text}\r\n".encode() if line is None else line), "read_type": "RAW"}
 
 
 def reads(first: int, last: int, *, reader: str = READER, epoch: int = 1) -> list[Message]:

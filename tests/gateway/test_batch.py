@@ -13,13 +13,14 @@ STREAMS: dict[str, UUID] = {"a": uuid4(), "b": uuid4()}
 READ_AT = datetime(2026, 3, 7, 13, 48, 50, 500_000)  # noqa: DTZ001 - a reader's clock has no zone
 
 
-def event(reader: str, epoch: int, seq: int, line: str = "") -> ReadEvent:
+def event(reader: str, epoch: int, seq: int, line: str | bytes = "") -> ReadEvent:
     return ReadEvent(
         reader_ip=reader,
         stream_epoch=epoch,
         seq=seq,
         reader_timestamp=f"t{seq}",
-        raw_read_line=line,
+        raw_read_line=None if isinstance(line, bytes) else line,
+        raw_frame=line if isinstance(line, bytes) else None,
         read_type="raw",
     )
 
@@ -75,6 +76,29 @@ async def test_the_columns_of_a_part_say_what_the_lines_say() -> None:
     assert part.reader_timestamps == ["t1", "t2"]
 
 
+async def test_text_and_bytes_are_parts_of_their_own_and_one_entry_in_the_ack() -> None:
+    batch = await made(
+        event("a", 1, 1, b"x\r\n"), event("a", 1, 2, "x"), event("a", 1, 3, b""), event("a", 1, 4, "")
+    )
+    assert [(part.framed, part.seqs, part.raw_frames) for part in batch.parts] == [
+        (True, [1, 3], [b"x\r\n", b""]),
+        (False, [2, 4], [b"x", b""]),
+    ]
+    assert entries(batch) == [("f", "a", 1, 4)]
+
+
+async def test_the_columns_of_a_part_say_what_its_frames_say() -> None:
+    line = compose(reader_id="00", tag_id="058000123b32", read_at=READ_AT).encode()
+    batch = await made(
+        event("a", 1, 1, line + b"\r\n"), event("a", 1, 2, b"\xff" + line), event("a", 1, 3, b"\n")
+    )
+    (part,) = batch.parts
+    assert part.raw_frames == [line + b"\r\n", b"\xff" + line, b"\n"]
+    assert part.tag_ids == ["058000123b32", None, None]
+    assert part.read_ats == [READ_AT, None, None]
+    assert part.parse_errors == [None, "length", "empty"]
+
+
 async def test_the_ack_names_the_highest_seq_of_each_reader() -> None:
     batch = await made(event("a", 1, 3), event("b", 4, 8), event("a", 1, 2))
     assert entries(batch) == [("f", "a", 1, 3), ("f", "b", 4, 8)]
@@ -104,6 +128,12 @@ async def test_a_part_has_a_bound_in_bytes_as_well(monkeypatch: pytest.MonkeyPat
     batch = await made(*(event("a", 1, seq, "é" * 10) for seq in range(1, 6)))
     assert [part.seqs for part in batch.parts] == [[1, 2], [3, 4], [5]]
     assert [part.size for part in batch.parts] == [40, 40, 20]
+
+
+async def test_a_part_of_frames_has_the_same_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.batch.PART_BYTES", 40)
+    batch = await made(*(event("a", 1, seq, b"\xff" * 20) for seq in range(1, 6)))
+    assert [part.seqs for part in batch.parts] == [[1, 2], [3, 4], [5]]
 
 
 async def test_what_is_beyond_the_readers_and_epochs_of_a_batch_is_neither_stored_nor_acked(

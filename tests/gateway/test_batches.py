@@ -7,7 +7,7 @@ import pytest
 
 from gateway import session
 from tests.failure.facts import Database, counts, lines
-from tests.failure.wire import READER, Wire, batch, connect, forwarder, hello, read, reads
+from tests.failure.wire import READER, Wire, batch, connect, forwarder, frame, hello, read, reads
 from tests.gateway.conftest import Inside
 
 pytestmark = pytest.mark.usefixtures("writer")
@@ -41,6 +41,39 @@ async def test_lines_come_out_byte_for_byte_as_they_went_in(inside: Inside, data
         await wire.send(batch(*(read(number, line) for number, line in enumerate(LINES, start=1))))
         assert await wire.ack() == [(READER, 1, len(LINES))]
     assert await raw_frames(database) == [line.encode() for line in LINES]
+
+
+async def test_frames_come_out_byte_for_byte_as_they_went_in(inside: Inside, database: Database) -> None:
+    frames = [bytes(range(256)), b"", b"\r\n", b"aa\n\r\n", b"\0", b"\xff" * 65_536]
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*(frame(number, line) for number, line in enumerate(frames, start=1))))
+        assert await wire.ack() == [(READER, 1, len(frames))]
+    assert await raw_frames(database) == frames
+    assert await database.fetchval("SELECT bool_and(framed) FROM events")
+
+
+async def test_what_a_device_sends_again_after_its_upgrade_is_a_retransmit(
+    inside: Inside, database: Database
+) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*reads(1, 3)))
+        await wire.ack()
+        await wire.send(batch(frame(1), read(2), frame(3, b"line 3"), frame(4), frame(4, b"line 4\n")))
+        assert await wire.ack() == [(READER, 1, 4)]
+    assert (await counts(database))[1:4] == (4, 4, 0)  # stored, sent again, in conflict
+    assert await raw_frames(database) == [b"line 1", b"line 2", b"line 3", b"line 4\r\n"]
+
+
+async def test_a_read_in_both_forms_is_refused_with_the_whole_batch(
+    inside: Inside, database: Database
+) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(frame(1), {**frame(2), "raw_read_line": "two"}))
+        refusal = await wire.expect("error")
+        assert (refusal["code"], refusal["retryable"]) == ("PROTOCOL_ERROR", False)
+        assert "raw_frame" in refusal["message"]
+        assert await wire.closed() == 1008
+    assert await raw_frames(database) == []
 
 
 async def test_timestamps_types_and_reader_names_are_stored_verbatim(

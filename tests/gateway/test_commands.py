@@ -1,6 +1,5 @@
 """Commands from their rows to a device's socket and back, with one gateway inside the test's process."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,6 +15,7 @@ from shared.runtime.process import Process
 from tests.commands import SAMPLES
 from tests.failure.facts import Database
 from tests.failure.wire import READER, Wire, batch, connect, forwarder, read, unresponsive
+from tests.gateway.asking import answer, command, ended
 from tests.gateway.conftest import Inside, running_writer
 from tests.services import make_token
 from tests.waiting import wait_until
@@ -30,57 +30,10 @@ async def wire(inside: Inside) -> AsyncIterator[Wire]:
         yield wire
 
 
-async def command(
-    database: Database,
-    kind: str,
-    request: dict[str, Any] | None = None,
-    *,
-    forwarder_id: str = "f",
-    session_id: UUID | None = None,
-    within_s: float = 10.0,
-) -> UUID:
-    """Ask a command of the live session of a forwarder, as an api process does, and notify."""
-    command_id: UUID = await database.fetchval(
-        """
-        INSERT INTO commands (forwarder_id, session_id, gateway_id, kind, request, expires_at)
-        SELECT forwarder_id, coalesce($4, session_id), gateway_id, $2, $3, clock_timestamp() + make_interval(secs => $5)
-        FROM live_forwarder_sessions WHERE forwarder_id = $1
-        RETURNING command_id
-        """,
-        forwarder_id,
-        kind,
-        json.dumps(request or {}).encode(),
-        session_id,
-        within_s,
-    )
-    assert command_id is not None
-    await database.execute("SELECT pg_notify('rt_commands', '')")
-    return command_id
-
-
 async def reset(database: Database, **more: Any) -> UUID:
     """Ask for a reset of the forwarder's only reader."""
     stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
     return await command(database, "epoch_reset", {"stream_id": str(stream_id), "reader_ip": READER}, **more)
-
-
-async def ended(database: Database, command_id: UUID) -> tuple[str, Any]:
-    """Wait for a command's end and return how it ended, with its answer."""
-
-    async def look() -> Any:
-        return await database.fetchrow(
-            "SELECT state, answer FROM commands WHERE command_id = $1 AND state NOT IN ('asked', 'taken')",
-            command_id,
-        )
-
-    row = await wait_until(look, deadline_s=20, what="the command's end")
-    return row["state"], None if row["answer"] is None else json.loads(row["answer"])
-
-
-def answer(request: dict[str, Any], **fields: object) -> dict[str, object]:
-    """Return the device's answer to a request."""
-    kind = request["kind"].replace("_request", "_response")
-    return {"kind": kind, "request_id": request["request_id"], "ok": True, **fields}
 
 
 # --- what comes back -------------------------------------------------------------------------------------
@@ -197,7 +150,7 @@ async def test_a_socket_that_ends_without_an_answer_leaves_the_question_open_at_
     asked = await command(database, "restart", within_s=60)
     await wire.expect("restart_request")
     await wire.drop()
-    assert await ended(database, asked) == ("lost", None)
+    assert await ended(database, asked) == ("lost", {"why": "disconnected"})
 
 
 async def test_an_answer_beyond_its_bound_is_a_refusal(wire: Wire, database: Database) -> None:
@@ -445,4 +398,4 @@ async def test_a_stop_ends_what_is_under_way_without_a_word_of_done(
         await wire.expect("restart_request")
         inside.gateway._process.stop.ask()
         assert await wire.closed() == 1001
-        assert await ended(database, asked) == ("lost", None)
+        assert await ended(database, asked) == ("lost", {"why": "disconnected"})

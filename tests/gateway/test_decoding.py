@@ -36,7 +36,12 @@ def check(message: bytes) -> None:
         encode_error(decoded.code, str(decoded))
     elif isinstance(decoded, ForwarderEventBatch):
         for event in decoded.events:
-            event.raw_read_line.encode()
+            if event.raw_read_line is None:
+                assert isinstance(event.raw_frame, bytes)
+                assert len(event.raw_frame) <= 65536
+            else:
+                assert event.raw_frame is None
+                event.raw_read_line.encode()
             assert all(map(storable, (event.reader_ip, event.reader_timestamp, event.read_type)))
             assert 1 <= event.stream_epoch < 2**31
             assert 1 <= event.seq < 2**53

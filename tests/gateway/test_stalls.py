@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.blunt import CLOSE, PING, PONG, TEXT, blunt
-from tests.failure.wire import hello, read
+from tests.failure.wire import frame, hello, read
 from tests.gateway.conftest import Inside
 from tests.stalls import AT_MOST_S, TRIES, stalls
 from tests.waiting import wait_until
@@ -25,11 +25,27 @@ def filled(event: bytes, frame: bytes = b'{"kind":"forwarder_event_batch","event
 REAL = json.dumps(
     {**read(0, "aa400000000123450a2a01123018455927a7"), "seq": 0, "forwarder_id": "fwd-0123456789abcdef"}
 ).encode()
+FRAME = json.dumps(
+    {**frame(0, b"aa400000000123450a2a01123018455927a7\r\n"), "seq": 0}, separators=(",", ":")
+).encode()
 SMALL = b'{"reader_ip":"r","stream_epoch":1,"seq":%d,"reader_timestamp":"","raw_read_line":"","read_type":""}'
 IGNORED = b'{"kind":"forwarder_event_batch","session_id":%s,"events":[],"kind":"forwarder_event_batch"}'
 
 MESSAGES = {
     "reads as they are": filled(REAL.replace(b'"seq": 0', b'"seq":%d')),
+    "frames as they are": filled(FRAME.replace(b'"seq":0', b'"seq":%d')),
+    "frames of the longest lines": filled(
+        SMALL.replace(b'"raw_read_line":""', b'"raw_frame":[%s]' % (b"255," * 60_000 + b"255"))
+    ),
+    "as many frames as possible": filled(SMALL.replace(b'"raw_read_line":""', b'"raw_frame":[]')),
+    "one frame": filled(SMALL)[:44]
+    + SMALL[:-1].replace(b'"raw_read_line":""', b'"raw_frame":[%s]')
+    % (1, b"0," * (MESSAGE_BYTES // 2 - 100) + b"0")
+    + b"}]}",
+    "a frame of large numbers": filled(SMALL)[:44]
+    + SMALL[:-1].replace(b'"raw_read_line":""', b'"raw_frame":[%s]')
+    % (1, (b"9" * 4_000 + b",") * (MESSAGE_BYTES // 4_001 - 100) + b"0")
+    + b"}]}",
     "as many reads as possible": filled(SMALL),
     "reads of the longest lines": filled(SMALL.replace(b'line":""', b'line":"%s"' % (b"x" * 60_000))),
     "lines that look like the ends of reads": filled(SMALL.replace(b'line":""', b'line":"},{"')),

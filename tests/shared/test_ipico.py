@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.protocol.ipico import Parsed, Sighting, annotate, compose, parse
+from shared.protocol.ipico import Parsed, Sighting, annotate, annotate_frame, compose, parse
 
 moment = datetime.fromisoformat
 
@@ -194,6 +194,20 @@ def test_a_line_with_one_changed_character_is_no_read(
 def test_the_annotation_is_the_stored_part_of_what_a_line_says(line: str) -> None:
     read = parse(line)
     assert annotate(line) == (read.tag_id, read.read_at, read.parse_error)
+
+
+@given(
+    st.text()
+    | st.builds(str.__add__, st.sampled_from(list(LINES)), st.sampled_from(["", " é", "\u2003", "é"]))
+)
+def test_a_line_as_bytes_says_the_same(line: str) -> None:
+    assert annotate_frame(line.encode() + b"\r\n") == annotate_frame(line.encode()) == annotate(line)
+
+
+@given(st.binary())
+def test_any_bytes_say_something(frame: bytes) -> None:
+    tag_id, read_at, error = annotate_frame(frame)
+    assert (tag_id is None) is (read_at is None) is (error is not None)
 
 
 def test_twenty_five_thousand_lines_take_well_under_a_second_of_one_core() -> None:

@@ -1,11 +1,22 @@
 """Device messages: bytes in, decisions and bytes out, whatever the bytes."""
 
+import tracemalloc
+
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.errors import ProtocolError
 from shared.protocol.commands import ANSWER_TOO_LARGE, ConfigGetResponse
-from shared.protocol.decoding import LARGE_BYTES, LargeEventBatch, decode_forwarder, decode_receiver
+from shared.protocol.decoding import (
+    FORWARDER_MESSAGES,
+    LARGE_BYTES,
+    LargeEventBatch,
+    decode_forwarder,
+    decode_receiver,
+)
+from shared.protocol.devices import UnusableMessage
 from shared.protocol.v1 import (
     ForwarderEventBatch,
     ForwarderHello,
@@ -73,6 +84,148 @@ def test_a_line_has_at_most_64_kib_in_utf_8(character: str) -> None:
     assert refusal.value.fault == "long_line"
 
 
+# --- lines as bytes ---
+
+
+def frames(*numbers: str, **changes: object) -> bytes:
+    """A batch of one event with these texts as its frame, in place of a line."""
+    without_line = {name: value for name, value in EVENT.items() if name != "raw_read_line"}
+    message = orjson.dumps(
+        {"kind": "forwarder_event_batch", "events": [{**without_line, **changes, "raw_frame": 0}]}
+    )
+    return message.replace(b'"raw_frame":0', b'"raw_frame":[%s]' % ",".join(numbers).encode())
+
+
+@given(st.binary())
+def test_any_bytes_are_a_frame(frame: bytes) -> None:
+    decoded = decode_forwarder(frames(*map(str, frame)))
+    assert isinstance(decoded, ForwarderEventBatch)
+    assert [(event.raw_frame, event.raw_read_line) for event in decoded.events] == [(frame, None)]
+
+
+@pytest.mark.parametrize(
+    "number", ["256", "-1", "1.0", "1e1", "true", "null", '"1"', "[1]", "{}", "9" * 4_000, "9" * 9_000]
+)
+def test_what_is_no_byte_is_malformed(number: str) -> None:
+    with pytest.raises(Malformed, match=r"raw_frame") as refusal:
+        decode_forwarder(frames("97", number))
+    assert len(str(refusal.value)) <= 200
+
+
+@pytest.mark.parametrize("frame", ["YQ==", 97, {}, True])
+def test_a_frame_is_an_array(frame: object) -> None:
+    with pytest.raises(Malformed, match=r"raw_frame"):
+        decode_forwarder(batch(raw_read_line=None, raw_frame=frame))
+
+
+@pytest.mark.parametrize(
+    "both", [{"raw_frame": []}, {"raw_read_line": None}, {"raw_frame": None, "raw_read_line": None}]
+)
+def test_a_read_has_exactly_one_line(both: dict[str, object]) -> None:
+    with pytest.raises(Malformed, match=r"raw_read_line or raw_frame.*10\.0\.0\.1:10000.*epoch 7.*seq 12"):
+        decode_forwarder(batch(stream_epoch=7, seq=12, **both))
+    decode_forwarder(batch(raw_read_line="", raw_frame=None))
+    decode_forwarder(batch(raw_read_line=None, raw_frame=[]))
+
+
+def test_a_frame_has_at_most_64_kib() -> None:
+    decode_forwarder(frames(*["0"] * 65_536))
+    with pytest.raises(Malformed, match=r"10\.0\.0\.1:10000.*epoch 7.*seq 12") as refusal:
+        decode_forwarder(frames(*["0"] * 65_537, stream_epoch=7, seq=12))
+    assert refusal.value.fault == "long_line"
+
+
+def test_a_frame_that_cannot_be_one_is_refused_before_a_list_is_made_of_it() -> None:
+    message = frames(*["0"] * 4_000_000, seq=12)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Malformed, match="seq 12") as refusal:
+            events_of(message)
+        assert refusal.value.fault == "long_line"
+        # The message is copied for the decoder; a list of its numbers would be four times as large.
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(message)
+    finally:
+        tracemalloc.stop()
+
+
+# --- news of readers and batteries: never worth a session ---
+
+NEWS: dict[str, dict[str, object]] = {
+    "reader_status_update": {"reader_ip": "r", "connected": True},
+    "reader_info_update": {
+        "reader_ip": "r",
+        "state": "connected",
+        "reader_info": {"banner": "x", "newer": 1},
+    },
+    "reader_download_progress": {
+        "reader_ip": "r",
+        "state": "downloading",
+        "reads_received": 1,
+        "progress": 2,
+        "total": 3,
+    },
+    "forwarder_ups_status": {
+        "forwarder_id": "other",
+        "available": True,
+        "status": {
+            "battery_percent": 93,
+            "battery_voltage_mv": 4_100,
+            "charging": False,
+            "power_plugged": True,
+            "temperature_cdeg": -320,
+            "sampled_at": 1_772_000_000_000,
+        },
+    },
+    "reader_control_response": {
+        "request_id": "q",
+        "reader_ip": "r",
+        "success": True,
+        "reader_info": {"x": 1},
+    },
+}
+
+
+def news(kind: str, **changes: object) -> bytes:
+    return orjson.dumps({"kind": kind, **NEWS[kind], **changes})
+
+
+@pytest.mark.parametrize("kind", NEWS)
+def test_news_are_read(kind: str) -> None:
+    decoded = decode_forwarder(news(kind))
+    assert type(decoded) is FORWARDER_MESSAGES[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        *((kind, {"reader_ip": 5}) for kind in NEWS if kind != "forwarder_ups_status"),
+        ("reader_status_update", {"connected": "yes"}),
+        ("reader_info_update", {"state": "sleepy"}),
+        ("reader_info_update", {"reader_info": {"config": {"mode": "raw", "timeout": 256}}}),
+        ("reader_info_update", {"reader_info": {"estimated_stored_reads": -1}}),
+        ("reader_download_progress", {"total": None}),
+        ("forwarder_ups_status", {"available": None}),
+        ("forwarder_ups_status", {"status": {"battery_percent": 93}}),
+        ("reader_control_response", {"success": None}),
+    ],
+)
+def test_news_that_are_not_right_are_spared(kind: str, wrong: dict[str, object]) -> None:
+    assert decode_forwarder(news(kind, **wrong)) == UnusableMessage(kind)
+
+
+@pytest.mark.parametrize("text", [b'"\xff"', b'"' + b"x" * LARGE_BYTES + b'"'])
+def test_news_with_texts_that_are_none_or_too_long_are_spared(text: bytes) -> None:
+    message = news("reader_info_update").replace(b'"x"', text)
+    assert decode_forwarder(message) == UnusableMessage("reader_info_update")
+    with pytest.raises(Malformed):
+        decode_forwarder(b'{"kind":"forwarder_hello","reader_ips":[%s]}' % text[:100])
+
+
+def test_news_of_forwarders_are_nothing_to_a_receiver() -> None:
+    for kind in NEWS:
+        assert decode_receiver(news(kind, reader_ip=5)) == UnknownMessage(kind)
+
+
 # --- messages too large to be decoded at once ---
 
 
@@ -108,6 +261,10 @@ def test_a_large_batch_comes_in_pieces_and_is_whole() -> None:
         ({"stream_epoch": 2**31}, r"`\$\.events\[15000\]\.stream_epoch`"),
         ({"read_type": "a\0"}, "NUL"),
         ({"raw_read_line": "x" * 65_537}, "seq 7"),
+        ({"raw_read_line": None, "raw_frame": [0] * 65_537}, "seq 7"),
+        ({"raw_read_line": None, "raw_frame": [256]}, "seq 7"),
+        ({"raw_read_line": None, "raw_frame": [0.5]}, r"`\$\.events\[15000\]\.raw_frame\[0\]`"),
+        ({"raw_read_line": None}, "seq 7"),
     ],
 )
 def test_what_is_wrong_in_a_large_batch_is_named(change: dict[str, object], complaint: str) -> None:

@@ -17,13 +17,15 @@ GATEWAY = uuid4()
 _part_ids = itertools.count(1)
 
 
-def event(seq: int, line: str = "", *, epoch: int = 1) -> ReadEvent:
+def event(seq: int, line: str | bytes = "", *, epoch: int = 1) -> ReadEvent:
+    """Return a read; a line of bytes is a frame."""
     return ReadEvent(
         reader_ip="r",
         stream_epoch=epoch,
         seq=seq,
         reader_timestamp=f"t{seq}",
-        raw_read_line=line or f"line {seq}",
+        raw_read_line=None if isinstance(line, bytes) else line or f"line {seq}",
+        raw_frame=line if isinstance(line, bytes) else None,
         read_type="raw",
     )
 

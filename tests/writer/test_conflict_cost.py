@@ -33,15 +33,15 @@ async def written(database: Database, stream_id: UUID, reads: Iterable[ReadEvent
 
 async def test_conflicts_with_a_long_line_take_no_more_room_than_events(database: Database) -> None:
     one, other = await add_stream(database, "one"), await add_stream(database, "other")
-    long = event(1, token_hex(LONG // 2))  # random, or it would be compressed
+    text = token_hex(LONG // 2)  # random, or it would be compressed
     events = await written(database, other, (event(seq, f"tiny {seq}") for seq in range(1, COUNT + 1)))
-    await put(database, one, [long])
+    await put(database, one, [event(1, text)])
     await drain(database)
     stored = await written(database, one, (event(1, f"tiny {number}") for number in range(COUNT)))
     beside = await written(
         database,
         one,
-        [event(2, long.raw_read_line), *(event(2, f"tiny {number}") for number in range(COUNT))],
+        [event(2, text), *(event(2, f"tiny {number}") for number in range(COUNT))],
     )
     assert await database.fetchval("SELECT count(*) FROM integrity_conflicts") == 2 * COUNT
     for size, of_events in zip(stored, events, strict=True):

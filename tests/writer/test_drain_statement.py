@@ -53,7 +53,10 @@ async def test_parts_of_any_length_come_out_as_they_went_in(
     for epoch, length in enumerate(lengths, start=1):
         split(
             batch,
-            [event(seq, line if seq % 2 else "", epoch=epoch) for seq in itertools.islice(seqs, length)],
+            [
+                event(seq, line if seq % 2 else b"\xff\r\n", epoch=epoch)
+                for seq in itertools.islice(seqs, length)
+            ],
         )
     await stage(database, batch)
     rows = await database.fetch("SELECT * FROM inbox ORDER BY arrival")
@@ -68,6 +71,7 @@ async def test_parts_of_any_length_come_out_as_they_went_in(
             "tag_ids",
             "read_ats",
             "parse_errors",
+            "framed",
         ):
             assert row[column] == getattr(part, column)
 
@@ -120,6 +124,42 @@ async def test_other_bytes_under_an_identity_are_kept_aside_once_and_counted_eac
     assert [tuple(row) for row in rows] == [(mine, b"theirs"), (mine, b"yours")]
     assert await outcomes(database) == {first: "conflict", second: "conflict", third: "stored"}
     assert await counts(database) == (6, 2, 1, 3, 2, 2, 2)
+
+
+async def test_the_same_line_in_the_other_form_is_a_retransmit(database: Database) -> None:
+    stream_id = await add_stream(database)
+    first = await put(database, stream_id, [event(1, "one"), event(2, b"two\r\n"), event(3, b"three\n")])
+    await drain(database)
+    again = [
+        event(1, b"one\r\n"),
+        event(2, "two"),
+        event(3, "three\r\n"),
+        event(4, b"four\n"),
+        event(4, "four"),
+    ]
+    second = await put(database, stream_id, again)
+    drained = await drain(database)
+    assert drained is not None
+    assert (drained.stored, drained.retransmitted, drained.conflicting) == (1, 4, 0)
+    assert await outcomes(database) == dict.fromkeys(first + second, "stored")
+    rows = await database.fetch("SELECT raw_frame, framed FROM events ORDER BY seq")
+    assert [tuple(row) for row in rows] == [
+        (b"one", False),
+        (b"two\r\n", True),
+        (b"three\n", True),
+        (b"four\n", True),
+    ]
+
+
+async def test_a_conflict_keeps_what_came(database: Database) -> None:
+    stream_id = await add_stream(database)
+    await put(database, stream_id, [event(1, "one"), event(2, b"two\n\r\n")])
+    await put(database, stream_id, [event(1, b"One\r\n"), event(2, b"two\r\n"), event(2, "two")])
+    drained = await drain(database)
+    assert drained is not None
+    assert (drained.stored, drained.retransmitted, drained.conflicting) == (2, 0, 3)
+    rows = await database.fetch("SELECT rejected_frame, framed FROM integrity_conflicts ORDER BY 2, 1")
+    assert [tuple(row) for row in rows] == [(b"two", False), (b"One\r\n", True), (b"two\r\n", True)]
 
 
 async def test_a_part_of_a_session_that_was_taken_over_is_not_written(database: Database) -> None:

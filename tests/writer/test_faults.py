@@ -136,6 +136,22 @@ async def settled(database: Database, parts: list[int], outcome: str) -> bool:
     return all(found.get(part) == outcome for part in parts)
 
 
+@pytest.mark.parametrize("beside", [False, True])
+async def test_a_dead_letter_is_kept_as_it_came_and_leaves_with_its_line_in_the_other_form(
+    database: Database, *, beside: bool
+) -> None:
+    stream_id = await add_stream(database)
+    await put(database, stream_id, [event(1, b"mine\r\n")])
+    (key,) = await store.queued_parts(database, stream_id, 1)
+    assert await store.put_aside(database, key, "a test")
+    assert await database.fetchval("SELECT framed FROM poisoned_parts")
+    if beside:
+        await put(database, stream_id, [event(1, "yours")])
+    await put(database, stream_id, [event(1, "mine")])
+    await drain(database)
+    assert await upkeep.resolve_dead_letters(database) == [upkeep.DeadLetter("f", stream_id, 1)]
+
+
 async def test_a_dead_letter_whose_line_is_beside_an_event_leaves_too(database: Database) -> None:
     stream_id = await add_stream(database)
     (part,) = await put(database, stream_id, [event(1, "mine")])

@@ -25,22 +25,25 @@ __all__ = [
 # What was left for gateways that are no more.
 _FORGET = "DELETE FROM outcomes WHERE gateway_id NOT IN (SELECT process_id FROM processes)"
 
-# Whose every line is there by now, as an event or beside one: its device has sent it again, and it was stored. Some at
-# a time, whichever: what stays there for good must not keep the others from being looked at.
+# Whose every line is there by now, as an event or beside one, with whichever line end: its device has sent it again,
+# and it was stored. Some at a time, whichever: what stays there for good must not keep the others from being looked at.
 _RESOLVE = """
 DELETE FROM poisoned_parts AS letter
 WHERE letter.ctid IN (SELECT ctid FROM poisoned_parts ORDER BY random() LIMIT $1)
   AND NOT EXISTS (
     SELECT FROM unnest(letter.seqs, letter.raw_frames) AS line(seq, raw_frame)
+    CROSS JOIN LATERAL (SELECT without_line_end(line.raw_frame)) AS bare(line)
     WHERE NOT EXISTS (
         SELECT FROM events
         WHERE events.stream_id = letter.stream_id AND events.stream_epoch = letter.stream_epoch
           AND events.seq = line.seq
-          AND without_line_end(events.raw_frame) = without_line_end(line.raw_frame))
+          AND without_line_end(events.raw_frame) = bare.line)
       AND NOT EXISTS (
         SELECT FROM integrity_conflicts AS conflict
         WHERE conflict.stream_id = letter.stream_id AND conflict.stream_epoch = letter.stream_epoch
-          AND conflict.seq = line.seq AND sha256(conflict.rejected_frame) = sha256(line.raw_frame)))
+          AND conflict.seq = line.seq
+          AND sha256(conflict.rejected_frame)
+              IN (sha256(bare.line), sha256(bare.line || '\\x0a'), sha256(bare.line || '\\x0d0a'))))
 RETURNING letter.forwarder_id, letter.stream_id, letter.stream_epoch
 """
 

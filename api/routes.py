@@ -9,8 +9,10 @@ from api.http import routes as http
 from api.http.contract import Route
 from api.live import routes as live
 from api.logs import routes as logs
+from api.readers import routes as readers
 from api.streams import routes as streams
 from api.tokens import routes as tokens
+from api.ups import routes as ups
 
 __all__ = ["ROUTES"]
 
@@ -83,6 +85,8 @@ ROUTES = (
         commands.restart_forwarder,
         errors=("NOT_FOUND", "CONFLICT", "FORWARDER_ERROR", "TIMEOUT"),
     ),
+    Route("GET", "/api/v1/reader-states", readers.list_reader_states),
+    Route("GET", "/api/v1/forwarder-ups", ups.list_ups),
     Route("GET", "/api/v1/receivers", devices.list_receivers),
     Route("GET", _CURSORS, devices.list_cursors),
     Route("DELETE", _CURSORS, devices.delete_cursors, status=204, errors=("NOT_FOUND",)),
@@ -104,6 +108,7 @@ ROUTES = (
         errors=("NOT_FOUND",),
     ),
     Route("GET", "/api/v1/logs", logs.list_logs),
+    Route("GET", "/api/v1/version", http.show_version),
     Route("GET", "/api/v1/openapi.json", http.show_openapi),
     Route("GET", "/docs", http.show_docs, media_type="text/html"),
 )

@@ -164,7 +164,8 @@ GRANT EXECUTE ON FUNCTION lock_streams, drain_streams, oldest_snapshot TO rt_wri
 
 GRANT EXECUTE ON FUNCTION identify_device, authenticate_device, events_above TO rt_fanout;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_fanout;
-GRANT SELECT ON streams, events, stream_metrics, reader_states, forwarder_ups, races, epoch_races, forwarder_races
+GRANT SELECT ON streams, events, stream_metrics, reader_states, forwarder_ups, reported_readers, reported_ups, races,
+      epoch_races, forwarder_races
     TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (stream_ids), DELETE ON receiver_sessions TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (cursor_id, last_seq, position, event_count, updated_at), DELETE
@@ -175,7 +176,7 @@ GRANT SELECT, INSERT, UPDATE (cursor_id, last_seq, position, event_count, update
 
 GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epoch_names, integrity_conflicts,
       poisoned_parts, forwarder_sessions, forwarder_faults, live_forwarder_sessions, reader_states, forwarder_ups,
-      clearing_readers, receiver_sessions,
+      reported_readers, reported_ups, clearing_readers, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
       answered_alerts, races, participants, chips, forwarder_races, epoch_races
     TO rt_api;

@@ -1,4 +1,4 @@
-"""Facts of streams, which five rules share: one statement reads them, for all that any of those may say."""
+"""Facts of streams, which six rules share: one statement reads them, for all that any of those may say."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,7 +27,7 @@ class ClockFacts(NamedTuple):
 
 class StreamFacts(NamedTuple):
     """A stream, in its current epoch. median_gap_s, longest_gap_s: between its newest reads. closed: nobody expects a
-    read of it.
+    read of it. reader_connected: its forwarder has not said otherwise.
     """
 
     stream_id: UUID
@@ -44,6 +44,7 @@ class StreamFacts(NamedTuple):
     clock: ClockFacts
     longest_gap_s: float = 0
     closed: bool = False
+    reader_connected: bool = True
 
 
 # Only streams of which something may be said, or of which something was: a device has as many as it likes, and most of
@@ -56,7 +57,7 @@ SELECT stream_id, stream_title(streams, is_shared) AS title, forwarder_id,
        forwarder_title(forwarder_id, forwarder_display_name, is_shared) AS forwarder_title, stream_epoch, now.online,
        now.last_received_at, coalesce(sample.gap_s, 0)::float AS median_gap_s,
        coalesce(sample.longest_gap_s, 0)::float AS longest_gap_s, closed.stream_id IS NOT NULL AS closed,
-       coalesce(epoch.dedup_count, 0) AS reads,
+       now.reader_connected, coalesce(epoch.dedup_count, 0) AS reads,
        coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
        conflicts.count AS open_conflicts,
@@ -67,12 +68,14 @@ FROM streams
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN stream_samples AS sample USING (stream_id)
 LEFT JOIN closed_streams AS closed USING (stream_id)
+LEFT JOIN reported_readers AS reader USING (forwarder_id, reader_ip)
 CROSS JOIN LATERAL (SELECT forwarder_display_name IN (SELECT * FROM shared_names())) AS named(is_shared)
 CROSS JOIN LATERAL (
     SELECT forwarder_id IN (SELECT forwarder_id FROM live),
            CASE WHEN epoch.dedup_count > 0 AND epoch.last_received_at > now() - interval '7 days'
-                THEN epoch.last_received_at END
-) AS now(online, last_received_at)
+                THEN epoch.last_received_at END,
+           coalesce(reader.connected, true)
+) AS now(online, last_received_at, reader_connected)
 CROSS JOIN LATERAL (
     SELECT count(*) FROM (
         SELECT FROM integrity_conflicts AS conflict

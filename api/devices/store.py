@@ -1,12 +1,31 @@
 """Forwarders, receivers and processes. Who is online is derived from live sessions, never stored."""
 
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from api.devices.types import Cursor, Forwarder, Process, Receiver, ReceiverSession, ReceiverStream
+from api.devices.types import (
+    Cursor,
+    Forwarder,
+    ForwarderReader,
+    Process,
+    Receiver,
+    ReceiverSession,
+    ReceiverStream,
+)
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
-__all__ = ["delete_cursors", "list_cursors", "list_forwarders", "list_processes", "list_receivers"]
+__all__ = [
+    "Numbers",
+    "delete_cursors",
+    "list_cursors",
+    "list_forwarders",
+    "list_processes",
+    "list_receivers",
+    "numbers_of",
+]
 
 # Streams times epochs, which devices decide on.
 CURSORS = 10_000
@@ -14,21 +33,28 @@ CURSORS = 10_000
 # A forwarder is known by its streams, or by its session before it has any. Its name is on its streams, where a
 # hello in mid-session renames it. Seen: by its gateway now, at the end of its session, or by an event of its.
 _FORWARDERS = """
-WITH owned AS (
+WITH live AS MATERIALIZED (SELECT forwarder_id, connected_at, gateway_id FROM live_forwarder_sessions),
+owned AS (
     SELECT forwarder_id, array_agg(stream_id ORDER BY created_at, stream_id) AS stream_ids,
+           array_agg(reader_ip ORDER BY created_at, stream_id) AS reader_ips,
+           array_agg(coalesce(reader.connected, forwarder_id IN (SELECT forwarder_id FROM live))
+                     ORDER BY created_at, stream_id) AS readers_connected,
            max(forwarder_display_name) AS display_name,
            max((SELECT max(last_received_at) FROM stream_metrics
                 WHERE stream_metrics.stream_id = streams.stream_id)) AS last_received_at
     FROM streams
+    -- Of what is not told a forwarder's own connection says it.
+    LEFT JOIN reported_readers AS reader USING (forwarder_id, reader_ip)
     GROUP BY forwarder_id
-),
-live AS MATERIALIZED (SELECT forwarder_id, connected_at, gateway_id FROM live_forwarder_sessions)
+)
 SELECT forwarder_id,
        CASE WHEN owned.stream_ids IS NULL THEN session.display_name ELSE owned.display_name END AS display_name,
        live.gateway_id IS NOT NULL AS online,
        live.connected_at,
        live.gateway_id AS gateway,
        coalesce(owned.stream_ids, '{}') AS stream_ids,
+       coalesce(owned.reader_ips, '{}') AS reader_ips,
+       coalesce(owned.readers_connected, '{}') AS readers_connected,
        greatest(session.connected_at, session.ended_at, owned.last_received_at,
                 CASE WHEN session.ended_at IS NULL THEN gateway.last_seen_at END) AS last_seen_at
 FROM owned
@@ -36,6 +62,24 @@ FULL JOIN forwarder_sessions AS session USING (forwarder_id)
 LEFT JOIN live USING (forwarder_id)
 LEFT JOIN processes AS gateway ON gateway.process_id = session.gateway_id
 ORDER BY forwarder_id
+"""
+
+# Of current epochs. A chip that several readers of a forwarder have seen is looked for where several have seen any:
+# $1: which forwarders, null for all.
+_NUMBERS = """
+SELECT counted.forwarder_id, total_reads, last_read_at,
+       CASE WHEN readers < 2 THEN chips
+            ELSE (SELECT count(DISTINCT tag_id)
+                  FROM streams JOIN epoch_chips USING (stream_id, stream_epoch)
+                  WHERE streams.forwarder_id = counted.forwarder_id) END AS unique_chips
+FROM (
+    SELECT forwarder_id, sum(dedup_count)::bigint AS total_reads, sum(chip_count)::bigint AS chips,
+           count(*) FILTER (WHERE chip_count > 0) AS readers,
+           max(last_received_at) FILTER (WHERE dedup_count > 0) AS last_read_at
+    FROM streams JOIN stream_metrics USING (stream_id, stream_epoch)
+    WHERE $1::text[] IS NULL OR forwarder_id = ANY($1)
+    GROUP BY forwarder_id
+) AS counted
 """
 
 _RECEIVER_SESSIONS = """
@@ -73,10 +117,44 @@ ORDER BY role, started_at, process_id
 """
 
 
+class Numbers(NamedTuple):
+    """Chips, reads and the last of them, in the current epochs of a forwarder's streams."""
+
+    unique_chips: int
+    total_reads: int
+    last_read_at: datetime | None
+
+
+NO_NUMBERS = Numbers(0, 0, None)
+
+
 async def list_forwarders(pool: Pool) -> list[Forwarder]:
     """Return all forwarders that have ever connected."""
     with translated():
-        return [Forwarder(**row) for row in await pool.fetch(_FORWARDERS)]
+        rows = await pool.fetch(_FORWARDERS)
+    numbers = await numbers_of(pool)
+    return [_forwarder(dict(row), numbers.get(row["forwarder_id"], NO_NUMBERS)) for row in rows]
+
+
+async def numbers_of(pool: Pool, forwarder_ids: Collection[str] | None = None) -> dict[str, Numbers]:
+    """Return the numbers of forwarders that have any, of all or of some."""
+    with translated():
+        rows = await pool.fetch(_NUMBERS, None if forwarder_ids is None else list(forwarder_ids))
+    return {
+        row["forwarder_id"]: Numbers(row["unique_chips"], row["total_reads"], row["last_read_at"])
+        for row in rows
+    }
+
+
+def _forwarder(row: dict[str, Any], numbers: Numbers) -> Forwarder:
+    readers = zip(row.pop("reader_ips"), row.pop("readers_connected"), strict=True)
+    return Forwarder(
+        **row,
+        readers=[
+            ForwarderReader(reader_ip=reader_ip, connected=connected) for reader_ip, connected in readers
+        ],
+        **numbers._asdict(),
+    )
 
 
 async def list_receivers(pool: Pool) -> list[Receiver]:

@@ -9,6 +9,7 @@ __all__ = [
     "Cursor",
     "Cursors",
     "Forwarder",
+    "ForwarderReader",
     "Forwarders",
     "Process",
     "Processes",
@@ -34,8 +35,19 @@ class ReceiverStreamPath(Request):
     stream_id: UUID
 
 
+class ForwarderReader(Answer):
+    """A reader of a forwarder. connected: the forwarder is, and has not said otherwise of its reader; older forwarders
+    say nothing of theirs.
+    """
+
+    reader_ip: str
+    connected: bool
+
+
 class Forwarder(Answer):
-    """A forwarder that has connected before. connected_at and gateway (a process id) are of its live session."""
+    """A forwarder that has connected before. connected_at and gateway (a process id) are of its live session. Chips,
+    reads and the time of the last one are of its streams' current epochs; a chip at several readers counts once.
+    """
 
     forwarder_id: str
     display_name: str | None
@@ -43,6 +55,10 @@ class Forwarder(Answer):
     connected_at: Time | None
     gateway: UUID | None
     stream_ids: list[UUID]
+    readers: list[ForwarderReader]
+    unique_chips: int
+    total_reads: int
+    last_read_at: Time | None
     last_seen_at: Time | None
 
 

@@ -6,8 +6,20 @@ from aiohttp import web
 
 from api.http.context import Api
 from api.http.docs import POLICY, render
+from api.http.types import Answer
 
-__all__ = ["show_docs", "show_openapi"]
+__all__ = ["show_docs", "show_openapi", "show_version"]
+
+
+class Version(Answer):
+    """Which release answers. Processes are replaced one by one: another one may be of another."""
+
+    version: str
+
+
+async def show_version(api: Api) -> Version:
+    """Say which release of rt-server answers."""
+    return Version(version=str(api.description["info"]["version"]))
 
 
 async def show_openapi(api: Api) -> dict[str, Any]:

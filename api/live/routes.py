@@ -112,6 +112,8 @@ async def _follow(
     position = ring.end if seen is None else ring.position_after(seen)
     # First bytes at once, or a browser's EventSource would not count as open; an id without an event is kept in mind.
     await _send(response, b"retry: 2000\nid: %b\n\n" % (ring.last_id if seen is None else seen).encode())
+    if form == "single":
+        await _send(response, b"".join(encoded(each, None) for each in api.part(Live).batteries()))
     sent_at = monotonic()
     while may_go_on() and not ring.closed:
         taken = None if position is None else ring.take(position, at_most=CHUNK_BYTES, form=form)

@@ -48,12 +48,15 @@ _IDENTITY = (
     "epoch_name",
     "online",
     "online_since",
+    "reader_connected",
     "closed_at",
     "closed_by",
     "level",
     "quiet",
     "reasons",
 )
+# What stands beside a card where it has changed.
+_TOLD_BESIDE = tuple(name for name in StreamUpdated.__struct_fields__ if name not in ("stream_id", "stream"))
 _ROW = tuple(name for name in Card.__struct_fields__ if name not in ("level", "quiet", "reasons", "rate"))
 _FLOW_ROW = tuple(name for name in Flow.__struct_fields__ if name not in ("level", "quiet"))
 _NUMBERS = tuple(name for name in Card.__struct_fields__ if name not in _IDENTITY)
@@ -224,9 +227,17 @@ def _of_streams(told: Mapping[UUID, Card], now: Mapping[UUID, Card]) -> Iterator
     for stream_id, card in now.items():
         before = told.get(stream_id)
         if before is None:
-            yield StreamCreated(stream=card)
+            fields = {
+                name: getattr(card, name) for name in StreamCreated.__struct_fields__ if name != "stream"
+            }
+            yield StreamCreated(stream=card, **fields)
         elif _of(before, _IDENTITY) != _of(card, _IDENTITY):
-            yield StreamUpdated(stream=card)
+            changed = {name: getattr(card, name) for name in _TOLD_BESIDE if _differs(before, card, name)}
+            yield StreamUpdated(stream_id=stream_id, stream=card, **changed)
+
+
+def _differs(before: Card, card: Card, name: str) -> bool:
+    return bool(getattr(before, name) != getattr(card, name))
 
 
 def _of_processes(

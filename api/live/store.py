@@ -44,7 +44,8 @@ shown AS MATERIALIZED (
 )
 SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
        epoch_names.name AS epoch_name,
-       live.forwarder_id IS NOT NULL AS online, live.connected_at AS online_since, created_at,
+       live.forwarder_id IS NOT NULL AS online, live.connected_at AS online_since,
+       coalesce(reader.connected, live.forwarder_id IS NOT NULL) AS reader_connected, created_at,
        CASE WHEN epoch.dedup_count > 0 THEN epoch.last_received_at END AS last_received_at,
        coalesce(epoch.dedup_count, 0) AS epoch_reads,
        coalesce(epoch.chip_count, 0) AS unique_chips,
@@ -63,6 +64,7 @@ SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwar
 FROM shown
 JOIN streams USING (stream_id)
 LEFT JOIN live USING (forwarder_id)
+LEFT JOIN reported_readers AS reader USING (forwarder_id, reader_ip)
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN epoch_names USING (stream_id, stream_epoch)
 LEFT JOIN stream_samples AS sample USING (stream_id)

@@ -11,7 +11,9 @@ from api.devices.types import Process
 from api.events.types import StreamRead
 from api.http.types import Answer, Request, Time
 from api.logs.types import LogEntry
+from api.readers.types import LinkState, ReaderInfo
 from api.streams.types import StreamMetrics
+from api.ups.types import UpsStatus
 
 __all__ = [
     "Card",
@@ -22,6 +24,8 @@ __all__ = [
     "Flow",
     "FlowKey",
     "Form",
+    "ForwarderMetricsUpdated",
+    "ForwarderUpsUpdated",
     "LogWritten",
     "Message",
     "MetricsUpdated",
@@ -30,6 +34,8 @@ __all__ = [
     "Partial",
     "ProcessUpdated",
     "RateBins",
+    "ReaderDownloadProgress",
+    "ReaderInfoUpdated",
     "ReceiverUpdated",
     "Resync",
     "Stalled",
@@ -72,9 +78,10 @@ class Verdict(Answer):
 class Card(Answer):
     """A stream. Counts, chips and last_received_at are of its current epoch, open_conflicts are of all its epochs
     (1,000 at the most). clock_offset: reader clock minus server clock; null where no live read has told, or where
-    nobody knows the reader's zone. rate: events in 180 bins of 10 s, the newest complete one last; empty but in the
-    overview. closed_at: since when nobody expects a read of it, with how many came all the same. quiet: why nothing of
-    what is wrong with it counts in the verdict.
+    nobody knows the reader's zone. reader_connected: its forwarder is, and has not said otherwise of the reader. rate:
+    events in 180 bins of 10 s, the newest complete one last; empty but in the overview. closed_at: since when nobody
+    expects a read of it, with how many came all the same. quiet: why nothing of what is wrong with it counts in the
+    verdict.
     """
 
     stream_id: UUID
@@ -86,6 +93,7 @@ class Card(Answer):
     epoch_name: str | None
     online: bool
     online_since: Time | None
+    reader_connected: bool
     created_at: Time
     closed_at: Time | None
     closed_by: str | None
@@ -188,15 +196,32 @@ class EventQuery(Request):
 
 
 class StreamCreated(Answer, tag_field="type", tag="stream_created"):
-    """A stream is new."""
+    """A stream is new; beside its card what programs of the field look for."""
 
+    stream_id: UUID
+    forwarder_id: str
+    reader_ip: str
+    display_alias: str | None
+    forwarder_display_name: str | None
+    stream_epoch: int
+    online: bool
+    reader_connected: bool
+    created_at: Time
     stream: Card
 
 
-class StreamUpdated(Answer, tag_field="type", tag="stream_updated"):
-    """Names, epoch, connection or state of a stream have changed."""
+class StreamUpdated(Answer, omit_defaults=True, tag_field="type", tag="stream_updated"):
+    """Names, epoch, connection or state of a stream have changed; beside its card what programs of the field look for,
+    where it has changed.
+    """
 
+    stream_id: UUID
     stream: Card
+    display_alias: str | UnsetType | None = UNSET
+    forwarder_display_name: str | UnsetType | None = UNSET
+    stream_epoch: int | UnsetType = UNSET
+    online: bool | UnsetType = UNSET
+    reader_connected: bool | UnsetType = UNSET
 
 
 class MetricsUpdated(Answer, tag_field="type", tag="metrics_updated"):
@@ -205,6 +230,44 @@ class MetricsUpdated(Answer, tag_field="type", tag="metrics_updated"):
     stream_id: UUID
     metrics: StreamMetrics
     card: Card
+
+
+class ForwarderMetricsUpdated(Answer, tag_field="type", tag="forwarder_metrics_updated"):
+    """Numbers of a forwarder's current epochs have changed."""
+
+    forwarder_id: str
+    unique_chips: int
+    total_reads: int
+    last_read_at: Time | None
+
+
+class ForwarderUpsUpdated(Answer, tag_field="type", tag="forwarder_ups_updated"):
+    """A forwarder's battery is otherwise; of each that is known one comes first."""
+
+    forwarder_id: str
+    available: bool
+    status: UpsStatus | None
+
+
+class ReaderInfoUpdated(Answer, omit_defaults=True, tag_field="type", tag="reader_info_updated"):
+    """A reader's link or its info is another; reader_info is left out where none was ever told."""
+
+    forwarder_id: str
+    reader_ip: str
+    state: LinkState
+    reader_info: ReaderInfo | UnsetType = UNSET
+
+
+class ReaderDownloadProgress(Answer, tag_field="type", tag="reader_download_progress"):
+    """How far a forwarder is with what a reader has stored."""
+
+    forwarder_id: str
+    reader_ip: str
+    state: Literal["downloading", "complete", "error", "idle"]
+    reads_received: int
+    progress: int
+    total: int
+    error: str | None = None
 
 
 class ReceiverUpdated(Answer, tag_field="type", tag="receiver_updated"):
@@ -303,6 +366,10 @@ Message: TypeAlias = (
     | StreamCreated
     | StreamUpdated
     | MetricsUpdated
+    | ForwarderMetricsUpdated
+    | ForwarderUpsUpdated
+    | ReaderInfoUpdated
+    | ReaderDownloadProgress
     | ReceiverUpdated
     | ProcessUpdated
     | VerdictUpdated

@@ -22,12 +22,14 @@ import orjson
 
 from api.live import store as overview
 from api.live.digest import Digest
+from api.live.news import DeviceNews
 from api.live.ring import BOTH, CHANGED, SINGLE, Ring
 from api.live.snapshot import Levels, Page, changes, made, moved
 from api.live.types import (
     Card,
     CurrentVerdict,
     Form,
+    ForwarderUpsUpdated,
     LogWritten,
     Message,
     MetricsUpdated,
@@ -39,7 +41,7 @@ from api.logs import store as logs
 from api.logs.types import LogEntry
 from api.storage.rules import StorageFacts
 from api.streams import store as streams
-from shared.db.channels import ACTIVITY, POSITIONS, SESSIONS, STATES, STREAMS
+from shared.db.channels import ACTIVITY, DEVICES, POSITIONS, SESSIONS, STATES, STREAMS
 from shared.db.errors import DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
 from shared.metrics import gauge
@@ -86,7 +88,7 @@ class Live:
         self._time_zone = time_zone or None
         self._clock = clock
         self._loop = process.loop("live", self._look_if_wanted, poll_s=lambda: POLL_S)
-        for channel in (STREAMS, POSITIONS, SESSIONS, ACTIVITY, STATES):
+        for channel in (STREAMS, POSITIONS, SESSIONS, ACTIVITY, STATES, DEVICES):
             process.listener.on(channel, lambda _: self._loop.wake())
         self.ring = Ring(messages=RING_MESSAGES, size=RING_BYTES)
         self.listeners = 0
@@ -97,6 +99,7 @@ class Live:
             None  # of which refresh, and the id of the last message before it
         )
         self._digest = Digest(process)
+        self._news = DeviceNews(process, clock=clock)
         self._whole = False
         self._shown: tuple[Page, str] | None = None  # what an overview is made of
         self._told: Page | None = None
@@ -178,6 +181,10 @@ class Live:
         if self._told is None:
             await self.refresh()
 
+    def batteries(self) -> list[ForwarderUpsUpdated]:
+        """Return what who begins to listen is told first: it comes again only when it is otherwise."""
+        return self._news.batteries()
+
     def lose(self) -> None:
         """Take it that something was missed: the database was away."""
         self._lost = True
@@ -257,6 +264,7 @@ class Live:
         entries = await logs.latest(pool, ENTRIES)
         told, due = self._told, self._due(page)
         metrics = {} if told is None or self._lost else await streams.metrics_of(pool, due)
+        news = await self._news.read(page, telling=told is not None and not self._lost)
         if told is None or self._lost:
             await self._digest.begin(page, self._clock())
             if told is not None:
@@ -264,6 +272,7 @@ class Live:
             self._cards = dict(page.cards)
             self._lost = False
             self._note(page, entries)
+            self._news.begin(news)
         else:
             for message in changes(told, page):
                 self._tell(message, SINGLE)
@@ -272,6 +281,8 @@ class Live:
                 self._tell(MetricsUpdated(stream_id=stream_id, metrics=numbers, card=card), SINGLE)
                 self._cards[stream_id] = page.cards[stream_id]
                 self._told_at[stream_id] = self._clock()
+            for message in self._news.take(news):
+                self._tell(message, SINGLE)
             self._tell_entries(entries)
             self._note(page, entries)
             await self._tell_digest(page, whole=whole)

@@ -12,6 +12,7 @@ from api.alerts.rules.forwarder_gone import ForwarderFacts, forwarders
 from api.alerts.rules.process import ProcessFacts, processes
 from api.alerts.rules.receiver_behind import FlowFacts, flows
 from api.alerts.rules.receiver_gone import ReceiverFacts, receivers
+from api.alerts.rules.ups import UpsFacts, batteries
 from api.alerts.stream_facts import StreamFacts, streams
 from api.storage.rules import StorageFacts
 
@@ -23,6 +24,7 @@ __all__ = [
     "ProcessFacts",
     "ReceiverFacts",
     "StreamFacts",
+    "UpsFacts",
     "find",
 ]
 
@@ -37,6 +39,7 @@ class Facts(NamedTuple):
     processes: Sequence[ProcessFacts]
     faults: Sequence[FaultFacts] = ()
     storage: StorageFacts | None = None
+    batteries: Sequence[UpsFacts] = ()
 
 
 def find(facts: Facts, states: Sequence[AlertState]) -> Iterator[Finding]:
@@ -48,6 +51,7 @@ def find(facts: Facts, states: Sequence[AlertState]) -> Iterator[Finding]:
         receivers: facts.receivers,
         processes: facts.processes,
         faults: facts.faults,
+        batteries: facts.batteries,
         database: [] if facts.storage is None else [facts.storage],
     }
     return findings.find(gathered, states)

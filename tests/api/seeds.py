@@ -1,5 +1,6 @@
 """Rows as the other services leave them."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -111,16 +112,69 @@ async def add_process(database: Database, role: str, *, lives: bool = True) -> U
 
 async def add_forwarder_session(
     database: Database, forwarder_id: str, gateway_id: UUID, *, display_name: str | None = None
-) -> None:
-    """Add a session that lasts as long as its gateway lives."""
-    await database.execute(
+) -> UUID:
+    """Add a session that lasts as long as its gateway lives, and return its id."""
+    session_id: UUID = await database.fetchval(
         """
         INSERT INTO forwarder_sessions (forwarder_id, session_id, fence, gateway_id, token_id, display_name)
         VALUES ($1, gen_random_uuid(), nextval('session_fence'), $2, gen_random_uuid(), $3)
+        RETURNING session_id
         """,
         forwarder_id,
         gateway_id,
         display_name,
+    )
+    return session_id
+
+
+async def add_reader_state(
+    database: Database,
+    forwarder_id: str,
+    reader_ip: str,
+    session_id: UUID,
+    *,
+    connected: bool | None = True,
+    state: str | None = None,
+    info: object = None,
+    download: object = None,
+) -> None:
+    """Have a session tell of a reader, in place of what was told of it before."""
+    await database.execute(
+        """
+        INSERT INTO reader_states (forwarder_id, reader_ip, session_id, connected, state, reader_info, info_at,
+                                   download, version)
+        VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $6::jsonb IS NOT NULL THEN now() END, $7, nextval('device_version'))
+        ON CONFLICT (forwarder_id, reader_ip) DO UPDATE
+        SET session_id = excluded.session_id, connected = excluded.connected, state = excluded.state,
+            reader_info = excluded.reader_info, info_at = excluded.info_at, download = excluded.download,
+            changed_at = now(), version = excluded.version
+        """,
+        forwarder_id,
+        reader_ip,
+        session_id,
+        connected,
+        state,
+        None if info is None else json.dumps(info),
+        None if download is None else json.dumps(download),
+    )
+
+
+async def add_ups(
+    database: Database, forwarder_id: str, session_id: UUID, *, available: bool = True, status: object = None
+) -> None:
+    """Have a session tell of its forwarder's battery, in place of what was told of it before."""
+    await database.execute(
+        """
+        INSERT INTO forwarder_ups (forwarder_id, session_id, available, status, version)
+        VALUES ($1, $2, $3, $4, nextval('device_version'))
+        ON CONFLICT (forwarder_id) DO UPDATE
+        SET session_id = excluded.session_id, available = excluded.available, status = excluded.status,
+            received_at = now(), version = excluded.version
+        """,
+        forwarder_id,
+        session_id,
+        available,
+        None if status is None else json.dumps(status),
     )
 
 

@@ -18,7 +18,7 @@ from api.alerts.rules import forwarder_fault as faults
 from api.alerts.stream_facts import ClockFacts
 from api.settings import ApiSettings
 from api.storage import rules as storage
-from tests.api.facts import Facts, FaultFacts, ForwarderFacts, find
+from tests.api.facts import Facts, FaultFacts, ForwarderFacts, UpsFacts, find
 from tests.api.test_states import NOW, at, flow, process, receiver, stream
 from tests.api.test_storage import storage as stored
 
@@ -58,6 +58,7 @@ def every() -> Iterator[tuple[str, Finding]]:
         unparsed_count=1,
         clock=ClockFacts(900),
         last_received_at=at(-60),
+        reader_connected=False,
     ).streams[0]
     many = [wrong._replace(stream_id=UUID(int=n)) for n in range(30)]
     for processes in (process(60).processes, process(-100, problem="it says so").processes):
@@ -68,6 +69,7 @@ def every() -> Iterator[tuple[str, Finding]]:
             receiver(60).receivers,
             processes,
             storage=stored(problem="the disk is full", storing=0),
+            batteries=[UpsFacts("f", "Finish", available=True, plugged=False, percent=10)],
         )
         for finding in find(facts, []):
             yield finding.key.signal, finding

@@ -36,6 +36,10 @@ async def test_a_forwarder_shows_its_session_and_its_streams(ask: Ask, database:
         "online": True,
         "gateway": str(gateway),
         "stream_ids": [str(first), str(second)],
+        "readers": [{"reader_ip": "a", "connected": True}, {"reader_ip": "b", "connected": True}],
+        "unique_chips": 0,
+        "total_reads": 0,
+        "last_read_at": None,
     }
 
 

@@ -25,6 +25,7 @@ from api.live import store as page
 from api.live.followers import OF_ONE_TOKEN
 from api.live.types import Message, Resync, name_of
 from api.logs import routes as logs
+from api.readers import store as readers
 from api.routes import ROUTES
 from api.settings import API_TOKEN_LENGTH, ApiSettings
 from api.streams import store as streams
@@ -165,6 +166,8 @@ BOUNDS = {
     "epochs in an answer": f"{streams.EPOCHS:,}",
     "missing ranges in an answer": f"{streams.MISSING_RANGES}",
     "cursors in an answer": f"{devices.CURSORS:,}",
+    "readers in an answer": f"{readers.STATES:,}",
+    "readers of which events tell": f"{readers.LINKS:,}",
     "exports of an api process": f"{EXPORTS_AT_ONCE}",
     "commands under way in an api process": f"{commands.WAITING_AT_MOST}",
     "commands under way of a forwarder": f"{MOST_AT_ONCE}",

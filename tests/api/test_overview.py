@@ -86,6 +86,7 @@ async def test_a_card_shows_the_current_epoch(
         "stream_epoch": 2,
         "epoch_name": "Heat 2",
         "online": True,
+        "reader_connected": True,
         "closed_at": None,
         "closed_by": None,
         "reads_since_closed": 0,

@@ -36,6 +36,23 @@ _VARYING = re.compile(
 )
 
 
+# What a newer forwarder would have told of its reader and its battery.
+TOLD = f"""
+INSERT INTO reader_states (forwarder_id, reader_ip, session_id, connected, state, reader_info, info_at, version)
+SELECT forwarder_id, '{READER}', session_id, true, 'connected',
+       '{{"banner": "ARM9 Controller", "hardware": {{"fw_version": "3.09", "hw_code": "0x07", "reader_id": "00"}},
+         "config": {{"mode": "event", "timeout": 5}}, "tto_enabled": false,
+         "clock": {{"reader_clock": "2026-05-03T10:40:00.125", "drift_ms": 40}},
+         "estimated_stored_reads": 4116, "recording": true, "connect_failures": 0}}', now(), nextval('device_version')
+FROM forwarder_sessions WHERE forwarder_id = '{FORWARDER}';
+INSERT INTO forwarder_ups (forwarder_id, session_id, available, status, version)
+SELECT forwarder_id, session_id, true,
+       '{{"battery_percent": 87, "battery_voltage_mv": 4012, "charging": true, "power_plugged": true,
+         "temperature_cdeg": 2950, "sampled_at": 1777797602508}}', nextval('device_version')
+FROM forwarder_sessions WHERE forwarder_id = '{FORWARDER}'
+"""
+
+
 class Example(NamedTuple):
     """What is asked, and what is answered; body: None where there is none."""
 
@@ -98,6 +115,7 @@ async def race(running: Services, database: Connection) -> AsyncIterator[None]:
         FORWARDER,
         "more than 256 readers; not taken: 10.0.0.9:10000",
     )
+    await database.execute(TOLD)
     await database.execute(
         """
         INSERT INTO integrity_conflicts (stream_id, stream_epoch, seq, kept_hash, rejected_frame, reader_timestamp,

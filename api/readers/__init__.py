@@ -1,0 +1,1 @@
+"""Readers behind forwarders: how they stand, and what can be asked of them."""

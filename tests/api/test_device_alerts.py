@@ -87,7 +87,7 @@ def test_a_reason_says_no_number_that_is_another_every_minute() -> None:
 def test_a_reader_that_is_unplugged_while_its_forwarder_is_online_is_amber(
     facts: dict[str, Any], after_s: float, level: Level | None
 ) -> None:
-    assert said(stream(**facts), after_s=after_s).get("reader") == level
+    assert said(stream(**facts), after_s=after_s).get("reader_gone") == level
 
 
 # --- of rows ----------------------------------------------------------------------------------------------
@@ -119,15 +119,15 @@ async def test_an_unplugged_reader_is_told_until_it_is_back(
     ask: Ask, database: Database, evaluation: Evaluation, session_id: UUID
 ) -> None:
     await add_reader_state(database, "start", READER, session_id, connected=False)
-    assert "reader" not in open_alerts(await looked(ask, evaluation))
+    assert "reader_gone" not in open_alerts(await looked(ask, evaluation))
     await last(database, 5)
     overview = await looked(ask, evaluation)
-    level, reason = open_alerts(overview)["reader"]
+    level, reason = open_alerts(overview)["reader_gone"]
     assert (level, reason.split()[0]) == ("watch", "reader")
     assert (overview["streams"][0]["online"], overview["streams"][0]["reader_connected"]) == (True, False)
     await add_reader_state(database, "start", READER, session_id, connected=True)
     overview = await looked(ask, evaluation)
-    (alert,) = [each for each in overview["troubles"] if each["signal"] == "reader"]
+    (alert,) = [each for each in overview["troubles"] if each["signal"] == "reader_gone"]
     assert alert["quiet"] == "clearing"
     assert overview["streams"][0]["reader_connected"] is True
 
@@ -139,7 +139,7 @@ async def test_an_older_forwarder_that_says_nothing_of_its_reader_is_well(
     await looked(ask, evaluation)
     await last(database, 60)
     overview = await looked(ask, evaluation)
-    assert "reader" not in open_alerts(overview)
+    assert "reader_gone" not in open_alerts(overview)
     assert overview["streams"][0]["reader_connected"] is True
 
 

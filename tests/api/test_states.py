@@ -22,6 +22,7 @@ from tests.api.facts import (
     ProcessFacts,
     ReceiverFacts,
     StreamFacts,
+    UpsFacts,
     find,
 )
 from tests.api.test_storage import storage
@@ -314,6 +315,7 @@ def test_every_finding_says_who_what_and_what_to_do() -> None:
         process(60, ready=False).processes,
         [FaultFacts("f", "Finish", "malformed", "it is no JSON", at(-60))],
         storage(problem="the disk is full", storing=0),
+        [UpsFacts("f", "Finish", available=True, plugged=False, percent=10)],
     )
     findings = list(find(every, []))
     assert {each.key.signal for each in findings} == set(BOUNDS)

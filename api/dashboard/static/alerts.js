@@ -42,7 +42,7 @@ const CONDITIONS = {
   forwarder_gone: "not connected",
   forwarder_fault: "sends what is not right",
   last_read: "no reads",
-  reader: "reader not connected",
+  reader_gone: "reader not connected",
   ups: "its battery",
   receiver_behind: "behind",
   receiver_gone: "not connected",

@@ -17,7 +17,7 @@ def _finding(facts: StreamFacts) -> Finding:
     lost = facts.online and not facts.reader_connected and not facts.closed
     reason = "reader not connected to its forwarder, which is connected"
     return of_stream(
-        "reader",
+        "reader_gone",
         facts,
         [Condition("watch", BOUND.watch_s, reason)] if lost else [],
         "Check the reader's power, and the cable between it and its forwarder. Whether it keeps reads in its own "
@@ -35,7 +35,7 @@ def _heard_of(facts: StreamFacts) -> str:
 
 
 RULE = Rule(
-    signal="reader",
+    signal="reader_gone",
     order=25,
     bound=BOUND,
     source=streams,

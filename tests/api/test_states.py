@@ -309,6 +309,7 @@ def test_every_finding_says_who_what_and_what_to_do() -> None:
             unparsed_count=1,
             clock=ClockFacts(900),
             last_received_at=at(-60),
+            reader_connected=False,
         ).streams,
         flow(500, 60).flows,
         receiver(60).receivers,

@@ -14,8 +14,8 @@ LOW_PERCENT, EMPTY_PERCENT = 40, 15
 _UPS = """
 SELECT ups.forwarder_id,
        forwarder_title(ups.forwarder_id, owned.name, owned.name IN (SELECT * FROM shared_names())) AS title,
-       ups.available, (ups.status -> 'power_plugged')::boolean AS plugged,
-       (ups.status -> 'battery_percent')::integer AS percent, coalesce(owned.closed, false) AS closed
+       ups.available, (ups.status ->> 'power_plugged')::boolean AS plugged,
+       (ups.status ->> 'battery_percent')::integer AS percent, coalesce(owned.closed, false) AS closed
 FROM reported_ups AS ups
 CROSS JOIN LATERAL (
     SELECT max(forwarder_display_name), bool_and(closed.stream_id IS NOT NULL)

@@ -7,6 +7,7 @@ from api.events import routes as events
 from api.exports import routes as exports
 from api.http import routes as http
 from api.http.contract import Route
+from api.http.errors import Code
 from api.live import routes as live
 from api.logs import routes as logs
 from api.readers import routes as readers
@@ -19,7 +20,11 @@ __all__ = ["ROUTES"]
 _STREAM = "/api/v1/streams/{stream_id}"
 _FORWARDER = "/api/v1/forwarders/{forwarder_id}"
 _ALERT = "/api/v1/alerts/{alert_id}"
+_READER = _FORWARDER + "/readers/{reader_ip}"
 _CURSORS = "/api/v1/receivers/{receiver_id}/cursors"
+
+# What anything may answer that a forwarder is asked for.
+_RELAYED: tuple[Code, ...] = ("NOT_FOUND", "CONFLICT", "FORWARDER_ERROR", "TIMEOUT")
 
 ROUTES = (
     Route("GET", "/api/v1/streams", streams.list_streams),
@@ -85,7 +90,18 @@ ROUTES = (
         commands.restart_forwarder,
         errors=("NOT_FOUND", "CONFLICT", "FORWARDER_ERROR", "TIMEOUT"),
     ),
+    Route("POST", _FORWARDER + "/control/{action}", commands.control_forwarder, errors=_RELAYED),
     Route("GET", "/api/v1/reader-states", readers.list_reader_states),
+    Route("GET", _READER + "/info", readers.read_info, errors=_RELAYED),
+    Route("POST", _READER + "/refresh", readers.refresh_reader, errors=_RELAYED),
+    Route("POST", _READER + "/sync-clock", readers.sync_clock, errors=_RELAYED),
+    Route("PUT", _READER + "/read-mode", readers.set_read_mode, errors=_RELAYED),
+    Route("PUT", _READER + "/tto", readers.set_tto, errors=_RELAYED),
+    Route("PUT", _READER + "/recording", readers.set_recording, errors=_RELAYED),
+    Route("POST", _READER + "/clear-records", readers.clear_records, status=202, errors=_RELAYED),
+    Route("POST", _READER + "/start-download", readers.start_download, status=202, errors=_RELAYED),
+    Route("POST", _READER + "/stop-download", readers.stop_download, errors=_RELAYED),
+    Route("POST", _READER + "/reconnect", readers.reconnect_reader, errors=_RELAYED),
     Route("GET", "/api/v1/forwarder-ups", ups.list_ups),
     Route("GET", "/api/v1/receivers", devices.list_receivers),
     Route("GET", _CURSORS, devices.list_cursors),

@@ -7,7 +7,7 @@ ending: a restart may kill the box before it answers, and this process may die b
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -19,7 +19,7 @@ from api.http.errors import ApiError, Code
 from shared.db.channels import ANSWERS, COMMANDS
 from shared.db.errors import DatabaseUnavailable
 from shared.metrics import POLLS_FOUND_WORK
-from shared.protocol.commands import Kind, Request
+from shared.protocol.commands import Kind, Request, Why, decode_why
 from shared.runtime.process import Process
 from shared.wake import Wake
 
@@ -70,7 +70,9 @@ def noted(api: Api, kind: Kind, **about: object) -> Iterator[dict[str, object]]:
 
 
 class Reply(NamedTuple):
-    """What came of a command. answer: JSON, for `done` alone. absent: the forwarder is not connected."""
+    """What came of a command. answer: JSON, for `done` alone; null where the device need not answer, and has not.
+    absent: the forwarder is not connected.
+    """
 
     ending: Literal["done", "absent"]
     answer: bytes = b""
@@ -114,8 +116,10 @@ class Commands:
                 return Reply("absent")
             with self._waits(asked.command_id) as wake:
                 self._process.notifier.notify(COMMANDS, str(asked.gateway_id))
-                ended = await self._wait(asked.command_id, wake)
-            return await self._close(asked.command_id, ended=ended)
+                # To be written, and then to be answered.
+                within_s = ANSWER_WITHIN_S + request.answer_within_s
+                ended = await self._wait(asked.command_id, wake, within_s)
+            return await self._close(kind, asked.command_id, ended=ended)
         finally:
             self._under_way -= 1
 
@@ -127,10 +131,10 @@ class Commands:
         finally:
             del self._waiting[command_id]
 
-    async def _wait(self, command_id: UUID, wake: Wake) -> bool:
-        """Wait for ANSWER_WITHIN_S at the most; true when the command has ended, or nobody is there to take it."""
+    async def _wait(self, command_id: UUID, wake: Wake, within_s: float) -> bool:
+        """Wait for so long at the most; true when the command has ended, or nobody is there to take it."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + ANSWER_WITHIN_S
+        until = loop.time() + within_s
         poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
         while (left_s := until - loop.time()) > 0:
             woken = await wake.wait(at_most_s=min(poll_s, left_s))
@@ -143,7 +147,7 @@ class Commands:
                 continue  # it may be back in time
         return False
 
-    async def _close(self, command_id: UUID, *, ended: bool) -> Reply:
+    async def _close(self, kind: Kind, command_id: UUID, *, ended: bool) -> Reply:
         try:
             closed = await store.close(self._process.pool, command_id)
         except DatabaseUnavailable:
@@ -153,16 +157,41 @@ class Commands:
             return Reply("done", answer)
         if state == "absent" or (state == "asked" and ended):
             return Reply("absent")
-        if state == "busy":
-            raise _busy()
-        if state == "refused":
-            raise _not_known()
-        raise _nobody_knows() if state in ("taken", "lost") else _not_taken()
+        raise _why_not(kind, state, decode_why(answer))
 
     def _on_notification(self, payload: str) -> None:
         for command_id, wake in self._waiting.items():
             if payload in ("", str(command_id)):
                 wake.set()
+
+
+def _why_not(kind: Kind, state: store.State, why: Why | None) -> CommandError:
+    """Return what whoever asked is told of a command that was not done, as far as anybody knows."""
+    if state == "busy":
+        return _busy()
+    if state == "refused":
+        return _REFUSALS[why]() if why in _REFUSALS else _not_known()
+    if state == "lost" and why == "disconnected" and kind.response is not None:
+        return _disconnected()
+    return _nobody_knows() if state in ("taken", "lost") else _not_taken()
+
+
+def _too_old() -> CommandError:
+    message = "the forwarder is too old for this: update its software"
+    return CommandError("CONFLICT", message, ending="not carried out")
+
+
+def _clearing() -> CommandError:
+    message = "the reader is clearing its memory; ask again in 15 seconds"
+    return CommandError("CONFLICT", message, ending="not carried out")
+
+
+def _disconnected() -> CommandError:
+    message = "the forwarder disconnected before it answered; it may have done it or not"
+    return CommandError("FORWARDER_ERROR", message, ending="nobody knows")
+
+
+_REFUSALS: Mapping[Why | None, Callable[[], CommandError]] = {"too_old": _too_old, "clearing": _clearing}
 
 
 def _busy() -> CommandError:

@@ -15,6 +15,8 @@ from api.commands.types import (
     ConfigAnswer,
     ConfigQuery,
     ConfigWritten,
+    Controlled,
+    ControlPath,
     EpochReset,
     ForwarderPath,
     NewEpoch,
@@ -39,7 +41,7 @@ from shared.protocol.commands import (
 from shared.protocol.commands import EpochReset as ResetRequest
 from shared.protocol.v1 import HIGHEST_EPOCH
 
-__all__ = ["read_config", "reset_epoch", "restart_forwarder", "write_config"]
+__all__ = ["control_forwarder", "read_config", "reset_epoch", "restart_forwarder", "write_config"]
 
 # Devices read JSON of 128 levels, of which some are around it.
 DEEPEST = 100
@@ -132,6 +134,21 @@ async def restart_forwarder(api: Api, *, path: ForwarderPath, body: RestartReque
             "it has connected anew since: somebody else may have restarted it",
             details={"connected_at": now.isoformat()},
         ) from error
+
+
+async def control_forwarder(api: Api, *, path: ControlPath) -> Controlled:
+    """Have a forwarder start its program anew, or its machine, or switch that off: then somebody must go there to
+    switch it on.
+    """
+    about = {"action": path.action}
+    if path.action == "restart-service":
+        said: Restarted | ConfigWritten = await _relay(
+            api, path.forwarder_id, RESTART, Nothing(), Restarted, about=about
+        )
+    else:
+        request = ConfigSet("control", {"action": path.action.replace("-", "_")})
+        said = await _relay(api, path.forwarder_id, CONFIG_SET, request, ConfigWritten, about=about)
+    return Controlled(ok=said.ok, error=said.error)
 
 
 async def _relay(

@@ -13,9 +13,9 @@ from shared.protocol.commands import Kind, Request
 __all__ = ["Asked", "State", "Stream", "ask", "close", "connected_at", "find_stream", "look"]
 
 # Who is connected is found and asked in one statement. What nobody took away, because its api process died, goes with
-# the next command: nobody waits for it any more.
+# the next command: nobody waits for it any more. Until expires_at it may be written, and then a device may take 18 s.
 _ASK = """
-WITH left_behind AS (DELETE FROM commands WHERE expires_at < clock_timestamp() - interval '10 s')
+WITH left_behind AS (DELETE FROM commands WHERE expires_at < clock_timestamp() - interval '30 s')
 INSERT INTO commands (forwarder_id, session_id, gateway_id, kind, request, expires_at)
 SELECT forwarder_id, session_id, gateway_id, $2, $3, clock_timestamp() + make_interval(secs => $4)
 FROM live_forwarder_sessions

@@ -1,6 +1,6 @@
 """Commands to forwarders: what is asked of a device, and what it answers."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, field
 
@@ -10,6 +10,8 @@ __all__ = [
     "ConfigAnswer",
     "ConfigQuery",
     "ConfigWritten",
+    "ControlPath",
+    "Controlled",
     "EpochReset",
     "ForwarderPath",
     "NewEpoch",
@@ -35,6 +37,13 @@ class SectionPath(Request):
 
     forwarder_id: DeviceId
     section: Name
+
+
+class ControlPath(Request):
+    """What a forwarder is to do with itself: start its program or its machine anew, or switch its machine off."""
+
+    forwarder_id: DeviceId
+    action: Literal["restart-service", "restart-device", "shutdown-device"]
 
 
 class EpochReset(Request):
@@ -86,6 +95,13 @@ class ConfigWritten(Answer):
 
 class Restarted(Answer):
     """What a forwarder says when it is told to restart."""
+
+    ok: bool
+    error: str | None = None
+
+
+class Controlled(Answer):
+    """What a forwarder says when it is told to do something with itself."""
 
     ok: bool
     error: str | None = None

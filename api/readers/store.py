@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
+import msgspec
 import orjson
 
 from api.readers.types import LinkState, ReaderInfo, ReaderState
@@ -20,6 +21,7 @@ _STATES = """
 SELECT * FROM (
     SELECT forwarder_id, reader_ip, state, connected, reader_info, info_at, changed_at AS updated_at
     FROM reported_readers
+    WHERE $2::text IS NULL OR forwarder_id = $2
     ORDER BY changed_at DESC
     LIMIT $1
 ) AS newest
@@ -50,11 +52,11 @@ class Told(NamedTuple):
     download: dict[str, object] | None
 
 
-async def list_states(pool: Pool) -> list[ReaderState]:
-    """Return the readers of which something was told, at most the newest STATES."""
+async def list_states(pool: Pool, forwarder_id: str | None = None) -> list[ReaderState]:
+    """Return the readers of which something was told, of all forwarders or of one, at most the newest STATES."""
     with translated():
-        rows = await pool.fetch(_STATES, STATES)
-    return [ReaderState(**{**row, "reader_info": _loaded(row["reader_info"])}) for row in rows]
+        rows = await pool.fetch(_STATES, STATES, forwarder_id)
+    return [ReaderState(**{**row, "reader_info": _info(row["reader_info"])}) for row in rows]
 
 
 async def links(connection: "Connection | Pool") -> dict[tuple[str, str], Link]:
@@ -72,12 +74,16 @@ async def told_of(pool: Pool, keys: Collection[tuple[str, str]]) -> dict[tuple[s
     with translated():
         rows = await pool.fetch(_TOLD, list(forwarders), list(readers))
     return {
-        (row["forwarder_id"], row["reader_ip"]): Told(_loaded(row["reader_info"]), _loaded(row["download"]))
+        (row["forwarder_id"], row["reader_ip"]): Told(
+            _info(row["reader_info"]), None if row["download"] is None else orjson.loads(row["download"])
+        )
         for row in rows
     }
 
 
-def _loaded(text: str | None) -> ReaderInfo | None:
-    """Return a device's JSON object; what is another thing tells nothing."""
-    loaded = None if text is None else orjson.loads(text)
-    return loaded if isinstance(loaded, dict) else None
+def _info(text: str | None) -> ReaderInfo | None:
+    """Return a reader's info. Gateways have checked it; what one of a later release has put there may be another."""
+    try:
+        return None if text is None else msgspec.json.decode(text, type=ReaderInfo)
+    except msgspec.ValidationError:
+        return None

@@ -1,14 +1,72 @@
-"""Readers behind forwarders, as their forwarders tell of them."""
+"""Readers behind forwarders, as their forwarders tell of them, and what can be asked of them."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Literal
 
-from api.http.types import Answer, Time
+from msgspec import Meta
 
-__all__ = ["LinkState", "ReaderInfo", "ReaderState", "ReaderStates"]
+from api.http.types import Answer, DeviceId, Request, Time
+from shared.protocol.devices import LinkState, ReaderInfo
 
-LinkState: TypeAlias = Literal["connected", "connecting", "disconnected"]
-# As the device says it, and no field must be there: what there is stands in http-api.md, section 5.4.
-ReaderInfo: TypeAlias = dict[str, Any]
+__all__ = [
+    "Accepted",
+    "Enabled",
+    "LinkState",
+    "ReaderAnswer",
+    "ReaderInfo",
+    "ReaderPath",
+    "ReaderState",
+    "ReaderStates",
+    "StatesQuery",
+    "WantedMode",
+]
+
+
+# For who reads the document: addresses.py checks it, and says what is wrong in words of its own.
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+Address = Annotated[
+    str, Meta(max_length=200, extra_json_schema={"pattern": rf"^{_OCTET}(\.{_OCTET}){{3}}:{_PORT}$"})
+]
+
+
+class ReaderPath(Request):
+    """A reader of a forwarder, by its address there: an IPv4 address and a port."""
+
+    forwarder_id: DeviceId
+    reader_ip: Address
+
+
+class StatesQuery(Request):
+    """Of which forwarder; none: of all."""
+
+    forwarder_id: DeviceId | None = None
+
+
+class WantedMode(Request):
+    """How a reader is to read; timeout: in the reader's own units."""
+
+    mode: Literal["raw", "event", "fsls"]
+    timeout: Annotated[int, Meta(ge=0, le=255)]
+
+
+class Enabled(Request):
+    """Whether a reader is to do something."""
+
+    enabled: bool
+
+
+class ReaderAnswer(Answer):
+    """What a forwarder says when it has asked its reader, and what it knows of the reader then."""
+
+    ok: bool
+    error: str | None
+    reader_info: ReaderInfo | None
+
+
+class Accepted(Answer):
+    """A forwarder has been told; what comes of it shows later."""
+
+    ok: bool
 
 
 class ReaderState(Answer):

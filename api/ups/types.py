@@ -1,13 +1,9 @@
 """Batteries of forwarders (UPS)."""
 
-from typing import Any, TypeAlias
-
 from api.http.types import Answer, Time
+from shared.protocol.devices import UpsStatus
 
 __all__ = ["ForwarderUps", "Ups", "UpsStatus"]
-
-# As the device says it: what there is stands in http-api.md, section 5.6.
-UpsStatus: TypeAlias = dict[str, Any]
 
 
 class Ups(Answer):

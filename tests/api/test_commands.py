@@ -417,7 +417,7 @@ async def test_what_a_dead_asker_left_goes_with_the_next_command(
         """
         INSERT INTO commands (forwarder_id, session_id, gateway_id, kind, request, state, expires_at)
         SELECT 'start', gen_random_uuid(), $1, 'config_set', 's3cret', 'done', now() - age * interval '1 s'
-        FROM unnest(ARRAY[5, 15]) AS age
+        FROM unnest(ARRAY[25, 35]) AS age
         """,
         gateway_id,
     )

@@ -29,7 +29,7 @@ from tests.services import Process
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 TOKEN = "geheim-7-und-lang"
 # To whatever it is asked.
-DEVICE_SAYS = {"ok": True, "config": {"any": ["thing"]}, "new_stream_epoch": 3}
+DEVICE_SAYS = {"ok": True, "success": True, "config": {"any": ["thing"]}, "new_stream_epoch": 3}
 OPENAPI = "/api/v1/openapi.json"
 # Left out by the configuration: there is no answer to wait for (test_live.py).
 ENDLESS = {"GET /api/v1/events"}

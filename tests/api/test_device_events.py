@@ -26,7 +26,14 @@ from tests.waiting import wait_until
 
 READER = "10.0.0.1:10000"
 INFO: dict[str, Any] = {"banner": "Elite", "recording": True}
-STATUS = {"battery_percent": 55, "power_plugged": True}
+STATUS = {
+    "battery_percent": 55,
+    "battery_voltage_mv": 4012,
+    "charging": True,
+    "power_plugged": True,
+    "temperature_cdeg": 2950,
+    "sampled_at": 1777797602508,
+}
 DOWNLOAD = {"state": "downloading", "reads_received": 5, "progress": 50, "total": 100, "error": None}
 
 

@@ -30,6 +30,7 @@ from api.routes import ROUTES
 from api.settings import API_TOKEN_LENGTH, ApiSettings
 from api.streams import store as streams
 from gateway.commands import MOST_AT_ONCE
+from shared.protocol.commands import GetInfo, ReaderControl, SyncClock
 from shared.runtime.health import health_routes
 from shared.runtime.settings import Settings
 from tests.api.conftest import Client
@@ -97,6 +98,7 @@ def test_every_field_that_a_route_takes_and_gives_is_told(route: Route) -> None:
     text = TOLD[name(route)]
     # Sections that another one stands for.
     text += TOLD["GET /api/v1/overview"] if "(section 6.1)" in text else ""
+    text += TOLD["GET /api/v1/reader-states"] if "(section 5.13)" in text else ""
     text += SECTIONS["1"][1] if "Section 1 has an answer" in text else ""
     for kind in kinds:
         wanting = [
@@ -172,6 +174,9 @@ BOUNDS = {
     "commands under way in an api process": f"{commands.WAITING_AT_MOST}",
     "commands under way of a forwarder": f"{MOST_AT_ONCE}",
     "time for a forwarder's answer": f"{commands.ANSWER_WITHIN_S:.0f} s",
+    "time for a forwarder's answer of a reader": "{:.0f} s, or {:.0f} s, from when it was told".format(
+        *(ReaderControl("", each).answer_within_s for each in (SyncClock(), GetInfo()))
+    ),
     "event streams of an api process": f"{overview.LISTENERS_AT_ONCE:,}",
     "event streams of a device's token": f"{OF_ONE_TOKEN}",
     "streams, rows of flow, alerts in the overview": f"{page.CARDS}",

@@ -1,6 +1,5 @@
 """Readers and batteries behind forwarders, as they hold now: by the rows that gateways write."""
 
-import json
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,8 +20,15 @@ from tests.api.seeds import (
 
 STATES, UPS, FORWARDERS = "/api/v1/reader-states", "/api/v1/forwarder-ups", "/api/v1/forwarders"
 READER, SECOND_READER = "10.0.0.1:10000", "10.0.0.2:10000"
-INFO: dict[str, Any] = {"banner": "Elite", "recording": True, "clock": {"drift_ms": -1500}, "new": [1]}
-STATUS = {"battery_percent": 55, "power_plugged": True, "charging": True}
+INFO: dict[str, Any] = {"banner": "Elite", "recording": True, "clock": {"drift_ms": -1500}}
+STATUS = {
+    "battery_percent": 55,
+    "battery_voltage_mv": 4012,
+    "charging": True,
+    "power_plugged": True,
+    "temperature_cdeg": -150,
+    "sampled_at": 1777797602508,
+}
 
 
 @pytest.fixture
@@ -57,6 +63,14 @@ async def test_a_reader_is_shown_as_its_forwarder_told(
         "connected": True,
         "reader_info": INFO,
     }
+
+
+async def test_readers_of_one_forwarder_are_found(ask: Ask, database: Database, session_id: UUID) -> None:
+    for forwarder_id in ("start", "finish"):
+        await add_reader_state(database, forwarder_id, READER, session_id)
+    (state,) = (await ask("GET", STATES + "?forwarder_id=finish"))["reader_states"]
+    assert state["forwarder_id"] == "finish"
+    assert len((await ask("GET", STATES))["reader_states"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -185,13 +199,15 @@ async def test_after_a_reconnect_a_battery_is_what_it_was_until_it_should_have_t
     assert (await ask("GET", UPS))["forwarder_ups"]["start"]["available"] is available
 
 
-async def test_a_device_s_json_that_is_no_object_tells_nothing(
-    ask: Ask, database: Database, session_id: UUID
+@pytest.mark.parametrize("told", [[1], {"banner": 1}, {"battery_percent": "full"}])
+async def test_what_a_gateway_of_a_later_release_has_put_there_tells_nothing(
+    ask: Ask, database: Database, session_id: UUID, told: object
 ) -> None:
-    await add_reader_state(database, "start", READER, session_id)
-    await database.execute("UPDATE reader_states SET reader_info = $1", json.dumps([1]))
+    await add_reader_state(database, "start", READER, session_id, info=told)
+    await add_ups(database, "start", session_id, status=told)
     (state,) = (await ask("GET", STATES))["reader_states"]
-    assert state["reader_info"] is None
+    assert state["reader_info"] in (None, {})
+    assert (await ask("GET", UPS))["forwarder_ups"]["start"]["status"] is None
 
 
 async def test_the_version_is_that_of_the_document(ask: Ask) -> None:

@@ -14,6 +14,7 @@ from playwright.async_api import Browser, expect
 from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab
 from tests.dashboard.conftest import Stack, line
+from tests.dashboard.readers import tell_battery, tell_reader
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
@@ -102,8 +103,11 @@ async def test_pictures(browser: Browser, stack: Stack) -> None:
         await stack.database.execute(_PAST)
         finish = await stack.stream_id("mat-5")
         await camera.take("race", shown=".tail .body .row")
+        await tell(stack)
         await camera.take("stream", f"stream/{finish}", shown=".rows.reads .body .row")
         await camera.take("reset", f"stream/{finish}", shown="dialog", press="Reset epoch…")
+        await camera.take("clear", f"stream/{finish}", shown="dialog", press=re.compile("^Clear its memory"))
+        await camera.take("read-mode", f"stream/{finish}", shown="dialog", press=re.compile("^Read mode"))
         await camera.take("devices", "devices", shown=".rows.tokens .body .row")
         await camera.take("config", "config/mat-5", shown="textarea")
         await camera.take("log", "log", shown=".rows.log .body .row")
@@ -111,6 +115,14 @@ async def test_pictures(browser: Browser, stack: Stack) -> None:
         await camera.take("trouble", shown=".card[data-level=act]")
         await camera.take("conflicts", "conflicts", shown=".conflict")
         await camera.take_lost()
+
+
+async def tell(stack: Stack) -> None:
+    """Let most forwarders be newer ones, of which one is on battery and one has lost its reader."""
+    for n in range(1, len(MATS)):
+        await tell_reader(stack, f"mat-{n}", f"10.0.{n}.1:10000", connected=n != 2)
+    await tell_battery(stack, "mat-3", battery_percent=64)
+    await tell_battery(stack, "mat-5", battery_percent=31, power_plugged=False, charging=False)
 
 
 async def alert(stack: Stack, forwarders: list[Forwarder]) -> None:

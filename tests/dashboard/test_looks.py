@@ -10,6 +10,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from tests.dashboard.browser import DRAWN, NARROW, WIDE, Size, Tab, Theme, tab, violations
 from tests.dashboard.conftest import Stack, line
+from tests.dashboard.readers import tell_battery, tell_reader
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -47,6 +48,8 @@ async def busy(stack: Stack) -> AsyncIterator[Stack]:
         await forwarder.loses_journal()
         forwarder.record(READER, line("0580000000B2"))
         await forwarder.drained()
+        await tell_reader(stack, "looks", READER)
+        await tell_battery(stack, "looks", power_plugged=False)
         async with stack.receiver("tent-1", ("looks", READER)) as receiver:
             await receiver.wait_for(2)
             yield stack
@@ -86,6 +89,11 @@ async def test_a_dialog_and_what_it_did_are_readable(browser: Browser, busy: Sta
     async with tab(browser, busy.url, size=NARROW, theme=theme) as page:
         await page.open(f"stream/{await busy.stream_id('looks')}")
         await page.page.get_by_role("button", name="Reset epoch…").click()
+        assert await page.page.evaluate(_TOO_WIDE) == 0
+        assert await violations(page.page) == []
+        await page.page.keyboard.press("Escape")
+        await page.closed()
+        await page.page.get_by_role("button", name="Clear its memory…").click()
         assert await page.page.evaluate(_TOO_WIDE) == 0
         assert await violations(page.page) == []
         await page.page.keyboard.press("Escape")

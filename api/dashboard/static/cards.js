@@ -65,12 +65,12 @@ export function reasonsOf(card) {
   return `Nothing has come from this reader in epoch ${card.stream_epoch} yet: it may be switched off.`;
 }
 
-/** Returns {node, update(card)}: whether the forwarder of a stream is connected. */
+/** Returns {node, update(card)}: whether a forwarder is connected, and of a stream its reader, too. */
 export function presence() {
   const node = h("span", { class: "presence" });
-  const update = ({ online }) => {
-    setText(node, online ? "online" : "offline");
-    setAttribute(node, "data-online", String(online));
+  const update = ({ online, reader_connected = true }) => {
+    setText(node, online ? (reader_connected ? "online" : "reader not connected") : "offline");
+    setAttribute(node, "data-online", String(online && reader_connected));
   };
   return { node, update };
 }

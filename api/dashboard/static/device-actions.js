@@ -22,6 +22,33 @@ export async function restartForwarder(forwarder_id) {
   if (answer !== undefined) say("The forwarder restarts.");
 }
 
+export const START_ANEW = {
+  action: "restart-device",
+  title: "Restart the device",
+  text: "The whole machine starts anew, in a minute or so. Reads that its readers take meanwhile come only from those that record in their own memory.",
+  verb: "Restart the device",
+  done: "The device restarts.",
+};
+export const SHUT_DOWN = {
+  action: "shutdown-device",
+  title: "Shut the device down",
+  text: "The machine switches itself off, and somebody must go there to switch it on again. Until then nothing of its readers comes.",
+  verb: "Shut it down",
+  done: "The device shuts down.",
+};
+
+/** Asks, with the forwarder's id to be typed, and has its machine start anew or switch itself off. */
+export async function controlDevice(forwarder_id, { action, title, text, verb, done }) {
+  const answer = await askFirst(`${title} of ${forwarder_id}`, {
+    body: [h("p", {}, text)],
+    typed: forwarder_id,
+    verb,
+    kind: "danger",
+    act: () => ask("POST", path(["forwarders", forwarder_id, "control", action])),
+  });
+  if (answer !== undefined) say(done);
+}
+
 async function connectedAt(forwarder_id) {
   const { forwarders } = await ask("GET", "api/v1/forwarders");
   return forwarders.find((each) => each.forwarder_id === forwarder_id)?.connected_at ?? null;

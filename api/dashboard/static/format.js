@@ -140,6 +140,15 @@ export function offset({ clock_offset_ms: ms, zone_unknown }) {
   return size < 60000 ? `${sign}${(size / 1000).toFixed(1)} s` : `${sign}${duration(size / 1000)}`;
 }
 
+/** How far a reader's clock is behind its forwarder's, which is the other way round than an offset: 1.5 s behind. */
+export function behind(ms) {
+  if (ms === null || ms === undefined) return NONE;
+  if (ms === 0) return "right";
+  const size = Math.abs(ms);
+  const said = size < 1000 ? `${size} ms` : size < 60000 ? `${(size / 1000).toFixed(1)} s` : duration(size / 1000);
+  return `${said} ${ms > 0 ? "behind" : "ahead"}`;
+}
+
 /** Milliseconds as they are told apart: 0.4 ms, 12 ms. */
 export const ms = (value) => `${value < 10 ? value.toFixed(1) : whole.format(Math.round(value))} ms`;
 

@@ -2,13 +2,17 @@
 
 import { presence } from "./cards.js";
 import { closeStreams, openStreams } from "./closing.js";
-import { h } from "./dom.js";
+import { h, setAttribute, setText } from "./dom.js";
 import { NONE, streamName, time } from "./format.js";
 import { fresh } from "./fresh.js";
 import { ask } from "./http.js";
 import { button, empty } from "./parts.js";
 import { rows } from "./rows.js";
 import { isEntryOf, namesChanged, onEvent, serverNow, state } from "./state.js";
+import { upsLevel, upsWords } from "./ups.js";
+
+// Of batteries no event comes here.
+const EVERY_MS = 15000;
 
 /** Returns {node, update(), close()}. */
 export function forwarderList() {
@@ -17,9 +21,14 @@ export function forwarderList() {
     "No forwarder has connected yet.",
     h("p", {}, "Make a token for it below, and enter it in the forwarder's own settings."),
   );
+  let askedAt = -Infinity;
   const list = fresh(async () => {
-    const { forwarders } = await ask("GET", "api/v1/forwarders");
-    table.update(forwarders);
+    askedAt = performance.now();
+    const [{ forwarders }, { forwarder_ups }] = await Promise.all([
+      ask("GET", "api/v1/forwarders"),
+      ask("GET", "api/v1/forwarder-ups"),
+    ]);
+    table.update(forwarders.map((each) => ({ ...each, ups: forwarder_ups[each.forwarder_id] ?? null })));
     table.node.hidden = forwarders.length === 0;
     none.hidden = forwarders.length > 0;
   });
@@ -29,14 +38,27 @@ export function forwarderList() {
   const close = onEvent((event) => {
     if (namesChanged(event) || isEntryOf(event, "forwarder_") || event.type === "resync") list.mark();
   });
-  return { node, update: list.refresh, close };
+  const update = () => {
+    if (performance.now() - askedAt > EVERY_MS) list.mark();
+    return list.refresh();
+  };
+  return { node, update, close };
+}
+
+function battery() {
+  const node = h("span", { class: "battery" });
+  const update = ({ ups }) => {
+    setText(node, ups === null ? NONE : upsWords(ups));
+    setAttribute(node, "data-level", ups === null ? null : upsLevel(ups));
+  };
+  return { node, update };
 }
 
 function streams() {
   const node = h("span", { class: "links" });
   const update = ({ stream_ids }) => {
     const known = stream_ids.filter((id) => state.streams.has(id));
-    const links = known.map((id) => h("a", { href: `#/stream/${id}` }, streamName(state.streams.get(id))));
+    const links = known.map((id) => link(id));
     if (
       links.map((each) => each.textContent).join() !==
       [...node.children].map((each) => each.textContent).join()
@@ -44,6 +66,13 @@ function streams() {
       node.replaceChildren(...links);
   };
   return { node, update };
+}
+
+function link(id) {
+  const card = state.streams.get(id);
+  // Whose forwarder is gone is gone with it: that stands beside it.
+  const lost = card.online && !card.reader_connected;
+  return h("a", { href: `#/stream/${id}` }, `${streamName(card)}${lost ? " (reader not connected)" : ""}`);
 }
 
 function acts({ forwarder_id }) {
@@ -73,6 +102,7 @@ const COLUMNS = [
   { title: "Forwarder", kind: "strong", text: (each) => each.display_name ?? each.forwarder_id },
   { title: "Id", text: (each) => each.forwarder_id },
   { title: "Streams", kind: "grow", part: streams },
+  { title: "Battery", part: battery },
   {
     title: "Last seen",
     kind: "num",

@@ -1,6 +1,6 @@
 // The configuration of a forwarder: read from the device, written back section by section, in its own words.
 
-import { restartForwarder } from "./device-actions.js";
+import { controlDevice, restartForwarder, SHUT_DOWN, START_ANEW } from "./device-actions.js";
 import { say } from "./dialog.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { ask, path } from "./http.js";
@@ -23,6 +23,8 @@ export function configPage(forwarder_id) {
         { class: "buttons" },
         button("Read again", load),
         button("Restart forwarder…", () => restartForwarder(forwarder_id).catch((error) => say(error.message))),
+        button("Restart device…", () => controlDevice(forwarder_id, START_ANEW), { kind: "danger" }),
+        button("Shut device down…", () => controlDevice(forwarder_id, SHUT_DOWN), { kind: "danger" }),
       ),
     ),
     said,

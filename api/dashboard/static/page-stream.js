@@ -11,6 +11,7 @@ import { fresh } from "./fresh.js";
 import { ask, path } from "./http.js";
 import { badge, button, empty, fact, field, section } from "./parts.js";
 import { closedWords, shownAs } from "./quiet.js";
+import { readerPanel } from "./reader.js";
 import { readList } from "./reads.js";
 import { sparkline } from "./sparkline.js";
 import { onEvent, state } from "./state.js";
@@ -28,11 +29,13 @@ export function streamPage(stream_id) {
   const reads = readList(stream_id);
   const epochs = epochList(stream_id, { choose: reads.choose, loaded: reads.setEpochs });
   const head = streamHead(stream_id);
+  const reader = readerPanel();
   const reset = button("Reset epoch…", () => resetEpoch(stream_id), { kind: "danger" });
   const body = h(
     "div",
     {},
     head.node,
+    section("Reader", {}, reader.node),
     section("Numbers", {}, metrics.node),
     section("Epochs", { aside: reset }, epochs.node),
     section("Reads", {}, reads.node),
@@ -53,6 +56,7 @@ export function streamPage(stream_id) {
     if (card === null) return;
     head.update(card);
     setAttribute(reset, "aria-label", `Reset epoch… of ${streamName(card)}`);
+    reader.update(card);
     epochs.update(card);
     reads.update();
   };

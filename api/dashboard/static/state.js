@@ -74,7 +74,15 @@ export function takeEvent(event) {
 }
 
 // Of a stream these change seldom, and others list them too.
-const NAMES = ["forwarder_id", "display_alias", "forwarder_display_name", "stream_epoch", "online", "closed_at"];
+const NAMES = [
+  "forwarder_id",
+  "display_alias",
+  "forwarder_display_name",
+  "stream_epoch",
+  "online",
+  "reader_connected",
+  "closed_at",
+];
 
 /** Whether an event says that a stream has come, has gone or is called otherwise. */
 export const namesChanged = (event) =>

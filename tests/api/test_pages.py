@@ -111,6 +111,6 @@ def imported(names: set[str], form: str) -> set[str]:
     return names if found <= names else imported(names | found, form)
 
 
-def test_the_whole_page_is_under_sixty_four_kilobytes_on_its_way() -> None:
+def test_the_whole_page_is_under_a_hundred_kilobytes_on_its_way() -> None:
     """The reverse proxy compresses it, which a phone in a field needs; what the verdict takes comes first."""
-    assert sum(len(gzip.compress(each.read_bytes())) for each in FILES) < 64_000
+    assert sum(len(gzip.compress(each.read_bytes())) for each in FILES) < 100_000

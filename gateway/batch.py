@@ -6,6 +6,8 @@ Pure: no socket, no database, no clock.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from secrets import randbits
 from uuid import UUID
 
 from shared.errors import ProtocolError
@@ -29,7 +31,8 @@ class Part:
     the batch.
 
     framed: whether its lines came as bytes. part_id is 0 until it is staged for the first time; it stays the same when
-    it is staged again. stream_id: of nothing until the batch knows its streams. size: bytes of its lines.
+    it is staged again. receipt: a number that nobody can guess; who knows it has learned that the part was committed
+    (migrations/routines/drain.sql). stream_id: of nothing until the batch knows its streams. size: bytes of its lines.
     """
 
     batch: "Batch"
@@ -38,6 +41,7 @@ class Part:
     framed: bool = False
     stream_id: UUID = _NOWHERE
     part_id: int = 0
+    receipt: int = field(default_factory=partial(randbits, 63))
     size: int = 0
     seqs: list[int] = field(default_factory=list)
     raw_frames: list[bytes] = field(default_factory=list)

@@ -2,8 +2,9 @@
 
 What holds, whatever dies:
 
-- A batch is settled only by rows of `outcomes`, which the writer's commit of those very parts wrote;
-  never from a part's absence in the inbox. So an ack always means durable.
+- A batch is settled only by rows of `outcomes`, which the writer's commit of those very parts wrote, or by the
+  receipts of its parts, which nobody knows before that commit (migrations/routines/drain.sql); never from a part's
+  absence in the inbox. So an ack always means durable.
 - A part is kept here until its outcome is known. When a connection was lost (the insert may or may not have
   happened, collected rows may have been lost on the way) or the inbox's generation changed (a crash emptied
   it), every part that neither lies in the inbox nor has an outcome is staged again, oldest first.
@@ -11,7 +12,8 @@ What holds, whatever dies:
 - Memory is bounded: a batch counts in the account until it is settled. Nobody's order suffers: parts are staged in
   the order of submission, by one task.
 
-Two tasks: `run_staging` writes the inbox, `run_collecting` reads the outcomes, each on its own connection.
+Two tasks: `run_staging` writes the inbox, `run_collecting` reads the outcomes, each on its own connection. Most parts
+are settled by a notification; their outcomes are taken away by the next poll.
 """
 
 import asyncio
@@ -59,10 +61,12 @@ class Staging:
         self._process = process
         self._stop = process.stop
         self._gateway_id: UUID = process.presence.process_id
+        self._named_as = str(self._gateway_id)
         self._account = account
         self._unacked_bytes = 0
         self._part_ids = count(1)
         self._waiting: dict[int, Part] = {}  # every part without an outcome, oldest first
+        self._receipts: dict[str, Part] = {}  # the same, by what a notification says of them
         self._unstaged: deque[Part] = deque()
         self._gone: list[Part] = []
         self._uncertain = False  # whether parts may have been lost on the way
@@ -101,7 +105,7 @@ class Staging:
         batch.open_parts = len(batch.parts)
         for part in batch.parts:
             part.part_id = next(self._part_ids)
-            self._waiting[part.part_id] = part
+            self._waiting[part.part_id] = self._receipts[str(part.receipt)] = part
             self._unstaged.append(part)
         self._hold(batch.size)
         self._staging.wake()
@@ -228,17 +232,28 @@ class Staging:
         self.doubt("collecting_interrupted", error=str(error))
 
     def _on_notification(self, payload: str) -> None:
-        if payload in ("", str(self._gateway_id)):
+        """Settle the parts whose receipts a notification names: they were stored, nothing else became of them.
+        One that names none says that there is something to collect.
+        """
+        gateway_id, _, receipts = payload.partition(" ")
+        if gateway_id not in ("", self._named_as):
+            return
+        if not receipts:
             self._collecting_loop.wake()
+            return
+        for receipt in receipts.split(","):
+            # One that is not known was collected meanwhile, or is nobody's: whoever can reach the database can notify.
+            if (part := self._receipts.get(receipt)) is not None:
+                self._settle(part, "stored")
 
     async def _collect(self, link: Link) -> bool:
+        """Take the outcomes, and tell whether a part waited for one of them."""
         async with self._collecting:
             collected = await store.collect_outcomes(await link.get(), self._gateway_id)
             if self._generation not in (None, collected.generation):
                 self.doubt("inbox_emptied")
             self._generation = collected.generation
-            self._settle_all(collected)
-        return bool(collected.outcomes)
+            return self._settle_all(collected)
 
     def doubt(self, reason: str, **fields: str) -> None:
         """Parts or outcomes may be lost: have the staging task find out. Logged once until parts are staged again."""
@@ -247,21 +262,25 @@ class Staging:
         self._uncertain = True
         self._staging.wake()
 
-    def _settle_all(self, collected: store.Collected) -> None:
+    def _settle_all(self, collected: store.Collected) -> bool:
+        """Settle the parts that wait for an outcome, and tell whether there were any."""
+        found = False
         for outcome, part_ids in collected.outcomes:
             for part_id in part_ids:
                 part = self._waiting.get(part_id)
                 if part is None:
                     continue
+                found = True
                 if outcome == "gone":
                     self._gone.append(part)
                     self._staging.wake()
                 else:
                     self._settle(part, outcome)
+        return found
 
     def _settle(self, part: Part, outcome: store.Outcome) -> None:
         batch = part.batch
-        del self._waiting[part.part_id]
+        del self._waiting[part.part_id], self._receipts[str(part.receipt)]
         if outcome in _REFUSALS:
             self._fail(batch, outcome)
             return
@@ -279,6 +298,7 @@ class Staging:
             )
         for part in batch.parts:
             self._waiting.pop(part.part_id, None)
+            self._receipts.pop(str(part.receipt), None)
         self._give_back(batch.size)
         code, text = _REFUSALS[outcome]
         batch.settle(ProtocolError(text, code=code))

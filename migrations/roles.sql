@@ -124,8 +124,8 @@ GRANT SELECT, INSERT (forwarder_id, fault, complaint), UPDATE (complaint, since,
     ON forwarder_faults TO rt_gateway;
 GRANT USAGE ON SEQUENCE session_fence TO rt_gateway;
 GRANT SELECT (gateway_id, part_id, stream_id, stream_epoch),
-      INSERT (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at, event_count,
-              seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors, framed)
+      INSERT (gateway_id, part_id, receipt, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
+              event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors, framed)
     ON inbox TO rt_gateway;
 GRANT SELECT, INSERT ON inbox_generation TO rt_gateway;
 GRANT EXECUTE ON FUNCTION collect_outcomes, take_commands, end_command TO rt_gateway;

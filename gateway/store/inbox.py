@@ -34,16 +34,14 @@ class AlreadyStaged(RtServerError):
 # Many parts a statement: their events stand behind one another in one array for each column, and a part says which
 # slice is its own. A statement for each part would cost small batches as much as all else that is done with them.
 _STAGE = """
-INSERT INTO inbox (gateway_id, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
-                   event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors,
-                   framed)
-SELECT $1, part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
-       last - first + 1, ($11::bigint[])[first:last], ($12::bytea[])[first:last], ($13::text[])[first:last],
-       ($14::text[])[first:last], ($15::text[])[first:last], ($16::timestamp[])[first:last], ($17::text[])[first:last],
-       framed
-FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::uuid[], $6::uuid[], $7::bigint[], $8::timestamptz[],
-            $9::integer[], $10::integer[], $18::boolean[])
-    WITH ORDINALITY AS part(part_id, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
+INSERT INTO inbox (gateway_id, part_id, receipt, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
+                   event_count, framed, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors)
+SELECT $1, part_id, receipt, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
+       last - first + 1, framed, ($13::bigint[])[first:last], ($14::bytea[])[first:last], ($15::text[])[first:last],
+       ($16::text[])[first:last], ($17::text[])[first:last], ($18::timestamp[])[first:last], ($19::text[])[first:last]
+FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::uuid[], $7::uuid[], $8::bigint[],
+            $9::timestamptz[], $10::integer[], $11::integer[], $12::boolean[])
+    WITH ORDINALITY AS part(part_id, receipt, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
                             first, last, framed, place)
 ORDER BY place
 """
@@ -118,9 +116,10 @@ def _bundles(parts: Sequence[Part]) -> Iterator[list[Part]]:
 
 
 def _arrays(parts: Sequence[Part]) -> Iterator[Sequence[object]]:
-    """Yield the arrays of _STAGE: with a value for each part, then with a value for each event; the forms last."""
+    """Yield the arrays of _STAGE: with a value for each part, then with a value for each event."""
     last = list(accumulate(len(part.seqs) for part in parts))
     yield [part.part_id for part in parts]
+    yield [part.receipt for part in parts]
     yield [part.batch.forwarder_id for part in parts]
     yield [part.batch.fence for part in parts]
     yield [part.batch.session_id for part in parts]
@@ -129,6 +128,7 @@ def _arrays(parts: Sequence[Part]) -> Iterator[Sequence[object]]:
     yield [part.batch.received_at for part in parts]
     yield [1, *(place + 1 for place in last[:-1])]
     yield last
+    yield [part.framed for part in parts]
     yield _joined(part.seqs for part in parts)
     yield _joined(part.raw_frames for part in parts)
     yield _joined(part.reader_timestamps for part in parts)
@@ -136,7 +136,6 @@ def _arrays(parts: Sequence[Part]) -> Iterator[Sequence[object]]:
     yield _joined(part.tag_ids for part in parts)
     yield _joined(part.read_ats for part in parts)
     yield _joined(part.parse_errors for part in parts)
-    yield [part.framed for part in parts]
 
 
 def _joined(columns: Iterable[Sequence[object]]) -> list[object]:

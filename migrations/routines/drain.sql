@@ -1,4 +1,4 @@
--- version: 4
+-- version: 5
 --
 -- A drain: what the inbox holds becomes events, each once. It is one call.
 --
@@ -83,15 +83,21 @@ $$;
 -- A conflict costs what an event costs: its own line is kept, and of the line that it is in conflict with the hash. So
 -- the kept line, which may be long, goes no further than the comparison. An integer range cannot end above 2^63-1, so
 -- the last number of all is left out of the gaps.
-CREATE OR REPLACE FUNCTION drain_streams(
-    locked_streams uuid[], most_events integer, only_gateway uuid, only_part bigint, name_batches boolean
-) RETURNS drained
+--
+-- A gateway is told of what was stored, and nothing else became of its parts, by their receipts: see `drain`. A payload
+-- has less than 8,000 bytes. Where these are more, or a part has none, it is told to look.
+DROP FUNCTION IF EXISTS drain_streams(uuid[], integer, uuid, bigint, boolean);
+CREATE FUNCTION drain_streams(
+    locked_streams uuid[], most_events integer, only_gateway uuid, only_part bigint, name_batches boolean,
+    OUT result drained, OUT outcome_payloads text[]
+)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     -- Devices decide how long their lines are. The sizes are those of the arrays as they lie there.
     most_bytes CONSTANT bigint := 8 * 1024 * 1024;
-    result drained;
+    most_receipts CONSTANT integer := 380;
+    done record;
 BEGIN
     WITH taken AS (
         DELETE FROM inbox
@@ -269,18 +275,17 @@ BEGIN
         WHERE streams.ctid = grown.row_place
           AND (grown.dedup > 0 OR grown.top > streams.stream_epoch)
     ),
+    settled AS (
+        SELECT gateway_id, part_id, receipt,
+               CASE WHEN fenced THEN 'fenced'
+                    WHEN (gateway_id, part_id) IN (
+                        SELECT gateway_id, part_id FROM judged WHERE verdict = 'conflict') THEN 'conflict'
+                    ELSE 'stored' END AS outcome
+        FROM taken
+    ),
     reported AS (
         INSERT INTO outcomes (gateway_id, outcome, part_ids)
-        SELECT gateway_id, outcome, array_agg(part_id)
-        FROM (
-            SELECT gateway_id, part_id,
-                   CASE WHEN fenced THEN 'fenced'
-                        WHEN (gateway_id, part_id) IN (
-                            SELECT gateway_id, part_id FROM judged WHERE verdict = 'conflict') THEN 'conflict'
-                        ELSE 'stored' END AS outcome
-            FROM taken
-        ) AS parts
-        GROUP BY gateway_id, outcome
+        SELECT gateway_id, outcome, array_agg(part_id) FROM settled GROUP BY gateway_id, outcome
         RETURNING gateway_id, cardinality(part_ids) AS parts
     )
     SELECT (SELECT coalesce(sum(parts), 0)::integer FROM reported) AS parts,
@@ -296,16 +301,29 @@ BEGIN
            ) AS conflicts,
            ARRAY(
                SELECT DISTINCT ROW(forwarder_id, received_at)::batch_name FROM taken WHERE name_batches AND NOT fenced
-           ) AS batches
-    INTO result
+           ) AS batches,
+           ARRAY(
+               SELECT concat_ws(' ', gateway_id,
+                                CASE WHEN bool_and(outcome = 'stored' AND receipt IS NOT NULL)
+                                          AND count(*) <= most_receipts
+                                     THEN string_agg(receipt::text, ',') END)
+               FROM settled GROUP BY gateway_id
+           ) AS outcome_payloads
+    INTO done
     FROM counted;
-    RETURN result;
+    result := ROW(done.parts, done.left, done.gateway_ids, done.stored, done.retransmitted, done.conflicting,
+                  done.conflicts, done.batches);
+    outcome_payloads := done.outcome_payloads;
 END
 $$;
 
 
 -- A whole drain, in a transaction of its own, and its notifications in a next one that need not be flushed. With no
 -- stream to be had there is no result. A caller that dies meanwhile, or stands still, holds up nobody.
+--
+-- A gateway acks by the notification alone where it names receipts: numbers that the gateway has drawn for its parts,
+-- that only a writer can read, and that nobody has seen before the commit. So whoever knows one knows of the commit. It
+-- spares the gateway a statement for each drain; the rows of `outcomes` are the truth for whatever is not heard.
 CREATE OR REPLACE PROCEDURE drain(
     resting_streams uuid[], most_streams integer, most_events integer, name_batches boolean,
     only_stream uuid, only_gateway uuid, only_part bigint,
@@ -316,6 +334,7 @@ DECLARE
     began_at   timestamptz := clock_timestamp();
     written_at timestamptz;
     ours       uuid[];
+    done       record;
 BEGIN
     SELECT coalesce(array_agg(stream_id) FILTER (WHERE NOT found.resting), '{}'),
            coalesce(array_agg(stream_id) FILTER (WHERE found.resting), '{}')
@@ -323,15 +342,15 @@ BEGIN
     FROM lock_streams(resting_streams, most_streams, only_stream) AS found;
 
     IF ours <> '{}' THEN
-        result := drain_streams(ours, most_events, only_gateway, only_part, name_batches);
+        done := drain_streams(ours, most_events, only_gateway, only_part, name_batches);
+        result := done.result;
         written_at := clock_timestamp();
         COMMIT;
         commit_seconds := extract(epoch FROM clock_timestamp() - written_at);
         drain_seconds := extract(epoch FROM clock_timestamp() - began_at);
 
         PERFORM set_config('synchronous_commit', 'off', true);
-        PERFORM ring_unless_jammed('rt_outcomes', gateway_id::text)
-        FROM unnest(result.gateway_ids) AS gateway_id;
+        PERFORM ring_unless_jammed('rt_outcomes', payload) FROM unnest(done.outcome_payloads) AS payload;
         IF result.stored > 0 THEN
             -- A payload has less than 8,000 bytes. Where these are more, the notification does not say which.
             PERFORM ring_unless_jammed(

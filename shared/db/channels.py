@@ -1,6 +1,7 @@
 """Notifications: names of the NOTIFY channels, and the connection that sends them.
 
-A notification is never the message: it says "look", and everyone who is woken by one also polls. It is sent after the
+A notification says "look", and everyone who is woken by one also polls. None is believed, because whoever reaches the
+database can send one, but for what nobody but a writer that has committed can know (OUTCOMES). It is sent after the
 commit, never inside a transaction that is flushed: it would hold one cluster-wide lock across the flush and serialise
 all commits, as was measured. INBOX, and OUTCOMES and POSITIONS of a drain, are sent in the database
 (migrations/routines/); all others from a connection of their own.
@@ -34,7 +35,9 @@ __all__ = [
 ]
 
 INBOX = "rt_inbox"  # gateway → writer: parts were staged
-OUTCOMES = "rt_outcomes"  # writer → gateway: outcomes were committed; payload: that gateway's process id
+# writer → gateway: outcomes were committed; payload: that gateway's process id, and a space and the receipts of its
+# parts (gateway/batch.py), separated by commas, where all of them were stored
+OUTCOMES = "rt_outcomes"
 POSITIONS = (
     "rt_positions"  # writer → fanout, api: streams have new positions; payload: their ids, or "" for any
 )

@@ -218,6 +218,7 @@ FORBIDDEN = {
         "SELECT * FROM poisoned_parts",
         # What others have staged is not its to see, change or take away; outcomes are the writer's word.
         "SELECT raw_frames FROM inbox",
+        "SELECT receipt FROM inbox",
         "UPDATE inbox SET raw_frames = '{}'",
         "DELETE FROM inbox",
         "TRUNCATE inbox",
@@ -295,6 +296,7 @@ FORBIDDEN = {
         "UPDATE device_tokens SET token_hash = sha256('x')",
         "DELETE FROM device_tokens",
         "SELECT raw_frames FROM inbox",
+        "SELECT receipt FROM inbox",
         "INSERT INTO outcomes VALUES (gen_random_uuid(), 'stored', '{1}')",
         "UPDATE receiver_cursors SET last_seq = 0",
         "UPDATE forwarder_sessions SET ended_at = now()",

@@ -11,7 +11,9 @@ from gateway import metrics, session
 from gateway.staging import Staging
 from gateway.store import inbox as store
 from gateway.store import streams
+from shared.db.channels import OUTCOMES
 from shared.db.connections import Connection, Pool
+from shared.metrics import NOTIFICATIONS_RECEIVED
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, connect, forwarder, read, reads, refused
 from tests.gateway.conftest import Inside, running_writer
@@ -198,6 +200,9 @@ async def test_outcomes_that_were_thrown_away_while_the_gateway_counted_as_dead_
     async with forwarder(inside.url, inside.token) as wire:
         await wire.send(batch(*reads(1, 3)))
         await wait_until(lambda: staged(database), what="the part in the inbox")
+        await database.execute(
+            "UPDATE inbox SET receipt = NULL"
+        )  # the notification says only that there is one
         async with staging(inside)._collecting:  # the outcome is not collected yet
             async with running_writer(database_url):
                 await wait_until(lambda: not_staged(database), what="the part to be drained")
@@ -206,6 +211,34 @@ async def test_outcomes_that_were_thrown_away_while_the_gateway_counted_as_dead_
         async with running_writer(database_url):
             assert await wire.ack() == [(READER, 1, 3)]
     assert (await counts(database)).retransmit == 3
+
+
+async def test_a_notification_with_its_receipts_acks_a_batch(
+    inside: Inside, database: Database, writer: object
+) -> None:
+    async with forwarder(inside.url, inside.token) as wire, staging(inside)._collecting:
+        await wire.send(batch(*reads(1, 3)))
+        assert await wire.ack() == [(READER, 1, 3)]
+        assert await database.fetchval("SELECT count(*) FROM outcomes") == 1
+    await wait_until(lambda: no_outcomes(database), what="the next poll to take the outcome away")
+    assert (await counts(database)).retransmit == 0
+
+
+@pytest.mark.parametrize("receipts", ["0", "1,2,3", "-1", "x", ",", " ", "9" * 7000])
+async def test_a_notification_that_anybody_sends_acks_nothing(
+    inside: Inside, database: Database, receipts: str
+) -> None:
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(batch(*reads(1, 3)))
+        await wait_until(lambda: staged(database), what="the part in the inbox")
+        gateway_id = await database.fetchval("SELECT gateway_id FROM inbox")
+        await database.execute("SELECT pg_notify('rt_outcomes', $1)", f"{gateway_id} {receipts}")
+        await database.execute("SELECT pg_notify('rt_outcomes', $1)", "")
+        heard = NOTIFICATIONS_RECEIVED.labels(OUTCOMES)
+        before = heard._value.get()
+        await database.execute("SELECT pg_notify('rt_outcomes', $1)", str(gateway_id))
+        await wait_until(lambda: heard._value.get() > before, what="the last of them to be heard")
+        assert len(staging(inside)._waiting) == 1
 
 
 async def test_batches_that_wait_for_their_streams_to_be_made_count_as_held(
@@ -223,6 +256,10 @@ async def test_batches_that_wait_for_their_streams_to_be_made_count_as_held(
     await administrator.close()
     assert not await refused(inside.url)
     assert staging(inside)._unacked_bytes == 0
+
+
+async def no_outcomes(database: Database) -> bool:
+    return not await database.fetchval("SELECT count(*) FROM outcomes")
 
 
 async def not_staged(database: Database) -> bool:

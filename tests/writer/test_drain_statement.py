@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.batch import split
 from gateway.store import inbox as gateway_store
-from shared.db.channels import POSITIONS
+from shared.db.channels import OUTCOMES, POSITIONS
 from shared.db.errors import DatabaseRefused
 from shared.protocol.ipico import compose
 from tests.failure.facts import Database, counts, lines
@@ -92,6 +92,56 @@ async def test_the_notification_of_new_positions_names_the_streams_up_to_what_it
     await drain(database)
     await wait_until(lambda: len(received) == 2, what="another")
     assert received[1] == ""
+
+
+async def test_a_gateway_is_told_the_receipts_of_its_parts_where_all_of_them_were_stored(
+    database: Database,
+) -> None:
+    told: list[str] = []
+    await database.add_listener(OUTCOMES, lambda *notification: told.append(str(notification[3])))
+    stream_id, other = await add_stream(database), uuid4()
+    await put(database, stream_id, [event(1)])
+    await put(database, stream_id, [event(1), event(2)])  # one of them a retransmit
+    await put(database, stream_id, [event(3)], gateway_id=other)
+    receipts = await database.fetch(
+        "SELECT gateway_id, array_agg(receipt) AS drawn FROM inbox GROUP BY gateway_id ORDER BY gateway_id"
+    )
+    assert not told
+    await drain(database)
+    await wait_until(lambda: len(told) == 2, what="both gateways to be told")
+    named = [
+        (gateway_id, {int(each) for each in drawn.split(",")}) for gateway_id, drawn in map(str.split, told)
+    ]
+    assert sorted(named) == [(str(row["gateway_id"]), set(row["drawn"])) for row in receipts]
+
+
+async def test_a_gateway_is_told_to_look_where_receipts_do_not_say_all(database: Database) -> None:
+    told: list[str] = []
+    await database.add_listener(OUTCOMES, lambda *notification: told.append(str(notification[3])))
+    stream_id = await add_stream(database)
+
+    async def drained() -> str:
+        await drain(database)
+        await wait_until(lambda: told, what="the gateway to be told")
+        return told.pop()
+
+    await put(database, stream_id, [event(1)])
+    assert await drained() != str(GATEWAY)
+    await put(database, stream_id, [event(2)])
+    await put(database, stream_id, [event(1, "another")])
+    assert await drained() == str(GATEWAY), "one of them is a conflict"
+    await put(database, stream_id, [event(3)])
+    await database.execute("UPDATE inbox SET receipt = NULL")
+    assert await drained() == str(GATEWAY), "of a gateway of the release before"
+    for seq in range(4, 4 + 381):
+        await put(database, stream_id, [event(seq)])
+    assert await drained() == str(GATEWAY), "more than a payload holds"
+    for seq in range(400, 400 + 380):
+        await put(database, stream_id, [event(seq)])
+    await database.execute(
+        "UPDATE inbox SET receipt = 9223372036854775807 - part_id"
+    )  # as long as any can be
+    assert len((await drained()).split(",")) == 380
 
 
 async def test_the_same_bytes_again_are_a_retransmit_within_a_part_and_across(database: Database) -> None:

@@ -38,7 +38,7 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC, rt_gateway, rt_writer, rt_fanout, rt_ap
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA public FROM rt_gateway, rt_writer, rt_fanout, rt_api;
-REVOKE ALL ON FUNCTION events_above, lock_streams, drain_streams, ring_unless_jammed, hand_out_device_versions,
+REVOKE ALL ON FUNCTION events_above, lock_streams, store_parts, ring_unless_jammed, hand_out_device_versions,
                           note_readers, note_ups
     FROM PUBLIC;
 REVOKE ALL ON PROCEDURE drain FROM PUBLIC;
@@ -157,7 +157,7 @@ GRANT INSERT (stream_id, stream_epoch, seq, kept_hash, rejected_frame, reader_ti
 GRANT INSERT, UPDATE (arrival), DELETE, TRUNCATE ON inbox TO rt_writer;
 GRANT INSERT, DELETE, TRUNCATE ON outcomes TO rt_writer;
 GRANT EXECUTE ON PROCEDURE drain TO rt_writer;
-GRANT EXECUTE ON FUNCTION lock_streams, drain_streams, oldest_snapshot TO rt_writer;
+GRANT EXECUTE ON FUNCTION lock_streams, store_parts, oldest_snapshot TO rt_writer;
 
 
 -- The fanout reads what it delivers and keeps the receivers' cursors.

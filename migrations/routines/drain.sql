@@ -86,8 +86,8 @@ $$;
 --
 -- A gateway is told of what was stored, and nothing else became of its parts, by their receipts: see `drain`. A payload
 -- has less than 8,000 bytes. Where these are more, or a part has none, it is told to look.
-DROP FUNCTION IF EXISTS drain_streams(uuid[], integer, uuid, bigint, boolean);
-CREATE FUNCTION drain_streams(
+DROP FUNCTION IF EXISTS drain_streams(uuid[], integer, uuid, bigint, boolean);  -- what it was, without payloads
+CREATE OR REPLACE FUNCTION store_parts(
     locked_streams uuid[], most_events integer, only_gateway uuid, only_part bigint, name_batches boolean,
     OUT result drained, OUT outcome_payloads text[]
 )
@@ -342,7 +342,7 @@ BEGIN
     FROM lock_streams(resting_streams, most_streams, only_stream) AS found;
 
     IF ours <> '{}' THEN
-        done := drain_streams(ours, most_events, only_gateway, only_part, name_batches);
+        done := store_parts(ours, most_events, only_gateway, only_part, name_batches);
         result := done.result;
         written_at := clock_timestamp();
         COMMIT;

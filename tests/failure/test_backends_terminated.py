@@ -27,10 +27,10 @@ KINDS = [
 
 
 async def terminate(database: Database, kind: str) -> int:
-    """Terminate all backends of a kind; return how many there were."""
+    """Terminate all backends of a kind and wait until they are gone; return how many there were."""
     pids = await backends(database, kind)
     for pid in pids:
-        await database.execute("SELECT pg_terminate_backend($1)", pid)
+        await database.execute("SELECT pg_terminate_backend($1, 5000)", pid)
     return len(pids)
 
 
@@ -82,6 +82,8 @@ async def test_a_gateway_that_lost_its_lock_keeps_its_devices(
         await wait_until(
             lambda: database.fetchval("SELECT count(*) = 2 FROM live_processes"), what="both to be back"
         )
+        for gateway in running.gateways:
+            await gateway.ready()
         async with connect(running.gateways[where].url, token) as second:
             await second.send(hello())
             assert (await second.expect("error"))["code"] == "PROTOCOL_ERROR"

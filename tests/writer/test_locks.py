@@ -77,7 +77,7 @@ async def test_counts_that_a_drain_holds_cannot_be_deleted_meanwhile(
         await store.lock_streams(database, limit=1)
         with pytest.raises(asyncpg.LockNotAvailableError):
             await second.execute("DELETE FROM stream_metrics")
-        await database.execute("SELECT drain_streams($1, 10, NULL, NULL, false)", [stream_id])
+        await database.execute("SELECT store_parts($1, 10, NULL, NULL, false)", [stream_id])
     await second.execute("DELETE FROM stream_metrics")
     await put(database, stream_id, [event(3)])
     await drain(database)

@@ -35,7 +35,8 @@ class AlreadyStaged(RtServerError):
 # slice is its own. A statement for each part would cost small batches as much as all else that is done with them.
 _STAGE = """
 INSERT INTO inbox (gateway_id, part_id, receipt, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
-                   event_count, framed, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors)
+                   event_count, framed, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats,
+                   parse_errors)
 SELECT $1, part_id, receipt, forwarder_id, fence, session_id, stream_id, stream_epoch, received_at,
        last - first + 1, framed, ($13::bigint[])[first:last], ($14::bytea[])[first:last], ($15::text[])[first:last],
        ($16::text[])[first:last], ($17::text[])[first:last], ($18::timestamp[])[first:last], ($19::text[])[first:last]

@@ -23,6 +23,7 @@ from api.http.sites import refuse_other_sites
 from api.live.followers import Followers
 from api.live.metrics import PageMetrics
 from api.live.view import Live
+from api.proxy.answers import Answers
 from api.routes import ROUTES
 from api.settings import ApiSettings
 from api.storage.plans import ALONG_THE_KEY
@@ -97,6 +98,7 @@ async def main(settings: ApiSettings) -> None:
     )
     app = build_app(process, settings, process.activity)
     live = app[API].part(Live)
+    answers = Answers(app[API])
     await process.run(
         app=app,
         before=lambda: require_zone(process.pool, settings.time_zone),
@@ -104,6 +106,7 @@ async def main(settings: ApiSettings) -> None:
             "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
             "live": live.run,
             "followers": app[API].part(Followers).run,
+            "receiver requests": answers.run,
             "metrics": PageMetrics(process, live).run,
         },
     )

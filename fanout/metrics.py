@@ -2,7 +2,7 @@
 
 from shared.metrics import counter, gauge
 
-__all__ = ["ACKED", "CURSOR_WRITES", "DELIVERED", "PAGES_READ", "PAGES_SHARED", "TAILED", "TAILS"]
+__all__ = ["ACKED", "CURSOR_WRITES", "DELIVERED", "PAGES_READ", "PAGES_SHARED", "REQUESTS", "TAILED", "TAILS"]
 
 DELIVERED = counter("events_delivered", "events sent to receivers, each receiver counted")
 ACKED = counter("events_acked_by_receivers", "events in flight that an ack covered")
@@ -11,3 +11,4 @@ PAGES_READ = counter("replay_pages_read", "pages read from the database for rece
 PAGES_SHARED = counter("replay_pages_shared", "pages that another receiver had read already")
 CURSOR_WRITES = counter("cursor_writes", "statements that moved cursors")
 TAILS = gauge("tails", "streams that this node tails")
+REQUESTS = counter("receiver_requests", "what receivers have asked through their sockets", "kind", "ending")

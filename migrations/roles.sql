@@ -170,6 +170,7 @@ GRANT SELECT ON streams, events, stream_metrics, reader_states, forwarder_ups, r
 GRANT SELECT, INSERT, UPDATE (stream_ids), DELETE ON receiver_sessions TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (cursor_id, last_seq, position, event_count, updated_at), DELETE
     ON receiver_cursors TO rt_fanout;
+GRANT EXECUTE ON FUNCTION ask_for_receiver, take_answer, withdraw_requests TO rt_fanout;
 
 
 -- The api reads everything that operators look at, and writes tokens, names and commands.
@@ -200,6 +201,8 @@ GRANT INSERT, DELETE ON participants, chips TO rt_api;
 GRANT INSERT, UPDATE (race_id), DELETE ON forwarder_races TO rt_api;
 GRANT INSERT, UPDATE (race_id, mapped_at) ON epoch_races TO rt_api;
 GRANT INSERT (forwarder_id, session_id, gateway_id, kind, request, expires_at), DELETE ON commands TO rt_api;
+-- What receivers ask it answers, and neither asks nor takes away.
+GRANT SELECT, UPDATE (state, answer) ON receiver_requests TO rt_api;
 
 
 -- What was done by policies is done by functions now. A policy keeps who reads all data, as for a dump, from reading.

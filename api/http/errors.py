@@ -13,7 +13,7 @@ from shared.errors import RtServerError
 from shared.log import get_logger
 from shared.runtime.http import framework_error
 
-__all__ = ["STATUS", "ApiError", "Code", "Error", "Handler", "answer_errors", "no_stream"]
+__all__ = ["STATUS", "ApiError", "Code", "Error", "Handler", "answer_errors", "no_stream", "told"]
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -88,26 +88,36 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     """Answer in the one shape when anything inside raises. A redirect is no error, a lost client needs no answer."""
     try:
         return await handler(request)
-    except ApiError as error:
-        return _response(error)
     except web.HTTPException as error:
         if error.status < 400:
             raise
         return framework_error(error)
-    except DatabaseFault:
-        # Nothing that passes within seconds.
-        log.exception("request_failed", method=request.method, path=request.path)
-        return _response(ApiError("INTERNAL_ERROR", "the database is at fault; the server's log says why"))
-    except DatabaseUnavailable as error:
-        log.warning("database_away", path=request.path, error=str(error))
-        # A program that asks again, such as the dashboard, says which part is to blame.
-        message = "the database is away; try again in a few seconds"
-        return _response(ApiError("UNAVAILABLE", message, details={"cause": "database"}))
     except ConnectionError:
         raise
-    except Exception:
-        log.exception("request_failed", method=request.method, path=request.path)
-        return _response(ApiError("INTERNAL_ERROR", "the server failed to answer; its log says why"))
+    except Exception as error:
+        return _response(told(error, method=request.method, path=request.path))
+
+
+def told(error: Exception, **asked: str) -> ApiError:
+    """Return what whoever asked is told of an error; what is not theirs to know is in the log.
+
+    asked: what was asked, for the log.
+    """
+    match error:
+        case ApiError():
+            return error
+        case DatabaseFault():
+            # Nothing that passes within seconds.
+            log.error("request_failed", **asked, exc_info=error)
+            return ApiError("INTERNAL_ERROR", "the database is at fault; the server's log says why")
+        case DatabaseUnavailable():
+            log.warning("database_away", **asked, error=str(error))
+            # A program that asks again, such as the dashboard, says which part is to blame.
+            message = "the database is away; try again in a few seconds"
+            return ApiError("UNAVAILABLE", message, details={"cause": "database"})
+        case _:
+            log.error("request_failed", **asked, exc_info=error)
+            return ApiError("INTERNAL_ERROR", "the server failed to answer; its log says why")
 
 
 def _response(error: ApiError) -> web.Response:

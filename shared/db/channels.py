@@ -27,6 +27,8 @@ __all__ = [
     "OUTCOMES",
     "POSITIONS",
     "RACES",
+    "REPLIES",
+    "REQUESTS",
     "SESSIONS",
     "STATES",
     "STREAMS",
@@ -48,6 +50,8 @@ CURSORS = "rt_cursors"  # database → fanout: cursors were deleted; payload: th
 DEVICES = "rt_devices"  # gateway → fanout, api: readers or a battery have changed; payload: their forwarder
 COMMANDS = "rt_commands"  # api → gateway: a command was asked; payload: that gateway's process id
 ANSWERS = "rt_answers"  # gateway → api: a command has ended; payload: the command's id
+REQUESTS = "rt_requests"  # fanout → api: a receiver asks something
+REPLIES = "rt_replies"  # api → fanout: that was answered; payload: the receiver's session
 ACTIVITY = "rt_activity"  # everyone → api: entries were added to the activity log
 RACES = "rt_races"  # api, gateway → fanout, api: races have changed; payload: one, or "" for any
 STATES = "rt_states"  # api → api: alerts have begun, changed or ended

@@ -1,0 +1,1 @@
+"""What receivers ask of the operators' API through their own sockets, as the fanout sees it."""

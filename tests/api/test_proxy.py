@@ -1,0 +1,337 @@
+"""What receivers ask of an api process through their sockets: the same as over HTTP, in the same words."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from api.app import API, build_app
+from api.commands import ask as commands
+from api.http.context import Api
+from api.http.errors import ApiError
+from api.proxy import answers as proxy
+from api.proxy import handlers, store
+from api.proxy.answers import Answers
+from api.settings import ApiSettings
+from shared.db.errors import DatabaseUnavailable
+from shared.protocol.proxies import KINDS
+from shared.runtime.activity import Activity
+from shared.runtime.process import Process
+from tests.api.seeds import Database, add_forwarder_session, add_process, add_stream
+from tests.api.test_commands import carrying_out, ending, noted
+from tests.waiting import wait_until
+
+_PUT = """
+INSERT INTO receiver_requests (session_id, receiver_id, token_id, address, kind, body, expires_at)
+VALUES ($1, 'tent', $1, '10.9.8.7', $2, $3, clock_timestamp() + make_interval(secs => $4)) RETURNING request_id
+"""
+
+
+@pytest.fixture
+def api(process: Process, activity: Activity, database_url: str) -> Api:
+    settings = ApiSettings.read({"database_url": database_url, "bind": "127.0.0.1:1"})
+    return build_app(process, settings, activity)[API]
+
+
+@pytest.fixture
+async def running(api: Api) -> AsyncIterator[Answers]:
+    """An api process that answers receivers."""
+    answers = Answers(api)
+    task = asyncio.create_task(answers.run())
+    yield answers
+    api.process.stop.ask()
+    await task
+
+
+async def put(database: Database, kind: str, within_s: float = 60.0, **fields: object) -> UUID:
+    message = {"kind": f"receiver_proxy_{kind}_request", "request_id": "q", **fields}
+    row: UUID = await database.fetchval(_PUT, uuid4(), kind, json.dumps(message).encode(), within_s)
+    return row
+
+
+async def answered(database: Database, row: UUID) -> Any:
+    """Wait for the answer to a request, and return its fields."""
+
+    async def done() -> Any:
+        return await database.fetchrow(
+            "SELECT answer FROM receiver_requests WHERE request_id = $1 AND state = 'done'", row
+        )
+
+    found = await wait_until(done, what="the answer")
+    return found["answer"] and json.loads(found["answer"])
+
+
+@pytest.fixture
+def ask(database: Database, running: Answers) -> Callable[..., Awaitable[Any]]:
+    async def ask(kind: str, **fields: object) -> Any:
+        return await answered(database, await put(database, kind, **fields))
+
+    return ask
+
+
+@pytest.fixture
+async def gateway_id(database: Database) -> UUID:
+    process_id = await add_process(database, "gateway")
+    await add_forwarder_session(database, "start", process_id)
+    return process_id
+
+
+Ask = Callable[..., Awaitable[Any]]
+
+
+# --- what is done ----------------------------------------------------------------------------------------
+
+
+async def test_a_configuration_is_shown_and_changed(ask: Ask, gateway_id: UUID, database_url: str) -> None:
+    config = {"general": {"a": ["é\u0000", None, 1.5]}}
+    said = {"ok": True, "config": config, "restart_needed": True}
+    async with ending(database_url, "done", said) as came:
+        shown = await ask("config_get", forwarder_id="start", more="of a later release")
+        changed = await ask("config_set", forwarder_id="start", section="general", payload={"b": 2})
+    assert shown == {"ok": True, "error": None, "config": config, "restart_needed": True}
+    assert changed == {"ok": True, "error": None, "restart_needed": True}
+    assert came == [("config_get", {}), ("config_set", {"section": "general", "payload": {"b": 2}})]
+
+
+async def test_a_restart_is_in_the_log_with_the_receiver_who_asked(
+    ask: Ask, gateway_id: UUID, database: Database, database_url: str
+) -> None:
+    async with ending(database_url, "done", {"ok": True}) as came:
+        assert await ask("restart", forwarder_id="start") == {"ok": True, "error": None}
+    assert came == [("restart", {})]
+    who = {"forwarder_id": "start", "by": "receiver tent", "address": "10.9.8.7"}
+    (first, _, fields), (last, _, ended) = await noted(database)
+    assert (first, last) == ("restart_asked", "restart_ended")
+    assert who.items() <= fields.items()
+    assert who.items() <= ended.items()
+
+
+async def test_streams_are_listed_as_devices_know_them(
+    ask: Ask, gateway_id: UUID, database: Database
+) -> None:
+    ours = await add_stream(database, "start", epoch=3)
+    other = await add_stream(database, "finish")
+    answer = await ask("streams_list")
+    assert answer == {
+        "ok": True,
+        "error": None,
+        "streams": [
+            {
+                "stream_id": str(stream_id),
+                "forwarder_id": name,
+                "reader_ip": "10.0.0.1:10000",
+                "display_alias": None,
+                "stream_epoch": epoch,
+                "online": online,
+                "reader_connected": online,
+            }
+            for stream_id, name, epoch, online in ((ours, "start", 3, True), (other, "finish", 1, False))
+        ],
+    }
+
+
+# --- what is refused ------------------------------------------------------------------------------------------
+
+
+async def test_a_forwarder_that_is_away(ask: Ask) -> None:
+    for kind in ("config_get", "config_set", "restart"):
+        answer = await ask(kind, forwarder_id="away", section="s", payload={})
+        assert (answer["ok"], answer["error"]) == (False, "forwarder not connected")
+
+
+async def test_a_device_that_says_no_says_it_in_its_own_words(
+    ask: Ask, gateway_id: UUID, database_url: str
+) -> None:
+    async with ending(database_url, "done", {"ok": False, "error": "no section 'x'"}):
+        answer = await ask("config_set", forwarder_id="start", section="x", payload={})
+    assert answer == {"ok": False, "error": "no section 'x'", "restart_needed": False}
+
+
+async def test_a_device_that_says_no_without_words_is_told_of_in_ours(
+    ask: Ask, gateway_id: UUID, database_url: str
+) -> None:
+    async with ending(database_url, "done", {"ok": False}):
+        answer = await ask("restart", forwarder_id="start")
+    assert answer == {"ok": False, "error": "the forwarder refused; details hold its answer"}
+
+
+async def test_a_device_that_says_nothing(
+    ask: Ask, gateway_id: UUID, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "ANSWER_WITHIN_S", 0.3)
+    async with carrying_out(database_url, lambda *_: None):
+        answer = await ask("config_get", forwarder_id="start")
+    assert answer == {
+        "ok": False,
+        "error": "no answer from the forwarder in time; it may have done it or not",
+        "config": None,
+        "restart_needed": False,
+    }
+
+
+MALFORMED: list[tuple[str, dict[str, object]]] = [
+    ("config_get", {}),
+    ("config_get", {"forwarder_id": 7}),
+    ("config_get", {"forwarder_id": "x" * 256}),
+    ("config_get", {"forwarder_id": "nul\u0000"}),
+    ("config_set", {"forwarder_id": "start", "section": "s"}),
+    ("config_set", {"forwarder_id": "start", "section": "s", "payload": [1]}),
+    ("config_set", {"forwarder_id": "start", "section": "x" * 201, "payload": {}}),
+    ("restart", {"forwarder_id": None}),
+]
+
+
+async def test_a_malformed_request(ask: Ask) -> None:
+    for kind, fields in MALFORMED:
+        answer = await ask(kind, **fields)
+        assert not answer["ok"]
+        assert answer["error"].startswith("request: ")
+
+
+async def test_what_is_nested_too_deep(ask: Ask, gateway_id: UUID) -> None:
+    deep = json.loads("[" * 150 + "]" * 150)
+    answer = await ask("config_set", forwarder_id="start", section="s", payload={"a": deep})
+    assert answer["error"] == "body: it is nested deeper than 100 levels"
+
+
+async def test_a_kind_without_a_route_is_not_available_yet(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in {kind.name for kind in KINDS.values()}:
+        monkeypatch.delitem(handlers.HANDLERS, kind, raising=False)  # type: ignore[arg-type]
+        answer = await ask(kind, forwarder_id="start")
+        assert (answer["ok"], answer["error"]) == (False, "not available yet")
+
+
+def test_every_handler_is_of_a_kind_that_receivers_know() -> None:
+    assert handlers.HANDLERS.keys() <= {kind.name for kind in KINDS.values()}
+
+
+async def test_a_kind_of_a_later_release_is_left_to_whoever_knows_it(
+    running: Answers, database: Database
+) -> None:
+    assert await answered(database, await put(database, "firmware_set")) is None
+
+
+async def test_an_answer_beyond_what_devices_take(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, gateway_id: UUID, database_url: str
+) -> None:
+    monkeypatch.setattr(proxy, "FIELDS_BYTES", 1000)
+    async with ending(database_url, "done", {"ok": True, "config": "x" * 1000}):
+        answer = await ask("config_get", forwarder_id="start")
+    assert answer == {"ok": False, "error": "too large", "config": None, "restart_needed": False}
+
+
+async def test_whatever_goes_wrong_is_told_as_over_http(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = {
+        "the reader is clearing its memory": ApiError("CONFLICT", "the reader is clearing its memory"),
+        "the database is away; try again in a few seconds": DatabaseUnavailable("secret"),
+        "the server failed to answer; its log says why": RuntimeError("secret"),
+    }
+    to_raise = iter(errors.values())
+
+    async def fails(_api: Api, _asked: handlers.Nothing) -> handlers.Fields:
+        raise next(to_raise)
+
+    monkeypatch.setitem(handlers.HANDLERS, "streams_list", fails)  # type: ignore[arg-type]
+    for words in errors:
+        assert (await ask("streams_list"))["error"] == words
+
+
+# --- one takes it, once, in time -------------------------------------------------------------------------------
+
+
+async def test_a_request_is_taken_by_one_of_several(api: Api, database: Database) -> None:
+    wanted = {await put(database, "streams_list") for _ in range(20)}
+    taken = await asyncio.gather(*(store.take(api.pool, 20) for _ in range(4)))
+    assert sorted(each.request_id for some in taken for each in some) == sorted(wanted)
+
+
+async def test_what_another_is_taking_is_passed_over(api: Api, database: Database, database_url: str) -> None:
+    first, second = [await put(database, "streams_list") for _ in range(2)]
+    other = await asyncpg.connect(database_url)
+    async with other.transaction():
+        await other.execute("SELECT FROM receiver_requests WHERE request_id = $1 FOR UPDATE", first)
+        assert [each.request_id for each in await store.take(api.pool, 9)] == [second]
+    await other.close()
+
+
+async def test_what_a_process_died_with_in_hand_is_carried_out_by_nobody_else(
+    running: Answers, database: Database
+) -> None:
+    row = await put(database, "streams_list")
+    await answered(database, row)
+    await database.execute("UPDATE receiver_requests SET state = 'taken' WHERE request_id = $1", row)
+    assert await answered(database, await put(database, "streams_list"))
+    assert (
+        await database.fetchval("SELECT state FROM receiver_requests WHERE request_id = $1", row) == "taken"
+    )
+
+
+async def test_what_is_too_late_is_not_carried_out(running: Answers, database: Database) -> None:
+    late = await put(database, "restart", within_s=-0.1, forwarder_id="start")
+    assert await answered(database, await put(database, "streams_list"))
+    assert (
+        await database.fetchval("SELECT state FROM receiver_requests WHERE request_id = $1", late) == "asked"
+    )
+
+
+async def test_a_handler_that_takes_too_long_is_ended_and_others_go_on(
+    running: Answers, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = asyncio.Event()
+
+    async def hangs(_api: Api, _asked: handlers.Nothing) -> handlers.Fields:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return None
+
+    monkeypatch.setitem(handlers.HANDLERS, "races_list", hangs)  # type: ignore[arg-type]
+    hanging = await put(database, "races_list", within_s=1.0)
+    assert (await answered(database, await put(database, "streams_list")))["ok"]
+    await ended.wait()
+    assert (await answered(database, await put(database, "streams_list")))["ok"]
+    found = await database.fetchrow(
+        "SELECT state, answer FROM receiver_requests WHERE request_id = $1", hanging
+    )
+    assert tuple(found) == ("taken", None)
+
+
+async def test_so_many_at_once_and_the_rest_when_there_is_room(
+    running: Answers, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy, "AT_ONCE", 2)
+    goes_on, under_way, most = asyncio.Event(), 0, 0
+
+    async def waits(_api: Api, _asked: handlers.Nothing) -> handlers.Fields:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await goes_on.wait()
+        under_way -= 1
+        return None
+
+    monkeypatch.setitem(handlers.HANDLERS, "races_list", waits)  # type: ignore[arg-type]
+    asked = [await put(database, "races_list") for _ in range(5)]
+    await wait_until(lambda: under_way == 2)
+    goes_on.set()
+    for row in asked:
+        await answered(database, row)
+    assert most == 2
+
+
+async def test_fifteen_megabytes_of_a_file_are_taken(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    async def upload(_api: Api, asked: dict[str, Any]) -> handlers.Fields:
+        sizes.append(len(asked["file_data"]))
+        return {"imported": 3}
+
+    monkeypatch.setitem(handlers.HANDLERS, "file_upload", upload)  # type: ignore[arg-type]
+    answer = await ask("file_upload", race_id="r", file_data="QUJD" * (15 * 2**18))
+    assert answer == {"ok": True, "error": None, "imported": 3}
+    assert sizes == [15 * 2**20]

@@ -47,7 +47,7 @@ async def running(api: Api) -> AsyncIterator[Answers]:
     await task
 
 
-async def put(database: Database, kind: str, within_s: float = 60.0, **fields: object) -> UUID:
+async def put(database: Database, kind: str, within_s: float = 60.0, **fields: Any) -> UUID:
     message = {"kind": f"receiver_proxy_{kind}_request", "request_id": "q", **fields}
     row: UUID = await database.fetchval(_PUT, uuid4(), kind, json.dumps(message).encode(), within_s)
     return row
@@ -67,7 +67,7 @@ async def answered(database: Database, row: UUID) -> Any:
 
 @pytest.fixture
 def ask(database: Database, running: Answers) -> Callable[..., Awaitable[Any]]:
-    async def ask(kind: str, **fields: object) -> Any:
+    async def ask(kind: str, **fields: Any) -> Any:
         return await answered(database, await put(database, kind, **fields))
 
     return ask
@@ -173,7 +173,7 @@ async def test_a_device_that_says_nothing(
     }
 
 
-MALFORMED: list[tuple[str, dict[str, object]]] = [
+MALFORMED: list[tuple[str, dict[str, Any]]] = [
     ("config_get", {}),
     ("config_get", {"forwarder_id": 7}),
     ("config_get", {"forwarder_id": "x" * 256}),
@@ -200,7 +200,7 @@ async def test_what_is_nested_too_deep(ask: Ask, gateway_id: UUID) -> None:
 
 async def test_a_kind_without_a_route_is_not_available_yet(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in {kind.name for kind in KINDS.values()}:
-        monkeypatch.delitem(handlers.HANDLERS, kind, raising=False)  # type: ignore[arg-type]
+        monkeypatch.delitem(handlers.HANDLERS, kind, raising=False)
         answer = await ask(kind, forwarder_id="start")
         assert (answer["ok"], answer["error"]) == (False, "not available yet")
 
@@ -235,7 +235,7 @@ async def test_whatever_goes_wrong_is_told_as_over_http(ask: Ask, monkeypatch: p
     async def fails(_api: Api, _asked: handlers.Nothing) -> handlers.Fields:
         raise next(to_raise)
 
-    monkeypatch.setitem(handlers.HANDLERS, "streams_list", fails)  # type: ignore[arg-type]
+    monkeypatch.setitem(handlers.HANDLERS, "streams_list", fails)
     for words in errors:
         assert (await ask("streams_list"))["error"] == words
 
@@ -290,7 +290,7 @@ async def test_a_handler_that_takes_too_long_is_ended_and_others_go_on(
             ended.set()
         return None
 
-    monkeypatch.setitem(handlers.HANDLERS, "races_list", hangs)  # type: ignore[arg-type]
+    monkeypatch.setitem(handlers.HANDLERS, "races_list", hangs)
     hanging = await put(database, "races_list", within_s=1.0)
     assert (await answered(database, await put(database, "streams_list")))["ok"]
     await ended.wait()
@@ -298,6 +298,7 @@ async def test_a_handler_that_takes_too_long_is_ended_and_others_go_on(
     found = await database.fetchrow(
         "SELECT state, answer FROM receiver_requests WHERE request_id = $1", hanging
     )
+    assert found is not None
     assert tuple(found) == ("taken", None)
 
 
@@ -315,7 +316,7 @@ async def test_so_many_at_once_and_the_rest_when_there_is_room(
         under_way -= 1
         return None
 
-    monkeypatch.setitem(handlers.HANDLERS, "races_list", waits)  # type: ignore[arg-type]
+    monkeypatch.setitem(handlers.HANDLERS, "races_list", waits)
     asked = [await put(database, "races_list") for _ in range(5)]
     await wait_until(lambda: under_way == 2)
     goes_on.set()
@@ -331,7 +332,7 @@ async def test_fifteen_megabytes_of_a_file_are_taken(ask: Ask, monkeypatch: pyte
         sizes.append(len(asked["file_data"]))
         return {"imported": 3}
 
-    monkeypatch.setitem(handlers.HANDLERS, "file_upload", upload)  # type: ignore[arg-type]
+    monkeypatch.setitem(handlers.HANDLERS, "file_upload", upload)
     answer = await ask("file_upload", race_id="r", file_data="QUJD" * (15 * 2**18))
     assert answer == {"ok": True, "error": None, "imported": 3}
     assert sizes == [15 * 2**20]

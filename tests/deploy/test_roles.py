@@ -573,6 +573,7 @@ WRITES = {
     "races": {"api": "INSERT UPDATE"},
     "reader_states": {"gateway": "INSERT UPDATE"},
     "receiver_cursors": {"fanout": "INSERT UPDATE DELETE"},
+    "receiver_requests": {"api": "UPDATE"},
     "receiver_sessions": {"fanout": "INSERT UPDATE DELETE"},
     "stream_metrics": {"writer": "INSERT UPDATE"},
     "stream_samples": {"api": "INSERT UPDATE DELETE"},

@@ -233,7 +233,7 @@ async def test_bytes_count_until_the_database_has_them(
         await asked.wait()
         return await put_down(*given, **named)
 
-    monkeypatch.setattr(proxy.store, "ask", slow)
+    monkeypatch.setattr(store, "ask", slow)
     receiver.ask("file_upload", file_data="x" * 100_000)
     assert receiver.account.held > 100_000
     asked.set()
@@ -252,7 +252,7 @@ async def test_a_database_that_is_away_for_a_moment_is_waited_for(
             raise failures.pop()
         return await put_down(*given, **named)
 
-    monkeypatch.setattr(proxy.store, "ask", failing)
+    monkeypatch.setattr(store, "ask", failing)
     receiver.ask("restart", forwarder_id="start")
     (row,) = await taken(database)
     await answer(database, row["request_id"], OK)
@@ -266,7 +266,7 @@ async def test_a_database_that_hangs_keeps_nobody_waiting_beyond_the_time(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(proxy.store, "ask", hanging)
+    monkeypatch.setattr(store, "ask", hanging)
     monkeypatch.setattr(proxy, "ANSWER_WITHIN_S", 0.3)
     receiver.ask("restart", forwarder_id="start")
     assert (await receiver.answered())[0]["error"] == "no answer"

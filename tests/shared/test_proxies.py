@@ -58,7 +58,7 @@ def test_any_text_is_an_id_and_comes_back(request_id: str) -> None:
 
 
 # protocol-v12's own table: each kind of response, and what a client cannot parse one without.
-NEEDED = {
+NEEDED: dict[str, tuple[str, dict[str, object]]] = {
     "config_get": ("config_get", {"config": None, "restart_needed": False}),
     "config_set": ("config_set", {"restart_needed": False}),
     "restart": ("control", {}),

@@ -1,4 +1,4 @@
-"""The requests of one receiver, from its socket to an api process and back (protocol.md, section 12).
+"""The requests of one receiver, from its socket to an api process and back (protocol.md, section 13).
 
 What holds:
 - Each is answered once, within ANSWER_WITHIN_S: by an api process, or with "no answer" or "busy".

@@ -1,4 +1,4 @@
-"""What receivers can ask of the operators' API through their own sockets (protocol.md, section 12): the one registry.
+"""What receivers can ask of the operators' API through their own sockets (protocol.md, section 13): the one registry.
 
 A kind is an entry here and, in the api, a handler (api/proxy/handlers.py). The fanout reads of a request what says
 whose answer it is and nothing else: it is handed on as it came, and checked where it is carried out.

@@ -1,4 +1,4 @@
-"""deploy/docs/protocol.md, section 12: what receivers may ask is what the code knows, with the fields of a no."""
+"""deploy/docs/protocol.md, section 13: what receivers may ask is what the code knows, with the fields of a no."""
 
 import json
 
@@ -8,7 +8,7 @@ from fanout.proxy import requests
 from shared.protocol.proxies import KINDS, RESPONSE_BYTES, Kind
 from tests.deploy.pages import PROTOCOL, sections, table
 
-SECTION = sections(PROTOCOL.read_text())["12"][1]
+SECTION = sections(PROTOCOL.read_text())["13"][1]
 ROWS = {name.strip("`"): rest for name, *rest in table(SECTION, "X")}
 
 

@@ -6,16 +6,18 @@ handler here is not available yet.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from api.commands import routes as commands
-from api.commands.types import ConfigQuery, ForwarderPath, Payload, RestartRequest, SectionPath
+from api.commands.types import ConfigQuery, ControlPath, ForwarderPath, Payload, RestartRequest, SectionPath
 from api.http.context import Api
 from api.http.types import DeviceId, Name
+from api.readers import routes as readers
+from api.readers.types import ReaderPath, StatesQuery
 from api.streams import routes as streams
-from api.streams.types import Stream
+from shared.protocol.commands import Action, ClearRecords, StartDownload
 
 __all__ = ["HANDLERS", "Fields", "Handler"]
 
@@ -40,6 +42,25 @@ class OfSection(OfForwarder):
     payload: Payload
 
 
+class OfDevice(OfForwarder):
+    """What a forwarder's machine is to do."""
+
+    action: Literal["restart_device", "shutdown_device"]
+
+
+class OfReader(OfForwarder):
+    """What a reader behind a forwarder is to do."""
+
+    reader_ip: str
+    action: Action
+
+
+_ACTIONS: Mapping[str, Literal["restart-device", "shutdown-device"]] = {
+    "restart_device": "restart-device",
+    "shutdown_device": "shutdown-device",
+}
+
+
 async def config_get(api: Api, asked: OfForwarder) -> Fields:
     """Show a forwarder's configuration."""
     answer = await commands.read_config(api, path=ForwarderPath(forwarder_id=asked.forwarder_id))
@@ -60,21 +81,44 @@ async def restart(api: Api, asked: OfForwarder) -> Fields:
     return None
 
 
+async def device_control(api: Api, asked: OfDevice) -> Fields:
+    """Restart a forwarder's machine, or switch it off."""
+    path = ControlPath(forwarder_id=asked.forwarder_id, action=_ACTIONS[asked.action])
+    await commands.control_forwarder(api, path=path)
+    return None
+
+
+async def reader_control(api: Api, asked: OfReader) -> Fields:
+    """Have a forwarder do something with its reader."""
+    path = ReaderPath(forwarder_id=asked.forwarder_id, reader_ip=asked.reader_ip)
+    match asked.action:
+        case ClearRecords():
+            await readers.clear_records(api, path=path)
+        case StartDownload():
+            await readers.start_download(api, path=path)
+        case action:
+            return {"reader_info": (await readers.control_reader(api, path, action)).reader_info}
+    return {"reader_info": None}
+
+
 async def streams_list(api: Api, _asked: Nothing) -> Fields:
-    """List the streams."""
-    return {"streams": [_listed(stream) for stream in (await streams.list_streams(api)).streams]}
-
-
-def _listed(stream: Stream) -> dict[str, object]:
-    """Return a stream as devices know it. A reader of which nothing was told is there while its forwarder is."""
+    """List the streams. A reader of which nothing was told is there while its forwarder is."""
+    listed = (await streams.list_streams(api)).streams
+    states = (await readers.list_reader_states(api, query=StatesQuery())).reader_states
+    told = {(each.forwarder_id, each.reader_ip): each.connected for each in states}
     return {
-        "stream_id": stream.stream_id,
-        "forwarder_id": stream.forwarder_id,
-        "reader_ip": stream.reader_ip,
-        "display_alias": stream.display_alias,
-        "stream_epoch": stream.stream_epoch,
-        "online": stream.online,
-        "reader_connected": stream.online,
+        "streams": [
+            {
+                "stream_id": stream.stream_id,
+                "forwarder_id": stream.forwarder_id,
+                "reader_ip": stream.reader_ip,
+                "display_alias": stream.display_alias,
+                "stream_epoch": stream.stream_epoch,
+                "online": stream.online,
+                "reader_connected": told.get((stream.forwarder_id, stream.reader_ip), stream.online),
+            }
+            for stream in listed
+        ]
     }
 
 
@@ -82,6 +126,8 @@ def _listed(stream: Stream) -> dict[str, object]:
 HANDLERS: Mapping[str, Handler] = {
     "config_get": config_get,
     "config_set": config_set,
+    "device_control": device_control,
+    "reader_control": reader_control,
     "restart": restart,
     "streams_list": streams_list,
 }

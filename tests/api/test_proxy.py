@@ -25,6 +25,8 @@ from tests.api.seeds import Database, add_forwarder_session, add_process, add_st
 from tests.api.test_commands import carrying_out, ending, noted
 from tests.waiting import wait_until
 
+READER = "10.0.0.1:10000"
+
 _PUT = """
 INSERT INTO receiver_requests (session_id, receiver_id, token_id, address, kind, body, expires_at)
 VALUES ($1, 'tent', $1, '10.9.8.7', $2, $3, clock_timestamp() + make_interval(secs => $4)) RETURNING request_id
@@ -132,6 +134,59 @@ async def test_streams_are_listed_as_devices_know_them(
             for stream_id, name, epoch, online in ((ours, "start", 3, True), (other, "finish", 1, False))
         ],
     }
+
+
+async def test_a_machine_is_restarted_or_switched_off(ask: Ask, gateway_id: UUID, database_url: str) -> None:
+    async with ending(database_url, "done", {"ok": True}) as came:
+        for action in ("restart_device", "shutdown_device"):
+            answer = await ask("device_control", forwarder_id="start", action=action)
+            assert answer == {"ok": True, "error": None}
+    assert came == [
+        ("config_set", {"section": "control", "payload": {"action": action}})
+        for action in ("restart_device", "shutdown_device")
+    ]
+    refused = await ask("device_control", forwarder_id="start", action="restart-service")
+    assert refused["error"].startswith("request: ")
+
+
+async def test_a_reader_is_asked_and_what_is_known_of_it_comes_back(
+    ask: Ask, gateway_id: UUID, database_url: str
+) -> None:
+    info = {"banner": "IPICO", "recording": True}
+    action = {"type": "set_read_mode", "mode": "fsls", "timeout": 9}
+    async with ending(database_url, "done", {"success": True, "reader_info": info}) as came:
+        answer = await ask("reader_control", forwarder_id="start", reader_ip=READER, action=action)
+    assert answer["ok"]
+    assert info.items() <= answer["reader_info"].items()
+    assert came == [("reader_control", {"reader_ip": READER, "action": action})]
+
+
+async def test_what_a_reader_takes_long_for_is_answered_when_its_forwarder_knows(
+    ask: Ask, gateway_id: UUID, database_url: str
+) -> None:
+    async with ending(database_url, "done", None):
+        for kind in ("clear_records", "start_download"):
+            answer = await ask(
+                "reader_control", forwarder_id="start", reader_ip=READER, action={"type": kind}
+            )
+            assert answer == {"ok": True, "error": None, "reader_info": None}
+
+
+async def test_a_reader_that_refuses_or_is_named_wrong(ask: Ask, gateway_id: UUID, database_url: str) -> None:
+    async with ending(database_url, "done", {"success": False, "error": "reader not connected"}) as came:
+        refused = await ask(
+            "reader_control", forwarder_id="start", reader_ip=READER, action={"type": "get_info"}
+        )
+        assert (refused["ok"], refused["error"]) == (False, "reader not connected")
+        for wrong in (
+            {"reader_ip": "10.0.0.1", "action": {"type": "get_info"}},
+            {"reader_ip": READER, "action": {"type": "fly"}},
+            {"reader_ip": READER, "action": {"type": "set_tto"}},
+            {"reader_ip": READER},
+        ):
+            answer = await ask("reader_control", forwarder_id="start", **wrong)
+            assert (answer["ok"], answer["reader_info"]) == (False, None)
+    assert len(came) == 1
 
 
 # --- what is refused ------------------------------------------------------------------------------------------

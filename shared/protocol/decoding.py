@@ -142,9 +142,9 @@ def decode_forwarder(
             return spared
         raise
     if isinstance(decoded, ForwarderEventBatch):
-        # In JSON a NUL can only be an escape, and a line cannot be longer than its message: nearly no batch is looked
-        # through event by event.
         _make_frames(decoded.events)
+        # In JSON a NUL can only be an escape, and a line cannot be longer than its message: nearly no batch is looked
+        # through for these.
         if len(message) > LINE_BYTES or b"\\u0000" in message:
             _check_events(decoded.events)
     elif isinstance(decoded, ForwarderHello):
@@ -165,14 +165,14 @@ def _decode_large(
         if response := _RESPONSES.get(outline.kind):
             return response(_text.decode(outline.request_id), ok=False, error=ANSWER_TOO_LARGE)
     except msgspec.ValidationError as error:
+        if spared := _spared(message):
+            return spared
         raise Malformed(str(error)[:_COMPLAINT_LENGTH]) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Malformed(f"not a JSON message: {error}") from None
     if outline.kind == "forwarder_hello":
         raise Malformed(f"a hello may have {LARGE_BYTES} bytes")
-    if outline.kind in _SPARED:
-        return UnusableMessage(outline.kind)
-    return UnknownMessage(outline.kind)
+    return UnusableMessage(outline.kind) if outline.kind in _SPARED else UnknownMessage(outline.kind)
 
 
 def _make_frames(events: Iterable[ReadEvent]) -> None:

@@ -221,6 +221,11 @@ def test_news_with_texts_that_are_none_or_too_long_are_spared(text: bytes) -> No
         decode_forwarder(b'{"kind":"forwarder_hello","reader_ips":[%s]}' % text[:100])
 
 
+def test_a_large_answer_about_a_reader_to_no_question_is_spared() -> None:
+    answer = large("reader_control_response", request_id=b"5", success=b"true")
+    assert decode_forwarder(answer) == UnusableMessage("reader_control_response")
+
+
 def test_news_of_forwarders_are_nothing_to_a_receiver() -> None:
     for kind in NEWS:
         assert decode_receiver(news(kind, reader_ip=5)) == UnknownMessage(kind)

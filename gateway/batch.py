@@ -22,6 +22,10 @@ PART_BYTES = 1024 * 1024
 # Readers and epochs of a batch, which a device makes up: each costs several times what its reads do.
 MAX_GROUPS = 2_000
 
+# How read types begin that servers in the field use among themselves. What a device sends under one is no read of a
+# chip, whatever its line says.
+INTERNAL_TYPE = "__"
+
 _NOWHERE = UUID(int=0)
 
 
@@ -53,19 +57,26 @@ class Part:
 
     def extend(self, events: Sequence[ReadEvent]) -> None:
         """Add events, annotated with what their lines say."""
+        said: list[tuple[str | None, datetime | None, str | None]]
         if self.framed:
             raw_frames = [bytes(event.raw_frame or ()) for event in events]
-            said = [annotate_frame(frame) for frame in raw_frames]
+            said = [*map(annotate_frame, raw_frames)]
         else:
             lines = [event.raw_read_line or "" for event in events]
             raw_frames = [line.encode() for line in lines]
-            said = [annotate(line) for line in lines]
+            said = [*map(annotate, lines)]
+        read_types = [event.read_type for event in events]
+        if any(kind.startswith(INTERNAL_TYPE) for kind in set(read_types)):
+            said = [
+                (None, None, "type") if kind.startswith(INTERNAL_TYPE) else each
+                for kind, each in zip(read_types, said, strict=True)
+            ]
         tag_ids, read_ats, parse_errors = zip(*said, strict=True)
         self.size += sum(map(len, raw_frames))
         self.seqs += [event.seq for event in events]
         self.raw_frames += raw_frames
         self.reader_timestamps += [event.reader_timestamp for event in events]
-        self.read_types += [event.read_type for event in events]
+        self.read_types += read_types
         self.tag_ids += tag_ids
         self.read_ats += read_ats
         self.parse_errors += parse_errors

@@ -11,6 +11,7 @@ from shared.protocol.v1 import ReadEvent
 
 STREAMS: dict[str, UUID] = {"a": uuid4(), "b": uuid4()}
 READ_AT = datetime(2026, 3, 7, 13, 48, 50, 500_000)  # noqa: DTZ001 - a reader's clock has no zone
+LINE = compose(reader_id="00", tag_id="058000123b32", read_at=READ_AT)
 
 
 def event(reader: str, epoch: int, seq: int, line: str | bytes = "") -> ReadEvent:
@@ -74,6 +75,19 @@ async def test_the_columns_of_a_part_say_what_the_lines_say() -> None:
     assert part.read_ats == [READ_AT, None]
     assert part.parse_errors == [None, "length"]
     assert part.reader_timestamps == ["t1", "t2"]
+
+
+@pytest.mark.parametrize("line", [LINE, LINE.encode()])
+async def test_what_has_a_type_of_servers_is_stored_and_no_read_of_a_chip(line: str | bytes) -> None:
+    internal = event("a", 1, 2, line)
+    internal.read_type = "__status"
+    batch = await made(event("a", 1, 1, line), internal, event("a", 1, 3, line))
+    (part,) = batch.parts
+    assert part.read_types == ["raw", "__status", "raw"]
+    assert part.tag_ids == ["058000123b32", None, "058000123b32"]
+    assert part.read_ats == [READ_AT, None, READ_AT]
+    assert part.parse_errors == [None, "type", None]
+    assert part.raw_frames == [LINE.encode()] * 3
 
 
 async def test_text_and_bytes_are_parts_of_their_own_and_one_entry_in_the_ack() -> None:

@@ -30,6 +30,7 @@ from shared.protocol.devices import (
     stored,
 )
 from shared.protocol.v1 import Message
+from shared.runtime.activity import Level
 from shared.runtime.process import Process
 from shared.transport.account import Account, Held
 
@@ -114,10 +115,10 @@ class DeviceStates:
         """Tell operators of power that was lost or is back."""
         if None in (power.was_plugged, power.is_plugged) or power.was_plugged == power.is_plugged:
             return
-        event, level = ("power_restored", "info") if power.is_plugged else ("power_lost", "warn")
+        level: Level = "info" if power.is_plugged else "warn"
         self._process.activity.note(
-            event,
-            level=level,  # type: ignore[arg-type]
+            "power_restored" if power.is_plugged else "power_lost",
+            level=level,
             of=power.forwarder_id,
             forwarder_id=power.forwarder_id,
             battery_percent=power.battery_percent,

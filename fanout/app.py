@@ -1,4 +1,4 @@
-"""Puts the fanout together: one route, the sessions behind it, the node's tails, pages and cursors.
+"""Puts the fanout together: a route for each generation, the sessions behind it, the node's tails, pages and cursors.
 
 NOTIFY ─▶ Tails: one read ─▶ Tail (window) ─┬─▶ Sender ─▶ receiver ─▶ Session
                           Pages (replay) ─┘      ▲                  │ acks
@@ -10,14 +10,12 @@ import socket
 
 from aiohttp import web
 
-from fanout.cursors import Cursors
 from fanout.node import Node
-from fanout.pages import Pages
 from fanout.session import Session
+from fanout.session_v12 import SessionV12
 from fanout.settings import FanoutSettings
 from fanout.store import POOL_SETTINGS
 from fanout.store import sessions as store
-from fanout.tail import Tails
 from shared.log import get_logger
 from shared.runtime.liveness import Vitals
 from shared.runtime.process import Process
@@ -28,6 +26,7 @@ from shared.transport.tokens import Identity
 __all__ = ["Fanout", "main"]
 
 RECEIVERS_PATH = "/ws/v1/receivers"
+RECEIVERS_V12_PATH = "/ws/v1.2/receivers"
 # How soon rows of sessions are cleared that ended while the database was away.
 TIDY_EVERY_S = 10.0
 # What may be in flight, at the usual length of an event; the kernel takes twice of what it is told.
@@ -52,14 +51,13 @@ class Fanout:
             pool_settings=POOL_SETTINGS,
         )
         self._acceptor = Acceptor(self._process, "receiver", self._attend)
-        self._node = Node(
-            self._process, settings, Tails(self._process), Pages(self._process), Cursors(self._process)
-        )
+        self._node = Node.of(self._process, settings)
 
     async def run(self) -> None:
         """Live until a signal comes."""
         app = web.Application()
         app.router.add_get(RECEIVERS_PATH, self._connect)
+        app.router.add_get(RECEIVERS_V12_PATH, self._connect_v12)
         await self._process.run(
             app=app,
             tasks={
@@ -67,6 +65,9 @@ class Fanout:
                 "tailing": self._node.tails.run_tailing,
                 "resolving": self._node.tails.run_resolving,
                 "cursors": self._node.cursors.run,
+                "races": self._node.races.run,
+                "numbers": self._node.numbers.run,
+                "devices": self._node.devices.run,
                 "tidying": self._process.loop("tidying", self._tidy, poll_s=TIDY_EVERY_S).run,
             },
             shut=self._shut,
@@ -86,6 +87,13 @@ class Fanout:
     async def _connect(self, request: web.Request) -> web.StreamResponse:
         _limit_send_buffer(request)
         return await self._acceptor.connect(request)
+
+    async def _connect_v12(self, request: web.Request) -> web.StreamResponse:
+        _limit_send_buffer(request)
+        return await self._acceptor.connect(request, self._attend_v12)
+
+    async def _attend_v12(self, connection: DeviceConnection, identity: Identity) -> None:
+        await SessionV12(connection, self._node, identity).run()
 
     async def _attend(self, connection: DeviceConnection, identity: Identity) -> None:
         await Session(connection, self._node).run(identity)

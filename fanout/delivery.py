@@ -1,36 +1,27 @@
-"""Decisions of delivery, without sockets or database: what a receiver has, what it is owed, what an ack covers.
+"""Decisions of delivery, without sockets or database: what a receiver has, and what it is owed (what an ack covers:
+fanout/in_flight.py; what it wants: fanout/plans/).
 
 A cursor (last_seq, position) of an epoch says: every event numbered up to last_seq that was stored at or below position
 has been delivered and acked. It says nothing of a lower number that is stored later, and so cannot hide it.
 """
 
-from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fanout.events import Sent
-from shared.protocol.v1 import StreamRef
-
-__all__ = [
-    "NOTHING",
-    "Acked",
-    "Cursor",
-    "EpochState",
-    "InFlight",
-    "Leg",
-    "Start",
-    "Step",
-    "start_of",
-    "unacked",
-]
+__all__ = ["NOTHING", "Cursor", "EpochState", "Leg", "Start", "begin_of", "is_valid", "start_from", "unacked"]
 
 
 class Cursor(NamedTuple):
-    """What a receiver has of an epoch; event_count: how many events that is, None where nobody counted."""
+    """What a receiver has of an epoch.
+
+    event_count: how many events that is, None where nobody counted. implied: that it has them was only concluded, from
+    a resume of a newer epoch; it stays so until all of them were sent.
+    """
 
     last_seq: int
     position: int
     event_count: int | None
+    implied: bool = False
 
     def covers(self, other: "Cursor") -> bool:
         """Whether neither number falls from `other` to this one: then this one may take its place."""
@@ -79,6 +70,11 @@ class Leg(NamedTuple):
     begin: Cursor
     end: Cursor
 
+    @property
+    def horizon(self) -> int:
+        """The stream's newest position when it was decided: what is stored later is not replayed but live."""
+        return self.end.position
+
 
 class Start(NamedTuple):
     """What to replay, in order, and what the receiver has of each epoch before that.
@@ -91,24 +87,14 @@ class Start(NamedTuple):
     resumed: dict[int, Cursor]
 
 
-def start_of(horizon: int, epochs: Mapping[int, EpochState]) -> Start:
-    """Decide where a receiver starts in a stream whose newest position is `horizon` (protocol.md, section 5.2).
+def start_from(horizon: int, epochs: Mapping[int, EpochState], begins: Mapping[int, Cursor]) -> Start:
+    """Say how a receiver gets what it has not of these epochs, in a stream whose newest position is `horizon`.
 
-    Per epoch it starts where its resume says, also where that is lower than our record: it is the one that knows what
-    it has. What it cannot know, up to which position, comes from our record. Without a resume it starts from our
-    record, without either from the very first event. A resume beyond what is stored (the server was wiped, or restored
-    from a backup) is ignored, or the receiver would wait for ever. A resume says that everything older is done, unless
-    our record of an older epoch says otherwise.
+    begins: what it has of each epoch that it wants, as its plan has decided (fanout/plans/).
     """
-    resumed = {e: state.resume for e, state in epochs.items() if _is_valid(state)}
-    resumed_at = max(resumed, default=0)
     start = Start([], {}, {})
-    for epoch, state in sorted(epochs.items()):
-        resume = resumed.get(epoch)
-        if resume is None and not state.cursor.last_seq and epoch < resumed_at:
-            begin = Cursor(state.last_seq, horizon, state.event_count)
-        else:
-            begin = _begin(horizon, state, resume)
+    for epoch, begin in sorted(begins.items()):
+        state = epochs[epoch]
         legs = _legs(horizon, epoch, state, begin)
         start.legs.extend(legs)
         # Where nothing is late it has all of that up to the horizon.
@@ -119,15 +105,23 @@ def start_of(horizon: int, epochs: Mapping[int, EpochState]) -> Start:
     return start
 
 
-def _is_valid(state: EpochState) -> bool:
+def is_valid(state: EpochState) -> bool:
+    """Whether a resume can be true. One beyond what is stored (the server was wiped, or restored from a backup) is
+    ignored, or the receiver would wait for ever.
+    """
     return state.resume is not None and state.resume <= state.last_seq
 
 
-def _begin(horizon: int, state: EpochState, resume: int | None) -> Cursor:
-    """Return what the receiver has of an epoch."""
+def begin_of(horizon: int, state: EpochState, resume: int | None) -> Cursor:
+    """Return what the receiver has of an epoch: what its resume says, also where that is lower than our record, for it
+    is the one that knows what it has. What it cannot know, up to which position, comes from our record. Without a
+    resume it has what our record says, without either nothing.
+    """
     record = state.cursor
-    if resume is None or resume == record.last_seq:
+    if resume is None:
         return record
+    if resume == record.last_seq:
+        return record._replace(implied=False)
     if not record.last_seq:  # without a record the resume is believed
         return Cursor(resume, horizon, _less(state.event_count, state.above_resume))
     return Cursor(resume, record.position, None)
@@ -141,18 +135,20 @@ def _legs(horizon: int, epoch: int, state: EpochState, begin: Cursor) -> list[Le
     if after < begin.last_seq and begin.position < horizon:
         legs.append(Leg(epoch, after, begin.last_seq, begin.position, True, begin, caught_up))
     if begin.last_seq < state.last_seq:
-        done = Cursor(state.last_seq, horizon, state.event_count)
+        done = Cursor(state.last_seq, horizon, state.event_count, begin.implied)
         legs.append(Leg(epoch, begin.last_seq, state.last_seq, 0, False, caught_up, done))
     return legs
 
 
 def _caught_up(horizon: int, state: EpochState, begin: Cursor) -> Cursor:
     """Return what the receiver has when it has the late ones."""
+    if not begin.last_seq:
+        return Cursor(0, horizon, 0)
     if begin.last_seq == state.last_seq:
         above = 0
     else:
         above = state.above_cursor if begin.last_seq == state.cursor.last_seq else state.above_resume
-    return Cursor(begin.last_seq, horizon, _less(state.event_count, above))
+    return Cursor(begin.last_seq, horizon, _less(state.event_count, above), begin.implied)
 
 
 def _nothing_late(state: EpochState) -> bool:
@@ -164,141 +160,3 @@ def _nothing_late(state: EpochState) -> bool:
 
 def _less(count: int | None, above: int) -> int | None:
     return None if count is None else count - above
-
-
-class Acked(NamedTuple):
-    """What an ack covered: so many events that were waited for, and what the receiver has now, if that is news."""
-
-    events: int
-    cursor: Cursor | None
-
-
-class Step(NamedTuple):
-    """What a receiver has of an epoch before a message, and once that is acked."""
-
-    before: Cursor
-    after: Cursor
-
-    def partly(self, last_seq: int) -> Cursor | None:
-        """Return what it has by an ack of a number within the message: no device in the field gives one.
-
-        What is numbered up to that and was stored up to where the receiver was before is there, or was sent now.
-        """
-        if not self.before.last_seq < last_seq < self.after.last_seq:
-            return None
-        return Cursor(last_seq, self.before.position, None)
-
-
-class _Message(NamedTuple):
-    number: int  # in the order of sending, over all streams
-    last_seq: int  # the highest: what an ack of just this message names
-    step: Step | None  # None: its cursor was deleted meanwhile
-
-
-class InFlight:
-    """What was sent and not acked. What the pace waits for no longer still counts as sent."""
-
-    # Messages that are told apart. A receiver that never acks is owed nothing by this: the oldest is dropped, and so
-    # becomes one with the next of its stream and epoch, which is covered by what covers that.
-    MOST_MESSAGES = 10_000
-
-    def __init__(self) -> None:
-        self.events = 0  # that are waited for
-        self._last = 0
-        self._waiting: OrderedDict[int, int] = OrderedDict()  # events by number of their message
-        self._keys: OrderedDict[int, tuple[StreamRef, int]] = (
-            OrderedDict()
-        )  # of all messages that are told apart
-        self._sent: dict[tuple[StreamRef, int], _Messages] = {}  # by stream and epoch
-
-    def add(self, ref: StreamRef, sent: Sent, step: Step) -> None:
-        """Note that something was sent, and what the receiver has before it, and once it and all before are acked."""
-        self._last += 1
-        self._waiting[self._last] = sent.event_count
-        self.events += sent.event_count
-        key = ref, sent.stream_epoch
-        self._keys[self._last] = key
-        self._sent.setdefault(key, _Messages()).append(_Message(self._last, sent.last_seq, step))
-        if len(self._keys) > self.MOST_MESSAGES:
-            self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
-        _, key = self._keys.popitem(last=False)
-        of_epoch = self._sent[key]
-        self.events -= self._waiting.pop(of_epoch.drop_oldest().number, 0)
-        if not len(of_epoch):
-            del self._sent[key]
-
-    def ack(self, ref: StreamRef, epoch: int, last_seq: int) -> Acked:
-        """Take out what an ack covers.
-
-        In the order of sending within its stream and epoch: all up to the oldest message whose highest number it names;
-        where none has just that number, the leading messages at or below it. So the ack of 10 says nothing of the late
-        ones 1..5 that were sent after 6..10.
-        """
-        of_epoch = self._sent.get((ref, epoch))
-        if of_epoch is None:
-            return Acked(0, None)
-        before = self.events
-        cursor: Cursor | None = None
-        for message in of_epoch.take(last_seq):
-            cursor = message.step.after if message.step else None
-            self.events -= self._waiting.pop(message.number, 0)
-            del self._keys[message.number]
-        cursor = of_epoch.partly(last_seq) or cursor
-        if not len(of_epoch):
-            del self._sent[ref, epoch]
-        return Acked(before - self.events, cursor)
-
-    def void(self, ref: StreamRef) -> None:
-        """The stream's cursors were deleted: what was sent before will be acked, and must not count."""
-        for (of, _), of_epoch in self._sent.items():
-            if of == ref:
-                of_epoch.void()
-
-    def forget(self, events: int) -> None:
-        """Wait no more for the oldest acks, of at least so many events."""
-        until = self.events - events
-        while self._waiting and self.events > until:
-            self.events -= self._waiting.popitem(last=False)[1]
-
-
-class _Messages:
-    """Messages of one stream and epoch in the order of sending."""
-
-    def __init__(self) -> None:
-        self._messages: deque[_Message] = deque()
-        self._named: Counter[int] = Counter()  # messages by their highest number
-
-    def __len__(self) -> int:
-        return len(self._messages)
-
-    def append(self, message: _Message) -> None:
-        self._messages.append(message)
-        self._named[message.last_seq] += 1
-
-    def take(self, last_seq: int) -> list[_Message]:
-        """Take out what an ack of `last_seq` covers; costs no more than what it takes out."""
-        taken: list[_Message] = []
-        if self._named[last_seq]:
-            while not taken or taken[-1].last_seq != last_seq:
-                taken.append(self.drop_oldest())
-        else:
-            while self._messages and self._messages[0].last_seq <= last_seq:
-                taken.append(self.drop_oldest())
-        return taken
-
-    def partly(self, last_seq: int) -> Cursor | None:
-        """Return what an ack says of the oldest message that it does not cover."""
-        oldest = self._messages[0] if self._messages else None
-        return oldest.step.partly(last_seq) if oldest and oldest.step else None
-
-    def drop_oldest(self) -> _Message:
-        message = self._messages.popleft()
-        self._named[message.last_seq] -= 1
-        if not self._named[message.last_seq]:
-            del self._named[message.last_seq]
-        return message
-
-    def void(self) -> None:
-        self._messages = deque(message._replace(step=None) for message in self._messages)

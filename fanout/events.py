@@ -1,18 +1,15 @@
-"""Events as they go out: encoded once for the node, joined once for all receivers at the same place.
+"""Events as they go out: encoded once for the node and generation (fanout/generation.py), joined once for all receivers
+at the same place.
 
 Pure: no socket, no database.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 import orjson
-
-from fanout.store.events import EventRow
-from shared.protocol.lines import shown_line
-from shared.protocol.v1 import StreamRef
 
 __all__ = [
     "BATCH_SUFFIX",
@@ -21,7 +18,6 @@ __all__ = [
     "Sent",
     "Slice",
     "batch_prefix",
-    "encode",
     "fitting",
     "slice_of",
 ]
@@ -32,7 +28,9 @@ MESSAGE_BYTES = 1024 * 1024
 
 
 class Event(NamedTuple):
-    """An event with its JSON; received_at names the batch that it came in (shared/trace.py)."""
+    """An event with its JSON, which is empty where a generation is not sent it; received_at names the batch that it
+    came in (shared/trace.py).
+    """
 
     position: int
     stream_epoch: int
@@ -42,11 +40,17 @@ class Event(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What a message holds of one epoch: the ack that covers it, and how many events that is."""
+    """What a message holds of one epoch: its highest seq, and how many events it covers.
+
+    named, shown: the highest seq and the number of those that the receiver is sent, which its ack will name: the others
+    are covered by it as well.
+    """
 
     stream_epoch: int
     last_seq: int
     event_count: int
+    named: int
+    shown: int
 
 
 class Slice(NamedTuple):
@@ -56,30 +60,6 @@ class Slice(NamedTuple):
     event_count: int
     sent: tuple[Sent, ...]
     batches: tuple[datetime, ...]  # when the batches were received that the events came in
-
-
-def encode(ref: StreamRef, rows: Iterable[EventRow]) -> list[Event]:
-    """Return rows of one stream as events for receivers of the first generation. A text comes out again unchanged, a
-    frame as the text of its line.
-    """
-    return [Event(row.position, row.stream_epoch, row.seq, row.received_at, _json(ref, row)) for row in rows]
-
-
-def _json(ref: StreamRef, row: EventRow) -> bytes:
-    json = orjson.dumps(
-        {
-            "forwarder_id": ref.forwarder_id,
-            "reader_ip": ref.reader_ip,
-            "stream_epoch": row.stream_epoch,
-            "seq": row.seq,
-            "reader_timestamp": row.reader_timestamp,
-            # A frame may hold any bytes; they must not end the delivery of everything after them.
-            "raw_read_line": shown_line(row.raw_frame, framed=row.framed).decode(errors="replace"),
-            "read_type": row.read_type,
-        }
-    )
-    # A copy, because orjson's own result keeps the 4 kB of its buffer for 250 bytes of text.
-    return bytes(memoryview(json))
 
 
 def fitting(events: Sequence[Event], limit: int) -> int:
@@ -94,16 +74,33 @@ def fitting(events: Sequence[Event], limit: int) -> int:
 
 def slice_of(events: Sequence[Event]) -> Slice:
     """Join events. Within an epoch the highest seq is what an ack must reach, whatever the order."""
+    sent = _sent(events)
+    shown = [event.json for event in events if event.json]
+    if len(shown) < len(events):
+        named = {each.stream_epoch: each for each in _sent([event for event in events if event.json])}
+        sent = [_with_hidden(each, named.get(each.stream_epoch)) for each in sent]
+    return Slice(
+        b",".join(shown),
+        len(shown),
+        tuple(sent),
+        tuple(dict.fromkeys([event.received_at for event in events])),
+    )
+
+
+def _sent(events: Sequence[Event]) -> list[Sent]:
     last: dict[int, int] = {}
     counts: dict[int, int] = {}
     for event in events:
         last[event.stream_epoch] = max(event.seq, last.get(event.stream_epoch, 0))
         counts[event.stream_epoch] = counts.get(event.stream_epoch, 0) + 1
-    return Slice(
-        b",".join([event.json for event in events]),
-        len(events),
-        tuple(Sent(epoch, last[epoch], counts[epoch]) for epoch in last),
-        tuple(dict.fromkeys([event.received_at for event in events])),
+    return [Sent(epoch, last[epoch], counts[epoch], last[epoch], counts[epoch]) for epoch in last]
+
+
+def _with_hidden(sent: Sent, named: Sent | None) -> Sent:
+    return (
+        sent._replace(named=named.last_seq, shown=named.event_count)
+        if named
+        else sent._replace(named=0, shown=0)
     )
 
 

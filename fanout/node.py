@@ -4,8 +4,15 @@ from dataclasses import dataclass
 
 from fanout.cursors import Cursors
 from fanout.pages import Pages
+from fanout.races import Races
 from fanout.settings import FanoutSettings
+from fanout.store.numbers import Numbers, read_numbers
+from fanout.store.reported import Reported, read_reported
 from fanout.tail import Tails
+from fanout.updates.devices import say_reported
+from fanout.updates.numbers import say_numbers
+from fanout.updates.watch import Watch
+from shared.db.channels import DEVICES, POSITIONS, SESSIONS
 from shared.runtime.process import Process
 
 __all__ = ["Node"]
@@ -20,3 +27,20 @@ class Node:
     tails: Tails
     pages: Pages
     cursors: Cursors
+    races: Races
+    numbers: Watch[Numbers]
+    devices: Watch[Reported]
+
+    @classmethod
+    def of(cls, process: Process, settings: FanoutSettings) -> "Node":
+        """Make the parts, of which nothing runs yet."""
+        return cls(
+            process,
+            settings,
+            Tails(process),
+            Pages(process),
+            Cursors(process),
+            Races(process),
+            Watch(process, "numbers", channels=[POSITIONS], read=read_numbers, say=say_numbers),
+            Watch(process, "devices", channels=[DEVICES, SESSIONS], read=read_reported, say=say_reported),
+        )

@@ -28,6 +28,12 @@ class Pace:
         self._replay_s = 1 / replay if replay else 0.0
         self._free_at = 0.0
 
+    @classmethod
+    def of_second_generation(cls, settings: FanoutSettings, events_per_second: int | None) -> "Pace":
+        """Return the pace of a receiver that bears less, and no more live than while it catches up."""
+        usual = settings.second_generation_events_per_second
+        return cls(settings, usual if events_per_second is None else events_per_second)
+
     def sent(self, now: float, events: int, *, live: bool) -> None:
         """Note that a message of so many events has gone out."""
         self._free_at = max(self._free_at, now) + events * (self._live_s if live else self._replay_s)

@@ -1,4 +1,4 @@
-"""Pages of stored events for receivers that are behind the tail, shared by those at the same place.
+"""Pages of stored events for receivers that are behind the tail, shared by those of a generation at the same place.
 
 A page begins at a round number, so that receivers with different cursors ask for the same pages; one that is being
 read is read once, whoever waits for it. What is kept is bounded. So is what a kept page stands for: it serves whoever
@@ -15,7 +15,8 @@ from uuid import UUID
 
 from fanout import metrics
 from fanout.delivery import Leg
-from fanout.events import Event, encode
+from fanout.events import Event
+from fanout.generation import Generation
 from fanout.store import events as store
 from shared.protocol.v1 import StreamRef
 from shared.runtime.process import Process
@@ -31,6 +32,7 @@ KEPT_S = 60.0
 
 
 class _Key(NamedTuple):
+    generation: Generation
     stream_id: UUID
     epoch: int | None  # None: pages by position
     after: int
@@ -57,14 +59,21 @@ class Pages:
         self._reading: dict[_Key, asyncio.Task[_Page]] = {}
 
     async def of_epoch(
-        self, ref: StreamRef, stream_id: UUID, *, epoch: int, after_seq: int, stored_up_to: int
+        self,
+        ref: StreamRef,
+        stream_id: UUID,
+        generation: Generation,
+        *,
+        epoch: int,
+        after_seq: int,
+        stored_up_to: int,
     ) -> list[Event]:
         """Return the next events of an epoch after a seq, in order of seq; empty when the epoch has no more.
 
         stored_up_to: a position that is known to be stored; all events up to it are included, and there may be later
         ones among them.
         """
-        key = _Key(stream_id, epoch, after_seq - after_seq % store.READ_EVENTS)
+        key = _Key(generation, stream_id, epoch, after_seq - after_seq % store.READ_EVENTS)
         while True:
             page = await self._get(ref, key, stored_up_to, self._read_epoch)
             events = [event for event in page.events if event.seq > after_seq]
@@ -73,13 +82,13 @@ class Pages:
             key = key._replace(after=page.events[-1].seq)
 
     async def after_position(
-        self, ref: StreamRef, stream_id: UUID, *, position: int, stored_up_to: int
+        self, ref: StreamRef, stream_id: UUID, generation: Generation, *, position: int, stored_up_to: int
     ) -> list[Event]:
         """Return the next events after a position, in order of position; empty when none follows.
 
         stored_up_to: a position that is known to be stored.
         """
-        key = _Key(stream_id, None, position - position % store.READ_EVENTS)
+        key = _Key(generation, stream_id, None, position - position % store.READ_EVENTS)
         while True:
             page = await self._get(ref, key, stored_up_to, self._read_positions)
             events = [event for event in page.events if event.position > position]
@@ -88,9 +97,9 @@ class Pages:
             key = key._replace(after=page.events[-1].position)
 
     async def late(
-        self, ref: StreamRef, stream_id: UUID, leg: Leg, *, horizon: int
+        self, ref: StreamRef, stream_id: UUID, generation: Generation, leg: Leg
     ) -> tuple[list[Event], bool]:
-        """Return the next late events of a leg that were stored up to the horizon, in order of seq, and whether there
+        """Return the next late events of a leg that were stored up to its horizon, in order of seq, and whether there
         are more. Nobody else is at the same place: such a page is not kept.
         """
         rows = await store.read_late_page(
@@ -98,10 +107,10 @@ class Pages:
             stream_id,
             epoch=leg.epoch,
             seqs=(leg.after_seq, leg.up_to_seq),
-            positions=(leg.above_position, horizon),
+            positions=(leg.above_position, leg.horizon),
         )
         metrics.PAGES_READ.inc()
-        return encode(ref, rows.events), rows.more
+        return generation.encode(ref, rows.events), rows.more
 
     def forget(self, stream_id: UUID) -> None:
         """Keep no page of a stream: what they hold may have been deleted."""
@@ -146,14 +155,14 @@ class Pages:
         rows = await store.read_epoch_page(
             self._process.pool, key.stream_id, epoch=key.epoch or 0, after_seq=key.after
         )
-        events = encode(ref, rows.events)
+        events = key.generation.encode(ref, rows.events)
         # Without a gap there is no place where an event could still come in.
         whole = rows.more and events[-1].seq - key.after == len(events)
         return _page(events, rows.more, inf if whole else up_to)
 
     async def _read_positions(self, ref: StreamRef, key: _Key, up_to: int) -> _Page:
         rows = await store.read_position_page(self._process.pool, key.stream_id, after_position=key.after)
-        events = encode(ref, rows.events)
+        events = key.generation.encode(ref, rows.events)
         return _page(events, rows.more, inf if rows.more else up_to)
 
 

@@ -1,4 +1,4 @@
-"""One connected receiver, from its hello to its end (protocol.md, sections 2 and 5).
+"""One connected receiver of the first generation, from its hello to its end (protocol.md, sections 2 and 5).
 
 Three tasks: one receives subscriptions and acks, one sends (fanout/sender.py), one keeps the connection alive.
 """
@@ -7,17 +7,30 @@ import asyncio
 from collections.abc import Iterable
 from uuid import UUID
 
+from fanout.allowance import Allowance
+from fanout.generation import FIRST
+from fanout.modes.mode import by_stream
 from fanout.node import Node
+from fanout.pace import Pace
+from fanout.plans.plan import Everything
 from fanout.sender import Sender
 from fanout.store import sessions as store
+from fanout.turns import Turns
 from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
 from shared.protocol.decoding import decode_receiver
-from shared.protocol.v1 import AckEntry, ReceiverAck, ReceiverHello, ReceiverSubscribe, encode_heartbeat
+from shared.protocol.v1 import (
+    AckEntry,
+    ReceiverAck,
+    ReceiverHello,
+    ReceiverSubscribe,
+    StreamRef,
+    encode_heartbeat,
+)
 from shared.transport.connection import DeviceConnection, check_id, count_unknown, greet
 from shared.transport.tokens import Identity
 
-__all__ = ["Session"]
+__all__ = ["Following", "Session"]
 
 RETRY_S = 0.5
 
@@ -45,13 +58,13 @@ class Session:
         )
         self._connection.admit()
         self._note("receiver_connected", receiver_id)
-        sender = Sender(self._connection, identity, self._node)
+        following = Following(self._connection, identity, self._node)
         try:
             await self._connection.send(encode_heartbeat(session_id, identity.name))
-            await self._live(sender, identity, hello)
+            await self._live(following, identity, hello)
         finally:
             self._note("receiver_gone", receiver_id)
-            sender.leave()
+            following.turns.leave()
             await self._end(session_id)
 
     def _note(self, event: str, receiver_id: str) -> None:
@@ -59,39 +72,39 @@ class Session:
         log.info(event, receiver_id=receiver_id, session_id=str(self._connection.session_id))
         self._node.process.activity.note(event, of=receiver_id, receiver_id=receiver_id)
 
-    async def _live(self, sender: Sender, identity: Identity, hello: ReceiverHello) -> None:
+    async def _live(self, following: "Following", identity: Identity, hello: ReceiverHello) -> None:
         async with asyncio.TaskGroup() as tasks:
             side = [
-                tasks.create_task(sender.run(), name="send"),
+                tasks.create_task(following.sender.run(), name="send"),
                 tasks.create_task(self._connection.stay_alive(identity.name), name="alive"),
             ]
-            await self._resume(sender, hello.resume or [])
-            await self._hear(sender, identity)
+            await self._resume(following, hello.resume or [])
+            await self._hear(following, identity)
             for task in side:
                 task.cancel()
 
-    async def _resume(self, sender: Sender, cursors: Iterable[AckEntry]) -> None:
+    async def _resume(self, following: "Following", cursors: Iterable[AckEntry]) -> None:
         """Go on where the receiver says it stands, waiting for the database as long as it takes."""
         while not self._connection.gone:
             try:
-                await sender.resume(cursors)
+                await following.resume(cursors)
             except DatabaseUnavailable as error:
                 log.debug("resume_waits", session_id=str(self._connection.session_id), error=str(error))
                 await asyncio.sleep(RETRY_S)
             else:
                 return
 
-    async def _hear(self, sender: Sender, identity: Identity) -> None:
+    async def _hear(self, following: "Following", identity: Identity) -> None:
         while (message := await self._connection.receive()) is not None:
             decoded = decode_receiver(message)
             if isinstance(decoded, ReceiverAck):
-                sender.ack(decoded.entries)
+                following.sender.ack(decoded.entries)
             elif isinstance(decoded, ReceiverSubscribe):
                 for ref in decoded.streams:
-                    sender.subscribe(ref, {})
+                    following.subscribe(ref)
             elif isinstance(decoded, ReceiverHello):
                 check_id(decoded.receiver_id, identity)
-                await self._resume(sender, decoded.resume or [])
+                await self._resume(following, decoded.resume or [])
                 await self._connection.send(encode_heartbeat(self._connection.session_id, identity.name))
             else:
                 count_unknown(decoded)
@@ -101,3 +114,32 @@ class Session:
             await store.end_session(self._node.process.pool, session_id)
         except DatabaseUnavailable as error:
             log.warning("session_row_left", session_id=str(session_id), error=str(error))
+
+
+class Following:
+    """What a receiver follows, each stream with all that there is of it, and how that comes to it."""
+
+    def __init__(self, connection: DeviceConnection, identity: Identity, node: Node) -> None:
+        self._node = node
+        allowance = Allowance(connection, node.settings, Pace(node.settings, identity.events_per_second))
+        self.turns = Turns(
+            node,
+            FIRST,
+            receiver_id=identity.device_id,
+            session_id=connection.session_id,
+            in_flight=allowance.in_flight,
+        )
+        self.sender = Sender(connection, self.turns, allowance, receiver_id=identity.device_id)
+
+    def subscribe(self, ref: StreamRef, resume: dict[int, int] | None = None) -> None:
+        """Follow a stream, which need not exist yet; naming it again changes nothing."""
+        self.turns.subscribe(ref, Everything(), resume or {})
+
+    async def resume(self, cursors: Iterable[AckEntry]) -> None:
+        """Subscribe to what the receiver resumes and what exists; of a cursor that is listed twice the higher counts.
+
+        A name that stands for no stream is no subscription: there is nothing to go on with. DatabaseUnavailable.
+        """
+        resumes = by_stream(cursors)
+        for ref in await self._node.tails.existing(resumes):
+            self.subscribe(ref, resumes[ref])

@@ -9,7 +9,8 @@ __all__ = ["FanoutSettings"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FanoutSettings(Settings):
-    """The common settings, and the pace of delivery that receivers in the field bear (protocol.md, section 5.5)."""
+    """The common settings, and the pace of delivery that receivers in the field bear (protocol.md, sections 5.5 and
+    12.6)."""
 
     batch_events: int = setting(
         "BATCH_EVENTS",
@@ -40,4 +41,10 @@ class FanoutSettings(Settings):
         number(low=0, high=1_000_000),
         default="10000",
         text="reads a second at the most to a receiver that is up to date; 0: no limit",
+    )
+    second_generation_events_per_second: int = setting(
+        "SECOND_GENERATION_EVENTS_PER_SECOND",
+        number(low=0, high=1_000_000),
+        default="2000",
+        text="reads a second at the most to a receiver of the second generation; 0: no limit",
     )

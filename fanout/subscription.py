@@ -4,70 +4,92 @@
              cursor but after it, then what lies above the cursor, each by seq
           ─▶ live, by position, of what was stored after it: from the tail, or from pages while behind the tail
 
-The horizon is the stream's newest position in the very snapshot that told what there is to replay. Every event has a
-position either up to it or beyond it, so none is left out at the hand-over and none comes twice. Late events have
-positions beyond it once the receiver is live, and are live like all others.
+Which epochs these are says the receiver's plan (fanout/plans/). The horizon is the stream's newest position in the very
+snapshot that told what there is to replay. Every event has a position either up to it or beyond it, so none is left out
+at the hand-over and none comes twice. Late events have positions beyond it once the receiver is live, and are live like
+all others. An epoch that comes to be wanted later has a horizon of its own: what of it lies below that is replayed, and
+passed over where the live way comes by.
 
 What it holds is positions, what the receiver has of each epoch once all that was taken is acked, and at most the rest
 of one page.
 """
 
 from collections import deque
+from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
-from fanout.delivery import NOTHING, Cursor, Leg, Step, start_of, unacked
+from fanout.delivery import NOTHING, Cursor, Leg, start_from, unacked
 from fanout.events import Event, Slice, fitting, slice_of
+from fanout.generation import Generation
+from fanout.in_flight import Step
 from fanout.pages import Pages
+from fanout.plans.plan import Plan
 from fanout.store.cursors import StartingPoint
 from fanout.tail import Tail
+from fanout.window import NOTHING_NEW
 
-__all__ = ["Subscription", "Taken"]
+__all__ = ["NOTHING_TAKEN", "Subscription", "Taken"]
 
 
 class Taken(NamedTuple):
     """Events for a message, and what the receiver has of each epoch among them (as in `slice.sent`) with them and
-    without. live: whether they came from the tail.
+    without; None where it is not kept. live: whether they came from the tail.
     """
 
     slice: Slice
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step | None, ...] = ()
     live: bool = False
 
 
-_NOTHING = Taken(Slice(b"", 0, (), ()))
+NOTHING_TAKEN = Taken(NOTHING_NEW)
 
 
 class Subscription:
     """Where a receiver stands in a stream."""
 
-    def __init__(self, tail: Tail, resume: dict[int, int]) -> None:
+    def __init__(self, tail: Tail, plan: Plan, generation: Generation, resume: dict[int, int]) -> None:
         self.tail = tail
         self.stream_id: UUID | None = None  # the stream that this has begun with
         self.resume = resume
         self.cursor_ids: dict[int, int] = {}  # rows that acks of each epoch move
         self.new_epochs: set[int] = set()  # that come next and have no row yet
-        self.proven: dict[
-            int, Cursor
-        ] = {}  # what the receiver has without any ack, by epoch, until it is taken up
+        self.proven: dict[int, Cursor] = {}  # what it has without any ack, by epoch, until it is taken up
+        self.plan = plan
+        self._generation = generation
+        self._window = tail.window(generation)
         self._restarts = False
+        self._flags: dict[int, bool] = {}  # what the rows say of epochs: whether they are wanted
         self._reached: dict[int, Cursor] = {}  # what the receiver has once all that was taken is acked
         self._legs: deque[Leg] = deque()
-        self._horizon = 0
         self._position = 0
+        self._live_from: dict[
+            int, int
+        ] = {}  # positions, by epoch: of those up to it the replay has taken care
         self._page: list[Event] = []  # the rest of the page that is being sent
         self._page_leg: Leg | None = None  # the leg of the replay that it belongs to; None: it is live
         self._page_ends_leg = False
 
     @property
     def awaits_start(self) -> bool:
-        """Whether the stream exists (anew), or its cursors were deleted, and `begin` is due."""
-        return self.tail.stream_id is not None and (self._restarts or self.tail.stream_id != self.stream_id)
+        """Whether the stream exists (anew), its cursors were deleted, or more of it is wanted, and `begin` is due."""
+        if self.tail.stream_id is None:
+            return False
+        return self._restarts or self.tail.stream_id != self.stream_id or bool(self.plan.missing)
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether there is anything left of what was stored when it began."""
+        return bool(self._legs) or (self._page_leg is not None and bool(self._page))
 
     @property
     def needs_page(self) -> bool:
         """Whether what comes next does not come from the tail."""
-        return bool(self._page or self._legs) or self._position < self.tail.start
+        return bool(self._page or self._legs) or self._position < self._window.start
+
+    def awaits_tail(self, position: int) -> bool:
+        """Whether what is stored up to a position comes from the tail, and has not been taken."""
+        return self._position < position and not self.needs_page
 
     @property
     def holds_page(self) -> bool:
@@ -83,26 +105,62 @@ class Subscription:
         """Begin anew before anything else is taken: what the receiver had does not count any more."""
         self._restarts = True
 
-    def begin(self, stream_id: UUID, point: StartingPoint) -> None:
-        """Start with the stream as it stands.
+    def begin(self, stream_id: UUID, point: StartingPoint) -> Collection[int] | None:
+        """Start with the stream as it stands, or with what has come to be wanted of it since. Return the epochs that
+        begin; None for all, anew.
 
         The resume is for the stream that the receiver knows: one that is made anew later starts without it, and so does
         one whose cursors were deleted meanwhile.
         """
-        # Another session of the receiver may have acked by now what this one is to be sent again.
-        epochs = unacked(point.epochs) if self._restarts else point.epochs
-        start = start_of(point.last_position, epochs)
+        if stream_id == self.stream_id and not self._restarts:
+            added = frozenset(self.plan.missing)
+            self._begin_epochs(point, added)
+            return added
+        if self._restarts:  # another session of the receiver may have acked by now what is to be sent again
+            point = point._replace(epochs=unacked(point.epochs))
         self.stream_id = stream_id
-        self.resume = {}
-        self.cursor_ids = dict(point.cursor_ids)
-        self.new_epochs = set()
-        self._restarts = False
-        self._reached = dict(start.cursors)
-        self._legs = deque(start.legs)
-        self._horizon = point.last_position
-        self._move_on(point.last_position)
+        self.cursor_ids, self.new_epochs, self.proven = {}, set(), {}
+        self._reached, self._flags = {}, {}
+        self._legs.clear()
+        self._live_from = {}
         self._page, self._page_leg = [], None
-        self.proven = start.resumed
+        self._restarts = False
+        self._move_on(point.last_position)
+        self._begin_epochs(point, None)
+        self.resume = {}
+        return None
+
+    def _begin_epochs(self, point: StartingPoint, added: Collection[int] | None) -> None:
+        """Replay what the plan wants of the epochs that were added (None: all)."""
+        begins = self.plan.begin(point, self.resume)
+        if added is not None:
+            begins = {epoch: begin for epoch, begin in begins.items() if epoch in added}
+            self._live_from |= dict.fromkeys(added, point.last_position)
+        start = start_from(point.last_position, point.epochs, begins)
+        self.cursor_ids |= {
+            epoch: cursor_id
+            for epoch, cursor_id in point.cursor_ids.items()
+            if added is None or epoch in added or epoch not in self.cursor_ids
+        }
+        self._flags |= point.wanted
+        self._reached |= start.cursors
+        self._legs.extend(start.legs)
+        self.proven |= start.resumed
+
+    def drop(self) -> None:
+        """Send nothing more of epochs that the plan wants no more."""
+        self._legs = deque(leg for leg in self._legs if self.plan.wants(leg.epoch))
+        if self._page_leg is not None and not self.plan.wants(self._page_leg.epoch):
+            self._page, self._page_leg = [], None
+
+    def flags(self) -> dict[int, bool]:
+        """Return the epochs whose rows must say something else: whether they are wanted."""
+        flags = {epoch: self.plan.wants(epoch) for epoch in self.cursor_ids}
+        return {epoch: wanted for epoch, wanted in flags.items() if wanted != self._flags.get(epoch, True)}
+
+    def note_flags(self, written: dict[int, bool]) -> None:
+        """Take it that the rows say so now."""
+        self._flags |= written
 
     def begin_epochs(self, cursor_ids: dict[int, int]) -> None:
         """Go on with epochs that have begun since."""
@@ -115,19 +173,23 @@ class Subscription:
         """
         while (stream_id := self.stream_id) is not None and not self._restarts:
             if self._page:
-                return self._take_from_page(limit)
-            if self._legs:
+                taken = self._take_from_page(limit)
+            elif self._legs:
                 await self._turn_replay_page(pages, stream_id)
                 continue
             # Made anew, the stream counts its positions from 1 again: ours mean nothing in its tail.
-            if self.tail.stream_id != stream_id:
+            elif self.tail.stream_id != stream_id:
                 break
-            found = self.tail.after(self._position, limit)
-            if found is None:
+            elif (found := self._window.after(self._position, limit)) is None:
                 await self._turn_live_page(pages, stream_id)
+                continue
+            elif not found[0].sent:
+                break
             else:
-                return self._live(*found, live=True)
-        return _NOTHING
+                taken = self._live(*found, live=True)
+            if taken.steps or self.new_epochs:
+                return taken
+        return NOTHING_TAKEN
 
     def _take_from_page(self, limit: int) -> Taken:
         count = fitting(self._page, limit)
@@ -136,7 +198,7 @@ class Subscription:
             taken = self._live(slice_of(events), events[-1].position, live=False)
         else:
             taken = self._replayed(self._page_leg, events)
-        if taken.steps:
+        if not self.new_epochs:
             del self._page[:count]
         return taken
 
@@ -148,14 +210,18 @@ class Subscription:
             # A seq below the cursor tells nobody which of the late ones are there: they count together.
             reached = leg.begin
         else:
-            reached = _further(self._reached[leg.epoch], events[-1].seq, self._horizon, len(events))
+            reached = _further(self._reached[leg.epoch], events[-1].seq, leg.horizon, len(events))
         return Taken(slice_of(events), (self._step(leg.epoch, reached),))
 
     def _live(self, found: Slice, position: int, *, live: bool) -> Taken:
-        """Say what the receiver has with events up to `position`; none where a new epoch's row must come first."""
+        """Say what the receiver has with events up to `position`; none where a new epoch's row must come first, or
+        where none of them is wanted.
+        """
         self.new_epochs = {sent.stream_epoch for sent in found.sent} - self.cursor_ids.keys()
         if self.new_epochs:
-            return _NOTHING
+            return NOTHING_TAKEN
+        if self._live_from or not all(self.plan.wants(sent.stream_epoch) for sent in found.sent):
+            found = self._wanted_of(position, live=live)
         steps: list[Step] = []
         for sent in found.sent:
             reached = self._reached.get(sent.stream_epoch, NOTHING)
@@ -163,6 +229,19 @@ class Subscription:
             steps.append(self._step(sent.stream_epoch, further))
         self._move_on(max(self._position, position))
         return Taken(found, tuple(steps), live)
+
+    def _wanted_of(self, position: int, *, live: bool) -> Slice:
+        """Leave out what the plan does not want, and what the replay of an epoch that was added has taken care of."""
+        events = self._window.between(self._position, position) if live else self._page
+        wanted = [
+            event
+            for event in events
+            if event.position <= position
+            and self.plan.wants(event.stream_epoch)
+            and event.position > self._live_from.get(event.stream_epoch, 0)
+        ]
+        self._live_from = {epoch: up_to for epoch, up_to in self._live_from.items() if up_to > position}
+        return slice_of(wanted) if wanted else NOTHING_NEW
 
     def _move_on(self, position: int) -> None:
         self._position = position
@@ -176,16 +255,19 @@ class Subscription:
     async def _turn_replay_page(self, pages: Pages, stream_id: UUID) -> None:
         leg = self._legs[0]
         if leg.late:
-            events, more = await pages.late(self.tail.ref, stream_id, leg, horizon=self._horizon)
+            events, more = await pages.late(self.tail.ref, stream_id, self._generation, leg)
         else:
             events = await pages.of_epoch(
                 self.tail.ref,
                 stream_id,
+                self._generation,
                 epoch=leg.epoch,
                 after_seq=leg.after_seq,
-                stored_up_to=max(self._horizon, self._head(stream_id)),
+                stored_up_to=max(leg.horizon, self._head(stream_id)),
             )
             more = bool(events) and events[-1].seq < leg.up_to_seq
+        if not self._legs or self._legs[0] != leg:  # dropped meanwhile
+            return
         if more:
             self._legs[0] = leg._replace(after_seq=events[-1].seq)
         else:
@@ -195,7 +277,7 @@ class Subscription:
             leg.late,
         )
         self._begin_leg(leg)
-        self._page = [event for event in events if event.position <= self._horizon]
+        self._page = [event for event in events if event.position <= leg.horizon]
         self._page_leg, self._page_ends_leg = leg, not more
         if not (events or more):
             self._reached[leg.epoch] = leg.end
@@ -210,7 +292,7 @@ class Subscription:
     async def _turn_live_page(self, pages: Pages, stream_id: UUID) -> None:
         head = self.tail.head
         events = await pages.after_position(
-            self.tail.ref, stream_id, position=self._position, stored_up_to=head
+            self.tail.ref, stream_id, self._generation, position=self._position, stored_up_to=head
         )
         self._page, self._page_leg = events, None
         # Nothing there although the head is ahead: an administrator has deleted it.
@@ -224,4 +306,4 @@ class Subscription:
 def _further(reached: Cursor, last_seq: int, position: int, events: int) -> Cursor:
     """Return what a receiver has with `events` more, the highest of them last_seq, the latest stored at position."""
     count = None if reached.event_count is None else reached.event_count + events
-    return Cursor(max(reached.last_seq, last_seq), max(reached.position, position), count)
+    return Cursor(max(reached.last_seq, last_seq), max(reached.position, position), count, reached.implied)

@@ -10,19 +10,19 @@ has come near is not read yet, because it would push out of the window what all 
 read and encoded a second time, as a page, by a node that is short of time already.
 """
 
-from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from functools import partial
-from operator import attrgetter
 from time import monotonic
 from typing import Protocol
 from uuid import UUID
 
 from fanout import metrics
-from fanout.events import Event, Slice, encode, fitting, slice_of
+from fanout.generation import Generation
 from fanout.store import events as store
 from fanout.store.events import EventRow
 from fanout.store.streams import resolve_streams
+from fanout.window import Window
 from shared.db.channels import POSITIONS, STREAMS
 from shared.db.connections import STEADY_PLANS, Link
 from shared.db.errors import DatabaseUnavailable
@@ -32,16 +32,11 @@ from shared.runtime.process import Process
 
 __all__ = ["Follower", "Tail", "Tails"]
 
-# About a minute of a busy reader, 0.5 MB; who is further behind reads pages. Long lines make it shorter.
-WINDOW_EVENTS = 2_000
-WINDOW_BYTES = 1024 * 1024
 # The windows of all tails of a node together, as JSON: whose streams moved longest ago have theirs emptied first, and
 # who follows those reads a page where the window would have had it.
 ALL_WINDOWS_BYTES = 64 * 1024 * 1024
 # Streams that a node follows at the most, those included that do not exist yet. A race has hundreds.
 MOST_TAILS = 20_000
-# Receivers that keep up are at one place or two; joining once more for those who do not is cheap.
-KEPT_SLICES = 8
 # After a read that found something the next one waits about as long as it takes to write that to all who follow: what
 # comes meanwhile goes out in one message instead of several, and writing to sockets is what fan-out costs. A few
 # receivers are not made to wait; for thousands the wait is bounded.
@@ -52,35 +47,55 @@ POLL_S = 0.5
 # How soon a stream is found that was made or deleted unheard.
 RESOLVE_S = 2.0
 
-_position = attrgetter("position")
-
 
 class Follower(Protocol):
     """Who wants to know that a stream has moved, or has come to be."""
+
+    generation: Generation
 
     def wake(self, ref: StreamRef) -> None:
         """Note that there may be something new; must return at once."""
 
 
 class Tail:
-    """The window of one stream: all events with positions in (start, head]."""
+    """The newest events of one stream, in a window for each generation that follows it; all end at `head`."""
 
     def __init__(self, ref: StreamRef) -> None:
         self.ref = ref
         self.stream_id: UUID | None = None  # None until the stream exists; another one after it was made anew
         self.named_as = ""  # what its notification says
-        self.start = 0
         self.head = 0
         self.followers: set[Follower] = set()
         self.on_taken: Callable[[], None] = lambda: None  # called once, when `is_ahead` has ended
         self._foremost = 0  # the position that some follower has reached
         self._passed_over = False
-        self._window: list[Event] = []
-        self._window_bytes = 0
-        self._slices: dict[tuple[int, int], tuple[Slice, int]] = {}
+        self._windows: dict[Generation, Window] = {}
+        self._following: Counter[Generation] = Counter()
+
+    def window(self, generation: Generation) -> Window:
+        """Return the window of a generation, which begins where the stream is now when none has been asked for yet."""
+        window = self._windows.get(generation)
+        if window is None:
+            window = self._windows[generation] = Window(self.head)
+        return window
+
+    def join(self, follower: Follower) -> None:
+        """Wake `follower` whenever the stream moves."""
+        if follower not in self.followers:
+            self.followers.add(follower)
+            self._following[follower.generation] += 1
+            self.window(follower.generation)
+
+    def leave(self, follower: Follower) -> None:
+        """Wake `follower` no more, and encode nothing for a generation that nobody is left of."""
+        if follower in self.followers:
+            self.followers.remove(follower)
+            self._following[follower.generation] -= 1
+            if not self._following[follower.generation]:
+                self._windows.pop(follower.generation, None)
 
     def begin(self, stream_id: UUID, head: int) -> None:
-        """Follow the stream from `head` on, with an empty window."""
+        """Follow the stream from `head` on, with empty windows."""
         self.stream_id, self.named_as = stream_id, str(stream_id)
         self.head = self._foremost = head
         self.empty()
@@ -88,9 +103,11 @@ class Tail:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether the window is half full and nobody has taken half of it: reading more would lose what is needed."""
-        half_full = len(self._window) >= WINDOW_EVENTS // 2 or self._window_bytes >= WINDOW_BYTES // 2
-        return half_full and self.head - self._foremost > len(self._window) // 2
+        """Whether a window is half full and nobody has taken half of it: reading more would lose what is needed."""
+        windows = self._windows.values()
+        if not any(window.is_half_full for window in windows):
+            return False
+        return self.head - self._foremost > max(map(len, windows)) // 2
 
     def pass_over(self) -> None:
         """Note that this is not read now, however many notifications come: `on_taken` will say when it is to be."""
@@ -110,51 +127,19 @@ class Tail:
     @property
     def window_bytes(self) -> int:
         """How long its events are together, as JSON."""
-        return self._window_bytes
+        return sum(window.bytes for window in self._windows.values())
 
     def empty(self) -> None:
-        """Let go of the window: who is behind the head reads pages."""
-        self.start = self.head
-        self._window, self._window_bytes = [], 0
-        self._slices.clear()
+        """Let go of the windows: who is behind the head reads pages."""
+        for window in self._windows.values():
+            window.empty(self.head)
 
-    def extend(self, events: list[Event]) -> None:
-        """Add what follows the head, and let go of what is older than the window."""
-        self._window.extend(events)
-        self._window_bytes += sum(len(event.json) for event in events)
-        self.head = events[-1].position
-        self._shorten()
-        self._slices.clear()
+    def extend(self, rows: list[EventRow]) -> None:
+        """Add what follows the head, encoded for each generation that follows, and let go of what is too old."""
+        self.head = rows[-1].position
+        for generation, window in self._windows.items():
+            window.extend(generation.encode(self.ref, rows))
         self._wake_followers()
-
-    def _shorten(self) -> None:
-        surplus = max(0, len(self._window) - WINDOW_EVENTS)
-        self._window_bytes -= sum(len(event.json) for event in self._window[:surplus])
-        while self._window_bytes > WINDOW_BYTES:
-            self._window_bytes -= len(self._window[surplus].json)
-            surplus += 1
-        if surplus:
-            self.start = self._window[surplus - 1].position
-            del self._window[:surplus]
-
-    def after(self, position: int, limit: int) -> tuple[Slice, int] | None:
-        """Return up to `limit` events after `position`, joined, and the position reached; None before the window.
-
-        All receivers at the same place share one slice.
-        """
-        if position < self.start:
-            return None
-        found = self._slices.get((position, limit))
-        if found is None:
-            first = bisect_right(self._window, position, key=_position)
-            events = self._window[first : first + limit]
-            if not events:
-                return Slice(b"", 0, (), ()), position
-            del events[fitting(events, limit) :]
-            found = self._slices[position, limit] = slice_of(events), events[-1].position
-            if len(self._slices) > KEPT_SLICES:
-                del self._slices[next(iter(self._slices))]
-        return found
 
     def _wake_followers(self) -> None:
         for follower in self.followers:
@@ -201,7 +186,7 @@ class Tails:
             self._unknown.add(ref)
             metrics.TAILS.set(len(self._tails))
             self._resolving.wake()
-        tail.followers.add(follower)
+        tail.join(follower)
         return tail
 
     async def existing(self, refs: Iterable[StreamRef]) -> list[StreamRef]:
@@ -212,16 +197,23 @@ class Tails:
         found = await resolve_streams(self._process.pool, asked) if asked else {}
         return [ref for ref in named if ref in known or ref in found]
 
+    async def resolve(self, refs: Iterable[StreamRef]) -> None:
+        """Find out now which of these exist, of those that are followed; DatabaseUnavailable."""
+        await self._resolve(
+            [ref for ref in refs if (tail := self._tails.get(ref)) and tail.stream_id is None]
+        )
+
     def leave(self, refs: Iterable[StreamRef], follower: Follower) -> None:
         """Wake `follower` no more; a tail that nobody follows is given up."""
         for ref in refs:
             tail = self._tails.get(ref)
             if tail is not None:
-                tail.followers.discard(follower)
+                self._window_bytes -= tail.window_bytes
+                tail.leave(follower)
+                self._window_bytes += tail.window_bytes
                 if not tail.followers:
                     del self._tails[ref]
                     self._unknown.discard(ref)
-                    self._window_bytes -= tail.window_bytes
         metrics.TAILS.set(len(self._tails))
 
     def _on_notification(self, payload: str) -> None:
@@ -289,7 +281,7 @@ class Tails:
             return
         if tail.stream_id == stream_id and tail.head < rows[0].position:
             self._window_bytes -= tail.window_bytes
-            tail.extend(encode(tail.ref, rows))
+            tail.extend(rows)
             self._window_bytes += tail.window_bytes
         self._tails[tail.ref] = self._tails.pop(tail.ref)
         if self._window_bytes > ALL_WINDOWS_BYTES:

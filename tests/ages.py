@@ -159,6 +159,7 @@ def _way_in(node: Plan) -> str:
     condition = str(node.get("Index Cond", ""))
     names = [
         "cursor_id",
+        "race_id",
         "receiver_id",
         "forwarder_id",
         "reader_ip",

@@ -250,6 +250,11 @@ async def _outside(url: str) -> list[Finding]:
                 "gateway",
             ),
             ("/ws/v1/receivers", {"kind": "receiver_hello", "receiver_id": ""}, "fanout"),
+            (
+                "/ws/v1.2/receivers",
+                {"kind": "receiver_hello_v12", "receiver_id": "", "mode": {"mode": "live", "streams": []}},
+                "fanout",
+            ),
         ):
             wrong = await _greets(http, f"{url}{path}", hello)
             found.append(Finding(f"{role} route", wrong or f"{path} opens sockets", _advice(wrong, role)))

@@ -5,7 +5,7 @@ by its cursor_id. So a deletion, by whom and how ever, makes all acks void that 
 and whoever holds the id begins anew with the stream.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 from uuid import UUID
@@ -24,6 +24,7 @@ __all__ = [
     "StartingPoint",
     "advance_cursors",
     "begin_epochs",
+    "flag_cursors",
     "gone_cursors",
     "starting_points",
 ]
@@ -45,11 +46,15 @@ class CursorKey(NamedTuple):
 
 
 class StartingPoint(NamedTuple):
-    """Of one snapshot: newest position, the stream's epochs, and the rows that acks of each move."""
+    """Of one snapshot: newest position and current epoch, the stream's epochs, the rows that acks of each move, and
+    whether these say that the epoch is wanted.
+    """
 
     last_position: int
+    current_epoch: int
     epochs: dict[int, EpochState]
     cursor_ids: dict[int, int]
+    wanted: dict[int, bool]
 
 
 # Rows are looked up in one form, of which only the primary key gives the order (routines/drain.sql says why).
@@ -103,7 +108,7 @@ LEFT JOIN LATERAL (
 WHERE known.cursor_id IS NULL OR known.last_seq > epochs.last_seq OR known.position > epochs.last_position
 ORDER BY epochs.stream_id, epochs.stream_epoch
 ON CONFLICT (receiver_id, stream_id, stream_epoch) DO UPDATE
-SET cursor_id = DEFAULT, last_seq = 0, position = 0, event_count = 0, updated_at = now()
+SET cursor_id = DEFAULT, last_seq = 0, position = 0, event_count = 0, implied = false, updated_at = now()
 WHERE cursors.last_seq > (SELECT metrics.last_seq FROM stream_metrics AS metrics
                           WHERE metrics.stream_id = cursors.stream_id AND metrics.stream_epoch = cursors.stream_epoch)
    OR cursors.position > (SELECT last_position FROM streams WHERE streams.stream_id = cursors.stream_id)
@@ -112,19 +117,19 @@ WHERE cursors.last_seq > (SELECT metrics.last_seq FROM stream_metrics AS metrics
 # its last_seq it had delivered. Where the list of gaps is full (stream_metrics.missing), nobody can tell how many
 # events lie above a number.
 _STARTING_POINTS = """
-SELECT stream.stream_id, stream.last_position, epoch.stream_epoch, epoch.last_seq,
+SELECT stream.stream_id, stream.last_position, stream.current_epoch, epoch.stream_epoch, epoch.last_seq,
        CASE WHEN numbers_in(epoch.missing) = epoch.last_seq - epoch.dedup_count
             THEN epoch.dedup_count END AS event_count,
        known.cursor_id,
        coalesce(known.last_seq, 0) AS acked,
        coalesce(known.position, stored.position, 0) AS position,
-       known.event_count AS acked_count,
+       known.event_count AS acked_count, known.implied, known.wanted,
        events_above(epoch.counted, coalesce(known.last_seq, 0)) AS above_cursor,
        resumed.last_seq AS resume,
        coalesce(events_above(epoch.counted, resumed.last_seq), 0) AS above_resume
 FROM unnest($2::uuid[]) AS wanted(stream_id)
 CROSS JOIN LATERAL (
-    SELECT streams.stream_id, last_position FROM streams
+    SELECT streams.stream_id, last_position, streams.stream_epoch AS current_epoch FROM streams
     WHERE streams.stream_id >= wanted.stream_id AND streams.stream_id <= wanted.stream_id
     ORDER BY streams.stream_id DESC LIMIT 1
 ) AS stream
@@ -137,7 +142,8 @@ LEFT JOIN LATERAL (
     OFFSET 0
 ) AS epoch ON true
 LEFT JOIN LATERAL (
-    SELECT row.cursor_id, row.last_seq, row.position, row.event_count FROM receiver_cursors AS row
+    SELECT row.cursor_id, row.last_seq, row.position, row.event_count, row.implied, row.wanted
+    FROM receiver_cursors AS row
     WHERE row.receiver_id = $1 AND row.stream_id = epoch.stream_id
       AND row.stream_epoch >= epoch.stream_epoch AND row.stream_epoch <= epoch.stream_epoch
     ORDER BY row.stream_epoch DESC LIMIT 1
@@ -156,9 +162,9 @@ LEFT JOIN LATERAL (
 # The row first, then the first event of the epoch: an ack must find it. One that another session makes at this moment
 # is waited for, and read by the second statement.
 _BEGIN_EPOCHS = """
-INSERT INTO receiver_cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count)
-SELECT $1, stream_id, epoch, 0, 0, 0
-FROM streams CROSS JOIN unnest($3::bigint[]) AS epoch
+INSERT INTO receiver_cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count, wanted)
+SELECT $1, stream_id, epoch, 0, 0, 0, wanted
+FROM streams CROSS JOIN unnest($3::bigint[], $4::boolean[]) AS begun(epoch, wanted)
 WHERE stream_id = $2
 ORDER BY epoch
 ON CONFLICT (receiver_id, stream_id, stream_epoch) DO NOTHING
@@ -179,8 +185,8 @@ CROSS JOIN LATERAL (
 # other in a circle. Returned are those that are there no more.
 _ADVANCE = """
 WITH moved AS (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
-        AS moved(cursor_id, last_seq, position, event_count)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[])
+        AS moved(cursor_id, last_seq, position, event_count, implied)
 ),
 held AS MATERIALIZED (
     SELECT cursor_id FROM receiver_cursors WHERE cursor_id = ANY($1::bigint[])
@@ -189,12 +195,26 @@ held AS MATERIALIZED (
 ),
 written AS (
     UPDATE receiver_cursors AS cursors
-    SET last_seq = moved.last_seq, position = moved.position, event_count = moved.event_count, updated_at = now()
+    SET last_seq = moved.last_seq, position = moved.position, event_count = moved.event_count,
+        implied = moved.implied, updated_at = now()
     FROM moved
     WHERE cursors.cursor_id = moved.cursor_id AND moved.cursor_id IN (SELECT cursor_id FROM held)
       AND moved.last_seq >= cursors.last_seq AND moved.position >= coalesce(cursors.position, 0)
 )
 SELECT cursor_id FROM moved WHERE cursor_id NOT IN (SELECT cursor_id FROM held)
+"""
+
+# Which epochs a receiver wants at all: what is not wanted is not owed (routines/operators.sql). By id, in their order,
+# as in _ADVANCE.
+_FLAG = """
+WITH held AS MATERIALIZED (
+    SELECT cursor_id FROM receiver_cursors WHERE cursor_id = ANY($1::bigint[])
+    ORDER BY cursor_id
+    FOR NO KEY UPDATE
+)
+UPDATE receiver_cursors AS cursors SET wanted = flagged.wanted
+FROM unnest($1::bigint[], $2::boolean[]) AS flagged(cursor_id, wanted)
+WHERE cursors.cursor_id = flagged.cursor_id AND flagged.cursor_id IN (SELECT cursor_id FROM held)
 """
 
 _GONE = """
@@ -243,15 +263,20 @@ async def starting_points(
 def _points(rows: Iterable[asyncpg.Record]) -> dict[UUID, StartingPoint]:
     found: dict[UUID, StartingPoint] = {}
     for row in rows:
-        point = found.setdefault(row["stream_id"], StartingPoint(row["last_position"], {}, {}))
+        point = found.setdefault(
+            row["stream_id"], StartingPoint(row["last_position"], row["current_epoch"], {}, {}, {})
+        )
         epoch = row["stream_epoch"]
         if epoch is None:
             continue
         point.cursor_ids[epoch] = row["cursor_id"]
+        point.wanted[epoch] = row["wanted"]
         point.epochs[epoch] = EpochState(
             row["last_seq"],
             row["event_count"],
-            Cursor(row["acked"], row["position"], row["acked_count"]) if row["acked"] else NOTHING,
+            Cursor(row["acked"], row["position"], row["acked_count"], row["implied"])
+            if row["acked"]
+            else NOTHING,
             row["above_cursor"],
             row["resume"],
             row["above_resume"],
@@ -260,14 +285,15 @@ def _points(rows: Iterable[asyncpg.Record]) -> dict[UUID, StartingPoint]:
 
 
 async def begin_epochs(
-    pool: Pool, receiver_id: str, stream_id: UUID, epochs: Collection[int]
+    pool: Pool, receiver_id: str, stream_id: UUID, epochs: Mapping[int, bool]
 ) -> dict[int, int]:
-    """Make the rows that acks of these epochs will move and return their ids by epoch; none of a deleted stream.
+    """Make the rows that acks of these epochs will move, which say whether each is wanted, and return their ids by
+    epoch; none of a deleted stream.
 
     RowLocked when somebody holds the stream, or is deleting it.
     """
     with _row_errors():
-        await pool.execute(_BEGIN_EPOCHS, receiver_id, stream_id, list(epochs))
+        await pool.execute(_BEGIN_EPOCHS, receiver_id, stream_id, list(epochs), list(epochs.values()))
         rows = await pool.fetch(_EPOCHS_BEGUN, receiver_id, stream_id, list(epochs))
     return {row["stream_epoch"]: row["cursor_id"] for row in rows}
 
@@ -281,6 +307,12 @@ async def advance_cursors(pool: Pool, cursors: Mapping[CursorKey, Cursor]) -> li
     with _row_errors():
         rows = await pool.fetch(_ADVANCE, ids, *map(list, zip(*cursors.values(), strict=True)))
     return [row["cursor_id"] for row in rows]
+
+
+async def flag_cursors(pool: Pool, flags: Mapping[int, bool]) -> None:
+    """Have cursors say whether their epochs are wanted. RowLocked when somebody holds one of them."""
+    with _row_errors():
+        await pool.execute(_FLAG, list(flags), list(flags.values()))
 
 
 async def gone_cursors(pool: Pool, cursor_ids: Iterable[int]) -> list[int]:

@@ -3,13 +3,18 @@
 from collections.abc import Iterable
 from uuid import UUID
 
+import asyncpg
+
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
 __all__ = ["begin_session", "end_session", "forget_other_sessions", "subscribe_session"]
 
 _BEGIN = """
-INSERT INTO receiver_sessions (session_id, receiver_id, fanout_id, token_id) VALUES ($1, $2, $3, $4)
+INSERT INTO receiver_sessions AS known (session_id, receiver_id, fanout_id, token_id, race_id)
+VALUES ($1, $2, $3, $4, (SELECT race_id FROM races WHERE race_id = $5))
+ON CONFLICT (session_id) DO UPDATE SET race_id = excluded.race_id
+RETURNING race_id IS NOT NULL
 """
 _SUBSCRIBE = "UPDATE receiver_sessions SET stream_ids = $2 WHERE session_id = $1"
 _END = "DELETE FROM receiver_sessions WHERE session_id = $1"
@@ -23,11 +28,23 @@ WHERE (fanout_id = $1 AND session_id <> ALL($2::uuid[]) AND connected_at < now()
 
 
 async def begin_session(
-    pool: Pool, *, session_id: UUID, receiver_id: str, fanout_id: UUID, token_id: UUID
-) -> None:
-    """Make a receiver's session known."""
+    pool: Pool,
+    *,
+    session_id: UUID,
+    receiver_id: str,
+    fanout_id: UUID,
+    token_id: UUID,
+    race_id: UUID | None = None,
+) -> bool:
+    """Make a receiver's session known, and the race that it follows; whether there is such a race. Doing it again
+    changes no more than the race.
+    """
     with translated():
-        await pool.execute(_BEGIN, session_id, receiver_id, fanout_id, token_id)
+        try:
+            found = await pool.fetchval(_BEGIN, session_id, receiver_id, fanout_id, token_id, race_id)
+        except asyncpg.ForeignKeyViolationError:  # it was being deleted: who does that has been waited for
+            found = await pool.fetchval(_BEGIN, session_id, receiver_id, fanout_id, token_id, None)
+    return bool(found)
 
 
 async def subscribe_session(pool: Pool, session_id: UUID, stream_ids: Iterable[UUID]) -> None:

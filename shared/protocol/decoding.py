@@ -36,8 +36,16 @@ from shared.protocol.v1 import (
     Text,
     UnknownMessage,
 )
+from shared.protocol.v12 import FromReceiverV12, names_of
 
-__all__ = ["FORWARDER_MESSAGES", "LARGE_BYTES", "LargeEventBatch", "decode_forwarder", "decode_receiver"]
+__all__ = [
+    "FORWARDER_MESSAGES",
+    "LARGE_BYTES",
+    "LargeEventBatch",
+    "decode_forwarder",
+    "decode_receiver",
+    "decode_receiver_v12",
+]
 
 # What is larger is looked through once and not decoded at once. No hello and no answer needs as much.
 LARGE_BYTES: Final = 1024 * 1024
@@ -119,6 +127,7 @@ _from_forwarder: msgspec.json.Decoder[FromForwarder] = msgspec.json.Decoder(
     Union[*FORWARDER_MESSAGES.values()]
 )
 _from_receiver = msgspec.json.Decoder(FromReceiver)
+_from_receiver_v12 = msgspec.json.Decoder(FromReceiverV12)
 _any_kind = msgspec.json.Decoder(UnknownMessage)
 _outline = msgspec.json.Decoder(_Outline)
 _events = msgspec.json.Decoder(list[ReadEvent])
@@ -127,6 +136,7 @@ _text = msgspec.json.Decoder(Text)
 _text_or_null = msgspec.json.Decoder(Text | None)
 _FORWARDER_KINDS: Final = frozenset(FORWARDER_MESSAGES)
 _RECEIVER_KINDS: Final = frozenset(each.__struct_config__.tag for each in get_args(FromReceiver))
+_RECEIVER_V12_KINDS: Final = frozenset(each.__struct_config__.tag for each in get_args(FromReceiverV12))
 
 
 def decode_forwarder(
@@ -240,6 +250,15 @@ def decode_receiver(message: bytes) -> FromReceiver | UnknownMessage:
         return decoded
     for each in named:
         _refuse_nul(each.forwarder_id, each.reader_ip)
+    return decoded
+
+
+def decode_receiver_v12(message: bytes) -> FromReceiverV12 | UnknownMessage:
+    """Return what a receiver of the second generation sent; Malformed when it is not right."""
+    decoded = _decode(_from_receiver_v12, _RECEIVER_V12_KINDS, message)
+    if not isinstance(decoded, UnknownMessage):
+        for each in names_of(decoded):
+            _refuse_nul(each.forwarder_id, each.reader_ip)
     return decoded
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "HIGHEST_EPOCH",
     "HIGHEST_SEQ",
     "LINE_BYTES",
+    "LIST_LENGTH",
     "AckEntry",
     "Epoch",
     "ForwarderEventBatch",
@@ -45,7 +46,7 @@ HIGHEST_SEQ: Final = 2**53 - 1
 # A btree entry holds at most about 2,700 bytes, and the pair of both makes a stream's key.
 _NAME_LENGTH: Final = 255
 # What a message may name at the most; a batch has as many events as its bytes allow.
-_LIST_LENGTH: Final = 10_000
+LIST_LENGTH: Final = 10_000
 # No real line has 50 characters.
 LINE_BYTES: Final = 64 * 1024
 # Whoever gets one of these may try again at once; the other codes stay true until something is changed.
@@ -110,7 +111,7 @@ class StreamRef(msgspec.Struct, frozen=True):
 class ForwarderHello(Message, tag="forwarder_hello"):
     """The first message of a forwarder, or a later one that changes its name or readers."""
 
-    reader_ips: Annotated[list[Text], msgspec.Meta(max_length=_LIST_LENGTH)]
+    reader_ips: Annotated[list[Text], msgspec.Meta(max_length=LIST_LENGTH)]
     forwarder_id: str = ""
     display_name: Text | None = None
 
@@ -126,19 +127,19 @@ class ReceiverHello(Message, tag="receiver_hello"):
     """The first message of a receiver."""
 
     receiver_id: str = ""
-    resume: Annotated[list[ResumeCursor], msgspec.Meta(max_length=_LIST_LENGTH)] | None = None
+    resume: Annotated[list[ResumeCursor], msgspec.Meta(max_length=LIST_LENGTH)] | None = None
 
 
 class ReceiverSubscribe(Message, tag="receiver_subscribe"):
     """Asks for streams, of which some may not exist yet."""
 
-    streams: Annotated[list[StreamRef], msgspec.Meta(max_length=_LIST_LENGTH)]
+    streams: Annotated[list[StreamRef], msgspec.Meta(max_length=LIST_LENGTH)]
 
 
 class ReceiverAck(Message, tag="receiver_ack"):
     """Tells what the receiver is done with."""
 
-    entries: Annotated[list[AckEntry], msgspec.Meta(max_length=_LIST_LENGTH)]
+    entries: Annotated[list[AckEntry], msgspec.Meta(max_length=LIST_LENGTH)]
 
 
 class UnknownMessage(msgspec.Struct):

@@ -79,8 +79,10 @@ class Acceptor:
         """The sockets that are open now."""
         return list(self._connections)
 
-    async def connect(self, request: web.Request) -> web.StreamResponse:
-        """Upgrade a request and serve the device until its session ends."""
+    async def connect(self, request: web.Request, serve: Serve | None = None) -> web.StreamResponse:
+        """Upgrade a request and serve the device until its session ends, in another way than usual if `serve` says
+        one.
+        """
         if not web.WebSocketResponse().can_prepare(request):
             raise web.HTTPBadRequest(reason="this is a WebSocket: ask for an upgrade to one")
         request.protocol.pause_reading()  # nobody has to say anything before our answer
@@ -92,7 +94,7 @@ class Acceptor:
         self._connections[connection] = identity
         try:
             with self._account.socket():
-                await self._serve_connection(connection, identity)
+                await self._serve_connection(connection, identity, serve or self._serve)
         finally:
             del self._connections[connection]
         return connection.response
@@ -142,13 +144,15 @@ class Acceptor:
             connection.abort()
         return full if len(mine) - len(dead) >= SESSIONS_OF_ONE else None
 
-    async def _serve_connection(self, connection: DeviceConnection, identity: Identity | None) -> None:
+    async def _serve_connection(
+        self, connection: DeviceConnection, identity: Identity | None, serve: Serve
+    ) -> None:
         await connection.accept()
         if identity is None:
             connection.receive_no_more(REFUSED_BYTES)
         await attend(
             connection,
-            lambda: self._attend(connection, identity),
+            lambda: self._attend(connection, identity, serve),
             on_refusal=lambda refusal: self._note_refusal(refusal, connection, identity),
         )
 
@@ -171,10 +175,10 @@ class Acceptor:
             return _too_soon(1, f"{waiting} connections of this token have said no hello yet")
         return None
 
-    async def _attend(self, connection: DeviceConnection, identity: Identity | None) -> None:
+    async def _attend(self, connection: DeviceConnection, identity: Identity | None, serve: Serve) -> None:
         if identity is None:
             raise ProtocolError("the token is missing, unknown or revoked", code="INVALID_TOKEN")
-        await self._serve(connection, identity)
+        await serve(connection, identity)
 
     def _note_refusal(
         self, refusal: ProtocolError, connection: DeviceConnection, identity: Identity | None

@@ -45,6 +45,10 @@ class ConnectionGone(Exception):
     """The socket is closed: nothing can be sent any more."""
 
 
+class NoHello(ProtocolError):
+    """A device has not said who it is in time."""
+
+
 class DeviceConnection:
     """A device's WebSocket. One task receives; any may send, whole messages in the order of the calls."""
 
@@ -71,6 +75,9 @@ class DeviceConnection:
         self._receiving = False
         self._written = 0  # bytes of messages
         self.admitted = False
+        # Receivers of the second generation try again for ever, but not after an error before their first heartbeat:
+        # they are told only what will stay as it is (deploy/docs/protocol.md, section 12.1).
+        self.withholds_passing_errors = False
         self._let_in_at = self._loop.time()
 
     @property
@@ -166,7 +173,8 @@ class DeviceConnection:
     async def refuse(self, error: ProtocolError) -> None:
         """Send the error message and close: 1008, or 1011 when the fault is ours."""
         ours = error.code == "INTERNAL_ERROR"
-        await self._or_abort(self.send(encode_error(error.code, str(error))))
+        if not (self.withholds_passing_errors and (ours or isinstance(error, NoHello))):
+            await self._or_abort(self.send(encode_error(error.code, str(error))))
         await self.close(WSCloseCode.INTERNAL_ERROR if ours else WSCloseCode.POLICY_VIOLATION, error.code)
 
     async def close(self, code: int, reason: str) -> None:
@@ -293,7 +301,7 @@ async def greet(connection: DeviceConnection, decode: Callable[[bytes], object],
         async with asyncio.timeout(HELLO_WITHIN_S):
             message = await connection.receive()
     except TimeoutError:
-        raise ProtocolError(f"no hello within {HELLO_WITHIN_S:.0f} s") from None
+        raise NoHello(f"no hello within {HELLO_WITHIN_S:.0f} s") from None
     if message is None:
         raise ConnectionGone("no hello")
     hello = decode(message)

@@ -12,7 +12,7 @@ import orjson
 from tests.bench.sockets import BareSocket, connect, frame
 from tests.waiting import wait_until
 
-__all__ = ["Crowd", "Member"]
+__all__ = ["Crowd", "Member", "MemberV12"]
 
 _HELLO = frame(orjson.dumps({"kind": "receiver_hello", "receiver_id": "receiver-main"}))
 _BATCH = b'{"kind":"receiver_event_batch"'
@@ -33,7 +33,7 @@ class Member(BareSocket):
         self._crowd = crowd
 
     def opened(self) -> None:
-        self.write(_HELLO)
+        self.write(self._crowd.hello)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -42,7 +42,7 @@ class Member(BareSocket):
     def message(self, payload: bytes) -> None:
         if payload.startswith(_BATCH):
             self._take_batch(payload)
-        elif payload.startswith(_HEARTBEAT) and not self._crowd.heartbeat(self):
+        elif payload.startswith(_HEARTBEAT) and not self._crowd.heartbeat(self) and not self._crowd.second:
             self.write(self._crowd.subscribe)
 
     def _take_batch(self, payload: bytes) -> None:
@@ -55,10 +55,21 @@ class Member(BareSocket):
             self.write(frame(b"%b%d}]}" % (self._crowd.ack, self.last_seq)))
 
 
-class Crowd:
-    """Receivers of one server, all of the same streams, of which the first is the one that sends, in one epoch."""
+class MemberV12(Member):
+    """One receiver of the second generation."""
 
-    def __init__(self, url: str, streams: Sequence[tuple[str, str]], *, acks: bool = True) -> None:
+    path = "/ws/v1.2/receivers"
+
+
+class Crowd:
+    """Receivers of one server, all of the same streams, of which the first is the one that sends, in one epoch.
+
+    second: whether they are of the second generation.
+    """
+
+    def __init__(
+        self, url: str, streams: Sequence[tuple[str, str]], *, acks: bool = True, second: bool = False
+    ) -> None:
         self.acks = acks
         self.events = self.messages = self.lost = 0
         self.latencies_s: list[float] = []
@@ -70,6 +81,14 @@ class Crowd:
         self.subscribe = frame(
             orjson.dumps({"kind": "receiver_subscribe", "session_id": "", "streams": named})
         )
+        self.second = second
+        mode = {
+            "mode": "live",
+            "streams": named,
+            "earliest_epochs": [{**each, "earliest_epoch": 0} for each in named],
+        }
+        hello = {"kind": "receiver_hello_v12", "receiver_id": "", "mode": mode}
+        self.hello = frame(orjson.dumps(hello)) if second else _HELLO
         entry = orjson.dumps({**named[0], "stream_epoch": 1, "last_seq": 0}).removesuffix(b"0}")
         self.ack = b'{"kind":"receiver_ack","session_id":"","entries":[' + entry
         self._greeted: set[Member] = set()
@@ -78,7 +97,8 @@ class Crowd:
         """Connect one more member for each token, so many at a time, and wait until all are greeted."""
         until = len(self._greeted) + len(tokens)
         for start in range(0, len(tokens), at_once):
-            joining = [connect(Member(self, token), self._url) for token in tokens[start : start + at_once]]
+            kind = MemberV12 if self.second else Member
+            joining = [connect(kind(self, token), self._url) for token in tokens[start : start + at_once]]
             self.members += await asyncio.gather(*joining)
         await wait_until(lambda: len(self._greeted) >= until, deadline_s=60, what="all to be greeted")
 

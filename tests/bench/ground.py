@@ -25,11 +25,16 @@ class Pace(TypedDict, total=False):
 
     REPLAY_EVENTS_PER_SECOND: str
     LIVE_EVENTS_PER_SECOND: str
+    SECOND_GENERATION_EVENTS_PER_SECOND: str
 
 
 # For receivers that take all that comes: what the server can do, and not what receivers in the field bear. What their
 # pace costs is a figure of its own (pace.py).
-NO_PAUSE: Pace = {"REPLAY_EVENTS_PER_SECOND": "0", "LIVE_EVENTS_PER_SECOND": "0"}
+NO_PAUSE: Pace = {
+    "REPLAY_EVENTS_PER_SECOND": "0",
+    "LIVE_EVENTS_PER_SECOND": "0",
+    "SECOND_GENERATION_EVENTS_PER_SECOND": "0",
+}
 
 
 class Site(NamedTuple):

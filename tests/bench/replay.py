@@ -16,9 +16,11 @@ EVENTS = 1_000_000
 MIB = 2**20
 
 
-async def replay(url: str, token: str, stream: tuple[str, str], events: int) -> float:
-    """Replay a stream of so many events once and return events per second."""
-    crowd = Crowd(url, [stream])
+async def replay(
+    url: str, token: str, stream: tuple[str, str], events: int, *, second: bool = False
+) -> float:
+    """Replay a stream of so many events once, to a receiver of either generation, and return events per second."""
+    crowd = Crowd(url, [stream], second=second)
     began = time.perf_counter()
     await crowd.join([token])
     await wait_until(lambda: crowd.events >= events, deadline_s=600, what="the whole replay")

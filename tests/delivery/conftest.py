@@ -17,7 +17,11 @@ from tests.waiting import wait_until
 
 _DATABASE = "standing_fanout"
 # Settings of a fanout that does not wait after each message as devices in the field need it (test_pace.py).
-NO_PAUSE = {"REPLAY_EVENTS_PER_SECOND": "0", "LIVE_EVENTS_PER_SECOND": "0"}
+NO_PAUSE = {
+    "REPLAY_EVENTS_PER_SECOND": "0",
+    "LIVE_EVENTS_PER_SECOND": "0",
+    "SECOND_GENERATION_EVENTS_PER_SECOND": "0",
+}
 # The same, and it sends on whether it is acked or not: what stops it is the socket.
 UNBRIDLED = {**NO_PAUSE, "MAX_IN_FLIGHT": "100000"}
 # Everything but who is alive: the fanout stays.

@@ -73,7 +73,15 @@ _MAKE_CURSOR = """
 INSERT INTO receiver_cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count)
 VALUES ($1, $2, $3, 0, 0, 0) RETURNING cursor_id
 """
-_ALL = ("events", "receiver_cursors", "receiver_sessions", "stream_metrics", "streams", "device_tokens")
+_ALL = (
+    "events",
+    "receiver_cursors",
+    "receiver_sessions",
+    "stream_metrics",
+    "streams",
+    "device_tokens",
+    "races",
+)
 _RING = "SELECT pg_notify($1, '')"
 # The runbook's procedure, as it is written (deploy/docs/runbook.md).
 _RETAIN_NOTHING = (

@@ -164,14 +164,19 @@ class Wire:
 
 @asynccontextmanager
 async def connect(
-    url: str, token: str | None, headers: Mapping[str, str] = {}, *, patience_s: float = PATIENCE_S
+    url: str,
+    token: str | None,
+    headers: Mapping[str, str] = {},
+    *,
+    patience_s: float = PATIENCE_S,
+    path: str = "/ws/v1/receivers",
 ) -> AsyncIterator[Wire]:
     """Open a receiver's socket at the base `url`; aiohttp.WSServerHandshakeError when it is refused."""
     authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as http:
         async with asyncio.timeout(patience_s):
             socket = await http.ws_connect(
-                f"{url}/ws/v1/receivers",
+                f"{url}{path}",
                 headers={**authorization, **headers},
                 timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
                 autoping=False,

@@ -13,11 +13,12 @@ from aiohttp import WSCloseCode
 
 from api.commands.ask import ANSWER_WITHIN_S
 from fanout import events as delivered
-from fanout.delivery import InFlight
-from fanout.sender import MAX_SUBSCRIPTIONS
+from fanout.generation import FIRST
+from fanout.in_flight import InFlight
 from fanout.settings import FanoutSettings
 from fanout.store.events import EventRow
 from fanout.tail import MOST_TAILS
+from fanout.turns import MAX_SUBSCRIPTIONS
 from gateway import session
 from gateway.batch import MAX_GROUPS
 from gateway.commands import MOST_AT_ONCE
@@ -72,7 +73,7 @@ def _batch(example: Message) -> bytes:
         raw_frame=event["raw_read_line"].encode(),
         framed=False,
     )
-    (encoded,) = delivered.encode(StreamRef(event["forwarder_id"], event["reader_ip"]), [row])
+    (encoded,) = FIRST.encode(StreamRef(event["forwarder_id"], event["reader_ip"]), [row])
     return delivered.batch_prefix(UUID(example["session_id"])) + encoded.json + delivered.BATCH_SUFFIX
 
 
@@ -239,7 +240,7 @@ BOUNDS = {
     "a receiver's message": f"{acceptor.MESSAGE_BYTES['receiver'] // MIB} MiB",
     "a line": f"{messages.LINE_BYTES // 1024} KiB in UTF-8",
     "names, ids, timestamps, types": f"{messages._NAME_LENGTH} characters",
-    "lists of readers, streams or cursors": f"{messages._LIST_LENGTH:,} entries",
+    "lists of readers, streams or cursors": f"{messages.LIST_LENGTH:,} entries",
     "readers and epochs of a batch": f"{MAX_GROUPS:,} pairs",
     "batches under way in a session": f"{session.MAX_OWED}",
     "time to a hello": f"{connection.HELLO_WITHIN_S:.0f} s",

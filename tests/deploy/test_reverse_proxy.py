@@ -34,6 +34,7 @@ class Upstream:
         app.router.add_get("/healthz", self._live)
         app.router.add_get("/ws/v1/forwarders", self._talk)
         app.router.add_get("/ws/v1/receivers", self._talk)
+        app.router.add_get("/ws/v1.2/receivers", self._talk)
         app.router.add_get("/stream", self._stream)
         app.router.add_route("*", "/{any:.*}", self._answer)
         self._port = free_port()
@@ -121,7 +122,8 @@ async def test_sends_each_path_to_its_service(
     replicas = {name: [(await upstream(name)).address] for name in ("gateway", "fanout", "api")}
     url = await proxy(**replicas)
     assert await who_answers(http, f"{url}/ws/v1/forwarders") == "gateway"
-    assert await who_answers(http, f"{url}/ws/v1/receivers") == "fanout"
+    for path in ("/ws/v1/receivers", "/ws/v1.2/receivers"):
+        assert await who_answers(http, f"{url}{path}") == "fanout"
     for path in ("/", "/api/v1/streams", "/ws/v1/unknown", "/ws/v1/forwarders/x"):
         async with http.post(f"{url}{path}") as answer:
             assert await answer.text() == "api", path

@@ -13,9 +13,8 @@ import asyncpg
 import pytest
 
 from fanout.app import Fanout
-from fanout.cursors import Cursors
+from fanout.generation import FIRST
 from fanout.node import Node
-from fanout.pages import Pages
 from fanout.settings import FanoutSettings
 from fanout.store import POOL_SETTINGS
 from fanout.tail import Tails
@@ -105,8 +104,9 @@ def node(process: Process) -> Node:
         pace_ms=60_000,
         replay_events_per_second=0,
         live_events_per_second=0,
+        second_generation_events_per_second=0,
     )
-    return Node(process, settings, Tails(process), Pages(process), Cursors(process))
+    return Node.of(process, settings)
 
 
 @pytest.fixture
@@ -128,6 +128,8 @@ async def resolve(tails: Tails) -> None:
 
 class Follower:
     """Who follows streams, and the readers of those that have moved."""
+
+    generation = FIRST
 
     def __init__(self) -> None:
         self.woken: set[str] = set()

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from fanout.node import Node
-from fanout.sender import Sender
+from fanout.session import Following
 from shared.db.connections import Connection
 from shared.protocol.v1 import AckEntry, StreamRef
 from shared.transport.connection import DeviceConnection
@@ -55,7 +55,8 @@ class Receiver:
         self.node = node
         self.socket = Socket()
         identity = Identity(uuid4(), "tent", frozenset({"tent"}), "tent", events_per_second)
-        self.sender = Sender(cast("DeviceConnection", self.socket), identity, node)
+        self.following = Following(cast("DeviceConnection", self.socket), identity, node)
+        self.sender = self.following.sender
         self.streams: dict[StreamRef, UUID] = {}
         self._database = database
 
@@ -65,7 +66,7 @@ class Receiver:
         self.streams[ref] = await stored.make_stream(self._database, "start", name)
         if events:
             await stored.store_many(self._database, self.streams[ref], events)
-        self.sender.subscribe(ref, {})
+        self.following.subscribe(ref)
         await self.node.tails._resolve(list(self.streams))
         return ref
 
@@ -103,7 +104,7 @@ async def running(
     finally:
         task.cancel()
         await asyncio.wait({task})
-        receiver.sender.leave()
+        receiver.following.turns.leave()
         node.tails._link.drop()
 
 
@@ -116,4 +117,4 @@ async def quiet(check: Callable[[], object]) -> None:
 
 
 async def all_begun(receiver: Receiver) -> None:
-    await wait_until(lambda: all(each.stream_id for each in receiver.sender._subscriptions.values()))
+    await wait_until(lambda: all(each.stream_id for each in receiver.following.turns.subscriptions.values()))

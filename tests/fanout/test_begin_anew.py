@@ -5,9 +5,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from fanout import sender as sender_module
 from fanout import tail as tail_module
+from fanout import turns as turns_module
 from fanout.delivery import NOTHING, Cursor
+from fanout.generation import FIRST
 from fanout.node import Node
 from shared.db.connections import Connection
 from shared.protocol.v1 import AckEntry, StreamRef
@@ -110,7 +111,7 @@ async def test_all_sessions_of_a_receiver_begin_anew(node: Node, database: Conne
     async with running(node, database) as one, running(node, database) as two:
         ref = await one.stream("1", 5)
         two.streams = one.streams
-        two.sender.subscribe(ref, {})
+        two.following.subscribe(ref)
         for receiver in (one, two):
             await wait_until(lambda receiver=receiver: len(receiver.got(ref)) == 5)  # type: ignore[misc, arg-type]
         await delete_cursors(node, database)
@@ -139,7 +140,7 @@ async def test_a_resume_of_names_that_stand_for_no_stream_subscribes_to_nothing(
     stream_id = await stored.make_stream(database, "start", "there")
     await stored.store_many(database, stream_id, 5)
     names = ["nobody", "there", "neither"]
-    await receiver.sender.resume([AckEntry("start", name, 1, 3) for name in names])
+    await receiver.following.resume([AckEntry("start", name, 1, 3) for name in names])
     await resolve(receiver.node.tails)
     there = StreamRef("start", "there")
     await receiver.got_until(there, 5)
@@ -149,7 +150,7 @@ async def test_a_resume_of_names_that_stand_for_no_stream_subscribes_to_nothing(
     await stored.store_many(database, await stored.make_stream(database, "start", "nobody"), 5)
     await resolve(receiver.node.tails)
     await quiet(lambda: len(receiver.socket.events))
-    receiver.sender.subscribe(StreamRef("start", "nobody"), {})
+    receiver.following.subscribe(StreamRef("start", "nobody"))
     await resolve(receiver.node.tails)
     await receiver.got_until(StreamRef("start", "nobody"), 5)
 
@@ -157,10 +158,10 @@ async def test_a_resume_of_names_that_stand_for_no_stream_subscribes_to_nothing(
 async def test_names_that_stand_for_no_stream_are_no_reason_to_refuse_a_resume(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fanout.sender.MAX_SUBSCRIPTIONS", 1)
+    monkeypatch.setattr("fanout.turns.MAX_SUBSCRIPTIONS", 1)
     monkeypatch.setattr(tail_module, "MOST_TAILS", 1)
     ref = await receiver.stream("1", 5)
-    await receiver.sender.resume([AckEntry("start", str(number), 1, 3) for number in range(1, 100)])
+    await receiver.following.resume([AckEntry("start", str(number), 1, 3) for number in range(1, 100)])
     await receiver.got_until(ref, 5)
 
 
@@ -178,7 +179,7 @@ async def test_windows_that_are_emptied_cost_pages_and_no_event(
             stored_of[receiver.streams[ref]] += 30
             await receiver.commit(ref, *range(first, first + 30))
             assert receiver.node.tails._window_bytes <= tail_module.ALL_WINDOWS_BYTES
-    assert any(tail.start > 0 for tail in receiver.node.tails._tails.values())
+    assert any(tail.window(FIRST).start > 0 for tail in receiver.node.tails._tails.values())
     receiver.socket.takes.set()
     for ref in refs:
         await receiver.got_until(ref, 150)
@@ -196,7 +197,7 @@ async def test_an_epoch_that_begins_for_two_sessions_of_a_receiver_at_once_reach
     async with running(node, database) as one, running(node, database) as two:
         ref = await one.stream("1", 1)
         two.streams[ref] = one.streams[ref]
-        two.sender.subscribe(ref, {})
+        two.following.subscribe(ref)
         for each in (one, two):
             await each.got_until(ref, 1)
         for epoch in range(2, 20):
@@ -210,7 +211,7 @@ async def test_an_epoch_that_begins_for_two_sessions_of_a_receiver_at_once_reach
 async def test_a_stream_that_an_administrator_holds_keeps_no_other_one_back(
     receiver: Receiver, database: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender_module, "REST_S", 0.2)
+    monkeypatch.setattr(turns_module, "REST_S", 0.2)
     live = await receiver.stream("live", 1)
     await receiver.got_until(live, 1)
     administrator = await asyncpg.connect(database_url)
@@ -221,7 +222,7 @@ async def test_a_stream_that_an_administrator_holds_keeps_no_other_one_back(
         await administrator.execute(
             "SELECT FROM streams WHERE stream_id = $1 FOR UPDATE", receiver.streams[held]
         )
-        receiver.sender.subscribe(held, {})
+        receiver.following.subscribe(held)
         await resolve(receiver.node.tails)
         for seq in range(2, 6):
             await receiver.commit(live, seq)
@@ -243,6 +244,6 @@ async def test_what_was_deleted_since_a_page_was_read_is_not_sent_from_it(
         await delete_cursors(node, database)
         async with running(node, database) as second:
             second.streams[ref] = first.streams[ref]
-            second.sender.subscribe(ref, {})
+            second.following.subscribe(ref)
             await second.got_until(ref, 1_501)
             assert second.got(ref) == [1_501]

@@ -97,7 +97,7 @@ async def test_a_cursor_that_falls_behind_does_not_replace_another_that_waits(
     await cursors.flush()
     row = await database.fetchrow("SELECT last_seq, position, event_count FROM receiver_cursors")
     assert row is not None
-    assert tuple(row) == kept
+    assert Cursor(*row) == kept
 
 
 async def test_nothing_is_written_when_nothing_moved(cursors: Cursors) -> None:

@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.delivery import NOTHING, Cursor, EpochState, InFlight, Leg, Step, start_of
+from fanout.delivery import NOTHING, Cursor, EpochState, Leg, Start, start_from
 from fanout.events import Sent
+from fanout.in_flight import InFlight, Step
+from fanout.plans.plan import Everything
+from fanout.store.cursors import StartingPoint
 from shared.protocol.v1 import StreamRef
 
 HORIZON = 100
@@ -27,6 +30,12 @@ def epoch(
         resume,
         last_seq - resume if resume is not None else 0,
     )
+
+
+def start_of(horizon: int, epochs: dict[int, EpochState]) -> Start:
+    """Start as the first generation does."""
+    begins = Everything().begin(StartingPoint(horizon, max(epochs, default=1), epochs, {}, {}), {})
+    return start_from(horizon, epochs, begins)
 
 
 def ranges(legs: list[Leg]) -> list[tuple[int, int, int, bool]]:
@@ -96,7 +105,11 @@ def test_without_a_record_the_resume_is_believed_up_to_the_horizon() -> None:
 def test_what_is_older_than_a_resume_is_done() -> None:
     start = start_of(HORIZON, {1: epoch(9), 2: epoch(4), 3: epoch(7, resume=2)})
     assert ranges(start.legs) == [(3, 2, 7, False)]
-    assert start.resumed == {1: Cursor(9, HORIZON, 9), 2: Cursor(4, HORIZON, 4), 3: Cursor(2, HORIZON, 2)}
+    assert start.resumed == {
+        1: Cursor(9, HORIZON, 9, implied=True),
+        2: Cursor(4, HORIZON, 4, implied=True),
+        3: Cursor(2, HORIZON, 2),
+    }
 
 
 def test_our_record_of_an_older_epoch_beats_the_resume() -> None:
@@ -138,7 +151,7 @@ class Sending:
         before = self.reached
         position = before.position + events
         self.reached = Cursor(max(before.last_seq, last_seq), position, (before.event_count or 0) + events)
-        self.waiting.add(ref(1), Sent(1, last_seq, events), Step(before, self.reached))
+        self.waiting.add(ref(1), Sent(1, last_seq, events, last_seq, events), Step(before, self.reached))
         self.reached_by.append(self.reached)
         self.last_seqs.append(last_seq)
 
@@ -225,7 +238,9 @@ def test_a_receiver_that_never_acks_costs_a_bounded_amount_over_all_streams(
     for seq in range(1, 501):
         for stream in (1, 2):
             reached = Cursor(seq, seq, seq)
-            waiting.add(ref(stream), Sent(1, seq, 1), Step(Cursor(seq - 1, seq - 1, seq - 1), reached))
+            waiting.add(
+                ref(stream), Sent(1, seq, 1, seq, 1), Step(Cursor(seq - 1, seq - 1, seq - 1), reached)
+            )
     assert sum(len(each) for each in waiting._sent.values()) == waiting.events == 100
     for stream in (1, 2):
         assert waiting.ack(ref(stream), 1, 500)[1] == Cursor(500, 500, 500)

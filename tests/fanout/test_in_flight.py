@@ -112,11 +112,11 @@ async def test_after_a_message_comes_a_pause_unless_the_receivers_token_says_tha
         await quiet(lambda: len(receiver.got(ref)))
     async with running(slow, database, events_per_second=0) as receiver:
         receiver.streams[ref] = uuid4()
-        receiver.sender.subscribe(ref, {1: 0})
+        receiver.following.subscribe(ref, {1: 0})
         await resolve(slow.tails)
         await receiver.got_until(ref, 300)
     async with running(node, database, events_per_second=1) as receiver:
-        receiver.sender.subscribe(ref, {1: 0})
+        receiver.following.subscribe(ref, {1: 0})
         await resolve(node.tails)
         await wait_until(lambda: len(receiver.got(ref)) == 100)
         receiver.ack(ref, 100)

@@ -7,6 +7,7 @@ import pytest
 
 from fanout import pages as module
 from fanout.events import Event
+from fanout.generation import FIRST
 from fanout.pages import Pages
 from fanout.store import events as store
 from shared.db.connections import Connection
@@ -50,7 +51,7 @@ def pages(process: Process) -> Pages:
 
 
 async def of_epoch(pages: Pages, stream_id: UUID, after_seq: int, up_to: int, *, epoch: int = 1) -> list[int]:
-    found = await pages.of_epoch(REF, stream_id, epoch=epoch, after_seq=after_seq, stored_up_to=up_to)
+    found = await pages.of_epoch(REF, stream_id, FIRST, epoch=epoch, after_seq=after_seq, stored_up_to=up_to)
     return seqs(found)
 
 
@@ -130,7 +131,7 @@ async def test_long_lines_make_pages_shorter_and_none_is_left_out(
         assert len(found) == 1 or len(found) * size < 2 * store.READ_BYTES
         got += found
     while events := await pages.after_position(
-        REF, stream_id, position=by_position[-1] if by_position else 0, stored_up_to=count
+        REF, stream_id, FIRST, position=by_position[-1] if by_position else 0, stored_up_to=count
     ):
         by_position += [event.position for event in events]
     assert got == by_position == list(range(1, count + 1))

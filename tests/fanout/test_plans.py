@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from fanout.delivery import Cursor
-from fanout.store import POOL_SETTINGS, cursors, events, streams
+from fanout.store import POOL_SETTINGS, cursors, events, numbers, races, streams
 from shared.db.connections import connect
 from shared.protocol.v1 import StreamRef
 from tests.ages import Ways, complaints, grow, planned
@@ -34,7 +34,7 @@ HOT: Ways = {
         "stream_metrics": COUNTS,
         "receiver_cursors": CURSORS | {"Tid Scan"},
     },
-    "SELECT stream.stream_id": {
+    "SELECT stream.stream_id, stream.last_position": {
         "streams": {STREAM},
         "stream_metrics": COUNTS,
         "receiver_cursors": CURSORS,
@@ -43,6 +43,13 @@ HOT: Ways = {
     "INSERT INTO receiver_cursors": {"streams": {STREAM}},
     "SELECT wanted.stream_epoch": {"receiver_cursors": CURSORS},
     "WITH moved AS": {"receiver_cursors": CURSORS},
+    "WITH held AS": {"receiver_cursors": CURSORS},
+    "SELECT stream.stream_id, stream.forwarder_id": {"streams": {STREAM}, "stream_metrics": COUNTS},
+    "SELECT named.race_id": {
+        "races": {"races_pkey: race_id"},
+        "epoch_races": {"epoch_races_race: race_id"},
+        "streams": {STREAM},
+    },
     "SELECT cursor_id FROM unnest": {"receiver_cursors": CURSORS},
 }
 
@@ -57,11 +64,17 @@ async def connection(database_url: str) -> AsyncIterator[Any]:
 
 async def test_what_is_asked_often_keeps_its_plans_at_every_age(database: Database, connection: Any) -> None:
     stream_id = await add_stream(database)
+    race_id = await database.fetchval("INSERT INTO races (name) VALUES ('Marathon') RETURNING race_id")
+    await database.execute(
+        "INSERT INTO epoch_races (stream_id, stream_epoch, race_id) VALUES ($1, 1, $2)", stream_id, race_id
+    )
     wrong: list[str] = []
     async for age in grow(database):
         giant = await database.fetchval("SELECT stream_id FROM streams ORDER BY last_position DESC LIMIT 1")
         async with planned(connection, nested=False) as plans:
             await deliver(connection, [stream_id, giant], "f" if giant == stream_id else "f1")
+            await numbers.read_numbers(connection, [stream_id, giant])
+            await races.read_mappings(connection, [race_id])
         wrong += [f"{age}: {each}" for each in complaints(plans, HOT)]
     assert not wrong, "\n".join(wrong)
 
@@ -76,7 +89,8 @@ async def deliver(connection: Any, stream_ids: list[UUID], forwarder_id: str) ->
         await events.read_position_page(connection, stream_id, after_position=3)
         for seqs, positions in (((0, 5), (0, 50)), ((0, 50), (0, 5))):
             await events.read_late_page(connection, stream_id, epoch=1, seqs=seqs, positions=positions)
-        begun = await cursors.begin_epochs(connection, "tent", stream_id, [1, 2])
+        begun = await cursors.begin_epochs(connection, "tent", stream_id, {1: True, 2: True})
+        await cursors.flag_cursors(connection, {begun[1]: False})
         key = cursors.CursorKey(stream_id, begun[2])
         await cursors.advance_cursors(connection, {key: Cursor(1, 1, 1)})
         await cursors.gone_cursors(connection, [begun[2]])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fanout import store, tail
+from fanout import store, window
 from fanout.store import events as event_store
 from shared.db.connections import Connection, Pool, create_pool
 from shared.protocol.v1 import StreamRef
@@ -140,7 +140,7 @@ def test_in_the_end_a_receiver_has_had_all_that_its_resume_does_not_claim(
 ) -> None:
     # Few events make several pages, and windows that many are behind.
     monkeypatch.setattr(event_store, "READ_EVENTS", 2)
-    monkeypatch.setattr(tail, "WINDOW_EVENTS", 2)
+    monkeypatch.setattr(window, "WINDOW_EVENTS", 2)
     with asyncio.Runner() as runner:
         pool, database = runner.run(_open(parts_url))
 

@@ -7,8 +7,10 @@ from uuid import UUID
 import pytest
 
 from fanout import sender as module
+from fanout import turns
 from fanout.events import MESSAGE_BYTES
 from fanout.node import Node
+from fanout.sender import Saying
 from fanout.store import cursors as cursor_store
 from fanout.store import events as event_store
 from fanout.store.cursors import StartingPoint
@@ -63,7 +65,7 @@ async def test_a_receiver_holds_one_page_at_a_time_whatever_it_replays(receiver:
     def all_came() -> bool:
         """Look while the sender waits for acks, with the rest of a page; then ack all that came."""
         nonlocal most
-        pages = [each._page for each in receiver.sender._subscriptions.values() if each._page]
+        pages = [each._page for each in receiver.following.turns.subscriptions.values() if each._page]
         most = max(most, len(pages))
         assert sum(len(page) for page in pages) <= event_store.READ_EVENTS
         for ref in refs:
@@ -86,7 +88,7 @@ async def test_nothing_is_read_ahead_for_a_receiver_that_takes_nothing(receiver:
         await receiver.commit(ref, *range(first, first + 500))
     await wait_until(lambda: len(receiver.socket.messages) == 2)
     await quiet(lambda: len(receiver.socket.messages))
-    assert not any(each._page for each in receiver.sender._subscriptions.values())
+    assert not any(each._page for each in receiver.following.turns.subscriptions.values())
 
 
 async def test_long_lines_make_a_message_shorter_whatever_stream_they_are_of(receiver: Receiver) -> None:
@@ -138,7 +140,7 @@ async def test_streams_that_began_while_the_row_could_not_be_written_are_listed_
         listed.extend(stream_ids)
 
     monkeypatch.setattr(module, "RETRY_S", 0.01)
-    monkeypatch.setattr(module, "subscribe_session", subscribe)
+    monkeypatch.setattr(turns, "subscribe_session", subscribe)
     ref = await receiver.stream("1", 5)
     await receiver.got_until(ref, 5)
     assert (listed, attempts) == ([receiver.streams[ref]], 2)
@@ -147,8 +149,8 @@ async def test_streams_that_began_while_the_row_could_not_be_written_are_listed_
 async def test_naming_a_stream_again_changes_nothing(receiver: Receiver) -> None:
     ref = await receiver.stream("1", 5)
     await receiver.got_until(ref, 5)
-    receiver.sender.subscribe(ref, {})
-    await receiver.sender.resume([AckEntry(ref.forwarder_id, ref.reader_ip, 1, 2)])
+    receiver.following.subscribe(ref)
+    await receiver.following.resume([AckEntry(ref.forwarder_id, ref.reader_ip, 1, 2)])
     await receiver.commit(ref, 6)
     await receiver.got_until(ref, 6)
     assert receiver.got(ref) == [1, 2, 3, 4, 5, 6]
@@ -166,12 +168,12 @@ async def test_an_ack_of_what_the_receiver_cannot_have_had_is_not_kept(receiver:
 async def test_more_subscriptions_than_a_receiver_may_have_are_refused(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_SUBSCRIPTIONS", 3)
+    monkeypatch.setattr(turns, "MAX_SUBSCRIPTIONS", 3)
     for number in range(3):
-        receiver.sender.subscribe(StreamRef("start", str(number)), {})
-    receiver.sender.subscribe(StreamRef("start", "0"), {})
+        receiver.following.subscribe(StreamRef("start", str(number)))
+    receiver.following.subscribe(StreamRef("start", "0"))
     with pytest.raises(ProtocolError):
-        receiver.sender.subscribe(StreamRef("start", "3"), {})
+        receiver.following.subscribe(StreamRef("start", "3"))
 
 
 async def test_a_stream_that_is_deleted_before_it_starts_is_asked_for_once(
@@ -202,3 +204,44 @@ async def test_who_leaves_follows_nothing_any_more(node: Node, database: Connect
         await receiver.stream("1")
         assert len(node.tails._tails) == 1
     assert not node.tails._tails
+
+
+def said_in(receiver: Receiver) -> list[Any]:
+    """Return what each message holds, whether events or what a test has told."""
+    return list(receiver.socket.messages)
+
+
+async def test_what_is_told_goes_out_behind_the_reads_that_it_counts_and_the_newest_alone(
+    receiver: Receiver,
+) -> None:
+    ref = await receiver.stream("1")
+    await receiver.commit(ref, 1)
+    await receiver.got_until(ref, 1)
+    for said in (b'{"events": ["old"]}', b'{"events": ["new"]}'):
+        receiver.sender.tell(Saying("it", said, ref, 2))
+    await quiet(lambda: len(receiver.socket.messages))
+    await receiver.commit(ref, 2)
+    await wait_until(lambda: len(receiver.socket.messages) == 3)
+    assert [each["seq"] for each in receiver.socket.messages[1]] == [2]
+    assert said_in(receiver)[2] == ["new"]
+
+
+async def test_what_is_told_while_something_is_told_is_told_after_it(receiver: Receiver) -> None:
+    receiver.socket.takes.clear()
+    for about in ("a", "b"):
+        receiver.sender.tell(Saying(about, f'{{"events": ["{about}1"]}}'.encode()))
+    await wait_until(lambda: receiver.socket.messages)
+    receiver.sender.tell(Saying("b", b'{"events": ["b2"]}'))
+    receiver.socket.takes.set()
+    await wait_until(lambda: len(receiver.socket.messages) == 3)
+    assert said_in(receiver) == [["a1"], ["b1"], ["b2"]]
+
+
+async def test_a_past_that_takes_its_time_keeps_nothing_from_being_told(receiver: Receiver) -> None:
+    ref = await receiver.stream("1", 400)
+    await wait_until(lambda: receiver.socket.messages)
+    receiver.sender.tell(Saying("it", b'{"events": ["told"]}', ref, 400))
+    receiver.ack(ref, 100)
+    await wait_until(lambda: len(receiver.socket.messages) == 3)
+    assert said_in(receiver)[2] == ["told"]
+    assert receiver.socket.messages[1][-1]["seq"] == 200

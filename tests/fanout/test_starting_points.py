@@ -44,8 +44,10 @@ async def test_a_starting_point_is_one_snapshot_of_the_stream_the_cursors_and_wh
     assert points == {
         stream_id: StartingPoint(
             4,
+            2,
             {1: EpochState(9, 3, Cursor(3, 1, 1), 2, 4, 1), 2: EpochState(7, 1, NOTHING, 1, 8, 0)},
             {1: tent, 2: points[stream_id].cursor_ids[2]},
+            {1: True, 2: True},
         )
     }
     assert await rows_of(database) == {
@@ -128,7 +130,7 @@ async def test_sessions_of_one_receiver_to_which_an_epoch_begins_at_once_all_get
 ) -> None:
     for epoch in range(1, 30):
         found = await asyncio.gather(
-            *(begin_epochs(process.pool, "tent", stream_id, [epoch]) for _ in range(4))
+            *(begin_epochs(process.pool, "tent", stream_id, {epoch: True}) for _ in range(4))
         )
         assert found == [{epoch: found[0][epoch]}] * 4
 
@@ -177,7 +179,7 @@ async def test_a_stream_that_is_being_deleted_is_said_to_be_held(
         with pytest.raises(RowLocked):
             await point_of(process, stream_id)
         with pytest.raises(RowLocked):
-            await begin_epochs(process.pool, "tent", stream_id, [2])
+            await begin_epochs(process.pool, "tent", stream_id, {2: True})
     await administrator.close()
     assert set((await point_of(process, stream_id)).cursor_ids) == {1}
 
@@ -186,14 +188,14 @@ async def test_an_epoch_that_begins_later_gets_its_row_once(
     process: Process, database: Connection, stream_id: UUID
 ) -> None:
     known = await stored.make_cursor(database, "tent", stream_id, 1)
-    begun = await begin_epochs(process.pool, "tent", stream_id, [1, 2])
+    begun = await begin_epochs(process.pool, "tent", stream_id, {1: True, 2: True})
     assert begun == {1: known, 2: begun[2]}
-    assert await begin_epochs(process.pool, "tent", stream_id, [2]) == {2: begun[2]}
+    assert await begin_epochs(process.pool, "tent", stream_id, {2: True}) == {2: begun[2]}
     assert await rows_of(database) == {("tent", 1): (known, NOTHING), ("tent", 2): (begun[2], NOTHING)}
 
 
 async def test_an_epoch_of_a_stream_that_is_deleted_gets_no_row(process: Process) -> None:
-    assert await begin_epochs(process.pool, "tent", uuid4(), [1]) == {}
+    assert await begin_epochs(process.pool, "tent", uuid4(), {1: True}) == {}
 
 
 # --- cursors ---

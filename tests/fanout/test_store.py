@@ -7,6 +7,9 @@ import pytest
 
 from fanout.store import cursors as cursor_store
 from fanout.store import events as event_store
+from fanout.store import numbers as number_store
+from fanout.store import races as race_store
+from fanout.store import reported as reported_store
 from fanout.store import sessions as session_store
 from fanout.store import streams as stream_store
 from shared.db.connections import STEADY_PLANS, Connection, connect
@@ -34,22 +37,39 @@ _STATEMENTS = {
         "text, uuid[], text",
         f"'tent', ARRAY[{_STREAM}]::uuid[], '{{}}'",
     ),
-    "begin epochs": (cursor_store._BEGIN_EPOCHS, "text, uuid, bigint[]", f"'tent', {_STREAM}, '{{1}}'"),
+    "begin epochs": (
+        cursor_store._BEGIN_EPOCHS,
+        "text, uuid, bigint[], boolean[]",
+        f"'tent', {_STREAM}, '{{1}}', '{{true}}'",
+    ),
     "advance": (
         cursor_store._ADVANCE,
-        "bigint[], bigint[], bigint[], bigint[]",
-        "'{7}', '{1}', '{9}', '{1}'",
+        "bigint[], bigint[], bigint[], bigint[], boolean[]",
+        "'{7}', '{1}', '{9}', '{1}', '{false}'",
     ),
+    "flag": (cursor_store._FLAG, "bigint[], boolean[]", "'{7}', '{true}'"),
     "gone": (cursor_store._GONE, "bigint[]", "'{7}'"),
     "begin": (
         session_store._BEGIN,
-        "uuid, text, uuid, uuid",
-        f"gen_random_uuid(), 'tent', {_STREAM}, {_STREAM}",
+        "uuid, text, uuid, uuid, uuid",
+        f"gen_random_uuid(), 'tent', {_STREAM}, {_STREAM}, {_STREAM}",
     ),
     "subscribe": (session_store._SUBSCRIBE, "uuid, uuid[]", f"{_STREAM}, '{{}}'"),
     "end": (session_store._END, "uuid", _STREAM),
+    "mappings": (race_store._MAPPINGS, "uuid[]", f"ARRAY[{_STREAM}]::uuid[]"),
+    "numbers": (number_store._NUMBERS, "uuid[]", f"ARRAY[{_STREAM}]::uuid[]"),
+    "reported": (reported_store._REPORTED, "uuid[]", f"ARRAY[{_STREAM}]::uuid[]"),
 }
-_TABLES = ("events", "streams", "stream_metrics", "receiver_cursors", "receiver_sessions", "processes")
+_TABLES = (
+    "events",
+    "streams",
+    "stream_metrics",
+    "receiver_cursors",
+    "receiver_sessions",
+    "races",
+    "epoch_races",
+    "processes",
+)
 
 
 @pytest.fixture

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout import tail as tails
+from fanout import window
 from fanout.delivery import NOTHING, Cursor, EpochState, Leg
-from fanout.events import Event, encode
+from fanout.events import Event
+from fanout.generation import FIRST, Generation
 from fanout.pages import Pages
+from fanout.plans.plan import Everything
 from fanout.store.cursors import StartingPoint
 from fanout.store.events import EventRow
 from fanout.subscription import Subscription, Taken
@@ -34,6 +36,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.stream_id = uuid4()
+        self.rows: list[EventRow] = []
         self.stored: list[Event] = []
         self.last_position = 0
         self.tail = Tail(REF)
@@ -46,7 +49,8 @@ class Stream:
         rows = [
             EventRow(at + n, epoch, seq, "", b"aa", "raw", RECEIVED_AT, False) for n, seq in enumerate(seqs)
         ]
-        self.stored += encode(REF, rows)
+        self.rows += rows
+        self.stored += FIRST.encode(REF, rows)
         self.last_position = self.stored[-1].position
 
     def commit_next(self, epoch: int, count: int) -> None:
@@ -55,7 +59,7 @@ class Stream:
 
     def follow(self) -> None:
         """Let the tail read what is new."""
-        news = [each for each in self.stored if each.position > self.tail.head]
+        news = [each for each in self.rows if each.position > self.tail.head]
         if news:
             self.tail.extend(news)
 
@@ -75,29 +79,39 @@ class Stream:
                 resumed,
                 sum(seq > (resumed or 0) for seq in seqs),
             )
-        return StartingPoint(self.last_position, epochs, {epoch: epoch for epoch in epochs})
+        ids = {epoch: epoch for epoch in epochs}
+        return StartingPoint(
+            self.last_position, max(epochs, default=1), epochs, ids, dict.fromkeys(epochs, True)
+        )
 
     async def of_epoch(
-        self, ref: StreamRef, stream_id: UUID, *, epoch: int, after_seq: int, stored_up_to: int
+        self,
+        ref: StreamRef,
+        stream_id: UUID,
+        _generation: Generation,
+        *,
+        epoch: int,
+        after_seq: int,
+        stored_up_to: int,
     ) -> list[Event]:
         mine = [each for each in self.stored if each.stream_epoch == epoch and each.seq > after_seq]
         return self._page(ref, stream_id, stored_up_to, sorted(mine, key=lambda event: event.seq))
 
     async def late(
-        self, ref: StreamRef, stream_id: UUID, leg: Leg, *, horizon: int
+        self, ref: StreamRef, stream_id: UUID, _generation: Generation, leg: Leg
     ) -> tuple[list[Event], bool]:
         mine = [
             each
             for each in self.stored
             if each.stream_epoch == leg.epoch
             and leg.after_seq < each.seq <= leg.up_to_seq
-            and leg.above_position < each.position <= horizon
+            and leg.above_position < each.position <= leg.horizon
         ]
         mine.sort(key=lambda event: event.seq)
-        return self._page(ref, stream_id, horizon, mine), len(mine) > PAGE
+        return self._page(ref, stream_id, leg.horizon, mine), len(mine) > PAGE
 
     async def after_position(
-        self, ref: StreamRef, stream_id: UUID, *, position: int, stored_up_to: int
+        self, ref: StreamRef, stream_id: UUID, _generation: Generation, *, position: int, stored_up_to: int
     ) -> list[Event]:
         return self._page(
             ref, stream_id, stored_up_to, [each for each in self.stored if each.position > position]
@@ -115,7 +129,7 @@ class Stream:
 
 @pytest.fixture(autouse=True)
 def _short_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tails, "WINDOW_EVENTS", 5)
+    monkeypatch.setattr(window, "WINDOW_EVENTS", 5)
 
 
 def identities(taken: Taken) -> list[Identity]:
@@ -125,7 +139,7 @@ def identities(taken: Taken) -> list[Identity]:
 def begun(
     stream: Stream, *, cursors: dict[int, Cursor] | None = None, resume: dict[int, int] | None = None
 ) -> Subscription:
-    subscription = Subscription(stream.tail, resume or {})
+    subscription = Subscription(stream.tail, Everything(), FIRST, resume or {})
     subscription.begin(stream.stream_id, stream.point(cursors, resume))
     return subscription
 
@@ -276,7 +290,7 @@ async def test_what_was_stored_below_the_cursor_comes_first_and_counts_when_all_
     steps: list[tuple[list[int], Cursor]] = []
     while subscription.due:
         taken = await take_next(subscription, stream, 3)
-        steps += [([seq for _, seq in identities(taken)], each.after) for each in taken.steps]
+        steps += [([seq for _, seq in identities(taken)], each.after) for each in taken.steps if each]
     assert steps == [
         ([1, 2, 3], Cursor(10, 5, 5)),
         ([4], Cursor(10, 5, 5)),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout import tail as tails
-from fanout.events import Event, encode
+from fanout import window as tails
+from fanout.generation import FIRST
 from fanout.store.events import EventRow
 from fanout.tail import Tail
 from shared.protocol.v1 import StreamRef
@@ -19,24 +19,25 @@ STREAM = UUID(int=1)
 RECEIVED_AT = datetime(2026, 2, 22, 9, 11, 13, tzinfo=UTC)
 
 
-def events(first: int, last: int, *, line: bytes = b"aa") -> list[Event]:
-    return encode(
-        REF, [EventRow(n, 1, n, "", line, "raw", RECEIVED_AT, False) for n in range(first, last + 1)]
-    )
+def events(first: int, last: int, *, line: bytes = b"aa") -> list[EventRow]:
+    return [EventRow(n, 1, n, "", line, "raw", RECEIVED_AT, False) for n in range(first, last + 1)]
 
 
 def following(head: int = 0) -> Tail:
     tail = Tail(REF)
     tail.begin(STREAM, head)
+    tail.window(FIRST)
     return tail
 
 
 def taken(tail: Tail, position: int, limit: int = 100) -> list[int] | None:
-    found = tail.after(position, limit)
+    found = tail.window(FIRST).after(position, limit)
     return None if found is None else [each["seq"] for each in orjson.loads(b"[" + found[0].json + b"]")]
 
 
 class Follower:
+    generation = FIRST
+
     def __init__(self) -> None:
         self.woken: list[StreamRef] = []
 
@@ -74,22 +75,26 @@ def test_the_window_keeps_the_newest_events() -> None:
     tail = following()
     for first in range(1, 10_001, 500):
         tail.extend(events(first, first + 499))
-    assert (tail.start, tail.head) == (10_000 - tails.WINDOW_EVENTS, 10_000)
-    assert taken(tail, tail.start, 1) == [tail.start + 1]
-    assert taken(tail, tail.start - 1) is None
+    assert (tail.window(FIRST).start, tail.head) == (10_000 - tails.WINDOW_EVENTS, 10_000)
+    assert taken(tail, tail.window(FIRST).start, 1) == [tail.window(FIRST).start + 1]
+    assert taken(tail, tail.window(FIRST).start - 1) is None
 
 
 def test_long_lines_make_the_window_shorter() -> None:
     tail = following()
     tail.extend(events(1, 100, line=b"x" * 65536))
-    assert sum(len(event.json) for event in tail._window) == tail.window_bytes <= tails.WINDOW_BYTES
-    assert taken(tail, tail.start, 1) == [tail.start + 1]
+    assert (
+        sum(len(event.json) for event in tail.window(FIRST)._events)
+        == tail.window_bytes
+        <= tails.WINDOW_BYTES
+    )
+    assert taken(tail, tail.window(FIRST).start, 1) == [tail.window(FIRST).start + 1]
 
 
 def test_a_line_that_is_longer_than_the_window_leaves_it_empty_and_the_head_right() -> None:
     tail = following()
     tail.extend(events(1, 1, line=b"x" * (tails.WINDOW_BYTES + 1)))
-    assert (tail.start, tail.head, tail.window_bytes) == (1, 1, 0)
+    assert (tail.window(FIRST).start, tail.head, tail.window_bytes) == (1, 1, 0)
     assert taken(tail, 0) is None
 
 
@@ -133,7 +138,7 @@ def test_a_stream_that_is_made_anew_is_not_ahead() -> None:
 def test_receivers_at_the_same_place_share_one_slice() -> None:
     tail = following()
     tail.extend(events(1, 50))
-    first, second = tail.after(10, 100), tail.after(10, 100)
+    first, second = tail.window(FIRST).after(10, 100), tail.window(FIRST).after(10, 100)
     assert first is not None
     assert first is second
 
@@ -142,8 +147,8 @@ def test_joined_slices_are_few_whoever_asks_for_what() -> None:
     tail = following()
     tail.extend(events(1, 1_000))
     for position in range(1_000):
-        tail.after(position, 100)
-    assert len(tail._slices) <= tails.KEPT_SLICES
+        tail.window(FIRST).after(position, 100)
+    assert len(tail.window(FIRST)._slices) <= tails.KEPT_SLICES
 
 
 def test_a_slice_never_outlives_the_window_that_it_was_cut_from() -> None:
@@ -163,7 +168,7 @@ def test_an_emptied_window_is_read_elsewhere_and_goes_on_from_its_head() -> None
     tail.extend(events(1, 5))
     assert taken(tail, 2) == [3, 4, 5]
     tail.empty()
-    assert (tail.start, tail.head, tail.window_bytes) == (5, 5, 0)
+    assert (tail.window(FIRST).start, tail.head, tail.window_bytes) == (5, 5, 0)
     assert taken(tail, 2) is None
     assert taken(tail, 5) == []
     tail.extend(events(6, 7))
@@ -196,5 +201,5 @@ def test_whoever_walks_along_the_tail_misses_nothing_and_gets_nothing_twice(
         for position, limit in asked:
             expected = list(range(position + 1, tail.head + 1))[:limit]
             found = taken(tail, position, limit)
-            assert found == (None if position < tail.start else expected)
-        assert tail.head - tail.start <= 7
+            assert found == (None if position < tail.window(FIRST).start else expected)
+        assert tail.head - tail.window(FIRST).start <= 7

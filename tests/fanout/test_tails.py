@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from fanout import tail as tail_module
+from fanout import window
+from fanout.generation import FIRST
 from fanout.store import events as store
 from fanout.tail import Tails
 from shared.db.connections import Connection
@@ -143,7 +145,7 @@ async def test_a_name_is_looked_up_again_and_again_and_begins_once(
     stream_id = await stored.make_stream(database, "start", "x")
     await stored.store(database, stream_id, events(1, 3))
     await resolve(tails)
-    assert (tail.stream_id, tail.start, tail.head, follower.woken) == (stream_id, 3, 3, {"x"})
+    assert (tail.stream_id, tail.window(FIRST).start, tail.head, follower.woken) == (stream_id, 3, 3, {"x"})
     follower.woken.clear()
     await stored.store(database, stream_id, events(4, 5))
     await resolve(tails)
@@ -189,7 +191,7 @@ async def test_what_nobody_has_come_near_is_read_when_somebody_does(
     process: Process,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tail_module, "WINDOW_EVENTS", 4)
+    monkeypatch.setattr(window, "WINDOW_EVENTS", 4)
     monkeypatch.setattr(store, "READ_EVENTS", 2)
     monkeypatch.setattr(tail_module, "POLL_S", 3_600.0)  # no poll helps
     for name in "ab":
@@ -207,7 +209,7 @@ async def test_what_nobody_has_come_near_is_read_when_somebody_does(
         for position in range(1, 9):
             slow.reached(position)
             await wait_until(lambda: slow.head >= min(slow._foremost + 1, 8), what="what follows")
-            assert slow.start <= position  # it is still there for who takes it
+            assert slow.window(FIRST).start <= position  # it is still there for who takes it
             assert slow.head <= position + 4
 
 
@@ -233,7 +235,9 @@ async def test_a_stream_whose_notification_is_lost_is_found_soon_though_others_a
 
 def window_bytes(tails: Tails) -> int:
     """Count the windows, and make sure that the node's count of them is right."""
-    found = sum(sum(len(event.json) for event in tail._window) for tail in tails._tails.values())
+    found = sum(
+        sum(len(event.json) for event in tail.window(FIRST)._events) for tail in tails._tails.values()
+    )
     assert tails._window_bytes == found
     return found
 
@@ -251,14 +255,14 @@ async def test_all_windows_together_are_bounded_and_whose_stream_rests_goes_firs
         await tails._read()
         assert window_bytes(tails) <= tail_module.ALL_WINDOWS_BYTES
     # Emptied is the one that moved longest ago; whoever is behind its head has to read pages, who is not waits.
-    assert [followed[name].after(0, 1) is None for name in "abc"] == [True, False, False]
-    assert followed["a"].after(10, 1) is not None
+    assert [followed[name].window(FIRST).after(0, 1) is None for name in "abc"] == [True, False, False]
+    assert followed["a"].window(FIRST).after(10, 1) is not None
     await stored.store(database, ids["a"], events(11, 12))
     await tails._read()
-    found = followed["a"].after(10, 9)
+    found = followed["a"].window(FIRST).after(10, 9)
     assert found is not None
     assert (found[0].event_count, found[1]) == (2, 12)
-    assert followed["a"].after(9, 9) is None
+    assert followed["a"].window(FIRST).after(9, 9) is None
 
 
 async def test_windows_are_counted_out_when_they_go(

@@ -11,12 +11,9 @@ from uuid import UUID, uuid4
 import asyncpg
 import orjson
 
-from fanout.cursors import Cursors
 from fanout.node import Node
-from fanout.pages import Pages
-from fanout.sender import Sender
+from fanout.session import Following
 from fanout.settings import FanoutSettings
-from fanout.tail import Tails
 from shared.db.connections import Connection, Pool
 from shared.db.poll_loop import PollLoop
 from shared.protocol.v1 import AckEntry, StreamRef
@@ -26,7 +23,7 @@ from shared.transport.tokens import Identity
 from shared.wake import Stop
 from tests.delivery import stored
 
-__all__ = ["EPOCHS", "World"]
+__all__ = ["EPOCHS", "RECEIVER", "Event", "Session", "Socket", "World"]
 
 Event = tuple[int, int]  # (epoch, seq)
 
@@ -43,7 +40,8 @@ WHERE stream_id = $1
 """
 # What the rule says is owed, event by event; and whether all rows say how many events they cover.
 _OWED = """
-SELECT count(*) FILTER (WHERE cursor_id IS NULL OR seq > last_seq OR events.position > cursors.position) AS owed,
+SELECT count(*) FILTER (WHERE coalesce(wanted, true)
+                          AND (cursor_id IS NULL OR seq > last_seq OR events.position > cursors.position)) AS owed,
        coalesce(bool_and(cursor_id IS NULL OR event_count IS NOT NULL), true) AS counted
 FROM events LEFT JOIN receiver_cursors AS cursors USING (stream_id, stream_epoch)
 WHERE stream_id = $1 AND coalesce(receiver_id = $2, true)
@@ -70,7 +68,7 @@ class Session:
     """A connection of the receiver to a node."""
 
     node: int
-    sender: Sender
+    following: Following
     socket: Socket
     acks: list[dict[int, int]] = field(default_factory=list)  # that are on their way
 
@@ -103,13 +101,7 @@ class World:
                 listener=SimpleNamespace(on=lambda *_: None),
             ),
         )
-        node = Node(
-            process,
-            cast("FanoutSettings", process.settings),
-            Tails(process),
-            Pages(process),
-            Cursors(process),
-        )
+        node = Node.of(process, cast("FanoutSettings", process.settings))
         node.tails._link = cast("Any", SimpleNamespace(get=self._link, drop=lambda: None))
         return node
 
@@ -129,18 +121,18 @@ class World:
         # A box of the first generation has one connection; one that resumes would contradict itself with two.
         if len(self.sessions) >= (1 if self.resumes else 2):
             return
-        session = Session(node, cast("Sender", None), Socket())
+        session = Session(node, cast("Following", None), Socket())
         identity = Identity(uuid4(), RECEIVER, frozenset(), RECEIVER)
-        session.sender = Sender(cast("DeviceConnection", session.socket), identity, self.nodes[node])
+        session.following = Following(cast("DeviceConnection", session.socket), identity, self.nodes[node])
         self.sessions.append(session)
         if self.resumes and self.last_seqs:
             await self._note_claims()
-            await session.sender.resume(
+            await session.following.resume(
                 [AckEntry(*self._names(), epoch, seq) for epoch, seq in self.last_seqs.items()]
             )
-        session.sender.subscribe(self.ref, {})
+        session.following.subscribe(self.ref)
         await self.nodes[node].tails._resolve([self.ref])
-        await session.sender._begin_new()
+        await session.following.turns.begin()
 
     async def _note_claims(self) -> None:
         """What lies at or below a resume and our record's position is the receiver's own word, and so is what is older
@@ -164,10 +156,10 @@ class World:
 
     async def send(self, which: int, limit: int) -> None:
         if session := self._session(which):
-            await session.sender._begin_new()
-            taken = await session.sender._gather(limit)
+            await session.following.turns.begin()
+            taken = await session.following.turns.gather(limit)
             if taken:
-                await session.sender._send(taken)
+                await session.following.sender._send(taken)
 
     async def receive(self, which: int, messages: int) -> None:
         """The receiver takes messages, and an ack of each is on its way."""
@@ -184,7 +176,9 @@ class World:
     async def ack(self, which: int, messages: int) -> None:
         if session := self._session(which):
             for highest in session.acks[:messages]:
-                session.sender.ack([AckEntry(*self._names(), epoch, seq) for epoch, seq in highest.items()])
+                session.following.sender.ack(
+                    [AckEntry(*self._names(), epoch, seq) for epoch, seq in highest.items()]
+                )
             del session.acks[:messages]
 
     async def deliver(self, which: int, messages: int) -> None:
@@ -229,7 +223,7 @@ class World:
         if session := self._session(which):
             if written:
                 await self.write(session.node)
-            session.sender.leave()
+            session.following.turns.leave()
             self.sessions.remove(session)
 
     async def die(self, node: int) -> None:
@@ -318,8 +312,15 @@ class World:
             for node in (0, 1):
                 await self.write(node)
                 await self.tell(node)
-        missing = await self.stored() - self.had - self.claimed
-        assert not missing
+        await self.check_missing()
+        await self.check_nothing_behind()
+
+    async def check_missing(self) -> None:
+        """The receiver has had all that its own resume does not claim."""
+        assert not await self.stored() - self.had - self.claimed
+
+    async def check_nothing_behind(self) -> None:
+        """And operators are told so."""
         await self.check_behind()
         assert not await self.database.fetchval(_BEHIND, self.stream_id, RECEIVER)
 

@@ -1,0 +1,50 @@
+"""Live, as the second generation has it: everything from an epoch on, the floor (deploy/docs/protocol.md, section
+12.3).
+
+Pure: no socket, no database.
+"""
+
+from collections.abc import Collection, Mapping
+
+from fanout.delivery import Cursor, begin_of
+from fanout.store.cursors import StartingPoint
+
+__all__ = ["FromFloor"]
+
+
+class FromFloor:
+    """The epochs from the lowest on that we have a record for or that a resume names; without any, from the one that
+    the receiver asked for, without that either from the current one.
+    """
+
+    is_empty = False
+    missing: Collection[int] = ()
+
+    def __init__(self, earliest_epoch: int | None) -> None:
+        self._earliest = earliest_epoch
+        self._floor = 0
+
+    def begin(self, point: StartingPoint, resume: Mapping[int, int]) -> dict[int, Cursor]:
+        """Find the floor. A resume counts for the epochs that it names, and implies nothing of older ones."""
+        valid = {epoch: seq for epoch, seq in resume.items() if _can_be_true(point, epoch, seq)}
+        recorded = {epoch for epoch, state in point.epochs.items() if state.cursor.last_seq}
+        self._floor = min(valid.keys() | recorded, default=self._without_any(point.current_epoch))
+        return {
+            epoch: begin_of(point.last_position, state, valid.get(epoch))
+            for epoch, state in point.epochs.items()
+            if epoch >= self._floor
+        }
+
+    def _without_any(self, current: int) -> int:
+        return current if self._earliest is None else min(self._earliest, current)
+
+    def wants(self, epoch: int) -> bool:
+        """Whether it is not below the floor, however late it comes."""
+        return epoch >= self._floor
+
+
+def _can_be_true(point: StartingPoint, epoch: int, seq: int) -> bool:
+    """Whether a resume is not beyond the newest event of its epoch; of nothing, not beyond the current epoch."""
+    if not seq:
+        return epoch <= point.current_epoch
+    return epoch in point.epochs and seq <= point.epochs[epoch].last_seq

@@ -1,0 +1,55 @@
+"""What a plan is, and the plan of the first generation: everything, from where the receiver stands on.
+
+Pure: no socket, no database.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from fanout.delivery import Cursor, begin_of, is_valid
+from fanout.store.cursors import StartingPoint
+
+__all__ = ["Everything", "Plan"]
+
+
+class Plan(Protocol):
+    """What a receiver wants of one stream."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of the stream is wanted at the moment."""
+
+    @property
+    def missing(self) -> Collection[int]:
+        """Epochs that are wanted and that have not begun: they came to be wanted since."""
+
+    def begin(self, point: StartingPoint, resume: Mapping[int, int], /) -> dict[int, Cursor]:
+        """Decide, as the stream stands, which of its epochs are sent, and return what the receiver has of each."""
+
+    def wants(self, epoch: int, /) -> bool:
+        """Whether what is stored of an epoch from now on is sent."""
+
+
+class Everything:
+    """All epochs. A resume says that everything older is done, unless our record of an older epoch says otherwise
+    (protocol.md, section 5.2).
+    """
+
+    is_empty = False
+    missing: Collection[int] = ()
+
+    def begin(self, point: StartingPoint, _resume: Mapping[int, int]) -> dict[int, Cursor]:
+        """All of them. The resume is in the states of the epochs that it can be true of."""
+        resumed = {epoch: state.resume for epoch, state in point.epochs.items() if is_valid(state)}
+        resumed_at = max(resumed, default=0)
+        begins: dict[int, Cursor] = {}
+        for epoch, state in point.epochs.items():
+            if epoch not in resumed and not state.cursor.last_seq and epoch < resumed_at:
+                begins[epoch] = Cursor(state.last_seq, point.last_position, state.event_count, implied=True)
+            else:
+                begins[epoch] = begin_of(point.last_position, state, resumed.get(epoch))
+        return begins
+
+    def wants(self, _epoch: int) -> bool:
+        """All of them."""
+        return True

@@ -63,7 +63,7 @@ async def test_a_reader_shows_its_clock_mode_recording_and_its_forwarder_s_batte
             "Records in its memory": "on",
             "Reads in its memory": "4,116",
             "Firmware": "3.09",
-            "Forwarder's battery": "54 %, on battery",
+            "Battery, of its box": "54 %, on battery",
         }.items():
             await expect(page.fact(panel(page), label)).to_have_text(value)
         await page.open("devices")

@@ -60,13 +60,20 @@ def _conditions(facts: UpsFacts) -> list[Condition]:
         reason = "was on battery, and its battery cannot be asked any more"
         return [Condition("act", 0, reason)] if on_battery else []
     if on_battery and percent is not None and percent < EMPTY_PERCENT:
-        return [Condition("act", 0, f"on battery, of which less than {EMPTY_PERCENT} % are left")]
+        return [Condition("act", 0, f"on battery, {_less_than(EMPTY_PERCENT)} left")]
     if percent is not None and percent < LOW_PERCENT:
-        left = f"of which less than {LOW_PERCENT} % are left"
-        return [
-            Condition("watch", 0, f"on battery, {left}" if on_battery else f"has power, but a battery {left}")
-        ]
+        reason = (
+            f"on battery, {_less_than(LOW_PERCENT)} left"
+            if on_battery
+            else f"has power, and {_less_than(LOW_PERCENT)} in its battery"
+        )
+        return [Condition("watch", 0, reason)]
     return [Condition("watch", 0, "on battery")] if on_battery else []
+
+
+def _less_than(percent: int) -> str:
+    # Not to be torn apart at the end of a line.
+    return f"less than {percent}\u00a0%"
 
 
 RULE = Rule(

@@ -40,7 +40,7 @@ export function readerPanel() {
   let state = null;
   let askedAt = -Infinity;
   const facts = Object.entries(FACTS).map(([label, read]) => ({ ...fact(label), read }));
-  const battery = fact("Forwarder's battery");
+  const battery = fact("Battery, of its box");
   const told = h("p", { class: "hint" });
   const silent = empty(
     "Its forwarder tells nothing of this reader.",

@@ -7,7 +7,7 @@ const power = ({ power_plugged, charging }) => (power_plugged ? (charging ? "cha
 /** 87 %, charging; 54 %, on battery; or what was known last. */
 export function upsWords({ available, status }) {
   if (status === null) return available ? NONE : "no answer";
-  const said = `${Math.min(100, status.battery_percent)} %, ${power(status)}`;
+  const said = `${Math.min(100, status.battery_percent)}\u00a0%, ${power(status)}`;
   return available ? said : `no answer, was ${said}`;
 }
 

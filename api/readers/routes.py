@@ -98,12 +98,12 @@ async def clear_records(api: Api, *, path: ReaderPath) -> Accepted:
     """Empty a reader's memory. It takes some 11 s, leaves recording off and the read mode raw, and an info tells when
     it is done: no stored reads.
     """
-    return await _start(api, path, ClearRecords())
+    return Accepted(ok=(await control_reader(api, path, ClearRecords())).ok)
 
 
 async def start_download(api: Api, *, path: ReaderPath) -> Accepted:
     """Have a reader's memory read out. Its reads come as ordinary ones, under new numbers."""
-    return await _start(api, path, StartDownload())
+    return Accepted(ok=(await control_reader(api, path, StartDownload())).ok)
 
 
 async def stop_download(api: Api, *, path: ReaderPath) -> ReaderAnswer:
@@ -125,27 +125,19 @@ class _Said(msgspec.Struct):
 
 
 async def control_reader(api: Api, path: ReaderPath, action: Action) -> ReaderAnswer:
-    """Have a forwarder do something with its reader and return what it says of it."""
-    said = await _ask(api, path, action)
-    if said is None:
-        raise _unreadable()
-    return ReaderAnswer(ok=True, error=said.error, reader_info=said.reader_info)
-
-
-async def _start(api: Api, path: ReaderPath, action: Action) -> Accepted:
-    """Have something begun that takes long: a forwarder that says nothing in a moment does not say no."""
-    await _ask(api, path, action)
-    return Accepted(ok=True)
-
-
-async def _ask(api: Api, path: ReaderPath, action: Action) -> _Said | None:
-    """Return what a forwarder says that it does; None where it has said nothing. CommandError where it says no."""
+    """Have a forwarder do something with its reader and return what it says of it. What takes long is begun where the
+    forwarder does not say no in a moment; then nothing is known of the reader.
+    """
     request = ReaderControl(address(path.reader_ip), action)
     with _noted(api, path, action):
         said = _read(await api.part(Commands).ask(path.forwarder_id, READER_CONTROL, request))
-        if said is not None and not said.success:
+        if said is None:
+            if request.silent_after_s is None:
+                raise _unreadable()
+            said = _Said(success=True)
+        if not said.success:
             raise _refused(said)
-    return said
+    return ReaderAnswer(ok=True, error=said.error, reader_info=said.reader_info)
 
 
 def _noted(api: Api, path: ReaderPath, action: Action) -> AbstractContextManager[object]:

@@ -4,13 +4,14 @@
   may come for nothing.
 - It ends when the process is asked to stop; work that is under way then is not interrupted.
 - While the database cannot be used it tries again every RETRY_S. That is logged once for the whole process when the
-  first of its loops meets it, and once when the last has got over it, whatever loops.
+  first of its loops meets it, and once when the last has got over it, whatever loops; by kinds of errors, see Outage.
 - What a poll found, of which a notification should have told, is counted.
 """
 
 import random
 from collections.abc import Awaitable, Callable
 from time import monotonic
+from typing import NamedTuple
 
 from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
@@ -25,29 +26,54 @@ RETRY_S = 0.2
 log = get_logger(__name__)
 
 
+class _Began(NamedTuple):
+    at: float
+    error: str
+
+
 class Outage:
-    """Which loops of a process cannot use the database."""
+    """Which loops of a process cannot use the database, by what keeps them from it: that it cannot be reached, or one
+    of the kinds of errors with which it answers (shared/db/errors.py). Each has its own beginning and end: a right that
+    is missing for days hides no restart of the database.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._failing: set[str] = set()
-        self._began_at = 0.0
+        self._failing: dict[type[DatabaseUnavailable], set[str]] = {}
+        self._began: dict[type[DatabaseUnavailable], _Began] = {}
 
     def began(self, loop: str, error: DatabaseUnavailable) -> None:
         """Note that a loop cannot go on; what the first of them met is said, at any level what the others did."""
-        if not self._failing:
-            self._began_at = self._clock()
+        kind = type(error)
+        if kind is not DatabaseUnavailable:
+            self._over(DatabaseUnavailable, loop)  # it answers
+        failing = self._failing.setdefault(kind, set())
+        if not failing:
+            self._began[kind] = _Began(self._clock(), str(error))
             log.warning("database_unavailable", loop=loop, error=str(error))
-        elif loop not in self._failing:
+        elif loop not in failing:
             log.debug("database_unavailable", loop=loop, error=str(error))
-        self._failing.add(loop)
+        failing.add(loop)
 
     def ended(self, loop: str) -> None:
         """Note that a loop goes on."""
-        if loop in self._failing:
-            self._failing.discard(loop)
-            if not self._failing:
-                log.warning("database_available", after_s=round(self._clock() - self._began_at, 1))
+        for kind in list(self._failing):
+            self._over(kind, loop)
+
+    def left(self, loop: str) -> None:
+        """Note that a loop has ended, which says nothing of the database."""
+        for failing in self._failing.values():
+            failing.discard(loop)
+
+    def _over(self, kind: type[DatabaseUnavailable], loop: str) -> None:
+        failing = self._failing.get(kind, set())
+        if loop in failing:
+            failing.discard(loop)
+            if not failing:
+                began = self._began[kind]
+                log.warning(
+                    "database_available", after_s=round(self._clock() - began.at, 1), error=began.error
+                )
 
 
 class PollLoop:
@@ -100,4 +126,4 @@ class PollLoop:
             if found and polled and self._channel is not None:
                 POLLS_FOUND_WORK.labels(self._channel).inc()
             polled = not await self._wake.wait(at_most_s=self._poll_s())
-        self._outage.ended(self._name)
+        self._outage.left(self._name)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from shared.db.errors import DatabaseUnavailable
+from shared.db.errors import DatabaseFault, DatabaseUnavailable
 from shared.db.poll_loop import Outage, PollLoop
 from shared.metrics import POLLS_FOUND_WORK
 from shared.wake import Stop
@@ -161,13 +161,38 @@ async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends_for_all
     assert {str(each) for each in failures} == {"away"}
 
 
-async def test_a_loop_that_ends_in_an_outage_holds_nothing_open() -> None:
+async def test_a_loop_that_ends_in_an_outage_says_nothing_of_the_database_and_holds_nothing_open() -> None:
     work, outage = Work(), Outage()
     work.fails = True
     with capture_logs() as lines:
         async with looping(work, outage=outage):
             await work.done(1)
-    assert said(lines) == ["database_unavailable", "database_available"]
+        outage.began("another", DatabaseUnavailable("away"))
+        outage.ended("another")
+    assert said(lines) == ["database_unavailable", "database_unavailable", "database_available"]
+
+
+def test_what_is_wrong_for_long_in_one_loop_hides_no_outage() -> None:
+    outage = Outage()
+    with capture_logs() as lines:
+        outage.began("tidying", DatabaseFault("a right is missing"))
+        outage.began("writing", DatabaseUnavailable("away"))
+        outage.began("tidying", DatabaseUnavailable("away"))
+        outage.began("tidying", DatabaseFault("a right is missing"))  # so the database answers
+        outage.ended("writing")
+        outage.began("writing", DatabaseUnavailable("away"))
+        outage.ended("writing")
+        outage.ended("tidying")
+    told = [(line["event"], line["error"]) for line in lines if line["log_level"] == "warning"]
+    begins, ends = "database_unavailable", "database_available"
+    assert told == [
+        (begins, "a right is missing"),
+        (begins, "away"),
+        (ends, "away"),
+        (begins, "away"),
+        (ends, "away"),
+        (ends, "a right is missing"),
+    ]
 
 
 def said(lines: Any) -> list[str]:

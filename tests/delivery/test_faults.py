@@ -17,6 +17,7 @@ from shared.db.connections import Connection
 from tests.delivery.conftest import running_fanout
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import READER, START, connect, receiver
+from tests.delivery.wire_v12 import PATH
 from tests.failure.cluster import own_cluster
 from tests.failure.facts import backends
 from tests.services import Process, make_token, services
@@ -104,6 +105,7 @@ async def test_a_postgres_that_goes_and_comes_back_closes_no_receivers_socket(
             assert len(await live.identities(3_000)) == 3_000
             await (cluster.crash() if how == "crash" else cluster.stop())
             await wait_until(lambda: refuses(fanout, token), what="new receivers to be refused")
+            assert await refuses(fanout, token, path=PATH)
             await live.ack((START, 1, 3_000))
             got += await replaying.identities(800)  # a page that it had
             assert await live.silent(for_s=1.0)
@@ -120,9 +122,9 @@ async def test_a_postgres_that_goes_and_comes_back_closes_no_receivers_socket(
                 assert {row[0] for row in rows} == {live.session_id, replaying.session_id}
 
 
-async def refuses(fanout: Process, token: str) -> bool:
+async def refuses(fanout: Process, token: str, path: str = "/ws/v1/receivers") -> bool:
     try:
-        async with connect(fanout.url, token):
+        async with connect(fanout.url, token, path=path):
             return False
     except aiohttp.WSServerHandshakeError as refusal:
         return refusal.status == 503

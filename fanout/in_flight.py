@@ -1,7 +1,6 @@
 """What was sent and not acked, and what an ack covers. Pure."""
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Container
 from typing import NamedTuple
 
 from fanout.delivery import Cursor
@@ -106,10 +105,10 @@ class InFlight:
             del self._sent[ref, epoch]
         return Acked(before - self.events, cursor)
 
-    def void(self, ref: StreamRef, epochs: Container[int] | None = None) -> None:
-        """These epochs of a stream (None: all) begin anew: what was sent before will be acked, and must not count."""
-        for (of, epoch), of_epoch in self._sent.items():
-            if of == ref and (epochs is None or epoch in epochs):
+    def void(self, ref: StreamRef) -> None:
+        """A stream begins anew: what was sent before will be acked, and must not count."""
+        for (of, _), of_epoch in self._sent.items():
+            if of == ref:
                 of_epoch.void()
 
     def forget(self, events: int) -> None:

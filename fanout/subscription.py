@@ -105,17 +105,16 @@ class Subscription:
         """Begin anew before anything else is taken: what the receiver had does not count any more."""
         self._restarts = True
 
-    def begin(self, stream_id: UUID, point: StartingPoint) -> Collection[int] | None:
-        """Start with the stream as it stands, or with what has come to be wanted of it since. Return the epochs that
-        begin; None for all, anew.
+    def begin(self, stream_id: UUID, point: StartingPoint) -> bool:
+        """Start with the stream as it stands, or with what has come to be wanted of it since. Return whether all of it
+        begins anew: then acks of what was sent before say nothing.
 
         The resume is for the stream that the receiver knows: one that is made anew later starts without it, and so does
         one whose cursors were deleted meanwhile.
         """
         if stream_id == self.stream_id and not self._restarts:
-            added = frozenset(self.plan.missing)
-            self._begin_epochs(point, added)
-            return added
+            self._begin_epochs(point, frozenset(self.plan.missing))
+            return False
         if self._restarts:  # another session of the receiver may have acked by now what is to be sent again
             point = point._replace(epochs=unacked(point.epochs))
         self.stream_id = stream_id
@@ -128,7 +127,7 @@ class Subscription:
         self._move_on(point.last_position)
         self._begin_epochs(point, None)
         self.resume = {}
-        return None
+        return True
 
     def _begin_epochs(self, point: StartingPoint, added: Collection[int] | None) -> None:
         """Replay what the plan wants of the epochs that were added (None: all)."""

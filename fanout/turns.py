@@ -185,8 +185,8 @@ class Turns:
             ref = subscription.tail.ref
             self._node.cursors.release(subscription.cursor_ids.values(), self)
             # One that is not there has been deleted meanwhile.
-            begun = subscription.begin(stream_id, points.get(stream_id, _NOTHING_STORED))
-            self._in_flight.void(ref, begun)
+            if subscription.begin(stream_id, points.get(stream_id, _NOTHING_STORED)):
+                self._in_flight.void(ref)
             self._node.cursors.hold(subscription.cursor_ids.values(), self, ref)
             self._record_proven(subscription)
             self._unflagged.add(ref)

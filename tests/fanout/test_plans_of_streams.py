@@ -236,12 +236,3 @@ def test_a_message_that_holds_both_is_acked_by_what_is_shown() -> None:
     waiting = InFlight()
     waiting.add(REF, Sent(1, 5, 5, 3, 2), Step(NOTHING, AFTER_HIDDEN))
     assert waiting.ack(REF, 1, 3) == (2, AFTER_HIDDEN)
-
-
-def test_epochs_that_begin_anew_void_what_was_sent_of_them_alone() -> None:
-    waiting = InFlight()
-    for epoch in (1, 2):
-        waiting.add(REF, Sent(epoch, 3, 3, 3, 3), Step(NOTHING, AFTER_SHOWN))
-    waiting.void(REF, {1})
-    assert waiting.ack(REF, 1, 3) == (3, None)
-    assert waiting.ack(REF, 2, 3) == (3, AFTER_SHOWN)

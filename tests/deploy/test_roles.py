@@ -71,7 +71,8 @@ def modules(service: str) -> Iterator[ModuleType]:
         if not found.name.endswith("__main__"):
             yield importlib.import_module(found.name)
     yield from SHARED
-    if service in ("gateway", "fanout"):
+    # The api, too: devices ask it a few things over HTTP.
+    if service in ("gateway", "fanout", "api"):
         yield shared.transport.tokens
 
 

@@ -33,6 +33,7 @@ class StandIn:
         self.hellos: list[Message] = []
         self.batches: list[list[Message]] = []
         self.answers: list[Message] = []
+        self.answered_at: list[float] = []
         self.subscriptions: list[Message] = []
         self.receiver_acks: list[Message] = []
         self.attempts: list[float] = []
@@ -50,7 +51,10 @@ class StandIn:
         self.keep: Callable[[Message], bool] = lambda _: True
         self.deliver: Callable[[Message], list[Message]] = lambda event: [event]
         self.export: Callable[[str], str] = lambda text: text
+        self.asked_for_streams = 0
+        self.news = asyncio.Event()  # an event of a stream for all who follow them
         self._receivers: list[web.WebSocketResponse] = []
+        self._newer: set[web.WebSocketResponse] = set()
         self._cursors: Counter[tuple[str, str, str, int]] = Counter()
 
     async def send(self, device_id: str, message: Message) -> None:
@@ -61,6 +65,8 @@ class StandIn:
         app = web.Application()
         app.router.add_get("/ws/v1/forwarders", self._forwarder)
         app.router.add_get("/ws/v1/receivers", self._receiver)
+        app.router.add_get("/ws/v1.2/receivers", self._newer_receiver)
+        app.router.add_get("/api/v1/events", self._follow)
         app.router.add_post("/api/v1/admin/tokens", self._mint)
         app.router.add_get("/api/v1/admin/tokens", self._list_tokens)
         app.router.add_get("/api/v1/streams", self._streams)
@@ -94,6 +100,7 @@ class StandIn:
                     await self._take(device_id, socket, message["events"])
                 else:
                     self.answers.append(message)
+                    self.answered_at.append(time.monotonic())
         finally:  # A handler whose device vanished is cancelled.
             self.close_codes.append(socket.close_code)
         return socket
@@ -102,6 +109,9 @@ class StandIn:
         self.batches.append(events)
         last_seqs: dict[tuple[str, int], int] = {}
         for event in events:
+            if "raw_frame" in event:
+                frame = bytes(event.pop("raw_frame")).decode()
+                event["raw_read_line"] = frame.removesuffix("\n").removesuffix("\r")
             stream, identity = (device_id, event["reader_ip"]), (event["stream_epoch"], event["seq"])
             last_seqs[event["reader_ip"], event["stream_epoch"]] = event["seq"]
             if identity in self.events[stream]:
@@ -133,6 +143,33 @@ class StandIn:
             self._receivers = [other for other in self._receivers if other is not socket]
         return socket
 
+    async def _newer_receiver(self, request: web.Request) -> web.WebSocketResponse:
+        device_id, socket, heartbeat = await self._upgrade(request)
+        self._newer.add(socket)
+        if self.greeting:
+            await socket.send_json(heartbeat)
+            await self._hear(device_id, socket, {"kind": "subscribes", **self.hellos[-1]["mode"]})
+        try:
+            async for frame in socket:
+                if frame.type is WSMsgType.PONG:
+                    self.pongs.append(time.monotonic())
+                elif frame.json()["kind"] == "receiver_ack":
+                    await self._hear(device_id, socket, frame.json())
+                else:
+                    self.answers.append(frame.json())
+        finally:
+            self._receivers = [other for other in self._receivers if other is not socket]
+            self._newer.discard(socket)
+        return socket
+
+    async def _follow(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        while True:
+            await self.news.wait()
+            self.news.clear()
+            await response.write(b'event: stream_updated\ndata: {"type": "stream_updated"}\n\n')
+
     async def _hear(self, device_id: str, socket: web.WebSocketResponse, message: Message) -> None:
         if message["kind"] == "receiver_ack":
             self.receiver_acks.append(message)
@@ -151,6 +188,8 @@ class StandIn:
 
     async def _hand_out(self, socket: web.WebSocketResponse, events: list[Message]) -> None:
         delivered = [told for event in events for told in self.deliver(event)]
+        if socket in self._newer:
+            delivered = [_framed(each) for each in delivered]
         if delivered:
             await socket.send_json({"kind": "receiver_event_batch", "session_id": "s-1", "events": delivered})
 
@@ -167,9 +206,15 @@ class StandIn:
         return web.json_response({"tokens": tokens})
 
     async def _streams(self, _: web.Request) -> web.Response:
+        self.asked_for_streams += 1
         streams = [
-            {"stream_id": str(number), "forwarder_id": forwarder_id, "reader_ip": reader_ip}
-            for number, (forwarder_id, reader_ip) in enumerate(self.events)
+            {
+                "stream_id": str(number),
+                "forwarder_id": forwarder_id,
+                "reader_ip": reader_ip,
+                "stream_epoch": max((epoch for epoch, _ in kept), default=1),
+            }
+            for number, ((forwarder_id, reader_ip), kept) in enumerate(self.events.items())
         ]
         return web.json_response({"streams": streams})
 
@@ -188,6 +233,12 @@ class StandIn:
 
     def _stream(self, request: web.Request) -> Stream:
         return list(self.events)[int(request.match_info["id"])]
+
+
+def _framed(event: Message) -> Message:
+    """Return an event as the second generation gets it."""
+    told = {name: value for name, value in event.items() if name != "raw_read_line"}
+    return {"raw_frame": list(f"{event['raw_read_line']}\r\n".encode()), **told}
 
 
 @asynccontextmanager

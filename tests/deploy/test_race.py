@@ -154,7 +154,7 @@ async def test_a_demo_with_a_state_directory_goes_on_where_it_was(server: StandI
     options = quick(server, state_dir=tmp_path / "demo")
     verdicts = [await hold_demo(options, console=quiet()) for _ in range(2)]
     assert [(verdict.problems, verdict.reads) for verdict in verdicts] == [([], 200), ([], 400)]
-    assert (len(server.events), len(server.tokens), sum(server.retransmits.values())) == (6, 4, 0)
+    assert (len(server.events), len(server.tokens), sum(server.retransmits.values())) == (6, 5, 0)
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "demo").iterdir()} == {0}
 
 
@@ -271,7 +271,7 @@ async def test_a_signal_before_the_race_ends_the_demo(server: StandIn) -> None:
 
 async def test_a_demo_outlasts_a_server_that_drops_everyone(server: StandIn) -> None:
     demo = asyncio.create_task(hold_demo(quick(server, seconds=1.5), console=quiet()))
-    await wait_until(lambda: len(server.sockets) == 4 and server.receiver_acks, what="all devices")
+    await wait_until(lambda: len(server.sockets) == 5 and server.receiver_acks, what="all devices")
     for socket in list(server.sockets.values()):
         await socket.close(code=1001)
     assert (await demo).problems == []

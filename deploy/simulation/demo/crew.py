@@ -9,6 +9,7 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deploy.simulation.demo.options import DemoOptions
 from deploy.simulation.demo.race import forwarder_names, reader_ip
@@ -16,6 +17,8 @@ from deploy.simulation.demo.server import Server
 from deploy.simulation.devices.arrivals import Arrivals
 from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.journal import Event, Journal
+from deploy.simulation.devices.newer_forwarder import NewerForwarder
+from deploy.simulation.devices.newer_receiver import NewerReceiver
 from deploy.simulation.devices.receiver import Receiver
 
 __all__ = ["Crew", "assemble"]
@@ -23,14 +26,23 @@ __all__ = ["Crew", "assemble"]
 _STATE_FILE = "devices.json"
 # Shorter than in the field: people watch a demo and wait for it to come back.
 _BACKOFF_S = (0.5, 4.0)
+# Receivers, each of one generation: the first, and the second.
+_RECEIVERS = ("timing", "results")
+_BATTERY = {
+    "battery_percent": 93,
+    "battery_voltage_mv": 12_600,
+    "charging": False,
+    "power_plugged": True,
+    "temperature_cdeg": 2_450,
+}
 
 
 @dataclass
 class Crew:
-    """The forwarders from the first mat to the last, and the receiver of them all."""
+    """The forwarders from the first mat to the last, and the receivers of them all; both of either generation."""
 
     forwarders: list[Forwarder]
-    receiver: Receiver
+    receivers: list[Receiver]
 
     def streams(self) -> list[tuple[Forwarder, str]]:
         """Return every forwarder with each of its readers."""
@@ -40,7 +52,8 @@ class Crew:
         """Release the journals."""
         for forwarder in self.forwarders:
             forwarder.journal.close()
-        self.receiver.arrivals.close()
+        for receiver in self.receivers:
+            receiver.arrivals.close()
 
 
 @dataclass
@@ -58,14 +71,15 @@ async def assemble(server: Server, options: DemoOptions) -> Crew:
     """Return the devices with their tokens, minting what is missing; ServerError when the server refuses."""
     names = forwarder_names(options.forwarders)
     roll = await _call_roll(server, options.state_dir)
-    for device_type, name in [*(("forwarder", name) for name in names), ("receiver", "timing")]:
+    devices = [*(("forwarder", name) for name in names), *(("receiver", name) for name in _RECEIVERS)]
+    for device_type, name in devices:
         device_id = roll.device_id(name)
         if device_id not in roll.tokens:
             roll.tokens[device_id] = await server.mint_token(device_type, device_id)
     if options.state_dir is not None:
         _keep(roll, options.state_dir)
     forwarders = [_forwarder(options, roll, place, name) for place, name in enumerate(names)]
-    return Crew(forwarders, _receiver(options, roll, forwarders))
+    return Crew(forwarders, [_receiver(options, roll, name, forwarders) for name in _RECEIVERS])
 
 
 async def _call_roll(server: Server, state_dir: Path | None) -> _Roll:
@@ -94,20 +108,22 @@ def _keep(roll: _Roll, state_dir: Path) -> None:
 
 
 def _forwarder(options: DemoOptions, roll: _Roll, place: int, name: str) -> Forwarder:
+    """Return the forwarder of a mat; every second one is of the second generation, and has a battery."""
     device_id = roll.device_id(name)
-    return Forwarder(
-        url=options.url,
-        token=roll.tokens[device_id],
-        device_id=device_id,
-        readers=[reader_ip(place, reader) for reader in range(options.readers)],
-        journal=Journal(_kept_file(options, device_id)),
-        display_name=name,
-        backoff_s=_BACKOFF_S,
-    )
+    settings: dict[str, Any] = {
+        "url": options.url,
+        "token": roll.tokens[device_id],
+        "device_id": device_id,
+        "readers": [reader_ip(place, reader) for reader in range(options.readers)],
+        "journal": Journal(_kept_file(options, device_id)),
+        "display_name": name,
+        "backoff_s": _BACKOFF_S,
+    }
+    return NewerForwarder(battery=_BATTERY, **settings) if place % 2 else Forwarder(**settings)
 
 
-def _receiver(options: DemoOptions, roll: _Roll, forwarders: list[Forwarder]) -> Receiver:
-    device_id = roll.device_id("timing")
+def _receiver(options: DemoOptions, roll: _Roll, name: str, forwarders: list[Forwarder]) -> Receiver:
+    device_id = roll.device_id(name)
     journals = {forwarder.device_id: forwarder.journal for forwarder in forwarders}
 
     def sent(forwarder_id: str, reader_ip: str, stream_epoch: int, seq: int) -> Event | None:
@@ -115,18 +131,22 @@ def _receiver(options: DemoOptions, roll: _Roll, forwarders: list[Forwarder]) ->
         return None if journal is None else journal.find(reader_ip, stream_epoch, seq)
 
     arrivals = Arrivals(_kept_file(options, device_id))
-    return Receiver(
-        url=options.url,
-        token=roll.tokens[device_id],
-        receiver_id=device_id,
-        streams=[(forwarder.device_id, ip) for forwarder in forwarders for ip in forwarder.readers],
+    streams = [(forwarder.device_id, ip) for forwarder in forwarders for ip in forwarder.readers]
+    settings: dict[str, Any] = {
+        "url": options.url,
+        "token": roll.tokens[device_id],
+        "receiver_id": device_id,
+        "streams": streams,
         # What it was acked and never got, because that demo was killed, it would miss for ever.
-        resume={epoch: each.through for epoch, each in arrivals.epochs.items()},
-        keep=False,
-        lookup=sent,
-        arrivals=arrivals,
-        manners=options.manners,
-    )
+        "resume": {epoch: each.through for epoch, each in arrivals.epochs.items()},
+        "keep": False,
+        "lookup": sent,
+        "arrivals": arrivals,
+        "manners": options.manners,
+    }
+    if name == _RECEIVERS[0]:
+        return Receiver(**settings)
+    return NewerReceiver(earliest_epochs=dict.fromkeys(streams, 1), **settings)
 
 
 def _kept_file(options: DemoOptions, device_id: str) -> Path | None:

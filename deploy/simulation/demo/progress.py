@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from deploy.simulation.demo.crew import Crew
 from deploy.simulation.demo.server import Server, ServerError, Stream
 from deploy.simulation.devices.forwarder import Forwarder
+from deploy.simulation.devices.receiver import Receiver
 
 __all__ = ["Progress", "ReceiverProgress", "StreamProgress", "Watch"]
 
@@ -20,7 +21,7 @@ _ASK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class StreamProgress:
-    """The reads of one stream; `stored` counts as of the server's last answer."""
+    """The reads of one stream; `stored` counts as of the server's last answer, `delivered` what every receiver has."""
 
     forwarder: str
     reader_ip: str
@@ -33,7 +34,7 @@ class StreamProgress:
 
     @property
     def behind(self) -> int:
-        """Reads that the receiver does not have yet."""
+        """Reads that some receiver does not have yet."""
         return self.recorded - self.delivered
 
     @property
@@ -87,12 +88,21 @@ class Watch:
     def progress(self) -> Progress:
         """Return where the race stands now."""
         streams = [self._stream(forwarder, reader_ip) for forwarder, reader_ip in self._crew.streams()]
-        receiver = self._crew.receiver
-        behind = sum(stream.behind for stream in streams)
-        received = ReceiverProgress(
-            receiver.receiver_id, receiver.connected, receiver.received, behind, receiver.latency_s
+        recorded = sum(stream.recorded for stream in streams)
+        receivers = [self._receiver(receiver, recorded) for receiver in self._crew.receivers]
+        return Progress(time.monotonic() - self._started_at, self.phase, streams, receivers)
+
+    def _receiver(self, receiver: Receiver, recorded: int) -> ReceiverProgress:
+        delivered = sum(
+            _reads(receiver, forwarder, reader_ip) for forwarder, reader_ip in self._crew.streams()
         )
-        return Progress(time.monotonic() - self._started_at, self.phase, streams, [received])
+        return ReceiverProgress(
+            receiver.receiver_id,
+            receiver.connected,
+            receiver.received,
+            recorded - delivered,
+            receiver.latency_s,
+        )
 
     async def _ask(self) -> None:
         ours = {forwarder.device_id for forwarder in self._crew.forwarders}
@@ -102,7 +112,6 @@ class Watch:
 
     def _stream(self, forwarder: Forwarder, reader_ip: str) -> StreamProgress:
         recorded, acked = forwarder.journal.reads(reader_ip)
-        arrivals = self._crew.receiver.arrivals.of_stream(forwarder.device_id, reader_ip)
         return StreamProgress(
             forwarder=forwarder.display_name or forwarder.device_id,
             reader_ip=reader_ip,
@@ -111,5 +120,10 @@ class Watch:
             recorded=recorded,
             acked=acked,
             stored=self._stored.get((forwarder.device_id, reader_ip), 0),
-            delivered=sum(epoch.reads for epoch in arrivals),
+            delivered=min(_reads(receiver, forwarder, reader_ip) for receiver in self._crew.receivers),
         )
+
+
+def _reads(receiver: Receiver, forwarder: Forwarder, reader_ip: str) -> int:
+    """Return how many different reads of a stream a receiver has."""
+    return sum(epoch.reads for epoch in receiver.arrivals.of_stream(forwarder.device_id, reader_ip))

@@ -21,6 +21,7 @@ from deploy.simulation.demo.server import Server, ServerError, open_server
 from deploy.simulation.demo.verdict import Verdict, judge
 from deploy.simulation.demo.view import follow
 from deploy.simulation.devices.connection import UNREACHABLE
+from deploy.simulation.devices.newer_receiver import NewerReceiver
 from deploy.simulation.devices.receiver import Receiver
 
 __all__ = ["DemoOptions", "hold_demo", "run_demo", "run_demo_alone"]
@@ -74,7 +75,7 @@ async def _hold(options: DemoOptions, crew: Crew, server: Server, console: Conso
     async with asyncio.TaskGroup() as tasks:
         background = [
             *(tasks.create_task(forwarder.run(), name=forwarder.device_id) for forwarder in crew.forwarders),
-            tasks.create_task(_keep_receiving(crew.receiver), name=crew.receiver.receiver_id),
+            *(tasks.create_task(_keep_receiving(each), name=each.receiver_id) for each in crew.receivers),
             tasks.create_task(watch.run(), name="watch"),
             tasks.create_task(follow(watch.progress, console), name="view"),
         ]
@@ -99,7 +100,10 @@ def _take_as_the_end(background: list[asyncio.Task[None]]) -> None:
 
 
 async def _keep_receiving(receiver: Receiver) -> None:
-    # A receiver does not reconnect by itself: this is the operator who tells it to.
+    if isinstance(receiver, NewerReceiver):
+        await receiver.stay()
+        return
+    # One of the first generation does not reconnect by itself: this is the operator who tells it to.
     while True:
         with suppress(*UNREACHABLE):
             await receiver.run()

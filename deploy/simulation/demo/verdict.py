@@ -115,20 +115,26 @@ async def judge(crew: Crew, server: Server, progress: Progress) -> Verdict:
         else:
             streams.append(await _judge_stream(crew, server, forwarder, stream, stream_id))
     devices = [(forwarder.device_id, forwarder.last_error) for forwarder in crew.forwarders]
-    devices.append((crew.receiver.receiver_id, crew.receiver.last_error))
+    devices += [(receiver.receiver_id, receiver.last_error) for receiver in crew.receivers]
     said = [f"the server told {device_id}: {error}" for device_id, error in devices if error]
-    if dropped := crew.receiver.dropped:
-        said.append(
-            f"the receiver acked and then dropped {dropped}: they came faster than the race software takes them"
-        )
-    return Verdict(streams, crew.receiver.altered, tuple(said))
+    said += [
+        f"{receiver.receiver_id} acked and then dropped {receiver.dropped}: they came faster than the race software"
+        " takes them"
+        for receiver in crew.receivers
+        if receiver.dropped
+    ]
+    return Verdict(streams, sum(receiver.altered for receiver in crew.receivers), tuple(said))
 
 
 async def _judge_stream(
     crew: Crew, server: Server, forwarder: Forwarder, stream: StreamProgress, stream_id: str
 ) -> StreamVerdict:
     metrics = await server.metrics(stream_id)
-    arrivals = crew.receiver.arrivals.of_stream(forwarder.device_id, stream.reader_ip)
+    arrivals = [
+        epoch
+        for receiver in crew.receivers
+        for epoch in receiver.arrivals.of_stream(forwarder.device_id, stream.reader_ip)
+    ]
     return StreamVerdict(
         replace(stream, stored=metrics["dedup_count"]),
         conflicts=metrics["conflict_count"],

@@ -99,11 +99,17 @@ class Forwarder:
                     await self._session(connection)
             if self.sessions > sessions:
                 pause_s = shortest_s
-                if self.journal.backlog:
+                if self._returns_at_once():
                     continue
+            # Not wait_for, which takes no notice of a cancellation that comes just when it is done.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
             pause_s = min(2 * pause_s, longest_s)
+
+    def _returns_at_once(self) -> bool:
+        """Whether it comes back without a pause when a session has ended."""
+        return self.journal.backlog > 0
 
     async def stop(self) -> None:
         """Close with a close frame; `run` returns."""
@@ -177,19 +183,25 @@ class Forwarder:
         await self._recorded.wait()
         waiting_from = time.monotonic()
         while self.journal.backlog < self._batch_size:
-            # Any text from the server starts the wait anew, as it does in the field.
+            # What the server says starts the wait anew, as it does in the field.
             left_s = max(waiting_from, self._flush_from) + self._flush_s - time.monotonic()
             if left_s <= 0:
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), left_s)
+                async with asyncio.timeout(left_s):
+                    await self._full.wait()
 
     async def _listen(self, connection: Connection) -> None:
         with suppress(ConnectionError):
             async for message in connection.messages():
-                self._flush_from = time.monotonic()
+                if self._starts_flush_anew(message):
+                    self._flush_from = time.monotonic()
                 if not await self._handle(connection, message):
                     return
+
+    def _starts_flush_anew(self, _message: Message) -> bool:
+        """Whether the wait for more reads begins again with this message: with any, in the first generation."""
+        return True
 
     async def _handle(self, connection: Connection, message: Message) -> bool:
         """Do what the message asks; False when it ends the session."""

@@ -16,8 +16,10 @@ __all__ = [
     "answer",
     "event_batch",
     "forwarder_hello",
+    "framed_batch",
     "receiver_ack",
     "receiver_hello",
+    "receiver_hello_v12",
     "receiver_subscribe",
 ]
 
@@ -56,6 +58,16 @@ def event_batch(session_id: str, batch_id: str, *, forwarder_id: str, events: It
     }
 
 
+def framed_batch(
+    session_id: str, batch_id: str, *, forwarder_id: str, events: Iterable[Event], line_end: bytes
+) -> Message:
+    """Return the batch as forwarders of the second generation send it: each line as its bytes, its end included."""
+    batch = event_batch(session_id, batch_id, forwarder_id=forwarder_id, events=events)
+    for event in batch["events"]:
+        event["raw_frame"] = list(event.pop("raw_read_line").encode() + line_end)
+    return batch
+
+
 def answer(request: Message, config: dict[str, Any]) -> Message:
     """Return a forwarder's response to one of REQUESTS; setting a section changes `config`."""
     kind = request["kind"].replace("_request", "_response")
@@ -76,6 +88,16 @@ def receiver_hello(receiver_id: str, resume: dict[StreamEpoch, int]) -> Message:
     """Return the hello; without anything to resume from the field is left out."""
     hello = {"kind": "receiver_hello", "receiver_id": receiver_id}
     return {**hello, "resume": _cursors(resume)} if resume else hello
+
+
+def receiver_hello_v12(receiver_id: str, mode: Message, resume: dict[StreamEpoch, int]) -> Message:
+    """Return the hello of the second generation, which says what it wants, and where it stands in all it ever had."""
+    return {
+        "kind": "receiver_hello_v12",
+        "receiver_id": receiver_id,
+        "mode": mode,
+        "resume": _cursors(resume),
+    }
 
 
 def receiver_subscribe(session_id: str, streams: Iterable[tuple[str, str]]) -> Message:

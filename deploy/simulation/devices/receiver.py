@@ -170,7 +170,8 @@ class Receiver:
         await connection.send(receiver_hello(self.receiver_id, self._resume))
         # Frames stay unread and pings unanswered: both are done by whoever asks the connection for messages.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), self._unresponsive_s)
+            async with asyncio.timeout(self._unresponsive_s):
+                await self._leaving.wait()
         async for message in connection.messages():
             match message.get("kind"):
                 case "heartbeat":
@@ -237,8 +238,12 @@ class Receiver:
         if self._lookup is None:
             return
         sent = self._lookup(*epoch, event["seq"])
-        told = (event["reader_timestamp"], event["raw_read_line"], event["read_type"])
-        if sent is None or told != (sent.reader_timestamp, sent.raw_read_line, sent.read_type):
+        if sent is None or not self._is_as_sent(event, sent):
             self.altered += 1
         if sent is not None:
             self.latencies_s.append(now - sent.recorded_at)
+
+    def _is_as_sent(self, event: Message, sent: Event) -> bool:
+        """Whether what came is what its forwarder recorded."""
+        told = (event["reader_timestamp"], event["raw_read_line"], event["read_type"])
+        return told == (sent.reader_timestamp, sent.raw_read_line, sent.read_type)

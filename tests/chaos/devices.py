@@ -13,19 +13,30 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from deploy.simulation.devices.connection import UNREACHABLE
 from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.journal import Event as JournalEvent
 from deploy.simulation.devices.journal import Journal
 from deploy.simulation.devices.messages import Message, StreamEpoch
+from deploy.simulation.devices.newer_forwarder import NewerForwarder
+from deploy.simulation.devices.newer_receiver import NewerReceiver
 from deploy.simulation.devices.receiver import Manners, Receiver
 from shared.protocol.ipico import compose
 from tests.chaos.ledger import Event, Ledger
 
-__all__ = ["ComingAndGoing", "WatchedForwarder", "WatchedReceiver", "number_of"]
+__all__ = [
+    "ComingAndGoing",
+    "NewerWatchedForwarder",
+    "NewerWatchedReceiver",
+    "WatchedForwarder",
+    "WatchedReceiver",
+    "number_of",
+]
 
 _REPEATS = 0.15
+_UNACKED_BATCHES = 8
 # An operator at the receiver's desk sees that it is cut off and connects it again.
 _CONNECT_AGAIN_S = (0.25, 1.0)
 _PRESENT_S, _AWAY_S = (3.0, 12.0), (0.5, 4.0)
@@ -39,12 +50,16 @@ def number_of(line: str) -> int:
 class WatchedJournal(Journal):
     """A journal that tells the ledger what leaves it and what is acked."""
 
-    def __init__(self, forwarder_id: str, ledger: Ledger, path: Path | None = None) -> None:
+    def __init__(
+        self, forwarder_id: str, ledger: Ledger, path: Path | None = None, *, line_end: str | None = None
+    ) -> None:
         super().__init__(path)
         self.newest_acked = 0
+        self._line_end = line_end
         self._forwarder_id = forwarder_id
         self._ledger = ledger
-        self._in_flight: list[Event] = []
+        # A command has a newer device send anew what waits for its ack; a late ack counts for that.
+        self._batches: deque[list[Event]] = deque(maxlen=1 if line_end is None else _UNACKED_BATCHES)
         self._to_hold: dict[str, int] = {}
         self._held: list[JournalEvent] = []
 
@@ -78,9 +93,13 @@ class WatchedJournal(Journal):
 
     def batch(self, limit: int) -> list[JournalEvent]:
         events = super().batch(limit)
-        self._in_flight = [self.event(each) for each in events]
-        self._ledger.note_sent(self._in_flight)
+        self._batches.append([self.event(each) for each in events])
+        self._ledger.note_sent(self._batches[-1])
         return events
+
+    @property
+    def _in_flight(self) -> list[Event]:
+        return [event for batch in self._batches for event in batch]
 
     def ack(self, reader_ip: str, stream_epoch: int, last_seq: int) -> int:
         self._ledger.note_acked(
@@ -92,6 +111,7 @@ class WatchedJournal(Journal):
 
     def wipe(self) -> None:
         super().wipe()
+        self._batches.clear()
         # Numbers that were passed over and never sent: whoever comes later with them is late, or nobody does.
         self._ledger.torn |= {self.event(each).identity[:3] for each in self._release()}
         self._ledger.note_journal_lost(self._forwarder_id)
@@ -105,19 +125,33 @@ class WatchedJournal(Journal):
 
     def event(self, each: JournalEvent) -> Event:
         """Return an event as it goes over the wire."""
-        return Event(self._forwarder_id, *each[:3], each.raw_read_line, each.reader_timestamp, each.read_type)
+        line = each.raw_read_line + (self._line_end or "")
+        framed = self._line_end is not None
+        return Event(self._forwarder_id, *each[:3], line, each.reader_timestamp, each.read_type, framed)
 
 
 class WatchedForwarder(Forwarder):
     """A forwarder that can be rebooted; `start` it first.
 
-    `sessions_revoked` is how many of its first sessions came with tokens that are revoked by now.
+    `sessions_revoked` is how many of its first sessions came with tokens that are revoked by now. `generation` are the
+    settings that only newer ones have.
     """
 
     def __init__(
-        self, *, url: str, token: str, token_id: str, device_id: str, readers: list[str], ledger: Ledger
+        self,
+        *,
+        url: str,
+        token: str,
+        token_id: str,
+        device_id: str,
+        readers: list[str],
+        ledger: Ledger,
+        **generation: Any,
     ):
-        self.watched = WatchedJournal(device_id, ledger)
+        line_end = generation.get("line_end")
+        self.watched = WatchedJournal(
+            device_id, ledger, line_end=None if line_end is None else line_end.decode()
+        )
         super().__init__(
             url=url,
             token=token,
@@ -125,6 +159,7 @@ class WatchedForwarder(Forwarder):
             readers=readers,
             journal=self.watched,
             backoff_s=_CONNECT_AGAIN_S,
+            **generation,
         )
         self.token_id = token_id
         self.sessions_revoked = 0
@@ -173,8 +208,14 @@ class WatchedForwarder(Forwarder):
         return [self.watched.event(each) for each in self.journal.events(reader_ip)]
 
 
+class NewerWatchedForwarder(WatchedForwarder, NewerForwarder):
+    """The same of the second generation."""
+
+
 class WatchedReceiver(Receiver):
     """A receiver that keeps what came on each connection, and the newest number that came of each forwarder."""
+
+    ended = False  # a newer one that is refused before its heartbeat
 
     def __init__(
         self,
@@ -186,6 +227,7 @@ class WatchedReceiver(Receiver):
         streams: list[tuple[str, str]],
         resumes: bool,
         manners: Manners,
+        **generation: Any,
     ) -> None:
         super().__init__(
             url=url,
@@ -195,6 +237,7 @@ class WatchedReceiver(Receiver):
             keep=False,
             manners=manners,
             resumes=resumes,
+            **generation,
         )
         self.token_id = token_id
         self.sessions_revoked = 0
@@ -241,13 +284,17 @@ class WatchedReceiver(Receiver):
     async def _stay(self) -> None:
         shortest_s, longest_s = _CONNECT_AGAIN_S
         pause_s = shortest_s
-        while True:
+        while not self.ended:
             await self.wanted.wait()
             sessions = self.sessions
             with suppress(*UNREACHABLE):
                 await self.run()
             pause_s = shortest_s if self.sessions > sessions else min(2 * pause_s, longest_s)
             await asyncio.sleep(pause_s)
+
+
+class NewerWatchedReceiver(WatchedReceiver, NewerReceiver):
+    """The same of the second generation."""
 
 
 class ComingAndGoing:

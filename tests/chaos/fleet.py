@@ -1,4 +1,5 @@
-"""Twenty forwarders and ten receivers, each behind a link of its own that can misbehave, and the load on them.
+"""Twenty forwarders and ten receivers of both generations, each behind a link of its own that can misbehave, and the
+load on them.
 
 The load is its own probe: every read carries a number that rises, so the pipeline flows again when something
 younger than a given moment has come from every forwarder, acked, to every receiver that is there to stay.
@@ -10,10 +11,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from deploy.simulation.devices.receiver import FIRST_GENERATION, Manners
-from tests.chaos.devices import ComingAndGoing, WatchedForwarder, WatchedReceiver
+from tests.chaos.devices import (
+    ComingAndGoing,
+    NewerWatchedForwarder,
+    NewerWatchedReceiver,
+    WatchedForwarder,
+    WatchedReceiver,
+)
 from tests.chaos.ledger import Event, Ledger
 from tests.failure.link import Link, link
 
@@ -26,6 +33,8 @@ READS_PER_SECOND = 200
 # Most read nothing for a moment only: just those that hang on a slow answer do so for seconds. These are waited for.
 STEADY = Manners(unresponsive_s=0.5)
 _TICK_S = 0.05
+# What readers of newer forwarders end a line with, from one device to the next.
+_LINE_ENDS = (b"\r\n", b"\n", b"", b"\r\n")
 
 Device: TypeAlias = WatchedForwarder | WatchedReceiver
 # Makes a token for (device_type, device_id); returns it and its id.
@@ -142,32 +151,15 @@ async def fleet(url: str, mint: Mint, random: Random) -> AsyncIterator[Fleet]:
             way = made.links[name] = await stack.enter_async_context(link(url))
             token, token_id = await mint("forwarder", name)
             readers = [f"10.1.{number}.{reader}:10000" for reader in range(READERS)]
-            made.forwarders.append(
-                WatchedForwarder(
-                    url=way.url,
-                    token=token,
-                    token_id=token_id,
-                    device_id=name,
-                    readers=readers,
-                    ledger=made.ledger,
-                )
-            )
+            settings = {"url": way.url, "token": token, "token_id": token_id, "device_id": name}
+            made.forwarders.append(_forwarder(number, **settings, readers=readers, ledger=made.ledger))
         streams = [(each.device_id, reader_ip) for each in made.forwarders for reader_ip in each.readers]
         for number in range(RECEIVERS):
             name = f"tent-{number:02}"
             way = made.links[name] = await stack.enter_async_context(link(url))
             token, token_id = await mint("receiver", name)
-            made.receivers.append(
-                WatchedReceiver(
-                    url=way.url,
-                    token=token,
-                    token_id=token_id,
-                    receiver_id=name,
-                    streams=streams,
-                    resumes=number % 2 == 1,
-                    manners=STEADY if number < STEADY_RECEIVERS else FIRST_GENERATION,
-                )
-            )
+            settings = {"url": way.url, "token": token, "token_id": token_id, "receiver_id": name}
+            made.receivers.append(_receiver(number, url, **settings, streams=streams))
         for device in made.devices:
             device.start()
         try:
@@ -178,3 +170,21 @@ async def fleet(url: str, mint: Mint, random: Random) -> AsyncIterator[Fleet]:
                 forwarder.journal.close()
             for receiver in made.receivers:
                 receiver.arrivals.close()
+
+
+def _forwarder(number: int, **settings: Any) -> WatchedForwarder:
+    """Return one; every second is of the second generation."""
+    if number % 2 == 0:
+        return WatchedForwarder(**settings)
+    return NewerWatchedForwarder(line_end=_LINE_ENDS[number // 2 % len(_LINE_ENDS)], **settings)
+
+
+def _receiver(number: int, api_url: str, **settings: Any) -> WatchedReceiver:
+    """Return one; of four, two are of the second generation, which resumes always, and asks past its own link."""
+    manners = STEADY if number < STEADY_RECEIVERS else FIRST_GENERATION
+    if number % 4 < 2:
+        return WatchedReceiver(resumes=number % 2 == 1, manners=manners, **settings)
+    earliest = dict.fromkeys(settings["streams"], 1)
+    return NewerWatchedReceiver(
+        resumes=True, manners=manners, api_url=api_url, earliest_epochs=earliest, **settings
+    )

@@ -11,7 +11,10 @@ __all__ = ["Event", "Ledger"]
 
 
 class Event(NamedTuple):
-    """A read as it goes over the wire, with the identity of its device."""
+    """A read as it goes over the wire, with the identity of its device.
+
+    line: its text, or where it is `framed`, its bytes as text, the line end with them.
+    """
 
     forwarder_id: str
     reader_ip: str
@@ -20,6 +23,19 @@ class Event(NamedTuple):
     line: str
     reader_timestamp: str
     read_type: str
+    framed: bool = False
+
+    @property
+    def text(self) -> str:
+        """Its line without a line end, as the first generation, exports and the search have it."""
+        if not self.framed:
+            return self.line
+        return self.line.removesuffix("\n").removesuffix("\r") if self.line.endswith("\n") else self.line
+
+    @property
+    def frame(self) -> str:
+        """Its bytes as the second generation has them: as they came, or the text with CR LF."""
+        return self.line if self.framed else f"{self.line}\r\n"
 
     @property
     def identity(self) -> tuple[str, str, int, int]:

@@ -124,12 +124,16 @@ def counters(stored: Iterable[Stored], conflicts: Iterable[Event], counted: Iter
 
 
 def delivered(
-    receiver_id: str, connections: Sequence[Sequence[Event]], stored: Iterable[Stored]
+    receiver_id: str,
+    connections: Sequence[Sequence[Event]],
+    stored: Iterable[Stored],
+    *,
+    as_frames: bool = False,
 ) -> list[str]:
-    """A receiver got exactly what is stored; on no connection anything twice, or behind a later seq of its epoch that
-    was stored later, too.
+    """A receiver got exactly what is stored, as its generation has it, lines or frames; on no connection anything
+    twice, or behind a later seq of its epoch that was stored later, too.
     """
-    positions = {each.event: each.position for each in stored}
+    positions = {_as_told(each.event, as_frames=as_frames): each.position for each in stored}
     came = {event for connection in connections for event in connection}
     found = [
         *_some("stored and not delivered", positions.keys() - came),
@@ -137,6 +141,10 @@ def delivered(
         *(problem for connection in connections for problem in _disorder(connection, positions)),
     ]
     return [f"{receiver_id}: {words}" for words in found]
+
+
+def _as_told(event: Event, *, as_frames: bool) -> Event:
+    return event._replace(line=event.frame if as_frames else event.text, framed=False)
 
 
 def _disorder(connection: Iterable[Event], positions: Mapping[Event, int]) -> list[str]:
@@ -185,7 +193,7 @@ def exports(
 
 
 def _text(events: Iterable[Event]) -> bytes:
-    return "".join(f"{event.line}\n" for event in events).encode()
+    return "".join(f"{event.text}\n" for event in events).encode()
 
 
 def _name(key: Iterable[object]) -> str:

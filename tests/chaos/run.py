@@ -21,6 +21,7 @@ from deploy.local.supervisor import Stack
 from tests.chaos import oracle
 from tests.chaos.attack import ATTACKER, Attacker, Entrance
 from tests.chaos.desk import Desk
+from tests.chaos.devices import NewerWatchedReceiver
 from tests.chaos.faults import PROCESSES_OF_EACH_ROLE, ROLES, Strike, strikes
 from tests.chaos.fleet import Fleet, fleet, name_of
 from tests.chaos.inject import Injector
@@ -263,7 +264,8 @@ class _Run:
             lambda: all(each.received >= len(due) for each in receivers), "the receivers to have all"
         )
         for each in receivers:
-            self._violated(oracle.delivered(each.receiver_id, each.connections, due))
+            newer = isinstance(each, NewerWatchedReceiver)
+            self._violated(oracle.delivered(each.receiver_id, each.connections, due, as_frames=newer))
 
     async def _until(self, check: Callable[[], bool], what: str) -> None:
         try:

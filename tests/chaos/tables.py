@@ -14,11 +14,12 @@ __all__ = ["Tables", "read_exports", "read_tables"]
 
 _STREAM = "JOIN streams USING (stream_id)"
 _EVENTS = f"""
-SELECT forwarder_id, reader_ip, events.stream_epoch, seq, raw_frame, reader_timestamp, read_type, position
+SELECT forwarder_id, reader_ip, events.stream_epoch, seq, raw_frame, reader_timestamp, read_type, framed, position
 FROM events {_STREAM}
 """
 _CONFLICTS = f"""
-SELECT forwarder_id, reader_ip, conflicts.stream_epoch, seq, rejected_frame, reader_timestamp, read_type
+SELECT forwarder_id, reader_ip, conflicts.stream_epoch, seq, rejected_frame, reader_timestamp, read_type,
+       framed
 FROM integrity_conflicts AS conflicts {_STREAM}
 """
 _COUNTS = f"""
@@ -63,7 +64,7 @@ async def _read(database_url: str) -> Tables:
 
 
 def _event(row: asyncpg.Record) -> Event:
-    forwarder_id, reader_ip, epoch, seq, frame, *rest = tuple(row)[:7]
+    forwarder_id, reader_ip, epoch, seq, frame, *rest = tuple(row)[:8]
     return Event(forwarder_id, reader_ip, epoch, seq, frame.decode(), *rest)
 
 

@@ -123,6 +123,14 @@ class NewerReceiver(Receiver):
             finally:
                 if following is not None:
                     following.cancel()
+                self._lose_answers()
+
+    def _lose_answers(self) -> None:
+        """What was asked is answered in its own session or never."""
+        for answer in self.answers.values():
+            if not answer.done():
+                answer.set_exception(ConnectionError("the session has ended"))
+        self.answers.clear()
 
     async def _hello(self, http: aiohttp.ClientSession) -> Message:
         if self._mode is not None:

@@ -27,6 +27,8 @@ __all__ = ["Fanout", "main"]
 
 RECEIVERS_PATH = "/ws/v1/receivers"
 RECEIVERS_V12_PATH = "/ws/v1.2/receivers"
+# Files of a race come through these sockets: 15 MiB as base64.
+V12_MESSAGE_BYTES = 16 * 1024 * 1024
 # How soon rows of sessions are cleared that ended while the database was away.
 TIDY_EVERY_S = 10.0
 # What may be in flight, at the usual length of an event; the kernel takes twice of what it is told.
@@ -50,8 +52,8 @@ class Fanout:
             counts=("events_delivered",),
             pool_settings=POOL_SETTINGS,
         )
-        self._acceptor = Acceptor(self._process, "receiver", self._attend)
         self._node = Node.of(self._process, settings)
+        self._acceptor = Acceptor(self._process, "receiver", self._attend, account=self._node.account)
 
     async def run(self) -> None:
         """Live until a signal comes."""
@@ -90,7 +92,7 @@ class Fanout:
 
     async def _connect_v12(self, request: web.Request) -> web.StreamResponse:
         _limit_send_buffer(request)
-        return await self._acceptor.connect(request, self._attend_v12)
+        return await self._acceptor.connect(request, self._attend_v12, message_bytes=V12_MESSAGE_BYTES)
 
     async def _attend_v12(self, connection: DeviceConnection, identity: Identity) -> None:
         await SessionV12(connection, self._node, identity).run()

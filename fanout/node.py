@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fanout.cursors import Cursors
 from fanout.pages import Pages
+from fanout.proxy.replies import Replies
 from fanout.races import Races
 from fanout.settings import FanoutSettings
 from fanout.store.numbers import Numbers, read_numbers
@@ -14,13 +15,15 @@ from fanout.updates.numbers import say_numbers
 from fanout.updates.watch import Watch
 from shared.db.channels import DEVICES, POSITIONS, SESSIONS
 from shared.runtime.process import Process
+from shared.transport.acceptor import ACCOUNT_BYTES
+from shared.transport.account import Account
 
 __all__ = ["Node"]
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The parts of one fanout, each there once."""
+    """The parts of one fanout, each there once. account: what all its receivers make it hold."""
 
     process: Process
     settings: FanoutSettings
@@ -30,6 +33,8 @@ class Node:
     races: Races
     numbers: Watch[Numbers]
     devices: Watch[Reported]
+    replies: Replies
+    account: Account
 
     @classmethod
     def of(cls, process: Process, settings: FanoutSettings) -> "Node":
@@ -43,4 +48,6 @@ class Node:
             Races(process),
             Watch(process, "numbers", channels=[POSITIONS], read=read_numbers, say=say_numbers),
             Watch(process, "devices", channels=[DEVICES, SESSIONS], read=read_reported, say=say_reported),
+            Replies(process),
+            Account(ACCOUNT_BYTES),
         )

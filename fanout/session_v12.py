@@ -19,6 +19,7 @@ from fanout.modes.race import RaceMode
 from fanout.modes.replay import ReplayMode, Targets
 from fanout.node import Node
 from fanout.pace import Pace
+from fanout.proxy.requests import Requests
 from fanout.sender import Sender
 from fanout.store import sessions as store
 from fanout.turns import MAX_SUBSCRIPTIONS, Turns
@@ -26,10 +27,9 @@ from fanout.updates.watch import Watch
 from shared.db.errors import DatabaseUnavailable
 from shared.errors import ProtocolError
 from shared.log import get_logger
-from shared.metrics import UNKNOWN_MESSAGES
 from shared.protocol.decoding import decode_receiver_v12
 from shared.protocol.v1 import ReceiverAck, StreamRef, UnknownMessage, encode_heartbeat
-from shared.protocol.v12 import PROXY_KINDS, Race, ReceiverHelloV12, TargetedReplay, encode_mode_applied
+from shared.protocol.v12 import Race, ReceiverHelloV12, TargetedReplay, encode_mode_applied
 from shared.transport.connection import DeviceConnection, check_id, count_unknown, greet
 from shared.transport.tokens import Identity
 
@@ -54,6 +54,7 @@ class SessionV12:
         self._node = node
         self._identity = identity
         self._receiver_id = identity.device_id
+        self._requests = Requests(connection, identity, node.replies, node.account)
         self._told: Applied | None = None
         self._has_race = False  # whether the row names a race
         self._streams: set[UUID] = set()  # that the receiver is told of
@@ -137,6 +138,7 @@ class SessionV12:
             side = [
                 tasks.create_task(self._deliver(mode, sender, has_row=has_row), name="deliver"),
                 tasks.create_task(self._connection.stay_alive(self._identity.name), name="alive"),
+                tasks.create_task(self._requests.run(), name="requests"),
             ]
             await self._hear(sender)
             for task in side:
@@ -206,16 +208,8 @@ class SessionV12:
                 sender.ack(decoded.entries)
             elif not isinstance(decoded, UnknownMessage):
                 raise ProtocolError("a session has one hello: connect again to change the mode")
-            elif decoded.kind.startswith(PROXY_KINDS):
-                self._ask(message)
-            elif decoded.kind != "heartbeat":
+            elif decoded.kind != "heartbeat" and not self._requests.take(message):
                 count_unknown(decoded)
-
-    def _ask(self, _message: bytes) -> None:
-        """Take what the receiver asks of the server beside its reads; must return at once. A response may be sent at
-        any time, between two messages.
-        """
-        UNKNOWN_MESSAGES.inc()
 
     async def _end(self) -> None:
         try:

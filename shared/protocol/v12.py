@@ -4,7 +4,7 @@ No sockets, no database. A field that we ignore is not declared, so that it is s
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 import orjson
@@ -22,7 +22,6 @@ from shared.protocol.v1 import (
 )
 
 __all__ = [
-    "PROXY_KINDS",
     "EarliestEpoch",
     "FromReceiverV12",
     "Live",
@@ -34,9 +33,6 @@ __all__ = [
     "encode_mode_applied",
     "names_of",
 ]
-
-# What is asked of the server itself, and not of delivery: kinds that begin so.
-PROXY_KINDS: Final = "receiver_proxy_"
 
 # Receivers put in what they have: an epoch that cannot be is one without events, and refuses nobody.
 AnyEpoch = Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_SEQ)]

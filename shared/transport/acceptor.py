@@ -79,9 +79,11 @@ class Acceptor:
         """The sockets that are open now."""
         return list(self._connections)
 
-    async def connect(self, request: web.Request, serve: Serve | None = None) -> web.StreamResponse:
+    async def connect(
+        self, request: web.Request, serve: Serve | None = None, *, message_bytes: int | None = None
+    ) -> web.StreamResponse:
         """Upgrade a request and serve the device until its session ends, in another way than usual if `serve` says
-        one.
+        one, and with longer messages if `message_bytes` says so.
         """
         if not web.WebSocketResponse().can_prepare(request):
             raise web.HTTPBadRequest(reason="this is a WebSocket: ask for an upgrade to one")
@@ -90,7 +92,8 @@ class Acceptor:
         if isinstance(identity, web.Response):
             request.protocol.resume_reading()  # for the next request on this connection
             return identity
-        connection = DeviceConnection(request, self._account, message_bytes=MESSAGE_BYTES[self._device_type])
+        at_most = message_bytes or MESSAGE_BYTES[self._device_type]
+        connection = DeviceConnection(request, self._account, message_bytes=at_most)
         self._connections[connection] = identity
         try:
             with self._account.socket():

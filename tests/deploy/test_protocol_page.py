@@ -13,6 +13,7 @@ from aiohttp import WSCloseCode
 
 from api.commands.ask import ANSWER_WITHIN_S
 from fanout import events as delivered
+from fanout.app import V12_MESSAGE_BYTES
 from fanout.generation import FIRST
 from fanout.in_flight import InFlight
 from fanout.settings import FanoutSettings
@@ -238,6 +239,7 @@ BOUNDS = {
     "a forwarder's message": f"{acceptor.MESSAGE_BYTES['forwarder'] // MIB} MiB",
     "a later hello, an answer to a question": f"{LARGE_BYTES // MIB} MiB",
     "a receiver's message": f"{acceptor.MESSAGE_BYTES['receiver'] // MIB} MiB",
+    "the same of the second generation": f"{V12_MESSAGE_BYTES // MIB} MiB",
     "a line": f"{messages.LINE_BYTES // 1024} KiB in UTF-8",
     "names, ids, timestamps, types": f"{messages._NAME_LENGTH} characters",
     "lists of readers, streams or cursors": f"{messages.LIST_LENGTH:,} entries",

@@ -2,7 +2,8 @@
 
 It has no account and gets no promise; all others keep theirs, while it goes on and afterwards.
 - **oversize**: messages, first messages, lines and ignored fields beyond every bound.
-- **conflicting**: other lines under the same identities, again and again; acks of what was never sent.
+- **conflicting**: other lines under the same identities, in both forms, again and again; acks of what was never
+  sent; questions without end.
 - **unfinished**: upgrades, messages and frames that begin and never end, a byte now and then.
 - **numerous**: connections as many as it gets, each with a hello, and names of readers and streams without end.
 """
@@ -49,6 +50,11 @@ class Entrance(NamedTuple):
         """Whether forwarders come in here."""
         return self.path.endswith("forwarders")
 
+    @property
+    def is_newer(self) -> bool:
+        """Whether receivers of the second generation come in here."""
+        return "/v1.2/" in self.path
+
 
 class Attacker:
     """Attacks the server at `url` through one of the `entrances`."""
@@ -89,7 +95,7 @@ class Attacker:
             await socket.send(frame(hello(entrance)))
             await socket.answered()
             for number in count():
-                await socket.send(frame(conflict(number) if entrance.is_forwarders else vain_ack()))
+                await socket.send(frame(_in_conflict(entrance, number)))
                 if entrance.is_forwarders:
                     await socket.answered()
                 await asyncio.sleep(0.02)
@@ -172,6 +178,11 @@ def hello(entrance: Entrance, names: Sequence[str] = (_READER,)) -> bytes:
     if entrance.is_forwarders:
         return orjson.dumps({"kind": "forwarder_hello", "forwarder_id": "", "reader_ips": names})
     cursors = [{**named, "stream_epoch": 1, "last_seq": 2**40} for named in _streams(names)]
+    if entrance.is_newer:
+        mode = {"mode": "live", "streams": _streams(names)}
+        return orjson.dumps(
+            {"kind": "receiver_hello_v12", "receiver_id": "", "mode": mode, "resume": cursors}
+        )
     return orjson.dumps({"kind": "receiver_hello", "receiver_id": "", "resume": cursors})
 
 
@@ -183,6 +194,19 @@ def subscription(names: Sequence[str]) -> bytes:
 def conflict(number: int) -> bytes:
     """Return a batch of the same identities as all others, with lines that no other has."""
     return events([line(seq + _CONFLICTS * number) for seq in range(_CONFLICTS)])
+
+
+def _in_conflict(entrance: Entrance, number: int) -> bytes:
+    if entrance.is_forwarders:
+        return conflict(number)
+    return question(number) if entrance.is_newer else vain_ack()
+
+
+def question(number: int) -> bytes:
+    """Return what a receiver asks, of kinds that change something and of none that there is, without end."""
+    kinds = ("streams_list", "config_get", "file_upload", "nothing_known", "announcer_reset")
+    kind = f"receiver_proxy_{kinds[number % len(kinds)]}_request"
+    return orjson.dumps({"kind": kind, "request_id": str(number), "forwarder_id": ATTACKER})
 
 
 def line(number: int) -> str:
@@ -199,7 +223,8 @@ def events(lines: Sequence[str], session_id: object = "") -> bytes:
             "stream_epoch": 1,
             "seq": seq,
             "reader_timestamp": "",
-            "raw_read_line": line,
+            # Now one form, now the other.
+            **({"raw_read_line": line} if seq % 2 else {"raw_frame": list(f"{line}\r\n".encode())}),
             "read_type": "raw",
         }
         for seq, line in enumerate(lines, start=1)

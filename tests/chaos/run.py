@@ -19,6 +19,7 @@ import orjson
 from deploy.local import StackError
 from deploy.local.supervisor import Stack
 from tests.chaos import oracle
+from tests.chaos.asking import Asking
 from tests.chaos.attack import ATTACKER, Attacker, Entrance
 from tests.chaos.desk import Desk
 from tests.chaos.devices import NewerWatchedReceiver
@@ -100,8 +101,17 @@ async def mint(desk: Desk, device_type: str, device_id: str) -> tuple[str, str]:
 
 async def entrances(desk: Desk) -> list[Entrance]:
     """Return where an attacker comes in: with tokens of its own, and with one that nobody made."""
-    minted = [(kind, (await mint(desk, kind, f"{ATTACKER}-{kind}"))[0]) for kind in ("forwarder", "receiver")]
-    return [Entrance(f"/ws/v1/{kind}s", token) for kind, good in minted for token in (good, "nobody's")]
+    ways = {
+        "forwarder": ["/ws/v1/forwarders"],
+        "receiver": ["/ws/v1/receivers", "/ws/v1.2/receivers"],
+    }
+    minted = {kind: (await mint(desk, kind, f"{ATTACKER}-{kind}"))[0] for kind in ways}
+    return [
+        Entrance(path, token)
+        for kind, paths in ways.items()
+        for path in paths
+        for token in (minted[kind], "nobody's")
+    ]
 
 
 class _Run:
@@ -122,6 +132,8 @@ class _Run:
         self._roll_call = RollCall(
             stack, devices, lambda kind, name: mint(desk, kind, name), patience=patience
         )
+        steady = [each for each in devices.steady if isinstance(each, NewerWatchedReceiver)]
+        self._asking = Asking(steady, patience=patience)
         self._began = time.monotonic()
 
     @property
@@ -138,13 +150,17 @@ class _Run:
             await self._settle()
         except (StuckError, StackError, AssertionError) as stuck:
             self._violated([f"it is stuck: {stuck}"])
-        self._outcome.answers = dict(self._injector.answers)
+        asked = {f"receivers: {said}": times for said, times in self._asking.answers.items()}
+        self._outcome.answers = {**self._injector.answers, **asked}
         self._outcome.peaks_mib, self._outcome.stalls_s = self._roll_call.peaks_mib, self._roll_call.stalls_s
 
     @asynccontextmanager
     async def _load(self) -> AsyncIterator[None]:
         """Reads, and receivers that come and go, inside; an error of theirs is raised at the end."""
-        tasks = [asyncio.create_task(self._fleet.race()), asyncio.create_task(self._fleet.come_and_go())]
+        tasks = [
+            asyncio.create_task(each)
+            for each in (self._fleet.race(), self._fleet.come_and_go(), self._asking.run())
+        ]
         try:
             yield
         finally:
@@ -176,8 +192,9 @@ class _Run:
         self._outcome.struck.append(Struck(strike.kind, str(strike), round(at_s, 2), round(recovered_s, 3)))
         self._say(f"{at_s:6.1f} s  {strike}: flows again after {recovered_s:.2f} s")
         self._violated(self._roll_call.weigh())
-        self._violated(self._injector.problems)
-        self._injector.problems.clear()
+        for problems in (self._injector.problems, self._asking.problems):
+            self._violated(problems)
+            problems.clear()
         self._violated(self._storms(strike, self._fleet.connects - connects, self._at_s - at_s))
 
     async def _outlast(self, strike: Strike) -> float:

@@ -13,7 +13,11 @@ from tests.chaos.attack import Attacker, Entrance
 from tests.chaos.faults import ATTACKS
 from tests.waiting import wait_until
 
-ENTRANCES = [Entrance("/ws/v1/forwarders", "f"), Entrance("/ws/v1/receivers", "r")]
+ENTRANCES = [
+    Entrance("/ws/v1/forwarders", "f"),
+    Entrance("/ws/v1/receivers", "r"),
+    Entrance("/ws/v1.2/receivers", "r"),
+]
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from tests.chaos.devices import WatchedForwarder, WatchedJournal, number_of
+from tests.chaos.devices import NewerWatchedForwarder, WatchedForwarder, WatchedJournal, number_of
 from tests.chaos.ledger import Ledger
 
 
@@ -98,3 +98,43 @@ async def test_a_line_carries_the_number_of_its_read() -> None:
     numbers = {number_of(event.line) for event in said}
     assert numbers <= set(range(1, 101))
     assert 70 < len(numbers) < 100  # some lines come once more
+
+
+def test_what_a_newer_device_sends_is_noted_as_its_bytes() -> None:
+    ledger = Ledger()
+    sending = WatchedJournal("f", ledger, line_end="\r\n")
+    sending.append("r", "aa", reader_timestamp="t", read_type="raw")
+    sending.batch(9)
+    (sent,) = ledger.sent
+    assert (sent.line, sent.framed, sent.text, sent.frame) == ("aa\r\n", True, "aa", "aa\r\n")
+
+
+def test_a_late_ack_counts_for_what_was_sent_anew() -> None:
+    ledger = Ledger()
+    sending = WatchedJournal("f", ledger, line_end="")
+    for number in (1, 2):
+        sending.append("r", f"aa00{number:012x}", reader_timestamp="t", read_type="raw")
+        sending.batch(9)
+    sending.ack("r", 1, 1)
+    sending.append("s", f"aa00{3:012x}", reader_timestamp="t", read_type="raw")
+    sending.batch(9)
+    sending.ack("r", 1, 2)
+    assert sorted(event.seq for event in ledger.acked) == [1, 2]
+    assert not ledger.unfounded_acks
+    sending.ack("r", 1, 3)
+    assert ledger.unfounded_acks
+
+
+async def test_a_newer_device_is_watched_as_the_first_is() -> None:
+    device = NewerWatchedForwarder(
+        url="http://nowhere",
+        token="t",
+        token_id="",
+        device_id="f",
+        readers=["r"],
+        ledger=Ledger(),
+        line_end=b"\n",
+    )
+    device.say(7, Random(1))
+    (said,) = device.journalled("r")
+    assert (said.framed, said.line[-1], number_of(said.line)) == (True, "\n", 7)

@@ -237,3 +237,46 @@ def test_a_journal_that_holds_more_than_the_export_is_found() -> None:
 
 def test_an_export_that_is_missing_is_found() -> None:
     assert found(oracle.exports({}, STORED, {}), "1 exports that are not what is stored")
+
+
+# What came as frames, with each line end that there is, and as a text.
+FRAMED = [
+    Stored(event(seq, line)._replace(framed=framed), seq)
+    for seq, (line, framed) in enumerate([("a\r\n", True), ("b\n", True), ("c", True), ("d", False)], start=1)
+]
+
+
+@pytest.mark.parametrize(
+    ("as_frames", "lines"),
+    [(False, ["a", "b", "c", "d"]), (True, ["a\r\n", "b\n", "c", "d\r\n"])],
+)
+def test_each_generation_gets_frames_and_texts_as_it_has_them(as_frames: bool, lines: list[str]) -> None:
+    came = [event(seq, line) for seq, line in enumerate(lines, start=1)]
+    assert oracle.delivered("t", [came], FRAMED, as_frames=as_frames) == []
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_line_end_too_many_or_too_few_is_found(place: int) -> None:
+    for as_frames, lines in ((False, ["a", "b", "c", "d"]), (True, ["a\r\n", "b\n", "c", "d\r\n"])):
+        wrong = [*lines]
+        wrong[place] = f"{wrong[place]}\n" if place == 2 or not as_frames else wrong[place].rstrip()
+        came = [event(seq, line) for seq, line in enumerate(wrong, start=1)]
+        problems = oracle.delivered("t", [came], FRAMED, as_frames=as_frames)
+        assert found(problems, "1 stored and not delivered", "1 delivered and not what is stored")
+
+
+def test_a_frame_that_lost_its_line_end_in_the_table_is_found() -> None:
+    ledger = Ledger()
+    sent = [each.event for each in FRAMED]
+    ledger.note_sent(sent)
+    assert oracle.stored_once(ledger, FRAMED, []) == []
+    altered = [FRAMED[0]._replace(event=sent[0]._replace(line="a")), *FRAMED[1:]]
+    assert found(
+        oracle.stored_once(ledger, altered, []), "1 sent and not stored", "1 stored and not what was"
+    )
+
+
+def test_an_export_has_frames_without_their_line_ends() -> None:
+    sent = [each.event for each in FRAMED]
+    assert oracle.exports({("f", "r"): b"a\nb\nc\nd\n"}, FRAMED, {("f", "r"): sent}) == []
+    assert oracle.exports({("f", "r"): b"a\r\nb\nc\nd\n"}, FRAMED, {("f", "r"): sent})

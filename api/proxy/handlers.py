@@ -17,7 +17,7 @@ from api.http.types import DeviceId, Name
 from api.readers import routes as readers
 from api.readers.types import ReaderPath, StatesQuery
 from api.streams import routes as streams
-from shared.protocol.commands import Action, ClearRecords, StartDownload
+from shared.protocol.commands import Action
 
 __all__ = ["HANDLERS", "Fields", "Handler"]
 
@@ -91,14 +91,8 @@ async def device_control(api: Api, asked: OfDevice) -> Fields:
 async def reader_control(api: Api, asked: OfReader) -> Fields:
     """Have a forwarder do something with its reader."""
     path = ReaderPath(forwarder_id=asked.forwarder_id, reader_ip=asked.reader_ip)
-    match asked.action:
-        case ClearRecords():
-            await readers.clear_records(api, path=path)
-        case StartDownload():
-            await readers.start_download(api, path=path)
-        case action:
-            return {"reader_info": (await readers.control_reader(api, path, action)).reader_info}
-    return {"reader_info": None}
+    answer = await readers.control_reader(api, path, asked.action)
+    return {"reader_info": answer.reader_info}
 
 
 async def streams_list(api: Api, _asked: Nothing) -> Fields:

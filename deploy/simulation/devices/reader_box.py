@@ -60,7 +60,7 @@ class ReaderBox:
     tto: bool = False
     recording: bool = True
     stored: int = 0
-    drift_ms: int = 1500
+    drift_ms: int = 12
     _line: asyncio.Lock = field(default_factory=asyncio.Lock)  # one exchange at a time
     _later: set[asyncio.Task[None]] = field(default_factory=set)
     _downloading: bool = False

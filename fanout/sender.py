@@ -16,6 +16,7 @@ from fanout.delivery import Cursor
 from fanout.events import BATCH_SUFFIX, batch_prefix
 from fanout.subscription import Taken
 from shared.db.errors import DatabaseUnavailable
+from shared.db.patience import before_next_try
 from shared.log import get_logger
 from shared.protocol.v1 import AckEntry, StreamRef
 from shared.trace import batch_name
@@ -23,7 +24,6 @@ from shared.transport.connection import DeviceConnection
 
 __all__ = ["Saying", "Sender", "Source"]
 
-RETRY_S = 0.5
 
 log = get_logger(__name__)
 
@@ -99,7 +99,7 @@ class Sender:
                 taken = await self._source.gather(room)
             except DatabaseUnavailable as error:
                 log.debug("delivery_waits", receiver_id=self._receiver_id, error=str(error))
-                await asyncio.sleep(RETRY_S)
+                await before_next_try()
                 continue
             if taken:
                 await self._send(taken)

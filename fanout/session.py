@@ -17,6 +17,7 @@ from fanout.sender import Sender
 from fanout.store import sessions as store
 from fanout.turns import Turns
 from shared.db.errors import DatabaseUnavailable
+from shared.db.patience import before_next_try
 from shared.log import get_logger
 from shared.protocol.decoding import decode_receiver
 from shared.protocol.v1 import (
@@ -32,7 +33,6 @@ from shared.transport.tokens import Identity
 
 __all__ = ["Following", "Session"]
 
-RETRY_S = 0.5
 
 log = get_logger(__name__)
 
@@ -90,7 +90,7 @@ class Session:
                 await following.resume(cursors)
             except DatabaseUnavailable as error:
                 log.debug("resume_waits", session_id=str(self._connection.session_id), error=str(error))
-                await asyncio.sleep(RETRY_S)
+                await before_next_try()
             else:
                 return
 

@@ -25,6 +25,7 @@ from fanout.store import sessions as store
 from fanout.turns import MAX_SUBSCRIPTIONS, Turns
 from fanout.updates.watch import Watch
 from shared.db.errors import DatabaseUnavailable
+from shared.db.patience import before_next_try, patiently
 from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.protocol.decoding import decode_receiver_v12
@@ -35,7 +36,6 @@ from shared.transport.tokens import Identity
 
 __all__ = ["SessionV12"]
 
-RETRY_S = 0.5
 # The row comes first, as of every session, but the receiver waits for its heartbeat with all else.
 ROW_WITHIN_S = 0.7
 # A person waits to hear how the mode was understood, however long the past is.
@@ -131,7 +131,7 @@ class SessionV12:
         while True:
             if await self._make_row(mode):
                 return
-            await asyncio.sleep(RETRY_S)
+            await before_next_try()
 
     async def _live(self, mode: Mode, sender: Sender, *, has_row: bool) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -148,13 +148,7 @@ class SessionV12:
         """Begin, waiting for the database as long as it takes, then send and tell."""
         if not has_row:
             await self._row(mode)
-        while True:
-            try:
-                await mode.start()
-                break
-            except DatabaseUnavailable as error:
-                log.debug("mode_waits", session_id=str(self._connection.session_id), error=str(error))
-                await asyncio.sleep(RETRY_S)
+        await patiently(mode.start, waits="mode_waits", session_id=str(self._connection.session_id))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(sender.run(), name="send")
             tasks.create_task(self._tell(mode, sender), name="tell")

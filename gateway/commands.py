@@ -30,6 +30,7 @@ from gateway.store import commands as store
 from gateway.store.commands import Ending, Taken
 from shared.db.channels import ANSWERS, COMMANDS
 from shared.db.errors import DatabaseUnavailable
+from shared.db.patience import before_next_try
 from shared.log import get_logger
 from shared.protocol.commands import KINDS, Kind, Request, Why, encode_why
 from shared.runtime.process import Process
@@ -44,7 +45,6 @@ MOST_AT_ONCE = 8
 # How soon a command is found whose notification was lost, and where none ever arrives.
 POLL_S = 1.0
 DEAF_POLL_S = 0.25
-RETRY_S = 0.2
 # On a stop the sockets are being closed, which ends what is under way.
 STOP_WITHIN_S = 4.0
 
@@ -185,7 +185,7 @@ class Commands:
                 if asyncio.get_running_loop().time() >= until:
                     log.warning("command_unanswered", command_id=str(command_id), error=str(error))
                     return
-                await asyncio.sleep(RETRY_S)
+                await before_next_try()
             else:
                 self._process.notifier.notify(ANSWERS, str(command_id))
                 return

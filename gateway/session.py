@@ -29,7 +29,7 @@ from gateway.questions import Questions
 from gateway.staging import Staging
 from gateway.store import streams as store
 from shared.db.channels import STREAMS
-from shared.db.errors import DatabaseUnavailable
+from shared.db.patience import patiently
 from shared.log import get_logger
 from shared.protocol.commands import EPOCH_RESET, KINDS, EpochReset, ReaderControlResponse, Response
 from shared.protocol.decoding import LargeEventBatch, decode_forwarder
@@ -51,7 +51,6 @@ __all__ = ["Session"]
 
 # Field forwarders wait for each ack; newer ones may have a few batches under way.
 MAX_OWED = 8
-RETRY_S = 0.5
 # They take some 3 ms: others have their turn in between.
 SPLIT_AT_ONCE = 500
 # How long a device waits to be told that we cannot store its batch: it comes back with the same one at once.
@@ -337,12 +336,7 @@ class Session:
 
     async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:
         """Do what needs the database, waiting for it as long as it takes: an open session stays open."""
-        while True:
-            try:
-                return await act()
-            except DatabaseUnavailable as error:
-                log.debug("session_waits", forwarder_id=self._forwarder_id, error=str(error))
-                await asyncio.sleep(RETRY_S)
+        return await patiently(act, waits="session_waits", forwarder_id=self._forwarder_id)
 
 
 def _pieces(message: ForwarderEventBatch | LargeEventBatch) -> Iterable[list[ReadEvent]]:

@@ -7,7 +7,6 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from datetime import datetime
 from functools import cache
@@ -24,7 +23,7 @@ from api.proxy import store
 from api.proxy.handlers import HANDLERS, Handler
 from api.proxy.store import Taken
 from shared.db.channels import REPLIES, REQUESTS
-from shared.db.errors import DatabaseUnavailable
+from shared.db.patience import patiently
 from shared.log import get_logger
 from shared.protocol.proxies import NOT_YET, RESPONSE_BYTES, Asked, read_request
 from shared.runtime.tasks import Tasks
@@ -38,7 +37,6 @@ LARGE_BYTES = 1024 * 1024
 # The fanout puts the receiver's own id of the request before them.
 FIELDS_BYTES = RESPONSE_BYTES - 4096
 POLL_S, DEAF_POLL_S = 0.5, 0.1
-RETRY_S = 0.2
 # A device's refusal may have 1 MiB.
 LONGEST_WORDS = 1000
 STOP_WITHIN_S = 2.0
@@ -93,14 +91,18 @@ class Answers:
         try:
             async with asyncio.timeout_at(until), self._large if taken.size > LARGE_BYTES else nullcontext():
                 fields = await self._fields(taken)
-                await _patiently(lambda: store.answer(self._process.pool, taken.request_id, fields))
+                await patiently(
+                    lambda: store.answer(self._process.pool, taken.request_id, fields), waits="answer_waits"
+                )
                 self._process.notifier.notify(REPLIES, str(taken.session_id))
         except TimeoutError:
             log.warning("receiver_request_unanswered", kind=taken.kind, receiver_id=taken.receiver_id)
 
     async def _fields(self, taken: Taken) -> bytes | None:
         """Return the fields of the response; None where we know too little of the kind to fill them."""
-        body = await _patiently(lambda: store.read_body(self._process.pool, taken.request_id))
+        body = await patiently(
+            lambda: store.read_body(self._process.pool, taken.request_id), waits="request_waits"
+        )
         asked = read_request(body or b"")
         if body is None or asked is None:
             return None
@@ -123,15 +125,6 @@ class Answers:
             return asked.failure(_in_words(told(error, method="receiver request", path=asked.kind.name)))
         fields = asked.success(orjson.dumps(msgspec.to_builtins(answer or {}, builtin_types=(datetime,))))
         return fields if len(fields) <= FIELDS_BYTES else asked.failure("too large")
-
-
-async def _patiently(act: Callable[[], Awaitable[T]]) -> T:
-    """Do it, as soon as the database is there."""
-    while True:
-        try:
-            return await act()
-        except DatabaseUnavailable:
-            await asyncio.sleep(RETRY_S)
 
 
 def _in_words(error: ApiError) -> str:

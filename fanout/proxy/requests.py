@@ -18,6 +18,7 @@ from fanout.proxy.replies import Replies
 from fanout.store import requests as store
 from shared.db.channels import REPLIES, REQUESTS
 from shared.db.errors import DatabaseUnavailable
+from shared.db.patience import before_next_try
 from shared.log import get_logger
 from shared.metrics import POLLS_FOUND_WORK
 from shared.protocol.proxies import NOT_YET, Asked, read_request
@@ -32,7 +33,6 @@ AT_ONCE = 16
 # Receivers wait 25 s. An api process must have written the answer a little earlier, for the way back.
 ANSWER_WITHIN_S, WAY_BACK_S = 20.0, 1.0
 POLL_S, DEAF_POLL_S = 0.5, 0.1
-RETRY_S = 0.2
 # Of refusals that nobody reads: whoever asks on and on is told of no more.
 REFUSALS = 64
 # At the end of a session nobody waits for the database.
@@ -123,7 +123,7 @@ class Requests:
             pass
         except DatabaseUnavailable as error:
             log.debug("requests_wait", session_id=str(self._connection.session_id), error=str(error))
-            await asyncio.sleep(RETRY_S)
+            await before_next_try()
 
     async def _ask(self, request: _Open, body: bytes) -> None:
         left_s = request.until - self._clock() - WAY_BACK_S

@@ -3,25 +3,23 @@
 - It works at its start, whenever it is woken, and when its poll interval is over: a notification may be lost, and one
   may come for nothing.
 - It ends when the process is asked to stop; work that is under way then is not interrupted.
-- While the database cannot be used it tries again every RETRY_S. That is logged once for the whole process when the
-  first of its loops meets it, and once when the last has got over it, whatever loops; by kinds of errors, see Outage.
+- While the database cannot be used it tries again and again (patience.py). That is logged once for the whole process
+  when the first of its loops meets it, and once when the last has got over it, whatever loops; by kinds of errors, see
+  Outage.
 - What a poll found, of which a notification should have told, is counted.
 """
 
-import random
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import NamedTuple
 
 from shared.db.errors import DatabaseUnavailable
+from shared.db.patience import retry_pause_s
 from shared.log import get_logger
 from shared.metrics import POLLS_FOUND_WORK
 from shared.wake import Stop, Wake
 
 __all__ = ["Outage", "PollLoop"]
-
-# Each waits a little more or less than that: a database that comes back is not met by all at the same moment.
-RETRY_S = 0.2
 
 log = get_logger(__name__)
 
@@ -119,7 +117,7 @@ class PollLoop:
             except DatabaseUnavailable as error:
                 self._outage.began(self._name, error)
                 self._on_failure(error)
-                await self._stop.sleep(RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                await self._stop.sleep(retry_pause_s())
                 polled = False  # what waits now waited for the database, and not for a notification
                 continue
             self._outage.ended(self._name)

@@ -6,7 +6,6 @@ from uuid import UUID
 
 import pytest
 
-from fanout import sender as module
 from fanout import turns
 from fanout.events import MESSAGE_BYTES
 from fanout.node import Node
@@ -116,7 +115,7 @@ async def test_what_one_stream_gave_is_sent_though_the_database_fails_for_the_ne
     async def away(*_: object, **__: object) -> Rows:
         raise DatabaseUnavailable("away")
 
-    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    monkeypatch.setattr("shared.db.patience.RETRY_S", 0.01)
     with monkeypatch.context() as broken:
         broken.setattr(event_store, "read_epoch_page", away)
         old = await receiver.stream("old", 500)
@@ -139,7 +138,7 @@ async def test_streams_that_began_while_the_row_could_not_be_written_are_listed_
             raise DatabaseUnavailable("away")
         listed.extend(stream_ids)
 
-    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    monkeypatch.setattr("shared.db.patience.RETRY_S", 0.01)
     monkeypatch.setattr(turns, "subscribe_session", subscribe)
     ref = await receiver.stream("1", 5)
     await receiver.got_until(ref, 5)

@@ -125,7 +125,7 @@ async def test_what_a_poll_found_is_counted_and_nothing_else() -> None:
 
 
 async def test_what_an_outage_kept_waiting_is_no_lost_notification(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.db.poll_loop.RETRY_S", 0.001)
+    monkeypatch.setattr("shared.db.patience.RETRY_S", 0.001)
     work, before = Work(), counted()
     work.fails, work.found = True, True
     async with looping(work, channel=CHANNEL):
@@ -138,7 +138,7 @@ async def test_what_an_outage_kept_waiting_is_no_lost_notification(monkeypatch: 
 async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends_for_all_loops(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("shared.db.poll_loop.RETRY_S", 0.001)
+    monkeypatch.setattr("shared.db.patience.RETRY_S", 0.001)
     works, outage = [Work(), Work(), Work()], Outage()
     failures: list[DatabaseUnavailable] = []
     with capture_logs() as lines:

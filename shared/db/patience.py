@@ -1,0 +1,45 @@
+"""Trying again what needs a database that cannot be used for now.
+
+Who waits for it waits as long as it takes, or until what it waits for has no use any more; an open connection of a
+device stays open meanwhile. PollLoop does the same for background work.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from shared.db.errors import DatabaseUnavailable
+from shared.log import get_logger
+
+__all__ = ["before_next_try", "patiently", "retry_pause_s"]
+
+RETRY_S = 0.3
+
+T = TypeVar("T")
+
+log = get_logger(__name__)
+
+
+def retry_pause_s() -> float:
+    """Return how long to wait before the next try. Each waits a little more or less than others: a database that comes
+    back is not met by all sessions of all processes at the same moment.
+    """
+    return RETRY_S * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+
+
+async def before_next_try() -> None:
+    """Wait before the next try."""
+    await asyncio.sleep(retry_pause_s())
+
+
+async def patiently(act: Callable[[], Awaitable[T]], *, waits: str, **fields: str) -> T:
+    """Do what needs the database, again and again until it is there. waits: the event of the log, at level debug: that
+    the database is away is said once by the process's loops.
+    """
+    while True:
+        try:
+            return await act()
+        except DatabaseUnavailable as error:
+            log.debug(waits, error=str(error), **fields)
+            await before_next_try()

@@ -141,6 +141,26 @@ async def test_what_comes_faster_than_it_is_written_is_one_row_written_once(
         assert await row(database) == (True, None, None, None)
 
 
+async def test_what_comes_while_the_last_is_written_is_written_next(
+    inside: Inside, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note_readers, states = store.note_readers, inside.gateway._devices
+    newer: list[store.ReaderState] = []
+
+    async def noted(pool: Any, some: list[store.ReaderState]) -> list[str]:
+        told = await note_readers(pool, some)
+        if not newer:
+            newer.append(some[0]._replace(connected=False))
+            states.note_reader(newer[0])
+        return told
+
+    monkeypatch.setattr(store, "note_readers", noted)
+    async with forwarder(inside.url, inside.token) as wire:
+        await wire.send(status())
+        await becomes(database, False, None, None, None)
+        await wait_until(lambda: not states._readers, what="nothing to wait")
+
+
 async def test_a_reader_that_was_never_named_is_counted(inside: Inside, database: Database) -> None:
     before = ignored("reader_status_update"), ignored("reader_info_update")
     async with forwarder(inside.url, inside.token) as wire:
@@ -216,6 +236,26 @@ async def test_a_battery_is_kept_and_a_loss_of_power_told_across_sessions(
 
     await wait_until(all_told, what="both entries")
     assert await database.fetchval("SELECT forwarder_id FROM forwarder_ups") == "f"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        (True, False, "power_lost"),
+        (False, True, "power_restored"),
+        (True, True, None),
+        (False, False, None),
+        (None, False, None),
+        (True, None, None),
+    ],
+)
+async def test_only_a_change_of_power_is_told(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, was: bool | None, now: bool | None, told: str | None
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(inside.gateway._process.activity, "note", lambda event, **_: notes.append(event))
+    inside.gateway._devices._tell(store.Power("f", was, now, 80))
+    assert notes == ([told] if told else [])
 
 
 async def test_what_the_database_refuses_keeps_nothing_else_from_being_written(

@@ -52,7 +52,11 @@ class Watch(Generic[T]):
         self._looking = asyncio.Lock()
         self._loop = process.loop(name, self._look_and_rest, poll_s=POLL_S)
         for channel in channels:
-            process.listener.on(channel, lambda _: self._loop.wake())
+            process.listener.on(channel, lambda _: self._on_notification())
+
+    def _on_notification(self) -> None:
+        if self._hearers:  # where nobody is told, each drain would wake us for nothing
+            self._loop.wake()
 
     async def run(self) -> None:
         """Look, again and again, until the process stops."""

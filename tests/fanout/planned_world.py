@@ -148,6 +148,13 @@ class PlannedWorld(World):
         if self.last_seqs.get(epoch, 0) <= last_seq:
             self.implied = {each for each in self.implied if each[0] != epoch or each[1] <= last_seq}
 
+    async def receive(self, which: int, messages: int) -> None:
+        """It resumes as real ones do: one cursor of a stream, of the highest epoch that it has anything of."""
+        await super().receive(which, messages)
+        if self.last_seqs:
+            newest = max(self.last_seqs)
+            self.last_seqs = {newest: self.last_seqs[newest]}
+
     async def send(self, which: int, limit: int) -> None:
         if session := self._session(which):
             await self._begin(session)

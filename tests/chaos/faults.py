@@ -17,7 +17,8 @@ PROCESSES_OF_EACH_ROLE = 2
 
 # "stop" is SIGSTOP and, some seconds later, SIGCONT; "outlast" goes on only when the others have taken over. "plug out"
 # kills everything at once, Postgres too. "fail drains" is an I/O error that passes, for some streams. "send late" has
-# numbers of an epoch stored behind higher ones. An "attack" (attack.py) is still under way when it must flow again.
+# numbers of an epoch stored behind higher ones. "control readers" asks forwarders of either generation, which upload
+# nothing meanwhile. An "attack" (attack.py) is still under way when it must flow again.
 ATTACKS = ("oversize", "conflicting", "unfinished", "numerous")
 _ROLE_KINDS = {
     "kill": ROLES,
@@ -32,6 +33,7 @@ _OTHER_KINDS = (
     "half-open connections",
     "send twice",
     "reset epochs",
+    "control readers",
     "lose a journal",
     "revoke a token",
     "withhold notifications",

@@ -62,6 +62,14 @@ class NewerForwarder(Forwarder):
         self._free = asyncio.Lock()  # uploads and commands exclude each other
         self._waits_for_ack = False
 
+    async def run(self) -> None:
+        """Stay connected until `stop`, or until cancelled."""
+        try:
+            await super().run()
+        finally:
+            for box in self.boxes.values():
+                await box.close()
+
     def record(self, reader_ip: str, raw_line: str, **more: Any) -> Event:
         """Journal one read, as the first generation does; a reader that records has it, too."""
         self._unreported.append(reader_ip)

@@ -234,11 +234,13 @@ async def test_bytes_count_until_the_database_has_them(
         return await put_down(*given, **named)
 
     monkeypatch.setattr(store, "ask", slow)
+    monkeypatch.setattr(proxy, "ANSWER_WITHIN_S", 3600)  # none is given up meanwhile
     receiver.ask("file_upload", file_data="x" * 100_000)
     assert receiver.account.held > 100_000
     asked.set()
     await taken(database)
-    await wait_until(lambda: receiver.account.held == 0)
+    await wait_until(lambda: receiver.account.held == 0, deadline_s=5)
+    assert len(await rows(database)) == 1
 
 
 async def test_a_database_that_is_away_for_a_moment_is_waited_for(

@@ -256,7 +256,9 @@ class _Run:
             [f"{tables.dead_lettered} parts were put aside as dead letters"] if tables.dead_lettered else []
         )
         counted = oracle.counters(tables.stored, tables.conflicts, tables.counts)
-        return [*oracle.positions(self._fleet.ledger, tables.stored), *counted, *dead_lettered]
+        # A batch of the attacker's has both forms of lines, which are stored one form after the other.
+        ours, _ = _without_attacker(tables)
+        return [*oracle.positions(self._fleet.ledger, ours), *counted, *dead_lettered]
 
     async def _settle(self) -> None:
         """Let everything come home, and hold it against the journals."""

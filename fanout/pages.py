@@ -18,6 +18,8 @@ from fanout.delivery import Leg
 from fanout.events import Event
 from fanout.generation import Generation
 from fanout.store import events as store
+from shared.db.errors import DatabaseUnavailable
+from shared.log import get_logger
 from shared.protocol.v1 import StreamRef
 from shared.runtime.process import Process
 
@@ -45,6 +47,8 @@ class _Page(NamedTuple):
     size: int
     kept_until: float
 
+
+log = get_logger(__name__)
 
 _Read = Callable[[StreamRef, _Key, int], Awaitable[_Page]]
 
@@ -128,7 +132,7 @@ class Pages:
             task = self._reading[key] = asyncio.create_task(
                 self._keep(key, read(ref, key, up_to)), name="page"
             )
-            task.add_done_callback(_no_news)
+            task.add_done_callback(_failed)
         else:
             metrics.PAGES_SHARED.inc()
         # One receiver's end must not take the page away from the others that wait for it.
@@ -171,7 +175,8 @@ def _page(events: list[Event], more: bool, complete_up_to: float) -> _Page:
     return _Page(events, more, complete_up_to, size, monotonic() + KEPT_S)
 
 
-def _no_news(task: asyncio.Task[_Page]) -> None:
-    """Look at a failure that may have lost all who waited for it."""
-    if not task.cancelled():
-        task.exception()
+def _failed(task: asyncio.Task[_Page]) -> None:
+    """Look at a failure, which may have lost all who waited for it. That the database is away is told by the loops."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, DatabaseUnavailable):
+        log.error("task_failed", task="page", exc_info=error)

@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from fanout import pages as module
 from fanout.events import Event
@@ -17,6 +18,7 @@ from shared.runtime.process import Process
 from tests.delivery import stored
 from tests.delivery.stored import store_many
 from tests.fanout.conftest import READER
+from tests.waiting import wait_until
 
 REF = StreamRef("start", READER)
 
@@ -26,7 +28,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reads = 0
-        self.fail = False
+        self.fails: Exception | None = None
         self.go_on = asyncio.Event()
         self.go_on.set()
         self._read = store.read_epoch_page
@@ -35,8 +37,8 @@ class Counted:
     async def read(self, *arguments: object, **named: object) -> store.Rows:
         self.reads += 1
         await self.go_on.wait()
-        if self.fail:
-            raise DatabaseUnavailable("away")
+        if self.fails is not None:
+            raise self.fails
         return await self._read(*arguments, **named)  # type: ignore[arg-type]
 
 
@@ -190,11 +192,35 @@ async def test_a_failed_read_fails_all_who_waited_and_is_tried_again_by_the_next
     pages: Pages, database: Connection, stream_id: UUID, counted: Counted
 ) -> None:
     await stored.store(database, stream_id, lines(3))
-    counted.fail = True
+    counted.fails = DatabaseUnavailable("away")
     failed = await asyncio.gather(
         *(of_epoch(pages, stream_id, 0, 3) for _ in range(3)), return_exceptions=True
     )
     assert [type(each) for each in failed] == [DatabaseUnavailable] * 3
     assert counted.reads == 1
-    counted.fail = False
+    counted.fails = None
     assert await of_epoch(pages, stream_id, 0, 3) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("error", "told"), [(ZeroDivisionError(), 1), (DatabaseUnavailable("away"), 0)])
+async def test_a_read_that_fails_unforeseen_is_loud_though_nobody_waits_any_more(
+    pages: Pages, stream_id: UUID, counted: Counted, error: Exception, told: int
+) -> None:
+    counted.fails = error
+    counted.go_on.clear()
+    only = asyncio.create_task(of_epoch(pages, stream_id, 0, 1))
+    await wait_until(lambda: counted.reads)
+    only.cancel()
+    await asyncio.wait({only})
+    with capture_logs() as lines:
+        counted.go_on.set()
+        await of_epoch_when_it_goes(pages, stream_id, counted)
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["task_failed"] * told
+
+
+async def of_epoch_when_it_goes(pages: Pages, stream_id: UUID, counted: Counted) -> None:
+    """Read the same page anew, once the read under way has ended."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    counted.fails = None
+    await of_epoch(pages, stream_id, 0, 1)

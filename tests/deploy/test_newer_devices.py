@@ -415,6 +415,16 @@ async def test_a_response_belongs_to_who_asked(server: StandIn) -> None:
         assert [(await each)["streams"] for each in (first, second)] == [[0], [1]]
 
 
+async def test_nothing_is_asked_before_its_heartbeat(server: StandIn) -> None:
+    server.greeting = False
+    device = receiver(server)
+    async with running(device.stay()):
+        await wait_until(lambda: server.hellos)
+        with pytest.raises(ConnectionError):
+            await device.ask("streams_list")
+    assert not server.answers
+
+
 def test_the_times_of_the_field() -> None:
     assert (newer_forwarder.ACK_WITHIN_S, newer_receiver.QUESTION_S, newer_receiver.BACKOFF_S) == (
         30.0,

@@ -96,7 +96,7 @@ class NewerReceiver(Receiver):
 
     async def ask(self, name: str, **fields: object) -> Message:
         """Ask for something through the socket, and return the response; ConnectionError without a session."""
-        if self._connection is None:
+        if self._connection is None or not self._connected.is_set():
             raise ConnectionError("there is no session")
         self._asked += 1
         request_id = f"{self.receiver_id}-{self._asked}"

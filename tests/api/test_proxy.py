@@ -361,20 +361,21 @@ async def test_so_many_at_once_and_the_rest_when_there_is_room(
     running: Answers, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proxy, "AT_ONCE", 2)
-    goes_on, under_way, most = asyncio.Event(), 0, 0
+    turns, under_way, begun, most = asyncio.Semaphore(0), 0, 0, 0
 
     async def waits(_api: Api, _asked: handlers.Nothing) -> handlers.Fields:
-        nonlocal under_way, most
-        under_way += 1
+        nonlocal under_way, begun, most
+        begun, under_way = begun + 1, under_way + 1
         most = max(most, under_way)
-        await goes_on.wait()
+        await turns.acquire()
         under_way -= 1
         return None
 
     monkeypatch.setitem(handlers.HANDLERS, "races_list", waits)
     asked = [await put(database, "races_list") for _ in range(5)]
-    await wait_until(lambda: under_way == 2)
-    goes_on.set()
+    for expected in (2, 3, 4, 5, 5):
+        await wait_until(lambda n=expected: begun == n, what="the next")  # type: ignore[misc]
+        turns.release()
     for row in asked:
         await answered(database, row)
     assert most == 2

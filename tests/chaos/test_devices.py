@@ -114,11 +114,11 @@ def test_a_late_ack_counts_for_what_was_sent_anew() -> None:
     sending = WatchedJournal("f", ledger, line_end="")
     for number in (1, 2):
         sending.append("r", f"aa00{number:012x}", reader_timestamp="t", read_type="raw")
-        sending.batch(9)
-    sending.ack("r", 1, 1)
+    assert sending.batch(9) == sending.batch(9)  # a command came in between
+    sending.ack("r", 1, 2)
     sending.append("s", f"aa00{3:012x}", reader_timestamp="t", read_type="raw")
     sending.batch(9)
-    sending.ack("r", 1, 2)
+    sending.ack("r", 1, 2)  # of the second time
     assert sorted(event.seq for event in ledger.acked) == [1, 2]
     assert not ledger.unfounded_acks
     sending.ack("r", 1, 3)

@@ -138,6 +138,8 @@ class PlannedWorld(World):
         for session in self.sessions:
             if (race := self._planned_of(session).race) is not None:
                 race.remap(self._mapping())
+                # A stream that is followed from now on is looked up at once.
+                await self.nodes[session.node].tails._resolve([self.ref])
 
     async def delete(self) -> None:
         await super().delete()

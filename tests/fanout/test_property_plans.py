@@ -47,6 +47,8 @@ MAPPED_WHILE_LIVE: list[Step] = [
     ("flow", 1, [5, 6], 0),
     ("store", 2, [2, 3]),
 ]
+# A stream that had nothing of the race when the receiver came.
+MAPPED_AFTER_CONNECTING: list[Step] = [("flow", 1, [1], 0), ("map", [1])]
 # Taken out while its replay is under way, and put back: it begins again behind what is acked, and old acks come too.
 UNMAPPED_AND_MAPPED: list[Step] = [
     ("map", [1]),
@@ -96,6 +98,7 @@ def test_in_the_end_a_receiver_has_had_just_what_its_plans_want(
         @example(False, "live", None, BELOW_THE_FLOOR)
         @example(False, "live", 0, LATE_WHILE_AWAY)
         @example(False, "race", None, MAPPED_WHILE_LIVE)
+        @example(False, "race", None, MAPPED_AFTER_CONNECTING)
         @example(False, "race", None, UNMAPPED_AND_MAPPED)
         @example(True, "first", None, IMPLIED)
         def happen(resumes: bool, kind: str, earliest: int | None, steps: list[Step]) -> None:

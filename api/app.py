@@ -24,6 +24,8 @@ from api.live.followers import Followers
 from api.live.metrics import PageMetrics
 from api.live.view import Live
 from api.proxy.answers import Answers
+from api.races.forgetting import Forgetting
+from api.races.rosters import Imports
 from api.routes import ROUTES
 from api.settings import ApiSettings
 from api.storage.plans import ALONG_THE_KEY
@@ -65,6 +67,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
             Followers(process, ended=live.ring.wake),
             Commands(process),
             Places(EXPORTS_AT_ONCE),
+            Imports(settings.participants_kept_days),
         ),
     )
     for route in ROUTES:
@@ -104,6 +107,7 @@ async def main(settings: ApiSettings) -> None:
         before=lambda: require_zone(process.pool, settings.time_zone),
         tasks={
             "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
+            "forgetting": Forgetting(process).run,
             "live": live.run,
             "followers": app[API].part(Followers).run,
             "receiver requests": answers.run,

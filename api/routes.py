@@ -10,6 +10,8 @@ from api.http.contract import Route
 from api.http.errors import Code
 from api.live import routes as live
 from api.logs import routes as logs
+from api.races import mapping_routes as mappings
+from api.races import routes as races
 from api.readers import routes as readers
 from api.streams import routes as streams
 from api.tokens import routes as tokens
@@ -21,6 +23,7 @@ _STREAM = "/api/v1/streams/{stream_id}"
 _FORWARDER = "/api/v1/forwarders/{forwarder_id}"
 _ALERT = "/api/v1/alerts/{alert_id}"
 _READER = _FORWARDER + "/readers/{reader_ip}"
+_RACE = "/api/v1/races/{race_id}"
 _CURSORS = "/api/v1/receivers/{receiver_id}/cursors"
 
 # What anything may answer that a forwarder is asked for.
@@ -35,10 +38,25 @@ ROUTES = (
     Route("GET", _STREAM + "/epochs", streams.list_epochs, errors=("NOT_FOUND",)),
     Route("PUT", _STREAM + "/epochs/{epoch}/name", streams.name_epoch, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", _STREAM + "/reads", events.list_reads, errors=("NOT_FOUND",)),
+    Route("GET", _FORWARDER + "/reads", events.list_forwarder_reads),
     Route(
         "GET", _STREAM + "/export.txt", exports.export_text, errors=("NOT_FOUND",), media_type="text/plain"
     ),
     Route("GET", _STREAM + "/export.csv", exports.export_csv, errors=("NOT_FOUND",), media_type="text/csv"),
+    Route(
+        "GET",
+        _STREAM + "/epochs/{epoch}/export.txt",
+        exports.export_epoch_text,
+        errors=("NOT_FOUND",),
+        media_type="text/plain",
+    ),
+    Route(
+        "GET",
+        _STREAM + "/epochs/{epoch}/export.csv",
+        exports.export_epoch_csv,
+        errors=("NOT_FOUND",),
+        media_type="text/csv",
+    ),
     Route("GET", "/api/v1/export.zip", exports.export_all, media_type="application/zip"),
     Route("GET", "/api/v1/reads/latest", events.latest_reads),
     Route("GET", "/api/v1/conflicts", events.list_conflicts),
@@ -123,6 +141,30 @@ ROUTES = (
         status=204,
         errors=("NOT_FOUND",),
     ),
+    Route("GET", "/api/v1/races", races.list_races),
+    Route("POST", "/api/v1/races", races.create_race, status=201, errors=("CONFLICT",)),
+    Route("GET", _RACE, races.show_race, errors=("NOT_FOUND",)),
+    Route("PATCH", _RACE, races.patch_race, errors=("NOT_FOUND",)),
+    Route("DELETE", _RACE, races.delete_race, status=204, errors=("NOT_FOUND", "CONFLICT")),
+    Route("DELETE", "/api/v1/admin/races", races.delete_all_races, status=204, errors=("CONFLICT",)),
+    Route("GET", _RACE + "/participants", races.list_participants, errors=("NOT_FOUND",)),
+    Route("POST", _RACE + "/participants/upload", races.import_participants, errors=("NOT_FOUND",)),
+    Route("POST", _RACE + "/chips/upload", races.import_chips, errors=("NOT_FOUND",)),
+    Route("DELETE", _RACE + "/bibs/{bib}", races.remove_participant, status=204, errors=("NOT_FOUND",)),
+    Route("GET", _RACE + "/unknown-chips", races.list_unknown_chips, errors=("NOT_FOUND",)),
+    Route("GET", _RACE + "/stream-epochs", mappings.list_mappings, errors=("NOT_FOUND",)),
+    Route(
+        "POST",
+        _RACE + "/streams/{stream_id}/epochs/activate-next",
+        mappings.activate_next,
+        status=204,
+        errors=("NOT_FOUND", "CONFLICT", "TIMEOUT"),
+    ),
+    Route("POST", _RACE + "/begin", mappings.begin_race, errors=("NOT_FOUND", "CONFLICT")),
+    Route("GET", "/api/v1/forwarder-races", mappings.list_assignments),
+    Route("GET", _FORWARDER + "/race", mappings.show_assignment),
+    Route("PUT", _FORWARDER + "/race", mappings.assign_race, errors=("NOT_FOUND",)),
+    Route("PUT", _STREAM + "/epochs/{epoch}/race", mappings.map_epoch, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", "/api/v1/logs", logs.list_logs),
     Route("GET", "/api/v1/version", http.show_version),
     Route("GET", "/api/v1/openapi.json", http.show_openapi),

@@ -40,6 +40,13 @@ def time_zone(text: str) -> str:
     return known[name.lower()]
 
 
+def days(text: str) -> int:
+    """Accept a number of days, up to ten years."""
+    if not text.strip().isdecimal() or int(text) > 3660:
+        raise ValueError("must be a whole number of days, from 0 to 3660")
+    return int(text)
+
+
 def trusted_origins(text: str) -> frozenset[str]:
     """Accept origins of pages, as browsers write them (api/http/sites.py)."""
     from api.http.sites import origins
@@ -90,6 +97,14 @@ class ApiSettings(Settings):
         default="",
         text="the zone that readers' clocks are set to and the page shows times in, like Europe/Berlin; "
         "unset: what most readers agree on, and each browser's own",
+    )
+
+    participants_kept_days: int = setting(
+        "PARTICIPANTS_KEPT_DAYS",
+        days,
+        default="0",
+        text="after how many days people who were imported into a race are removed from it, unless the race says when; "
+        "0: when somebody does it",
     )
 
     @property

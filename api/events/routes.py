@@ -1,16 +1,23 @@
 """Events: pages of reads and conflicts."""
 
-from api.events import conflicts, store
+from collections.abc import Sequence
+from datetime import timedelta
+
+from api.commands.types import ForwarderPath
+from api.events import conflicts, store, views
 from api.events.filter import Key
+from api.events.naming import named
 from api.events.types import (
     Acknowledged,
     ConflictPage,
     ConflictPath,
     ConflictQuery,
+    EventFilter,
     LatestQuery,
     LatestReads,
     ReadPage,
     ReadQuery,
+    ViewQuery,
 )
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
@@ -23,22 +30,71 @@ __all__ = [
     "acknowledge_conflicts",
     "latest_reads",
     "list_conflicts",
+    "list_forwarder_reads",
     "list_reads",
 ]
 
 
 async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPage:
     """Show a page of reads, newest first by default."""
+    if query.is_view:
+        if query.cursor is not None:
+            raise ApiError("BAD_REQUEST", "query: a view has no `cursor`; give an `offset`")
+        epochs = await views.current_epochs(api.pool, stream_id=path.stream_id, epoch=query.epoch)
+        if not epochs:
+            raise no_stream()
+        return await _view(api, epochs, query)
     after = None if query.cursor is None else Key(*decode_cursor(query.cursor))
     page = await store.reads(
         api.pool, path.stream_id, query, order=query.order, after=after, limit=query.limit
     )
-    if not page.rows and await stream_name(api.pool, path.stream_id) is None:
+    epochs = await views.counts(api.pool, path.stream_id, query.epoch)
+    if not page.rows and not epochs and await stream_name(api.pool, path.stream_id) is None:
         raise no_stream()
     last = page.rows[-1] if page.more else None
     return ReadPage(
-        reads=page.rows, next_cursor=None if last is None else encode_cursor(last.stream_epoch, last.seq)
+        reads=await named(api.pool, page.rows),
+        next_cursor=None if last is None else encode_cursor(last.stream_epoch, last.seq),
+        total=None if _is_filtered(query) else sum(each.events for each in epochs),
+        limit=query.limit,
+        offset=0,
     )
+
+
+async def list_forwarder_reads(api: Api, *, path: ForwarderPath, query: ViewQuery) -> ReadPage:
+    """Show a page of the reads of all streams of a forwarder; none of one that is not known."""
+    epochs = await views.current_epochs(api.pool, forwarder_id=path.forwarder_id, epoch=query.epoch)
+    return await _view(api, epochs, query)
+
+
+async def _view(api: Api, epochs: Sequence[views.Epoch], query: ViewQuery) -> ReadPage:
+    dedup, offset = query.dedup or "none", query.offset or 0
+    if dedup == "none" and query.order == "desc" and query.epoch is None and not _is_filtered(query):
+        found = await views.newest(api.pool, epochs, offset=offset, limit=query.limit)
+    else:
+        found = await views.view(
+            api.pool,
+            epochs,
+            query,
+            dedup=dedup,
+            window=timedelta(seconds=query.window_secs),
+            order=query.order,
+            offset=offset,
+            limit=query.limit,
+        )
+    reads = await store.by_keys(api.pool, found.keys)
+    return ReadPage(
+        reads=await named(api.pool, reads),
+        next_cursor=None,
+        total=found.total,
+        # Very long lines may have cut the page short: where the next one begins.
+        limit=query.limit if len(reads) == len(found.keys) else len(reads),
+        offset=offset,
+    )
+
+
+def _is_filtered(query: EventFilter) -> bool:
+    return any(each is not None for each in (query.tag_id, query.since, query.until))
 
 
 async def list_conflicts(api: Api, *, query: ConflictQuery) -> ConflictPage:
@@ -58,6 +114,7 @@ async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
     reads, newest = await store.latest(
         api.pool, query.stream_id, query.tag_id, limit=query.limit, behind=behind
     )
+    reads = await named(api.pool, reads)
     return LatestReads(reads=reads, cursor=None if query.stream_id is None else encode_cursor(newest))
 
 

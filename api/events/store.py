@@ -11,12 +11,13 @@ from uuid import UUID
 import asyncpg
 
 from api.events.filter import WANTED, Key, arguments
-from api.events.types import Conflict, EventFilter, Read, StreamRead
+from api.events.types import Conflict, EventFilter, Read
 from shared.db.connections import Pool
 from shared.db.errors import translated
 from shared.protocol.lines import shown_line
 
 __all__ = [
+    "BY_KEY",
     "CONFLICTS",
     "LATEST",
     "LATEST_LOOKED_AT",
@@ -25,6 +26,7 @@ __all__ = [
     "SINCE",
     "Growth",
     "Page",
+    "by_keys",
     "conflicts",
     "latest",
     "reads",
@@ -32,8 +34,8 @@ __all__ = [
 ]
 
 
-_READ = """stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
-       parse_error, framed AS raw_read_line_framed
+_READ = """stream_id, stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at,
+       received_at, parse_error, framed AS raw_read_line_framed
 """
 
 
@@ -67,6 +69,28 @@ READS = {
     for way in ("ASC", "DESC")
 }
 PAGE_BYTES = 1024 * 1024
+
+
+# $1, $2, $3: keys, in the order in which they are shown; $4 of so many bytes.
+_BY_KEY = """
+SELECT place, newest.*
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS key(stream_id, stream_epoch, seq, place)
+CROSS JOIN LATERAL (
+    SELECT events.stream_id, events.stream_epoch, events.seq, reader_timestamp, raw_frame AS raw_read_line, read_type,
+           tag_id, read_at, received_at, parse_error, framed AS raw_read_line_framed
+    FROM events
+    WHERE events.stream_id = key.stream_id AND events.stream_epoch = key.stream_epoch AND events.seq = key.seq
+) AS newest
+"""
+BY_KEY = f"""
+SELECT * FROM (
+    SELECT found.*, octet_length(raw_read_line) AS size, false AS more,
+           sum(octet_length(raw_read_line)) OVER (ORDER BY place ROWS UNBOUNDED PRECEDING) AS bytes
+    FROM ({_BY_KEY}) AS found
+) AS summed
+WHERE bytes - size < $4
+ORDER BY place
+"""  # noqa: S608 - of constants only
 
 
 # $1 a stream or null; $2 below this id; $3, $4 at most. The line that was kept stands in `events`; null where it was
@@ -158,7 +182,7 @@ CROSS JOIN LATERAL (
 )
 
 
-Row = TypeVar("Row", Read, Conflict, StreamRead)
+Row = TypeVar("Row", Read, Conflict)
 
 
 class Page(NamedTuple, Generic[Row]):
@@ -191,6 +215,14 @@ async def reads(
     return _paged(Read, rows, "raw_read_line")
 
 
+async def by_keys(pool: Pool, keys: Sequence[tuple[UUID, int, int]]) -> list[Read]:
+    """Return the reads of keys (stream, epoch, seq), in their order; no more once their lines make PAGE_BYTES."""
+    columns = [[each[at] for each in keys] for at in range(3)]
+    with translated():
+        rows = await pool.fetch(BY_KEY, *columns, PAGE_BYTES)
+    return _paged(Read, rows, "raw_read_line").rows
+
+
 async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: int) -> Page[Conflict]:
     """Return the newest conflicts with an id below `below`, of one stream or of all."""
     with translated():
@@ -200,29 +232,30 @@ async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: in
 
 async def latest(
     pool: Pool, stream_id: UUID | None, tag_id: str | None, *, limit: int, behind: int = 0
-) -> tuple[list[StreamRead], int]:
+) -> tuple[list[Read], int]:
     """Return the newest reads of one stream or of all, the newest first; of one, those behind a position, and the
     position of the newest.
     """
     with translated():
         rows = await pool.fetch(LATEST, stream_id, tag_id, limit, LATEST_LOOKED_AT, PAGE_BYTES, behind)
     newest = max((row["position"] for row in rows), default=behind)
-    return _paged(StreamRead, rows, "raw_read_line").rows, newest
+    return _paged(Read, rows, "raw_read_line").rows, newest
 
 
-async def since(
-    pool: Pool, grown: Mapping[UUID, Growth], *, limit: int, lines_bytes: int
-) -> list[StreamRead]:
+async def since(pool: Pool, grown: Mapping[UUID, Growth], *, limit: int, lines_bytes: int) -> list[Read]:
     """Return the newest of what some streams have grown by, the newest first."""
     behind, until = ([each[at] for each in grown.values()] for at in (0, 1))
     with translated():
         rows = await pool.fetch(SINCE, list(grown), behind, until, limit, lines_bytes)
-    return _paged(StreamRead, rows, "raw_read_line").rows
+    return _paged(Read, rows, "raw_read_line").rows
 
 
 def _paged(kind: type[Row], rows: Sequence[asyncpg.Record], *lines: str) -> Page[Row]:
     """Return the rows of a page, lines as people are shown them, null where there is none."""
-    names = [name for name in kind.__struct_fields__ if name not in lines]
+    # Whose a read is says no row, but its race (naming.py).
+    names = [
+        name for name in kind.__struct_fields__ if name not in lines and name in (rows[0] if rows else ())
+    ]
     shown = [
         kind(**{name: row[name] for name in names}, **{name: _text(row, name) for name in lines})
         for row in rows

@@ -24,20 +24,27 @@ __all__ = [
     "ConflictPage",
     "ConflictPath",
     "ConflictQuery",
+    "Dedup",
+    "EpochFilter",
     "EventFilter",
     "LatestQuery",
     "LatestReads",
     "Read",
     "ReadPage",
     "ReadQuery",
-    "StreamRead",
+    "ViewQuery",
 ]
 
 
-class EventFilter(Request):
-    """Which events: of one epoch, of one chip (in either case), received since and until, both included."""
+Dedup = Literal["none", "first", "last"]
+WindowSecs = Annotated[int, Meta(ge=0, le=86_400)]
+# Beyond it no page is of use to anybody; what lies before a page is walked through.
+Offset = Annotated[int, Meta(ge=0, le=10_000_000)]
 
-    epoch: Number | None = None
+
+class EpochFilter(Request):
+    """Which events of an epoch: of one chip (in either case), received since and until, both included."""
+
     tag_id: Tag | None = None
     since: Time | None = None
     until: Time | None = None
@@ -48,17 +55,44 @@ class EventFilter(Request):
             raise ValueError("`since` and `until` must lie in the years 2 to 9998")
 
 
-class ReadQuery(EventFilter):
-    """A page of reads, by (epoch, seq): the newest first, unless asked otherwise. It also ends at 1 MiB of lines."""
+class EventFilter(EpochFilter):
+    """Which events: of one epoch, of one chip (in either case), received since and until, both included."""
 
+    epoch: Number | None = None
+
+
+class ViewQuery(EventFilter):
+    """A view of reads, by arrival: the newest first, unless asked otherwise. Of the current epoch, unless another is
+    named. dedup: of what a chip says within `window_secs` by reader time, all, the first or the last; offset: how many
+    reads of the view come before the page.
+    """
+
+    dedup: Dedup | None = None
+    window_secs: WindowSecs = 5
     order: Literal["asc", "desc"] = "desc"
     limit: Limit = 100
+    offset: Offset | None = None
+
+
+class ReadQuery(ViewQuery):
+    """A page of reads, by (epoch, seq): the newest first, unless asked otherwise. It also ends at 1 MiB of lines. With
+    `dedup` or `offset` a page of a view instead.
+    """
+
     cursor: ReadCursor | None = None
+
+    @property
+    def is_view(self) -> bool:
+        """Whether a view is asked for."""
+        return self.dedup is not None or self.offset is not None
 
 
 class Read(Answer):
-    """A stored event."""
+    """A stored event, and of which race and whose it is, where that is known: bib_ambiguous where the chip has other
+    bibs too.
+    """
 
+    stream_id: UUID
     stream_epoch: int
     seq: int
     reader_timestamp: str
@@ -68,13 +102,23 @@ class Read(Answer):
     read_at: WallClock | None
     received_at: Time
     parse_error: str | None
+    race_id: UUID | None = None
+    bib: int | None = None
+    bib_ambiguous: bool = False
+    first_name: str | None = None
+    last_name: str | None = None
 
 
 class ReadPage(Answer):
-    """A page of reads; next_cursor is null on the last one, and it alone says so."""
+    """A page of reads; next_cursor is null on the last one, and it alone says so. total: how many the view has, null
+    where that would have to be counted. limit: how many were asked for; offset: how many came before.
+    """
 
     reads: list[Read]
     next_cursor: str | None
+    total: int | None
+    limit: int
+    offset: int
 
 
 class LatestQuery(Request):
@@ -88,18 +132,12 @@ class LatestQuery(Request):
     after: PositionCursor | None = None
 
 
-class StreamRead(Read):
-    """A stored event, and its stream."""
-
-    stream_id: UUID
-
-
 class LatestReads(Answer):
     """The newest reads over all streams, the newest first; no more once their lines make 1 MiB. cursor: of one stream,
     what to ask for what comes after them; null for all.
     """
 
-    reads: list[StreamRead]
+    reads: list[Read]
     cursor: str | None
 
 

@@ -68,7 +68,9 @@ async def _stream(
 
 
 async def _copy(connection: Connection, stream_id: UUID, form: Form, outlet: Outlet) -> None:
-    await store.copy_events(connection, form.copied_as, stream_id, EventFilter(), output=outlet.take)
+    await store.copy_events(
+        connection, form.rows, form.copied_as, stream_id, EventFilter(), output=outlet.take
+    )
     await outlet.flush()
 
 

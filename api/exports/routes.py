@@ -2,14 +2,13 @@
 
 from aiohttp import web
 
-from api.events.types import (
-    EventFilter,
-)
+from api.events.types import EpochFilter, EventFilter
 from api.exports import archive, stream
+from api.exports.types import CsvQuery, EpochCsvQuery
 from api.http.context import Api
-from api.streams.types import StreamPath
+from api.streams.types import EpochPath, StreamPath
 
-__all__ = ["export_all", "export_csv", "export_text"]
+__all__ = ["export_all", "export_csv", "export_epoch_csv", "export_epoch_text", "export_text"]
 
 
 async def export_text(
@@ -22,10 +21,32 @@ async def export_text(
 
 
 async def export_csv(
-    api: Api, *, path: StreamPath, query: EventFilter, request: web.Request
+    api: Api, *, path: StreamPath, query: CsvQuery, request: web.Request
 ) -> web.StreamResponse:
-    """Export the events of a stream as CSV."""
-    return await stream.send(api, request, path.stream_id, query, form=stream.CSV)
+    """Export the events of a stream as CSV, with the names of those whose chips they are, if asked."""
+    form = stream.CSV_WITH_PEOPLE if query.participants == "true" else stream.CSV
+    return await stream.send(api, request, path.stream_id, query, form=form)
+
+
+async def export_epoch_text(
+    api: Api, *, path: EpochPath, query: EpochFilter, request: web.Request
+) -> web.StreamResponse:
+    """Export the lines of one epoch, as those of a stream."""
+    return await stream.send(api, request, path.stream_id, _of_epoch(path, query), form=stream.TEXT)
+
+
+async def export_epoch_csv(
+    api: Api, *, path: EpochPath, query: EpochCsvQuery, request: web.Request
+) -> web.StreamResponse:
+    """Export the events of one epoch as CSV, with their chips, and with people, if asked. One without events is empty,
+    whether it has begun or not.
+    """
+    form = stream.EPOCH_CSV_WITH_PEOPLE if query.participants == "true" else stream.EPOCH_CSV
+    return await stream.send(api, request, path.stream_id, _of_epoch(path, query), form=form)
+
+
+def _of_epoch(path: EpochPath, query: EpochFilter) -> EventFilter:
+    return EventFilter(epoch=path.epoch, tag_id=query.tag_id, since=query.since, until=query.until)
 
 
 async def export_all(api: Api, *, request: web.Request) -> web.StreamResponse:

@@ -22,8 +22,37 @@ SELECT stream_epoch, seq, replace(reader_timestamp, '\', '\\'), encode(shown_lin
        replace(read_type, '\', '\\')
 """
 
+# Per epoch, as timing software knows it: the chip stands behind the line.
+_EPOCH_ROW = _CSV_ROW.rstrip() + ", coalesce(tag_id, '')"
+
+# Whose the chip is, by the race of the event's epoch, else by that of its forwarder, which is one for the whole stream.
+# Each look is by a key, in the order of the events: nothing is gathered or sorted, however long the stream is.
+_PEOPLE = rf"""
+, coalesce(owner.bib::text, ''), coalesce(replace(person.last_name, '\', '\\'), ''),
+  coalesce(replace(person.first_name, '\', '\\'), '')
+FROM (SELECT * {WANTED} ORDER BY stream_epoch, seq) AS events
+CROSS JOIN LATERAL (
+    SELECT coalesce(
+        (SELECT race_id FROM epoch_races
+         WHERE epoch_races.stream_id = events.stream_id AND epoch_races.stream_epoch = events.stream_epoch),
+        (SELECT race_id FROM forwarder_races JOIN streams USING (forwarder_id) WHERE streams.stream_id = $1)
+    ) AS race_id
+) AS race
+LEFT JOIN LATERAL (
+    SELECT bib FROM chips WHERE chips.race_id = race.race_id AND chip_id = events.tag_id AND is_owner LIMIT 1
+) AS owner ON true
+LEFT JOIN LATERAL (
+    SELECT first_name, last_name FROM participants AS one
+    WHERE one.race_id = race.race_id AND one.bib = owner.bib LIMIT 1
+) AS person ON true
+ORDER BY stream_epoch, seq
+"""  # noqa: S608 - of constants only
+
 COPIES = {
     "csv": f"{_CSV_ROW}{WANTED}ORDER BY stream_epoch, seq",
+    "csv with people": f"{_CSV_ROW}{_PEOPLE}",
+    "epoch csv": f"{_EPOCH_ROW}{WANTED}ORDER BY stream_epoch, seq",
+    "epoch csv with people": f"{_EPOCH_ROW}{_PEOPLE}",
     "text": f"{_TEXT_ROW}{WANTED}ORDER BY stream_epoch, seq",
 }
 
@@ -33,18 +62,20 @@ _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 async def copy_events(
     connection: Connection,
+    rows: str,
     form: Literal["csv", "text"],
     stream_id: UUID,
     wanted: EventFilter,
     *,
     output: Callable[[bytes], Coroutine[Any, Any, None]],
 ) -> None:
-    """Hand the events of one snapshot to `output`, whole rows at a time, escaped as COPIES says (and once more by
-    COPY's own rules, in form `text`); no more is read while `output` takes its time. It sets its own time limits.
+    """Hand the events of one snapshot to `output`, whole `rows` of COPIES at a time, escaped as COPIES says (and once
+    more by COPY's own rules, in form `text`); no more is read while `output` takes its time. It sets its own time
+    limits.
     """
     with translated():
         await connection.copy_from_query(
-            COPIES[form],
+            COPIES[rows],
             *arguments(stream_id, wanted, order="asc", after=None),
             output=output,
             format=form,

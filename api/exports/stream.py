@@ -32,6 +32,9 @@ from shared.log import get_logger
 __all__ = [
     "CONNECTION",
     "CSV",
+    "CSV_WITH_PEOPLE",
+    "EPOCH_CSV",
+    "EPOCH_CSV_WITH_PEOPLE",
     "TEXT",
     "Client",
     "Form",
@@ -63,8 +66,9 @@ log = get_logger(__name__)
 
 
 class Form(NamedTuple):
-    """A kind of export: COPY's format, what its lines are escaped with, and how it is labelled."""
+    """A kind of export: its rows, COPY's format, what its lines are escaped with, and how it is labelled."""
 
+    rows: str
     copied_as: Literal["csv", "text"]
     unescape: Callable[[bytes], bytes]
     header: bytes
@@ -85,8 +89,19 @@ def _twice(rows: bytes) -> bytes:
     return _once(_once(rows))
 
 
-CSV = Form("csv", _once, b"stream_epoch,seq,reader_timestamp,raw_read_line,read_type\n", "text/csv", "csv")
-TEXT = Form("text", _twice, b"", "text/plain", "txt")
+def _csv(rows: str, header: bytes) -> Form:
+    return Form(rows, "csv", _once, header + b"\n", "text/csv", "csv")
+
+
+_COLUMNS = b"stream_epoch,seq,reader_timestamp,raw_read_line,read_type"
+_EPOCH_COLUMNS = b"stream_epoch,seq,reader_timestamp,raw_frame,read_type,chip_id"
+_PEOPLE = b",bib,last_name,first_name"
+
+TEXT = Form("text", "text", _twice, b"", "text/plain", "txt")
+CSV = _csv("csv", _COLUMNS)
+CSV_WITH_PEOPLE = _csv("csv with people", _COLUMNS + _PEOPLE)
+EPOCH_CSV = _csv("epoch csv", _EPOCH_COLUMNS)
+EPOCH_CSV_WITH_PEOPLE = _csv("epoch csv with people", _EPOCH_COLUMNS + _PEOPLE)
 
 
 async def send(
@@ -121,7 +136,7 @@ async def _stream(
     async with patience() as limit:
         outlet = Outlet(client, form.unescape, limit)
         await outlet.send(form.header)
-        await store.copy_events(connection, form.copied_as, stream_id, wanted, output=outlet.take)
+        await store.copy_events(connection, form.rows, form.copied_as, stream_id, wanted, output=outlet.take)
         await outlet.finish()
 
 

@@ -4,7 +4,8 @@
 
 `path`, `query` and `body` are what a request is checked against, the return type is what is answered; all are msgspec
 Structs, of which msgspec also makes the JSON Schema of the OpenAPI document. A handler that answers a
-`web.StreamResponse` sends it itself and takes the request, too.
+`web.StreamResponse` sends it itself and takes the request, too. One that takes an `upload` reads a file of the request
+when it wants it; one that answers `Encoded[X]` has the JSON of an X already.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
-from typing import Any, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import orjson
@@ -21,9 +22,12 @@ from aiohttp import web
 
 from api.http.context import Api
 from api.http.errors import ApiError, Code, Handler
+from api.http.uploads import Upload
 from shared.db.errors import DatabaseUnavailable
 
-__all__ = ["Route", "is_optional", "serve"]
+__all__ = ["Encoded", "Route", "Upload", "is_optional", "serve"]
+
+A = TypeVar("A")
 
 # Far above any statement of a handler; a database that hangs costs a request this long at the most.
 ANSWER_WITHIN_S = 30.0
@@ -32,6 +36,9 @@ BODY_WITHIN_S = 10.0
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
 # A time copied from an answer into a URL: the plus of its offset has become a space.
 _LOST_PLUS = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+) (\d\d:\d\d)")
+
+
+_SPELT_UUID = re.compile(r"^urn:uuid:([0-9a-fA-F-]{32,36})$")
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,24 @@ class Route:
     @cached_property
     def answer(self) -> Any:
         """The type of the answer; NoneType for none."""
-        return self._hints["return"]
+        hint = self._hints["return"]
+        return get_args(hint)[0] if get_origin(hint) is Encoded else hint
+
+    @cached_property
+    def takes_upload(self) -> bool:
+        """Whether a file comes with the request."""
+        return "upload" in self._hints
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
         return get_type_hints(self.handle, include_extras=True)
+
+
+@dataclass(frozen=True)
+class Encoded(Generic[A]):
+    """An answer of type A that is JSON already: what is large is encoded where it is, not by the event loop."""
+
+    body: bytes
 
 
 def serve(route: Route, api: Api) -> Handler:
@@ -72,6 +92,9 @@ def serve(route: Route, api: Api) -> Handler:
         if route.answer is web.StreamResponse:
             response: web.StreamResponse = await route.handle(api, request=request, **inputs)
             return response
+        if route.takes_upload:
+            # As long as the file keeps coming; what is done with it has limits of its own.
+            return _answered(await route.handle(api, upload=Upload(request), **inputs), route.status)
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 answer = await route.handle(api, **inputs)
@@ -85,12 +108,19 @@ def serve(route: Route, api: Api) -> Handler:
 def _answered(answer: object, status: int) -> web.Response:
     if answer is None:
         return web.Response(status=204)
+    if isinstance(answer, Encoded):
+        return web.Response(body=answer.body, status=status, content_type="application/json")
     plain = msgspec.to_builtins(answer, builtin_types=(datetime,))
     return web.Response(body=orjson.dumps(plain), status=status, content_type="application/json")
 
 
 async def _read_path(request: web.Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
-    return _checked("path", dict(request.match_info), kind)
+    # Ids are taken in the spellings that UUIDs have: programs in the field have several.
+    texts = {
+        name: text if name in _texts(kind) else _SPELT_UUID.sub(r"\1", text)
+        for name, text in request.match_info.items()
+    }
+    return _checked("path", texts, kind)
 
 
 async def _read_query(request: web.Request, kind: type[msgspec.Struct]) -> msgspec.Struct:
@@ -153,9 +183,18 @@ def is_optional(kind: object) -> bool:
     return not any(field.required for field in msgspec.structs.fields(kind))
 
 
-@cache
 def _whole_numbers(kind: type[msgspec.Struct]) -> set[str]:
     """Return the names of the fields that hold whole numbers."""
+    return _fields(kind, msgspec.inspect.IntType)
+
+
+def _texts(kind: type[msgspec.Struct]) -> set[str]:
+    """Return the names of the fields that hold any text."""
+    return _fields(kind, msgspec.inspect.StrType)
+
+
+@cache
+def _fields(kind: type[msgspec.Struct], of: type[msgspec.inspect.Type]) -> set[str]:
     described = msgspec.inspect.type_info(kind)
     if not isinstance(described, msgspec.inspect.StructType):
         raise TypeError(f"{kind} is no Struct")
@@ -163,7 +202,7 @@ def _whole_numbers(kind: type[msgspec.Struct]) -> set[str]:
         field.encode_name
         for field in described.fields
         for part in (field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,))
-        if isinstance(part, msgspec.inspect.IntType)
+        if isinstance(part, of)
     }
 
 

@@ -18,6 +18,7 @@ __all__ = ["DEVICE_ROUTES", "Device", "Identify", "by_token"]
 WITHIN_S = 10.0
 
 _STREAM = "/api/v1/streams/{stream_id}"
+_RACE = "/api/v1/races/{race_id}"
 
 # Method and path, as in the table of routes, and the kinds of devices that may ask. HEAD goes with GET.
 DEVICE_ROUTES: Mapping[tuple[str, str], frozenset[DeviceType]] = {
@@ -27,6 +28,10 @@ DEVICE_ROUTES: Mapping[tuple[str, str], frozenset[DeviceType]] = {
     ("PUT", _STREAM + "/epochs/{epoch}/name"): frozenset({"forwarder"}),
     ("GET", "/api/v1/events"): frozenset({"receiver"}),
     ("GET", "/api/v1/forwarders"): frozenset({"receiver"}),
+    ("GET", "/api/v1/forwarder-races"): frozenset({"receiver"}),
+    ("GET", "/api/v1/races"): frozenset({"receiver"}),
+    ("GET", _RACE + "/participants"): frozenset({"receiver"}),
+    ("GET", _RACE + "/stream-epochs"): frozenset({"receiver"}),
 }
 
 

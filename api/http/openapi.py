@@ -35,11 +35,22 @@ _CODES: Mapping[Code, str] = {
     "NOT_FOUND": "There is none of this name.",
     "METHOD_NOT_ALLOWED": "The path does not take this method; Allow says which it takes.",
     "CONFLICT": "It cannot be done as things stand.",
-    "PAYLOAD_TOO_LARGE": "The body is larger than 1 MiB.",
+    "PAYLOAD_TOO_LARGE": "The body is larger than 1 MiB, a file than 10 MiB.",
+    "UNSUPPORTED_MEDIA_TYPE": "The body is no form with a file.",
     "FORWARDER_ERROR": "The forwarder refused.",
     "UNAVAILABLE": "The database is away, or nothing is free; try again after the seconds in Retry-After.",
     "TIMEOUT": "The forwarder did not answer in time.",
     "INTERNAL_ERROR": "The server failed; its log says why.",
+}
+# The first field is the file, whatever its name.
+_FORM = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {"file": {"type": "string", "contentMediaType": "application/octet-stream"}},
+            "required": ["file"],
+        }
+    }
 }
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "The API token."},
@@ -98,6 +109,8 @@ def _operation(route: Route, schema_of: Mapping[str, object]) -> dict[str, objec
             "required": not is_optional(body),
             "content": _json(schema_of[repr(body)]),
         }
+    if route.takes_upload:
+        operation["requestBody"] = {"required": True, "content": _FORM}
     devices = DEVICE_ROUTES.get((route.method, route.path), frozenset())
     if _is_open(route.method, route.path):
         operation["security"] = []
@@ -119,8 +132,9 @@ def _refusals(route: Route) -> list[Code]:
     codes: dict[Code, bool] = {
         "FORBIDDEN": route.path.startswith(UNDER) or not _is_open(route.method, route.path),
         "UNAUTHORIZED": not _is_open(route.method, route.path),
-        "BAD_REQUEST": bool(route.inputs),
-        "PAYLOAD_TOO_LARGE": "body" in route.inputs,
+        "BAD_REQUEST": bool(route.inputs) or route.takes_upload,
+        "PAYLOAD_TOO_LARGE": "body" in route.inputs or route.takes_upload,
+        "UNSUPPORTED_MEDIA_TYPE": route.takes_upload,
         "UNAVAILABLE": True,
         **dict.fromkeys(route.errors, True),
         "INTERNAL_ERROR": True,

@@ -20,6 +20,7 @@ __all__ = [
     "Name",
     "Number",
     "PositionCursor",
+    "RaceName",
     "ReadCursor",
     "Request",
     "Secret",
@@ -34,6 +35,7 @@ _TEXT = r"^[^\x00]*$"
 Name = Annotated[str, Meta(max_length=200, pattern=_TEXT)]
 # Of races and epochs.
 LongName = Annotated[str, Meta(max_length=255, pattern=_TEXT)]
+RaceName = Annotated[str, Meta(min_length=1, max_length=255, pattern=_TEXT)]
 DeviceId = Annotated[str, Meta(max_length=255, pattern=_TEXT)]
 Secret = Annotated[str, Meta(max_length=1000, pattern=_TEXT)]
 Tag = Annotated[str, Meta(max_length=64, pattern=_TEXT)]

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import fields, replace
 
 from api.alerts.types import Alert
-from api.events.types import StreamRead
+from api.events.types import Read
 from api.live.snapshot import Page
 from api.live.types import (
     Card,
@@ -56,7 +56,7 @@ def settled(told: Page, now: Page, *, slow: bool) -> Page:
 
 
 def changed(
-    told: Page, now: Page, *, reads: list[StreamRead], skipped: int, rates: RateBins | None
+    told: Page, now: Page, *, reads: list[Read], skipped: int, rates: RateBins | None
 ) -> Changed | None:
     """Return what is other now; None when nothing is. reads, skipped, rates: what came besides."""
     tell: dict[str, Any] = {

@@ -13,7 +13,8 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from api.events import store as events
-from api.events.types import StreamRead
+from api.events.naming import named
+from api.events.types import Read
 from api.live import store as overview
 from api.live.diff import changed, settled
 from api.live.snapshot import Page
@@ -41,6 +42,8 @@ class Digest:
         self._at = self._slow_at = 0.0
         self._bin = 0
         self.told: Page | None = None
+        # Set by whoever sees it, and told with the next.
+        self.races_changed = False
 
     async def begin(self, page: Page, now: float) -> None:
         """Take a page as told: whoever listens fetches it. now: seconds, from anywhere."""
@@ -55,8 +58,8 @@ class Digest:
         slow = whole or now - self._slow_at >= SLOW_EVERY_S
         shown = settled(told, page, slow=slow)._replace(at=told.at)
         if not whole and now - self._at < EVERY_S:
-            return None, shown != told
-        if shown == told and not slow:
+            return None, shown != told or self.races_changed
+        if shown == told and not slow and not self.races_changed:
             return None, False
         grown = grown_by(told, page)
         reads = await self._reads(grown)
@@ -65,16 +68,19 @@ class Digest:
         shown = shown._replace(at=page.at)
         drawn = await self._drawn(told, shown)
         said = changed(told, drawn, reads=reads, skipped=skipped, rates=rates)
+        if self.races_changed:
+            said = replace(said or Changed(at=page.at), races_changed=True)
         # Only now: what could not be looked up is told with the next.
-        self.told, self._at = shown, now
+        self.told, self._at, self.races_changed = shown, now, False
         self._slow_at = now if slow else self._slow_at
         self._bin = self._bin if rates is None else rates.bin
         return said, False
 
-    async def _reads(self, grown: Mapping[UUID, events.Growth]) -> list[StreamRead]:
+    async def _reads(self, grown: Mapping[UUID, events.Growth]) -> list[Read]:
         if not grown:
             return []
-        return await events.since(self._process.pool, grown, limit=READS, lines_bytes=READS_BYTES)
+        pool = self._process.pool
+        return await named(pool, await events.since(pool, grown, limit=READS, lines_bytes=READS_BYTES))
 
     async def _drawn(self, told: Page, shown: Page) -> Page:
         """Return the page with the rates of cards that have come: one that was gone for a while has a past. They end at

@@ -12,6 +12,7 @@ from api.http.asking import asker
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
 from api.live.followers import Followers
+from api.live.sparing import EVERY_S, spared
 from api.live.types import (
     Card,
     CurrentVerdict,
@@ -123,7 +124,7 @@ async def _follow(
             continue
         chunk, position = taken
         if chunk:
-            await _send(response, chunk)
+            await _send_on(response, chunk)
             sent_at = monotonic()
             continue
         # What is told in another form wakes us, and is no sign of life for who follows this one.
@@ -133,6 +134,17 @@ async def _follow(
         else:
             await _send(response, b":\n" + _sign(api))
             sent_at = monotonic()
+
+
+async def _send_on(response: web.StreamResponse, chunk: bytes) -> None:
+    """Send what has happened; to a device without what would only have it ask the same again, and then not at once."""
+    if asker().device is None:
+        await _send(response, chunk)
+        return
+    left, asks = spared(chunk)
+    await _send(response, left)
+    if asks:
+        await asyncio.sleep(EVERY_S)
 
 
 async def _start_anew(api: Api, response: web.StreamResponse, form: Form) -> int | None:

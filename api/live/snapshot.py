@@ -38,6 +38,9 @@ from api.storage.rules import StorageFacts
 
 __all__ = ["Levels", "Page", "changes", "made", "moved"]
 
+# A bar has room for few.
+RACES_SHOWN = 5
+
 # What of a card is told by stream_updated; all else are numbers, and told by metrics_updated.
 _IDENTITY = (
     "forwarder_id",
@@ -49,6 +52,8 @@ _IDENTITY = (
     "online",
     "online_since",
     "reader_connected",
+    "race_id",
+    "race_name",
     "closed_at",
     "closed_by",
     "level",
@@ -206,7 +211,14 @@ def _verdict(rows: Rows, troubles: Sequence[Alert]) -> Verdict:
         closed=streams.get("closed_total", 0),
         missing=streams.get("missing_total", 0),
         flows=rows.flow[0]["total"] if rows.flow else 0,
+        races=_races(rows.cards),
     )
+
+
+def _races(cards: Iterable[Row]) -> list[str]:
+    """Return what the races are called that are on."""
+    on = {row["race_name"] for row in cards if row["online"] and not row["closed_at"] and row["race_name"]}
+    return sorted(on)[:RACES_SHOWN]
 
 
 def changes(told: Page, now: Page) -> Iterator[Message]:
@@ -231,8 +243,13 @@ def _of_streams(told: Mapping[UUID, Card], now: Mapping[UUID, Card]) -> Iterator
                 name: getattr(card, name) for name in StreamCreated.__struct_fields__ if name != "stream"
             }
             yield StreamCreated(stream=card, **fields)
-        elif _of(before, _IDENTITY) != _of(card, _IDENTITY):
-            changed = {name: getattr(card, name) for name in _TOLD_BESIDE if _differs(before, card, name)}
+            continue
+        changed = {name: getattr(card, name) for name in _TOLD_BESIDE if _differs(before, card, name)}
+        # With the first read of an epoch once more: who has commanded it may have missed that it began.
+        begun = not before.epoch_reads and card.epoch_reads > 0
+        if begun:
+            changed["stream_epoch"] = card.stream_epoch
+        if begun or _of(before, _IDENTITY) != _of(card, _IDENTITY):
             yield StreamUpdated(stream_id=stream_id, stream=card, **changed)
 
 

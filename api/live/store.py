@@ -44,8 +44,9 @@ shown AS MATERIALIZED (
 )
 SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
        epoch_names.name AS epoch_name,
-       live.forwarder_id IS NOT NULL AS online, live.connected_at AS online_since,
-       coalesce(reader.connected, live.forwarder_id IS NOT NULL) AS reader_connected, created_at,
+       live.forwarder_id IS NOT NULL AS online, live.connected_at AS online_since, streams.created_at,
+       coalesce(reader.connected, live.forwarder_id IS NOT NULL) AS reader_connected,
+       races.race_id, races.name AS race_name,
        CASE WHEN epoch.dedup_count > 0 THEN epoch.last_received_at END AS last_received_at,
        coalesce(epoch.dedup_count, 0) AS epoch_reads,
        coalesce(epoch.chip_count, 0) AS unique_chips,
@@ -67,6 +68,9 @@ LEFT JOIN live USING (forwarder_id)
 LEFT JOIN reported_readers AS reader USING (forwarder_id, reader_ip)
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN epoch_names USING (stream_id, stream_epoch)
+LEFT JOIN epoch_races USING (stream_id, stream_epoch)
+LEFT JOIN forwarder_races USING (forwarder_id)
+LEFT JOIN races ON races.race_id = coalesce(epoch_races.race_id, forwarder_races.race_id)
 LEFT JOIN stream_samples AS sample USING (stream_id)
 LEFT JOIN closed_streams AS closed USING (stream_id)
 CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM now())) - sample.bin * 10 AS seconds) AS pace
@@ -77,7 +81,7 @@ CROSS JOIN LATERAL (
         LIMIT 1000
     ) AS open
 ) AS conflicts(count)
-ORDER BY created_at, stream_id
+ORDER BY streams.created_at, stream_id
 """
 
 # Receivers that are gone and never acked anything have all before them. At most $1 rows, those first that are behind.

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from api.alerts.conditions import Level
 from api.alerts.types import Alert, Mute, Quiet
 from api.devices.types import Process
-from api.events.types import StreamRead
+from api.events.types import Read
 from api.http.types import Answer, Request, Time
 from api.logs.types import LogEntry
 from api.readers.types import LinkState, ReaderInfo
@@ -25,6 +25,7 @@ __all__ = [
     "FlowKey",
     "Form",
     "ForwarderMetricsUpdated",
+    "ForwarderRaceAssigned",
     "ForwarderUpsUpdated",
     "LogWritten",
     "Message",
@@ -57,7 +58,8 @@ class Verdict(Answer):
     """How things stand as a whole: the worst level, how many alerts are open of each, and of the worst the oldest.
     What is acknowledged, muted or about to clear is open too, and counted apart. How many streams there are, of how
     many the forwarder is connected, how many are closed, and how many reads their current epochs miss; flows: how many
-    streams receivers follow, each receiver counted. The overview lists no more than 500 of each.
+    streams receivers follow, each receiver counted. races: what those are called that streams with a connected
+    forwarder are in. The overview lists no more than 500 of each.
     """
 
     level: Level
@@ -73,15 +75,16 @@ class Verdict(Answer):
     closed: int
     missing: int
     flows: int
+    races: list[str]
 
 
 class Card(Answer):
     """A stream. Counts, chips and last_received_at are of its current epoch, open_conflicts are of all its epochs
     (1,000 at the most). clock_offset: reader clock minus server clock; null where no live read has told, or where
     nobody knows the reader's zone. reader_connected: its forwarder is, and has not said otherwise of the reader. rate:
-    events in 180 bins of 10 s, the newest complete one last; empty but in the overview. closed_at: since when nobody
-    expects a read of it, with how many came all the same. quiet: why nothing of what is wrong with it counts in the
-    verdict.
+    events in 180 bins of 10 s, the newest complete one last; empty but in the overview. race: of its current epoch.
+    closed_at: since when nobody expects a read of it, with how many came all the same. quiet: why nothing of what is
+    wrong with it counts in the verdict.
     """
 
     stream_id: UUID
@@ -95,6 +98,8 @@ class Card(Answer):
     online_since: Time | None
     reader_connected: bool
     created_at: Time
+    race_id: UUID | None
+    race_name: str | None
     closed_at: Time | None
     closed_by: str | None
     reads_since_closed: int
@@ -196,7 +201,9 @@ class EventQuery(Request):
 
 
 class StreamCreated(Answer, tag_field="type", tag="stream_created"):
-    """A stream is new; beside its card what programs of the field look for."""
+    """A stream is new: its card, and at the top level what GET /api/v1/streams says of it, for programs that take the
+    event for that.
+    """
 
     stream_id: UUID
     forwarder_id: str
@@ -211,12 +218,13 @@ class StreamCreated(Answer, tag_field="type", tag="stream_created"):
 
 
 class StreamUpdated(Answer, omit_defaults=True, tag_field="type", tag="stream_updated"):
-    """Names, epoch, connection or state of a stream have changed; beside its card what programs of the field look for,
-    where it has changed.
+    """Names, epoch, connection or state of a stream have changed, or its epoch has its first read: its card, and beside
+    it what programs of the field look for, where it has changed. With an id alone, or an epoch, names or races of its
+    epochs have changed.
     """
 
     stream_id: UUID
-    stream: Card
+    stream: Card | UnsetType = UNSET
     display_alias: str | UnsetType | None = UNSET
     forwarder_display_name: str | UnsetType | None = UNSET
     stream_epoch: int | UnsetType = UNSET
@@ -224,8 +232,8 @@ class StreamUpdated(Answer, omit_defaults=True, tag_field="type", tag="stream_up
     reader_connected: bool | UnsetType = UNSET
 
 
-class MetricsUpdated(Answer, tag_field="type", tag="metrics_updated"):
-    """Numbers of a stream have changed."""
+class MetricsUpdated(StreamMetrics, tag_field="type", tag="metrics_updated"):
+    """Numbers of a stream have changed: those of GET .../metrics, at the top level as well, and the card."""
 
     stream_id: UUID
     metrics: StreamMetrics
@@ -270,6 +278,13 @@ class ReaderDownloadProgress(Answer, tag_field="type", tag="reader_download_prog
     error: str | None = None
 
 
+class ForwarderRaceAssigned(Answer, tag_field="type", tag="forwarder_race_assigned"):
+    """A forwarder has another race, or none; or people or chips of its race have changed."""
+
+    forwarder_id: str
+    race_id: UUID | None
+
+
 class ReceiverUpdated(Answer, tag_field="type", tag="receiver_updated"):
     """A receiver stands elsewhere: all of its rows, none when it is forgotten."""
 
@@ -309,7 +324,8 @@ class Changed(Answer, omit_defaults=True, tag_field="type", tag="changed"):
     """How the overview differs from what was told before. Rows hold their key (`stream_id`; `receiver_id` and
     `stream_id`; `trouble_id`; `process_id`) and of all other fields those that have changed, new ones all of them.
     troubles_shown: all that are listed, in their order, where that has changed. reads: the newest that were stored
-    since, the newest first; reads_skipped: how many came besides. What has not changed is left out.
+    since, the newest first; reads_skipped: how many came besides. races_changed: a race is new, gone or another,
+    or what belongs to one. What has not changed is left out.
     """
 
     at: Time
@@ -324,9 +340,10 @@ class Changed(Answer, omit_defaults=True, tag_field="type", tag="changed"):
     processes: list[Partial] | UnsetType = UNSET
     processes_gone: list[UUID] | UnsetType = UNSET
     database: Database | UnsetType = UNSET
-    reads: list[StreamRead] | UnsetType = UNSET
+    reads: list[Read] | UnsetType = UNSET
     reads_skipped: int | UnsetType = UNSET
     rates: RateBins | UnsetType = UNSET
+    races_changed: bool | UnsetType = UNSET
 
 
 class LogWritten(Answer, tag_field="type", tag="log_entry"):
@@ -370,6 +387,7 @@ Message: TypeAlias = (
     | ForwarderUpsUpdated
     | ReaderInfoUpdated
     | ReaderDownloadProgress
+    | ForwarderRaceAssigned
     | ReceiverUpdated
     | ProcessUpdated
     | VerdictUpdated

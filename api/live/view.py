@@ -11,7 +11,7 @@ at; the ring comes back under another name, by which it is known that an older i
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from time import monotonic
@@ -23,6 +23,7 @@ import orjson
 from api.live import store as overview
 from api.live.digest import Digest
 from api.live.news import DeviceNews
+from api.live.races import RaceNews
 from api.live.ring import BOTH, CHANGED, SINGLE, Ring
 from api.live.snapshot import Levels, Page, changes, made, moved
 from api.live.types import (
@@ -41,7 +42,8 @@ from api.logs import store as logs
 from api.logs.types import LogEntry
 from api.storage.rules import StorageFacts
 from api.streams import store as streams
-from shared.db.channels import ACTIVITY, DEVICES, POSITIONS, SESSIONS, STATES, STREAMS
+from api.streams.types import StreamMetrics
+from shared.db.channels import ACTIVITY, DEVICES, POSITIONS, RACES, SESSIONS, STATES, STREAMS
 from shared.db.errors import DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger
 from shared.metrics import gauge
@@ -88,7 +90,8 @@ class Live:
         self._time_zone = time_zone or None
         self._clock = clock
         self._loop = process.loop("live", self._look_if_wanted, poll_s=lambda: POLL_S)
-        for channel in (STREAMS, POSITIONS, SESSIONS, ACTIVITY, STATES, DEVICES):
+        self._races = RaceNews(process, clock=clock)
+        for channel in (STREAMS, POSITIONS, SESSIONS, ACTIVITY, STATES, DEVICES, RACES):
             process.listener.on(channel, lambda _: self._loop.wake())
         self.ring = Ring(messages=RING_MESSAGES, size=RING_BYTES)
         self.listeners = 0
@@ -264,7 +267,9 @@ class Live:
         entries = await logs.latest(pool, ENTRIES)
         told, due = self._told, self._due(page)
         metrics = {} if told is None or self._lost else await streams.metrics_of(pool, due)
-        news = await self._news.read(page, telling=told is not None and not self._lost)
+        telling = told is not None and not self._lost
+        news = await self._news.read(page, telling=telling)
+        races = await self._races.next(telling=telling)
         if told is None or self._lost:
             await self._digest.begin(page, self._clock())
             if told is not None:
@@ -274,13 +279,10 @@ class Live:
             self._note(page, entries)
             self._news.begin(news)
         else:
-            for message in changes(told, page):
+            for message in (*changes(told, page), *races):
                 self._tell(message, SINGLE)
-            for stream_id, numbers in metrics.items():
-                card = page.cards[stream_id]
-                self._tell(MetricsUpdated(stream_id=stream_id, metrics=numbers, card=card), SINGLE)
-                self._cards[stream_id] = page.cards[stream_id]
-                self._told_at[stream_id] = self._clock()
+            self._digest.races_changed = self._digest.races_changed or bool(races)
+            self._tell_metrics(page, metrics)
             for message in self._news.take(news):
                 self._tell(message, SINGLE)
             self._tell_entries(entries)
@@ -292,6 +294,14 @@ class Live:
         now = self._clock()
         usual_s = POLL_S + (1 + REST) * (now - began)
         self._known_until = now + min(max(KNOWS_S, 2 * usual_s), KNOWS_AT_MOST_S)
+
+    def _tell_metrics(self, page: Page, metrics: Mapping[UUID, StreamMetrics]) -> None:
+        for stream_id, numbers in metrics.items():
+            card, top = page.cards[stream_id], msgspec.structs.asdict(numbers)
+            said = MetricsUpdated(stream_id=stream_id, metrics=numbers, card=card, **top)
+            self._tell(said, SINGLE)
+            self._cards[stream_id] = card
+            self._told_at[stream_id] = self._clock()
 
     def _note(self, page: Page, entries: list[LogEntry]) -> None:
         """Take page and log as told by single events."""

@@ -123,7 +123,9 @@ class Answers:
             answer = await handler(self._api, request)
         except Exception as error:
             return asked.failure(_in_words(told(error, method="receiver request", path=asked.kind.name)))
-        fields = asked.success(orjson.dumps(msgspec.to_builtins(answer or {}, builtin_types=(datetime,))))
+        if not isinstance(answer, bytes):
+            answer = orjson.dumps(msgspec.to_builtins(answer or {}, builtin_types=(datetime,)))
+        fields = asked.success(answer)
         return fields if len(fields) <= FIELDS_BYTES else asked.failure("too large")
 
 

@@ -14,6 +14,7 @@ from api.commands import routes as commands
 from api.commands.types import ConfigQuery, ControlPath, ForwarderPath, Payload, RestartRequest, SectionPath
 from api.http.context import Api
 from api.http.types import DeviceId, Name
+from api.proxy import races
 from api.readers import routes as readers
 from api.readers.types import ReaderPath, StatesQuery
 from api.streams import routes as streams
@@ -21,7 +22,8 @@ from shared.protocol.commands import Action
 
 __all__ = ["HANDLERS", "Fields", "Handler"]
 
-Fields: TypeAlias = Mapping[str, object] | None
+# bytes: the fields as JSON, where they were made as that.
+Fields: TypeAlias = Mapping[str, object] | bytes | None
 Handler: TypeAlias = Callable[[Api, Any], Awaitable[Fields]]
 
 
@@ -124,4 +126,5 @@ HANDLERS: Mapping[str, Handler] = {
     "reader_control": reader_control,
     "restart": restart,
     "streams_list": streams_list,
+    **races.HANDLERS,
 }

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from api.http.types import Answer, DeviceId, Flag, LongName, Request, Time
+from api.http.types import Answer, Flag, LongName, RaceName, Request, Time
 
 __all__ = [
     "AmbiguousChip",
@@ -103,7 +103,7 @@ class RaceDetails(Race):
 class NewRace(Request):
     """What to call a race; blanks around it are none of the name."""
 
-    name: LongName
+    name: RaceName
 
 
 class RacePatch(Request):
@@ -113,7 +113,7 @@ class RacePatch(Request):
 
     says_something: ClassVar[bool] = True
 
-    name: LongName | UnsetType = UNSET
+    name: RaceName | UnsetType = UNSET
     participants_until: Time | UnsetType | None = UNSET
 
 
@@ -204,12 +204,6 @@ class WantedRace(Request):
     """Which race; null, or left out: none."""
 
     race_id: UUID | None = None
-
-
-class ForwarderPath(Request):
-    """A forwarder, by its id, whether it has ever connected or not."""
-
-    forwarder_id: DeviceId
 
 
 class EpochRace(Answer):

@@ -1,13 +1,13 @@
 """Streams: their names, numbers and epochs, and whether they are closed."""
 
 from msgspec import UNSET
-from msgspec.structs import replace
+from msgspec.structs import asdict
 
 from api.commands.types import ForwarderPath
 from api.http.asking import asker
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
-from api.streams import closed, store
+from api.streams import closed, epoch_names, store
 from api.streams.names import stream_name, stream_title
 from api.streams.types import (
     Epoch,
@@ -15,6 +15,7 @@ from api.streams.types import (
     EpochPath,
     EpochQuery,
     ForwarderStreamsPatch,
+    NamedEpoch,
     Stream,
     StreamMetrics,
     StreamPatch,
@@ -22,7 +23,7 @@ from api.streams.types import (
     Streams,
     StreamsChanged,
 )
-from shared.db.channels import STATES, STREAMS
+from shared.db.channels import RACES, STATES, STREAMS
 from shared.db.connections import Connection
 
 __all__ = [
@@ -153,22 +154,41 @@ async def list_epochs(api: Api, *, path: StreamPath, query: EpochQuery) -> list[
     return epochs
 
 
-async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> Epoch:
-    """Give an epoch a name; a forwarder, by its own token, one of its own streams."""
+async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> NamedEpoch:
+    """Give an epoch a name, whether it has begun or not; a forwarder, by its own token, one of its own streams."""
     await _must_be_its_own(api, path)
-    known = await store.epoch(api.pool, path.stream_id, path.epoch)
-    if known is None:
-        exists = await stream_name(api.pool, path.stream_id) is not None
-        raise ApiError("NOT_FOUND", "the stream has no such epoch") if exists else no_stream()
+    stream = await stream_title(api.pool, path.stream_id)
+    if stream is None:
+        raise no_stream()
     name, checked = _named(body.name), body.expected_name is not UNSET
     expected = _named(body.expected_name) if body.expected_name is not UNSET else None
-    if not await store.name_epoch(
+    outcome = await epoch_names.name_epoch(
         api.pool, path.stream_id, path.epoch, name, expected=expected, checked=checked
-    ):
+    )
+    if outcome == "otherwise":
         raise ApiError("CONFLICT", "somebody else has named this epoch otherwise; look at it again")
-    stream = await stream_title(api.pool, path.stream_id)
+    if outcome == "full":
+        raise ApiError("CONFLICT", f"{epoch_names.MOST_NAMES:,} epochs of this stream have names already")
+    # Its races too: whoever follows them follows what their epochs are called.
+    api.process.notifier.notify(RACES)
     api.note("epoch_named", stream=stream, stream_id=path.stream_id, stream_epoch=path.epoch, name=name)
-    return replace(known, name=name)
+    known = await store.epoch(api.pool, path.stream_id, path.epoch) or _unused(path.epoch)
+    fields = {**asdict(known), "name": name}
+    return NamedEpoch(stream_id=path.stream_id, stream_epoch=path.epoch, **fields)
+
+
+def _unused(epoch: int) -> Epoch:
+    """Return an epoch of which there is nothing."""
+    return Epoch(
+        epoch=epoch,
+        name=None,
+        race_id=None,
+        event_count=0,
+        first_event_at=None,
+        last_event_at=None,
+        is_current=False,
+        missing_count=0,
+    )
 
 
 async def _must_be_its_own(api: Api, path: EpochPath) -> None:
@@ -182,5 +202,5 @@ async def _must_be_its_own(api: Api, path: EpochPath) -> None:
 
 
 def _named(text: str | None) -> str | None:
-    """A blank name is none."""
-    return text if text is not None and text.strip() else None
+    """A blank name is none; blanks around it are none of it."""
+    return text.strip() or None if text is not None else None

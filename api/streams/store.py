@@ -21,7 +21,6 @@ __all__ = [
     "list_streams",
     "metrics",
     "metrics_of",
-    "name_epoch",
     "set_alias",
     "set_alias_of",
 ]
@@ -32,22 +31,31 @@ MISSING_RANGES = 100
 EPOCHS = 1000
 _BEYOND = 2**63 - 1
 
+# A reader counts as connected where its forwarder's live session has not said otherwise: older ones say nothing.
+_STREAM = """
+SELECT streams.stream_id, streams.forwarder_id, streams.reader_ip, display_alias, forwarder_display_name,
+       streams.stream_epoch, live.forwarder_id IS NOT NULL AS online,
+       coalesce(reader.connected, live.forwarder_id IS NOT NULL) AS reader_connected,
+       epoch_names.name AS current_epoch_name, created_at, closed.stream_id IS NOT NULL AS closed
+FROM streams
+LEFT JOIN live ON live.forwarder_id = streams.forwarder_id
+LEFT JOIN reported_readers AS reader
+    ON reader.forwarder_id = streams.forwarder_id AND reader.reader_ip = streams.reader_ip
+LEFT JOIN epoch_names
+    ON epoch_names.stream_id = streams.stream_id AND epoch_names.stream_epoch = streams.stream_epoch
+LEFT JOIN closed_streams AS closed ON closed.stream_id = streams.stream_id
+"""
 # Who is live is looked up once, not for every stream.
-_LIST = """
+_LIST = f"""
 WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
-SELECT stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
-       forwarder_id IN (SELECT forwarder_id FROM live) AS online, created_at, closed.stream_id IS NOT NULL AS closed
-FROM streams LEFT JOIN closed_streams AS closed USING (stream_id)
-ORDER BY created_at, stream_id
-"""
-_FIND = """
-SELECT stream_id, forwarder_id, reader_ip, display_alias, forwarder_display_name, stream_epoch,
-       EXISTS (SELECT FROM live_forwarder_sessions AS live WHERE live.forwarder_id = streams.forwarder_id)
-           AS online,
-       created_at, closed.stream_id IS NOT NULL AS closed
-FROM streams LEFT JOIN closed_streams AS closed USING (stream_id)
-WHERE stream_id = $1
-"""
+{_STREAM}
+ORDER BY created_at, streams.stream_id
+"""  # noqa: S608 - of constants only
+_FIND = f"""
+WITH live AS NOT MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
+{_STREAM}
+WHERE streams.stream_id = $1
+"""  # noqa: S608 - of constants only
 # By functions (migrations/routines/streams.sql).
 _SET_ALIAS = "SELECT alias_stream($1, $2)"
 _SET_ALIAS_OF = "SELECT alias_stream_named($1, $2, $3)"
@@ -93,10 +101,10 @@ WHERE streams.stream_id = ANY($1::uuid[])
 
 _DELETE = "SELECT delete_empty_stream($1)"
 
-# Epochs that have numbers, and the current one, which may have been commanded only: the newest $3 below $2. A device
-# decides how many there are.
+# Epochs that have numbers, the current one, which may have been commanded only, and those that people have named or
+# given to a race, before they begin or without a read: the newest $3 below $2. A device decides how many there are.
 _EPOCHS = """
-SELECT known.epoch, epoch_names.name, coalesce(dedup_count, 0) AS event_count,
+SELECT known.epoch, epoch_names.name, epoch_races.race_id, coalesce(dedup_count, 0) AS event_count,
        CASE WHEN dedup_count > 0 THEN first_received_at END AS first_event_at,
        CASE WHEN dedup_count > 0 THEN last_received_at END AS last_event_at,
        known.epoch = streams.stream_epoch AS is_current,
@@ -108,6 +116,14 @@ CROSS JOIN LATERAL (
            WHERE stream_metrics.stream_id = streams.stream_id AND stream_metrics.stream_epoch < $2
            ORDER BY stream_epoch DESC LIMIT $3)
           UNION
+          (SELECT stream_epoch FROM epoch_names
+           WHERE epoch_names.stream_id = streams.stream_id AND epoch_names.stream_epoch < $2
+           ORDER BY stream_epoch DESC LIMIT $3)
+          UNION
+          (SELECT stream_epoch FROM epoch_races
+           WHERE epoch_races.stream_id = streams.stream_id AND epoch_races.stream_epoch < $2
+           ORDER BY stream_epoch DESC LIMIT $3)
+          UNION
           SELECT streams.stream_epoch WHERE streams.stream_epoch < $2) AS newest
     ORDER BY stream_epoch DESC
     LIMIT $3
@@ -115,28 +131,9 @@ CROSS JOIN LATERAL (
 LEFT JOIN stream_metrics
     ON stream_metrics.stream_id = streams.stream_id AND stream_metrics.stream_epoch = known.epoch
 LEFT JOIN epoch_names ON epoch_names.stream_id = streams.stream_id AND epoch_names.stream_epoch = known.epoch
+LEFT JOIN epoch_races ON epoch_races.stream_id = streams.stream_id AND epoch_races.stream_epoch = known.epoch
 WHERE streams.stream_id = $1
 ORDER BY known.epoch
-"""
-# $4: the name that is expected, where $5 says that one is; or it has the new one already. Without a name it has no row.
-_NAME_EPOCH = """
-INSERT INTO epoch_names AS known (stream_id, stream_epoch, name)
-SELECT stream_id, $2, $3 FROM streams
-WHERE stream_id = $1
-  AND (NOT $5::boolean OR $4::text IS NULL
-       OR EXISTS (SELECT FROM epoch_names AS named WHERE named.stream_id = $1 AND named.stream_epoch = $2))
-ON CONFLICT (stream_id, stream_epoch) DO UPDATE SET name = excluded.name
-WHERE NOT $5 OR known.name IN ($4, excluded.name)
-RETURNING name
-"""
-_CLEAR_EPOCH_NAME = """
-WITH cleared AS (
-    DELETE FROM epoch_names
-    WHERE stream_id = $1 AND stream_epoch = $2 AND (NOT $4::boolean OR name = $3::text)
-    RETURNING 1
-)
-SELECT EXISTS (SELECT FROM cleared)
-       OR NOT EXISTS (SELECT FROM epoch_names WHERE stream_id = $1 AND stream_epoch = $2)
 """
 
 
@@ -206,16 +203,6 @@ async def epoch(pool: Pool, stream_id: UUID, number: int) -> Epoch | None:
     """Return one epoch of a stream; None when there is none of this number."""
     found = await epochs(pool, stream_id, below=min(number, _BEYOND - 1) + 1, limit=1)
     return found[0] if found and found[0].epoch == number else None
-
-
-async def name_epoch(
-    pool: Pool, stream_id: UUID, epoch: int, name: str | None, *, expected: str | None, checked: bool
-) -> bool:
-    """Call an epoch something, or nothing; false when its name is not the expected one, where that is checked."""
-    with translated():
-        if name is None:
-            return bool(await pool.fetchval(_CLEAR_EPOCH_NAME, stream_id, epoch, expected, checked))
-        return await pool.fetchval(_NAME_EPOCH, stream_id, epoch, name, expected, checked) is not None
 
 
 def _metrics(row: Mapping[str, Any]) -> StreamMetrics:

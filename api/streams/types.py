@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.http.types import Answer, Name, Number, Request, Time
+from api.http.types import Answer, EpochNumber, LongName, Name, Number, Request, Time
 
 __all__ = [
     "Epoch",
@@ -14,6 +14,7 @@ __all__ = [
     "EpochQuery",
     "ForwarderStreamsPatch",
     "MissingRange",
+    "NamedEpoch",
     "Stream",
     "StreamMetrics",
     "StreamPatch",
@@ -30,10 +31,10 @@ class StreamPath(Request):
 
 
 class EpochPath(Request):
-    """An epoch of a stream."""
+    """An epoch of a stream, begun or not."""
 
     stream_id: UUID
-    epoch: Number
+    epoch: EpochNumber
 
 
 class EpochQuery(Request):
@@ -43,7 +44,9 @@ class EpochQuery(Request):
 
 
 class Stream(Answer):
-    """One reader of one forwarder. Online: the forwarder's session is live. Closed: nobody expects a read of it."""
+    """One reader of one forwarder. Online: the forwarder's session is live; reader_connected: and has not said that it
+    has lost the reader. Closed: nobody expects a read of it.
+    """
 
     stream_id: UUID
     forwarder_id: str
@@ -51,7 +54,9 @@ class Stream(Answer):
     display_alias: str | None
     forwarder_display_name: str | None
     stream_epoch: int
+    current_epoch_name: str | None
     online: bool
+    reader_connected: bool
     created_at: Time
     closed: bool
 
@@ -128,10 +133,13 @@ class StreamMetrics(Answer):
 
 
 class Epoch(Answer):
-    """One epoch of a stream; times are when its first and last event were received."""
+    """One epoch of a stream; times are when its first and last event were received. race_id: the race that it was given
+    to; null: that of its forwarder counts.
+    """
 
     epoch: int
     name: str | None
+    race_id: UUID | None
     event_count: int
     first_event_at: Time | None
     last_event_at: Time | None
@@ -139,10 +147,17 @@ class Epoch(Answer):
     missing_count: int
 
 
+class NamedEpoch(Epoch):
+    """An epoch, and which one it is."""
+
+    stream_id: UUID
+    stream_epoch: int
+
+
 class EpochName(Request):
     """What to call an epoch. A blank name is none. expected_name: as it was called; if it is called otherwise by now,
     nothing is changed (409).
     """
 
-    name: Name | None
-    expected_name: Name | msgspec.UnsetType | None = msgspec.UNSET
+    name: LongName | None
+    expected_name: LongName | msgspec.UnsetType | None = msgspec.UNSET

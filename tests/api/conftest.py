@@ -22,9 +22,14 @@ from shared.runtime.activity import Activity
 from shared.runtime.health import health_routes
 from shared.runtime.process import Process
 from shared.wake import Stop
+from tests.api.seeds import Database
+from tests.waiting import wait_until
 
 Client: TypeAlias = "TestClient[web.Request, web.Application]"
 Ask: TypeAlias = Callable[..., Awaitable[Any]]
+Noted: TypeAlias = Callable[..., Awaitable[dict[str, Any]]]
+
+RACES = "/api/v1/races"
 
 
 def declared(method: str, path: str) -> Any:
@@ -105,3 +110,31 @@ def ask(client: Client) -> Ask:
             return orjson.loads(body)
 
     return ask
+
+
+@pytest.fixture
+def noted(database: Database) -> Noted:
+    """Wait for an entry of the operators' log with these fields, and return all of the newest of them."""
+
+    async def noted(event: str, **expected: object) -> dict[str, Any]:
+        async def written() -> str | None:
+            found: str | None = await database.fetchval(
+                """
+                SELECT fields FROM activity WHERE event = $1 AND fields @> $2::jsonb ORDER BY activity_id DESC LIMIT 1
+                """,
+                event,
+                orjson.dumps(expected).decode(),
+            )
+            return found
+
+        fields: dict[str, Any] = orjson.loads(str(await wait_until(written, what=f"{event} {expected}")))
+        return fields
+
+    return noted
+
+
+@pytest.fixture
+async def race(ask: Ask) -> str:
+    """The id of a race, 10 km."""
+    made = await ask("POST", RACES, status=201, json={"name": "10 km"})
+    return str(made["race_id"])

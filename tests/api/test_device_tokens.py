@@ -59,7 +59,7 @@ async def admitted(client: Client, token: str) -> set[tuple[str, str]]:
     """Return the routes that are not refused to who shows a token."""
     found = set()
     for route in ROUTES:
-        path = route.path.replace("{epoch}", "1").replace("{stream_id}", str(uuid4()))
+        path = re.sub(r"\{(stream|race)_id\}", str(uuid4()), route.path.replace("{epoch}", "1"))
         async with client.request(route.method, path, headers=bearer(token)) as answer:
             if answer.status != 401:
                 found.add((route.method, plain(route.path)))

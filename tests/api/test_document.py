@@ -25,9 +25,12 @@ from api.live import store as page
 from api.live.followers import OF_ONE_TOKEN
 from api.live.types import Message, Resync, name_of
 from api.logs import routes as logs
+from api.races import imports, rosters
+from api.races.store import mappings, races
 from api.readers import store as readers
 from api.routes import ROUTES
 from api.settings import API_TOKEN_LENGTH, ApiSettings
+from api.streams import epoch_names
 from api.streams import store as streams
 from gateway.commands import MOST_AT_ONCE
 from shared.protocol.commands import GetInfo, ReaderControl, SyncClock
@@ -153,8 +156,8 @@ def test_every_setting_is_told_with_its_default() -> None:
     }
     rows = table(SECTIONS["8"][1], "setting", "default")
     assert {row[0].strip("`"): row[1].strip("`") for row in rows} == known
-    # TOKEN_ID is the example's own.
-    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=\w+)?`", TEXT)) - {"TOKEN_ID"}
+    # TOKEN_ID and RACE_ID are the examples' own.
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=\w+)?`", TEXT)) - {"TOKEN_ID", "RACE_ID"}
     assert named <= {*known, *common, *STATUS}, named
 
 
@@ -179,6 +182,12 @@ BOUNDS = {
     ),
     "event streams of an api process": f"{overview.LISTENERS_AT_ONCE:,}",
     "event streams of a device's token": f"{OF_ONE_TOKEN}",
+    "a file of people or chips": f"{rosters.MOST_BYTES // MIB} MiB",
+    "files imported at once in an api process": f"{rosters.AT_ONCE}",
+    "people of a race": f"{imports.MOST_PARTICIPANTS:,}",
+    "rows of chips of a race": f"{imports.MOST_CHIPS:,}",
+    "races": f"{races.MOST_RACES:,}",
+    "epochs of a stream with names, with races": f"{min(epoch_names.MOST_NAMES, mappings.MOST_MAPPED):,}",
     "streams, rows of flow, alerts in the overview": f"{page.CARDS}",
     "entries of the log in an answer": f"{logs.ENTRIES}",
     "conditions that are muted": f"{alert_store.MUTES}",

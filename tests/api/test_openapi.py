@@ -80,7 +80,9 @@ async def test_parameters_bodies_and_answers_are_those_of_the_types(document: An
             kind = route.inputs.get(place)
             fields = () if kind is None else kind.__struct_fields__
             assert [each["name"] for each in operation["parameters"] if each["in"] == place] == list(fields)
-        assert ("requestBody" in operation) == ("body" in route.inputs)
+        assert ("requestBody" in operation) == ("body" in route.inputs or route.takes_upload)
+        if route.takes_upload:
+            assert list(operation["requestBody"]["content"]) == ["multipart/form-data"]
         (answer,) = (each for status, each in operation["responses"].items() if status == str(route.status))
         assert list(answer.get("content", {})) == ([] if route.status == 204 else [route.media_type])
 

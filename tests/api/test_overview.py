@@ -58,6 +58,7 @@ async def test_an_empty_house_is_all_good(ask: Ask, evaluation: Evaluation) -> N
         "closed": 0,
         "missing": 0,
         "flows": 0,
+        "races": [],
     }
     assert overview["streams"] == overview["flow"] == overview["troubles"] == []
     assert [(each["role"], each["level"]) for each in overview["processes"]] == [("api", "good")]
@@ -87,6 +88,8 @@ async def test_a_card_shows_the_current_epoch(
         "epoch_name": "Heat 2",
         "online": True,
         "reader_connected": True,
+        "race_id": None,
+        "race_name": None,
         "closed_at": None,
         "closed_by": None,
         "reads_since_closed": 0,

@@ -101,9 +101,9 @@ async def check_page(
 async def test_an_export_starts_with_its_first_row_and_sorts_nothing(
     process: Process, stream_id: UUID
 ) -> None:
-    for form, wanted in product(
-        exports.COPIES.values(), (EventFilter(), EventFilter(epoch=2), EventFilter(tag_id="7"))
-    ):
+    # Those with people have looks of their own (test_race_plans.py).
+    forms = [text for name, text in exports.COPIES.items() if "people" not in name]
+    for form, wanted in product(forms, (EventFilter(), EventFilter(epoch=2), EventFilter(tag_id="7"))):
         arguments = events_filter.arguments(stream_id, wanted, order="asc", after=None)
         (scan,) = await plan_of(process, form, *arguments)
         assert (scan["Node Type"], scan["Index Name"]) == ("Index Scan", "events_pkey")

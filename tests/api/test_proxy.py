@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -392,3 +393,70 @@ async def test_fifteen_megabytes_of_a_file_are_taken(ask: Ask, monkeypatch: pyte
     answer = await ask("file_upload", race_id="r", file_data="QUJD" * (15 * 2**18))
     assert answer == {"ok": True, "error": None, "imported": 3}
     assert sizes == [15 * 2**20]
+
+
+# --- races -------------------------------------------------------------------------------------------------
+
+
+async def upload(ask: Ask, race_id: str, upload_type: str, content: bytes) -> Any:
+    data = b64encode(content).decode()
+    return await ask("file_upload", race_id=race_id, upload_type=upload_type, file_data=data, file_name="x")
+
+
+async def test_a_race_is_made_filled_shown_and_deleted_and_the_log_names_the_receiver(
+    ask: Ask, database: Database
+) -> None:
+    race = (await ask("race_create", name=" 10 km "))["race"]
+    assert (race["name"], race["participant_count"], race["chip_count"]) == ("10 km", 0, 0)
+    race_id = race["race_id"]
+    assert await upload(ask, race_id, "participants", b"1,Byron,Ada,,,F\n") == {
+        "ok": True,
+        "error": None,
+        "imported": 1,
+    }
+    assert (await upload(ask, race_id, "chips", b"1,AA\n9,bb\n"))["imported"] == 2
+    (listed,) = (await ask("races_list"))["races"]
+    assert (listed["race_id"], listed["participant_count"], listed["chip_count"]) == (race_id, 1, 2)
+    roster = await ask("participants_get", race_id=race_id)
+    assert roster["ok"]
+    assert [(each["bib"], each["chip_ids"]) for each in roster["participants"]] == [(1, ["aa"])]
+    assert roster["chips_without_participant"] == [{"chip_id": "bb", "bib": 9}]
+    assert await ask("race_delete", race_id=race_id) == {"ok": True, "error": None}
+    assert await ask("races_list") == {"ok": True, "error": None, "races": []}
+    who = "SELECT count(*) FROM activity WHERE fields ->> 'by' = 'receiver tent'"
+    await wait_until(lambda: database.fetchval(f"{who} HAVING count(*) = 4"), what="four entries")
+
+
+async def test_a_forwarder_is_given_a_race_and_has_it_taken(ask: Ask) -> None:
+    race_id = (await ask("race_create", name="10 km"))["race"]["race_id"]
+    given = {"ok": True, "error": None, "forwarder_id": "start", "race_id": race_id}
+    none = {**given, "race_id": None}
+    assert await ask("forwarder_race_get", forwarder_id="start") == none
+    assert await ask("forwarder_race_set", forwarder_id="start", race_id=race_id) == given
+    assert await ask("forwarder_race_get", forwarder_id="start") == given
+    assert await ask("forwarder_race_set", forwarder_id="start", race_id=None) == none
+
+
+async def test_what_is_wrong_with_a_race_is_said_in_the_words_of_http_with_the_fields_that_devices_need(
+    ask: Ask,
+) -> None:
+    race_id = (await ask("race_create", name="10 km"))["race"]["race_id"]
+    bad = await upload(ask, race_id, "participants", b"x,Bad,Row\n")
+    assert (bad["ok"], bad["imported"]) == (False, 0)
+    assert "line 1: bib 'x' is no whole number" in bad["error"]
+    large = await upload(ask, race_id, "chips", b"1,aa\n" + b";" * (10 * 1024 * 1024))
+    assert large["error"] == "the file is larger than 10 MiB"
+    wrong: list[tuple[str, dict[str, object]]] = [
+        ("race_create", {"name": "  "}),
+        ("race_delete", {"race_id": str(uuid4())}),
+        ("participants_get", {"race_id": "no uuid"}),
+        ("file_upload", {"race_id": race_id, "upload_type": "laps", "file_data": ""}),
+        ("file_upload", {"race_id": race_id, "upload_type": "chips", "file_data": "?"}),
+        ("forwarder_race_set", {"forwarder_id": "no id", "race_id": race_id}),
+        ("forwarder_race_set", {"forwarder_id": "start", "race_id": str(uuid4())}),
+    ]
+    for kind, fields in wrong:
+        answer = await ask(kind, **fields)
+        assert not answer["ok"], kind
+        assert answer["error"], kind
+    assert (await ask("participants_get", race_id=str(uuid4())))["participants"] == []

@@ -44,6 +44,7 @@ async def test_a_read_shows_every_field(ask: Ask, database: Database) -> None:
     assert page == {
         "reads": [
             {
+                "stream_id": str(stream_id),
                 "stream_epoch": 1,
                 "seq": 1,
                 "reader_timestamp": "2026-05-03T10:00:00.000",
@@ -53,8 +54,14 @@ async def test_a_read_shows_every_field(ask: Ask, database: Database) -> None:
                 "read_at": "2026-05-03T10:00:00",
                 "received_at": "2026-05-03T08:00:00+00:00",
                 "parse_error": None,
+                "race_id": None,
+                "bib": None,
+                "bib_ambiguous": False,
+                "first_name": None,
+                "last_name": None,
             },
             {
+                "stream_id": str(stream_id),
                 "stream_epoch": 1,
                 "seq": 2,
                 "reader_timestamp": "2026-05-03T10:00:00.000",
@@ -64,9 +71,17 @@ async def test_a_read_shows_every_field(ask: Ask, database: Database) -> None:
                 "read_at": None,
                 "received_at": "2026-05-03T08:00:01+00:00",
                 "parse_error": "length",
+                "race_id": None,
+                "bib": None,
+                "bib_ambiguous": False,
+                "first_name": None,
+                "last_name": None,
             },
         ],
         "next_cursor": None,
+        "total": 0,
+        "limit": 100,
+        "offset": 0,
     }
 
 
@@ -183,7 +198,8 @@ async def test_an_unknown_stream_has_no_reads_and_one_without_events_has_none(
     ask: Ask, database: Database
 ) -> None:
     assert (await ask("GET", f"/api/v1/streams/{uuid4()}/reads", status=404))["code"] == "NOT_FOUND"
-    assert await reads(ask, await add_stream(database)) == {"reads": [], "next_cursor": None}
+    nothing: dict[str, Any] = {"reads": [], "next_cursor": None, "total": 0, "limit": 100, "offset": 0}
+    assert await reads(ask, await add_stream(database)) == nothing
 
 
 # --- bytes bound a page, not counts ------------------------------------------------------------------------------
@@ -260,7 +276,8 @@ async def test_epochs_and_cursors_that_devices_make_are_listed_up_to_a_bound(
     assert len(newest) == 1000
     assert await ask("GET", f"{path}?below=1") == []
     assert (await ask("PUT", f"{path}/7/name", json={"name": "Heat"}))["name"] == "Heat"
-    await ask("PUT", f"{path}/1501/name", json={"name": "Heat"}, status=404)
+    await ask("PUT", f"{path}/1501/name", json={"name": "Heat"})
+    assert [each["epoch"] for each in await ask("GET", path)][-2:] == [1501, 5000]
     await database.execute(
         "INSERT INTO receiver_cursors SELECT 'tent', $1, n, 1 FROM generate_series(1, 9) AS n", stream_id
     )

@@ -24,6 +24,7 @@ from tests.bench import (
     pace,
     page,
     processor,
+    races,
     replay,
     slow,
 )
@@ -46,6 +47,7 @@ FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
     "inbox": inbox.measure,
     "growth": growth.measure,
     "page": page.measure,
+    "races": races.measure,
     "idle": idle.measure,
 }
 

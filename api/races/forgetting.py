@@ -1,0 +1,30 @@
+"""Removes the people of races whose time has come. Every api process looks; what one is at, the others pass over."""
+
+from api.races.store import roster
+from shared.db.channels import RACES
+from shared.runtime.process import Process
+
+__all__ = ["Forgetting"]
+
+EVERY_S = 60.0
+
+
+class Forgetting:
+    """The loop that forgets people."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._loop = process.loop("forgetting", self._forget, poll_s=EVERY_S)
+
+    async def run(self) -> None:
+        """Look once a minute, until the process stops."""
+        await self._loop.run()
+
+    async def _forget(self) -> bool:
+        forgotten = await roster.forget(self._process.pool)
+        for each in forgotten:
+            self._process.notifier.notify(RACES, str(each.race_id))
+            self._process.activity.note(
+                "participants_forgotten", race=each.name, race_id=each.race_id, count=each.people
+            )
+        return bool(forgotten)

@@ -1,0 +1,143 @@
+"""Which forwarders and epochs are of a race, and how a race begins."""
+
+from uuid import UUID
+
+from api.commands.types import ForwarderPath
+from api.http.context import Api
+from api.http.errors import ApiError, no_stream
+from api.races import beginning
+from api.races.rosters import no_race
+from api.races.store import mappings as store
+from api.races.store import races
+from api.races.types import (
+    Assignment,
+    Assignments,
+    Begin,
+    Begun,
+    EpochRace,
+    Mappings,
+    RacePath,
+    RaceStreamPath,
+    WantedRace,
+)
+from api.streams.types import EpochPath
+from shared.db.channels import RACES
+from shared.transport.tokens import is_forwarder_id
+
+__all__ = [
+    "activate_next",
+    "assign_race",
+    "begin_race",
+    "list_assignments",
+    "list_mappings",
+    "map_epoch",
+    "show_assignment",
+]
+
+
+async def list_assignments(api: Api) -> Assignments:
+    """List the forwarders that have a race."""
+    return Assignments(assignments=await store.assignments(api.pool))
+
+
+async def show_assignment(api: Api, *, path: ForwarderPath) -> Assignment:
+    """Show the race of a forwarder, null where it has none."""
+    race_id = await store.assignment(api.pool, path.forwarder_id)
+    return Assignment(forwarder_id=path.forwarder_id, race_id=race_id)
+
+
+async def assign_race(api: Api, *, path: ForwarderPath, body: WantedRace) -> Assignment:
+    """Give a forwarder a race, or none; it need not have connected yet."""
+    if not is_forwarder_id(path.forwarder_id):
+        raise ApiError("BAD_REQUEST", "path: no forwarder can have this id")
+    if body.race_id is None:
+        before = await store.unassign(api.pool, path.forwarder_id)
+        changed = before is not None
+    else:
+        before = None
+        exists, changed = await store.assign(api.pool, path.forwarder_id, body.race_id)
+        if not exists:
+            raise no_race()
+    if changed:
+        race_id = body.race_id or before
+        name = await races.name_of(api.pool, race_id) if race_id else None
+        api.process.notifier.notify(RACES, str(race_id))
+        event = "forwarder_race_set" if body.race_id else "forwarder_race_unset"
+        api.note(event, forwarder_id=path.forwarder_id, race=name, race_id=race_id)
+    return Assignment(forwarder_id=path.forwarder_id, race_id=body.race_id)
+
+
+async def list_mappings(api: Api, *, path: RacePath) -> Mappings:
+    """List the epochs of a race."""
+    if await races.name_of(api.pool, path.race_id) is None:
+        raise no_race()
+    return Mappings(mappings=await store.mappings(api.pool, path.race_id))
+
+
+async def map_epoch(api: Api, *, path: EpochPath, body: WantedRace) -> EpochRace:
+    """Let an epoch be of a race, or of that of its forwarder; it need not have begun yet."""
+    targets = await store.streams_of(api.pool, [path.stream_id])
+    if path.stream_id not in targets:
+        raise no_stream()
+    if body.race_id is None:
+        changed = await store.unmap_epoch(api.pool, path.stream_id, path.epoch)
+    else:
+        changed = await _map(api, path, body.race_id)
+    if changed:
+        name = await races.name_of(api.pool, body.race_id) if body.race_id else None
+        api.process.notifier.notify(RACES, str(body.race_id or ""))
+        api.note(
+            "epoch_race_set" if body.race_id else "epoch_race_unset",
+            stream=targets[path.stream_id].title,
+            stream_id=path.stream_id,
+            stream_epoch=path.epoch,
+            race=name,
+            race_id=body.race_id,
+        )
+    return EpochRace(stream_id=path.stream_id, stream_epoch=path.epoch, race_id=body.race_id)
+
+
+async def _map(api: Api, path: EpochPath, race_id: UUID) -> bool:
+    """Map an epoch and return whether it was mapped otherwise."""
+    mapped = await store.map_epoch(api.pool, path.stream_id, path.epoch, race_id)
+    if not mapped.stream:
+        raise no_stream()
+    if not mapped.race:
+        raise no_race()
+    if not mapped.holds:
+        raise ApiError("CONFLICT", f"{store.MOST_MAPPED:,} epochs of this stream are mapped already")
+    return mapped.changed
+
+
+async def activate_next(api: Api, *, path: RaceStreamPath) -> None:
+    """Command a stream that has an epoch of the race to its next one, which is the race's too."""
+    race = await races.name_of(api.pool, path.race_id)
+    if race is None:
+        raise no_race()
+    targets = await store.streams_of(api.pool, [path.stream_id])
+    if path.stream_id not in targets:
+        raise no_stream()
+    if not await store.is_mapped(api.pool, path.race_id, path.stream_id):
+        raise ApiError("NOT_FOUND", "no epoch of this stream is of this race")
+    await beginning.advance(api, path.race_id, race, targets[path.stream_id])
+
+
+async def begin_race(api: Api, *, path: RacePath, body: Begin) -> Begun:
+    """Command all streams of a race, or those that are named, to new epochs that are the race's; say what became of
+    each. Those that have not begun can be asked again.
+    """
+    race = await races.name_of(api.pool, path.race_id)
+    if race is None:
+        raise no_race()
+    if body.stream_ids is None:
+        targets = await store.streams_of_race(api.pool, path.race_id)
+        wanted = list(targets)
+    else:
+        targets = await store.streams_of(api.pool, body.stream_ids)
+        wanted = list(dict.fromkeys(body.stream_ids))
+    if not wanted:
+        raise ApiError(
+            "CONFLICT", "the race has no stream: give a forwarder to it, or map an epoch, or name streams"
+        )
+    results = await beginning.begin(api, path.race_id, race, wanted, targets, name=body.epoch_name)
+    return Begun(results=results)

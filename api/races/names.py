@@ -1,0 +1,76 @@
+"""Whose chip a read is, for whoever shows or exports reads. Nothing of it is stored on an event, so a new import
+renames everything at once.
+
+The race of an event is that of its epoch, else that of its forwarder: yesterday's epochs keep yesterday's names though
+the forwarder has another race today. Its chip's owner is looked up by the tag, the person by the owner's bib.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+from shared.db.connections import Pool
+from shared.db.errors import translated
+
+__all__ = ["NOBODY", "WHOSE", "Sighting", "Whose", "whose"]
+
+# $1, $2, $3: sightings, each once. Every step is a look by a key: as many as there are sightings, whatever is stored.
+# The race comes first, by itself, and the rest in looks of their own: joined in one go, chips and people are looked up
+# without their race, over all races, where statistics say that these are few.
+WHOSE = """
+WITH seen AS MATERIALIZED (
+    SELECT stream_id, stream_epoch, tag_id, coalesce(
+               (SELECT race_id FROM epoch_races
+                WHERE epoch_races.stream_id = given.stream_id AND epoch_races.stream_epoch = given.stream_epoch),
+               (SELECT race_id FROM forwarder_races
+                WHERE forwarder_id = (SELECT forwarder_id FROM streams WHERE streams.stream_id = given.stream_id))
+           ) AS race_id
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS given(stream_id, stream_epoch, tag_id)
+)
+SELECT seen.stream_id, seen.stream_epoch, seen.tag_id, seen.race_id, owner.bib,
+       several.bib IS NOT NULL AS bib_ambiguous, person.first_name, person.last_name
+FROM seen
+LEFT JOIN LATERAL (
+    SELECT bib FROM chips WHERE chips.race_id = seen.race_id AND chip_id = seen.tag_id AND is_owner LIMIT 1
+) AS owner ON true
+LEFT JOIN LATERAL (
+    SELECT bib FROM chips WHERE chips.race_id = seen.race_id AND chip_id = seen.tag_id AND NOT is_owner LIMIT 1
+) AS several ON true
+LEFT JOIN LATERAL (
+    SELECT first_name, last_name FROM participants AS one
+    WHERE one.race_id = seen.race_id AND one.bib = owner.bib LIMIT 1
+) AS person ON true
+WHERE seen.race_id IS NOT NULL
+"""
+
+
+class Sighting(NamedTuple):
+    """A chip in an epoch of a stream; without a tag, what only the race can be said of."""
+
+    stream_id: UUID
+    stream_epoch: int
+    tag_id: str | None
+
+
+class Whose(NamedTuple):
+    """Of which race a read is, and whose: a bib without a name where the race has no such person."""
+
+    race_id: UUID | None = None
+    bib: int | None = None
+    bib_ambiguous: bool = False
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+NOBODY = Whose()
+
+
+async def whose(pool: Pool, sightings: Collection[Sighting]) -> Mapping[Sighting, Whose]:
+    """Return whose the sightings are; those of no race are left out."""
+    once = list(dict.fromkeys(sightings))
+    if not once:
+        return {}
+    columns = [[each[at] for each in once] for at in range(3)]
+    with translated():
+        rows = await pool.fetch(WHOSE, *columns)
+    return {Sighting(*row[:3]): Whose(*row[3:]) for row in map(tuple, rows)}

@@ -1,0 +1,169 @@
+"""How a race begins: streams are commanded to epochs that are the race's, with a gateway that is a few lines of SQL."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from api.commands import ask as commands
+from api.races import beginning
+from tests.api.conftest import RACES, Ask, Noted
+from tests.api.seeds import Database, add_forwarder_session, add_process, add_stream
+from tests.api.test_commands import carrying_out, ending
+
+
+async def connect(database: Database, *forwarders: str) -> None:
+    gateway = await add_process(database, "gateway")
+    for each in forwarders:
+        await add_forwarder_session(database, each, gateway)
+
+
+async def assign(ask: Ask, race: str, *forwarders: str) -> None:
+    for each in forwarders:
+        await ask("PUT", f"/api/v1/forwarders/{each}/race", json={"race_id": race})
+
+
+# --- one stream ------------------------------------------------------------------------------------------
+
+
+async def test_the_next_epoch_is_commanded_as_the_race_s(
+    ask: Ask, race: str, database: Database, database_url: str, noted: Noted
+) -> None:
+    stream = await add_stream(database, epoch=4)
+    await connect(database, "start")
+    path = f"{RACES}/{race}/streams/{stream}/epochs/activate-next"
+    await ask("POST", path, status=404)
+    await ask("PUT", f"/api/v1/streams/{stream}/epochs/2/race", json={"race_id": race})
+    async with ending(database_url, "done", {"new_stream_epoch": 5}) as came:
+        await ask("POST", path, status=204, headers={"Content-Type": "application/json"})
+    assert came == [
+        ("epoch_reset", {"stream_id": str(stream), "reader_ip": "10.0.0.1:10000", "race_id": race})
+    ]
+    ended = await noted("epoch_reset_ended")
+    assert (ended["race"], ended["stream_epoch"], ended["ending"]) == ("10 km", 5, "done")
+
+
+async def test_a_stream_that_has_an_epoch_of_another_race_only_is_not_found(
+    ask: Ask, race: str, database: Database
+) -> None:
+    stream = await add_stream(database)
+    other = (await ask("POST", RACES, status=201, json={"name": "5 km"}))["race_id"]
+    await ask("PUT", f"/api/v1/streams/{stream}/epochs/1/race", json={"race_id": other})
+    for each in (stream, uuid4()):
+        await ask("POST", f"{RACES}/{race}/streams/{each}/epochs/activate-next", status=404)
+
+
+async def test_who_is_not_connected_or_does_not_answer_is_told_apart(
+    ask: Ask, race: str, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "ANSWER_WITHIN_S", 0.5)
+    stream = await add_stream(database)
+    await ask("PUT", f"/api/v1/streams/{stream}/epochs/1/race", json={"race_id": race})
+    path = f"{RACES}/{race}/streams/{stream}/epochs/activate-next"
+    assert (await ask("POST", path, status=409))["message"] == "forwarder not connected"
+    await connect(database, "start")
+    async with carrying_out(database_url, lambda *_: None):
+        await ask("POST", path, status=504)
+
+
+# --- all at once -----------------------------------------------------------------------------------------
+
+
+async def test_a_race_begins_on_the_streams_of_its_forwarders_and_those_with_an_epoch_of_it(
+    ask: Ask, race: str, database: Database, database_url: str, noted: Noted
+) -> None:
+    own = [await add_stream(database, "start", f"10.0.0.{n}:10000") for n in (1, 2)]
+    mapped = await add_stream(database, "finish")
+    await add_stream(database, "elsewhere")
+    await connect(database, "start", "finish", "elsewhere")
+    await assign(ask, race, "start")
+    await ask("PUT", f"/api/v1/streams/{mapped}/epochs/9/race", json={"race_id": race})
+    async with ending(database_url, "done", {"new_stream_epoch": 2}) as came:
+        answer = await ask("POST", f"{RACES}/{race}/begin", json={"epoch_name": " Gun "})
+    assert answer == {
+        "results": [
+            {"stream_id": str(each), "state": "begun", "new_stream_epoch": 2, "message": None}
+            for each in (*own, mapped)
+        ]
+    }
+    assert {request["race_id"] for _, request in came} == {race}
+    names = await database.fetch("SELECT stream_id, stream_epoch, name FROM epoch_names")
+    assert {tuple(each) for each in names} == {(each, 2, "Gun") for each in (*own, mapped)}
+    entry = await noted("race_begun")
+    assert (entry["streams"], entry["begun"], entry["epoch_name"]) == (3, 3, " Gun ")
+
+
+async def test_each_stream_says_what_became_of_it(
+    ask: Ask, race: str, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "ANSWER_WITHIN_S", 1.0)
+    streams = {each: await add_stream(database, each) for each in ("good", "away", "silent", "busy")}
+    second = await add_stream(database, "silent", "10.0.0.2:10000")
+    await connect(database, "good", "silent", "busy")
+    ends: dict[UUID, Any] = {
+        streams["good"]: ("done", {"new_stream_epoch": 3}),
+        streams["silent"]: None,
+        streams["busy"]: ("busy", None),
+    }
+    nowhere = uuid4()
+    wanted = [str(each) for each in (*streams.values(), second, nowhere)]
+
+    def gateway(_kind: str, request: Any) -> Any:
+        return ends[UUID(request["stream_id"])]
+
+    async with carrying_out(database_url, gateway) as came:
+        answer = await ask("POST", f"{RACES}/{race}/begin", json={"stream_ids": [*wanted, wanted[0]]})
+    found = {each["stream_id"]: each for each in answer["results"]}
+    assert [each["stream_id"] for each in answer["results"]] == wanted
+    assert [found[each]["state"] for each in wanted] == [
+        "begun",
+        "not_connected",
+        "unknown",
+        "failed",
+        "failed",
+        "failed",
+    ]
+    assert found[wanted[0]]["new_stream_epoch"] == 3
+    # A forwarder that does not answer is asked for one stream, not for each of them.
+    assert [UUID(each["stream_id"]) for _, each in came].count(second) == 0
+    assert "has not answered" in found[str(second)]["message"]
+    assert "no stream" in found[str(nowhere)]["message"]
+
+
+async def test_a_forwarder_that_is_not_there_is_looked_for_once(
+    ask: Ask, race: str, database: Database, noted: Noted
+) -> None:
+    for n in range(5):
+        await add_stream(database, "away", f"10.0.0.{n}:10000")
+    await assign(ask, race, "away")
+    results = (await ask("POST", f"{RACES}/{race}/begin"))["results"]
+    assert [each["state"] for each in results] == ["not_connected"] * 5
+    # What is noted comes in order.
+    await noted("race_begun", begun=0)
+    assert await database.fetchval("SELECT count(*) FROM activity WHERE event = 'epoch_reset_asked'") == 1
+
+
+async def test_what_would_come_too_late_is_not_asked(
+    ask: Ask, race: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beginning, "BEGIN_WITHIN_S", -1.0)
+    await add_stream(database)
+    await connect(database, "start")
+    await assign(ask, race, "start")
+    (result,) = (await ask("POST", f"{RACES}/{race}/begin"))["results"]
+    assert (result["state"], result["new_stream_epoch"]) == ("failed", None)
+    assert "too much was to be done" in result["message"]
+
+
+async def test_a_race_without_a_stream_cannot_begin(ask: Ask, race: str, database: Database) -> None:
+    await add_stream(database)
+    refused = await ask("POST", f"{RACES}/{race}/begin", status=409)
+    assert "give a forwarder to it" in refused["message"]
+    wrong: list[dict[str, Any]] = [
+        {"stream_ids": []},
+        {"stream_ids": ["x"]},
+        {"epoch_name": "x" * 256},
+        {"streams": []},
+    ]
+    for body in wrong:
+        await ask("POST", f"{RACES}/{race}/begin", status=400, json=body)

@@ -35,6 +35,18 @@ UPDATE stream_samples SET counts = ARRAY(
     FROM generate_series(1, 180) AS n
 )
 """
+_RUNNERS = """
+INSERT INTO participants
+SELECT $1, n, (ARRAY['Ada', 'Alan', 'Grace', 'Edsger', 'Barbara'])[1 + n % 5],
+       (ARRAY['Byron', 'Turing', 'Hopper', 'Dijkstra', 'Liskov', 'Lamport', 'Hamilton'])[1 + n % 7],
+       CASE WHEN n % 3 > 0 THEN 'Running Club ' || n % 4 END, (ARRAY['F', 'M', 'X'])[1 + n % 3]
+FROM generate_series(0, 395) AS n
+"""
+_CHIPS = """
+INSERT INTO chips
+SELECT $1::uuid, '05800000' || lpad(to_hex(n), 4, '0'), n, n, true FROM generate_series(0, 397) AS n
+UNION ALL SELECT $1::uuid, '058000000007', 8, 1000, false
+"""
 _ALIAS = "UPDATE streams SET display_alias = $2 WHERE forwarder_id = $1"
 
 
@@ -159,6 +171,52 @@ async def test_pictures_of_what_operators_say(browser: Browser, stack: Stack) ->
         await camera.take("closed-stream", f"stream/{closed}", shown=".closed")
         await camera.take("devices-streams", "devices", shown=".rows.tokens .body .row")
         await once(browser, stack)
+
+
+async def test_pictures_of_a_race(browser: Browser, stack: Stack) -> None:
+    camera = Camera(browser, stack)
+    async with AsyncExitStack() as devices:
+        forwarders = [
+            await devices.enter_async_context(
+                stack.forwarder(f"mat-{n}", f"10.0.{n}.1:10000", display_name=f"Box {n}")
+            )
+            for n in range(3)
+        ]
+        race_id = await stack.database.fetchval("INSERT INTO races (name) VALUES ('10 km') RETURNING race_id")
+        await stack.database.execute(_RUNNERS, race_id)
+        await stack.database.execute(_CHIPS, race_id)
+        for forwarder, mat in zip(forwarders, MATS, strict=False):
+            await stack.database.execute(_ALIAS, forwarder.device_id, mat)
+            await stack.database.execute(
+                "INSERT INTO forwarder_races VALUES ($1, $2)", forwarder.device_id, race_id
+            )
+        await stack.database.execute("INSERT INTO epoch_races SELECT stream_id, 1, $1 FROM streams", race_id)
+        for forwarder in forwarders:
+            await race(forwarder, 170)
+        await camera.take("races", "races", shown=".rows.races .body .row")
+        await camera.take("one-race", f"race/{race_id}", shown=".rows.roster .body .row")
+        await camera.take("begin", f"race/{race_id}", shown="dialog", press="Begin race…")
+        await camera.take("named-tail", shown=".tail .body .row")
+        await files(browser, stack, race_id)
+
+
+async def files(browser: Browser, stack: Stack, race_id: object) -> None:
+    """Choose both files of a race, one with a bad row, in each size and theme."""
+    for size, theme in LOOKS:
+        async with tab(browser, stack.url, size=size, theme=theme) as page:
+            await page.open(f"race/{race_id}")
+            await page.page.locator("input[type=file]").set_input_files(
+                [
+                    {
+                        "name": "people.ppl",
+                        "mimeType": "",
+                        "buffer": b"1,Byron,Ada\nbib,last,first\n3,Only\n",
+                    },
+                    {"name": "chips.bibchip", "mimeType": "", "buffer": b"bib,chip\n1,aa\n2,aa\n"},
+                ]
+            )
+            await expect(page.page.locator(".file")).to_have_count(2)
+            await save(page, "files", size, theme)
 
 
 async def answer(browser: Browser, stack: Stack) -> None:

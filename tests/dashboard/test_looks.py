@@ -50,9 +50,24 @@ async def busy(stack: Stack) -> AsyncIterator[Stack]:
         await forwarder.drained()
         await tell_reader(stack, "looks", READER)
         await tell_battery(stack, "looks", power_plugged=False)
+        await add_race(stack)
         async with stack.receiver("tent-1", ("looks", READER)) as receiver:
             await receiver.wait_for(2)
             yield stack
+
+
+async def add_race(stack: Stack) -> None:
+    """Add a race with something of everything: people, chips of all kinds, a forwarder, an epoch."""
+    race = await stack.database.fetchval("INSERT INTO races (name) VALUES ($1) RETURNING race_id", LONG)
+    for statement in (
+        "INSERT INTO participants SELECT $1, n, 'Annegret Wilhelmine', repeat('von Ärmel-', 9), 'Verein', 'F' "
+        "FROM generate_series(1, 3) AS n",
+        "INSERT INTO chips VALUES ($1, '0580000000a1', 1, 1, true), ($1, '0580000000a1', 2, 2, false), "
+        "($1, '0580000000c3', 99, 3, true)",
+        "INSERT INTO forwarder_races SELECT forwarder_id, $1 FROM streams",
+        "INSERT INTO epoch_races SELECT stream_id, epoch, $1 FROM streams, generate_series(1, 3) AS epoch",
+    ):
+        await stack.database.execute(statement, race)
 
 
 async def look_at_all(page: Tab, stack: Stack) -> AsyncIterator[str]:
@@ -62,6 +77,8 @@ async def look_at_all(page: Tab, stack: Stack) -> AsyncIterator[str]:
         (f"stream/{await stack.stream_id('looks')}", ".rows.reads .body .row"),
         ("devices", ".rows.tokens .body .row"),
         ("config/looks", "textarea"),
+        ("races", ".rows.races .body .row"),
+        (f"race/{await stack.database.fetchval('SELECT race_id FROM races')}", ".rows.roster .body .row"),
         ("conflicts", ".conflict"),
         ("log", ".rows.log .body .row"),
     ):

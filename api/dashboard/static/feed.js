@@ -71,6 +71,8 @@ export function feed({ wanted, most, changed, failed, again = null }) {
   const close = onEvent((event) => {
     if (event.type === "resync") (again ?? restart)();
     if (event.type !== "changed") return;
+    // What is shown may be somebody else's by now.
+    if (event.races_changed) (again ?? restart)();
     if (event.reads_skipped) {
       skipped += event.reads_skipped;
       stale ||= isChosen();

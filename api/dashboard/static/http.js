@@ -12,12 +12,16 @@ class ApiError extends Error {
 const WITHIN_MS = 15000;
 
 /** Asks and returns the JSON of the answer, null for none; throws an ApiError. */
-export async function ask(method, path, { body, withinMs = WITHIN_MS } = {}) {
+export function ask(method, path, { body, withinMs = WITHIN_MS } = {}) {
   const options = { method, signal: AbortSignal.timeout(withinMs) };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers = { "Content-Type": "application/json" };
   }
+  return told(path, options);
+}
+
+async function told(path, options) {
   let answer;
   let text;
   try {
@@ -34,6 +38,16 @@ export async function ask(method, path, { body, withinMs = WITHIN_MS } = {}) {
     json?.details,
   );
 }
+
+// A file may take minutes over a slow link, and the server ends what does not move.
+const FILE_WITHIN_MS = 300000;
+
+/** Sends a file as a form and returns the JSON of the answer; throws an ApiError. */
+export const upload = (path, file) => {
+  const form = new FormData();
+  form.append("file", file);
+  return told(path, { method: "POST", body: form, signal: AbortSignal.timeout(FILE_WITHIN_MS) });
+};
 
 /** Returns a path with parts that are escaped, and a query of what is neither null nor blank. */
 export function path(parts, query = {}) {

@@ -12,11 +12,13 @@ const PAGES = {
   streams: () => import("./page-streams.js").then(({ streamsPage }) => streamsPage),
   devices: () => import("./page-devices.js").then(({ devicesPage }) => devicesPage),
   config: () => import("./page-config.js").then(({ configPage }) => configPage),
+  races: () => import("./page-races.js").then(({ racesPage }) => racesPage),
+  race: () => import("./page-race.js").then(({ racePage }) => racePage),
   conflicts: () => import("./page-conflicts.js").then(({ conflictsPage }) => conflictsPage),
   log: () => import("./page-log.js").then(({ logPage }) => logPage),
 };
 // Where a page that the navigation does not name belongs.
-const ABOVE = { stream: "", streams: "", alerts: "", config: "devices" };
+const ABOVE = { race: "races", stream: "", streams: "", alerts: "", config: "devices" };
 
 const main = document.querySelector("main");
 let page = null;

@@ -89,6 +89,9 @@ export const namesChanged = (event) =>
   event.type === "changed" &&
   Boolean(event.streams_gone || event.streams?.some((row) => NAMES.some((name) => name in row)));
 
+/** Whether an event says that a race is another, or what belongs to one; or that it may be. */
+export const racesChanged = ({ type, races_changed }) => type === "resync" || (type === "changed" && Boolean(races_changed));
+
 /** Whether an event is an entry of the log of which the name begins in one of some ways. */
 export const isEntryOf = ({ type, entry }, ...beginnings) =>
   type === "log_entry" && beginnings.some((each) => entry.event.startsWith(each));

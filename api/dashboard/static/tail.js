@@ -94,6 +94,13 @@ const option = (first) => {
 };
 
 const chip = (read) => read.tag_id ?? (read.parse_error === null ? NONE : `unparsed: ${read.parse_error}`);
+
+// Whose chip it is in the race of its epoch: a bib without a name where the race has no such person.
+function who({ race_id, tag_id, bib, bib_ambiguous, first_name, last_name }) {
+  if (bib === null || bib === undefined) return race_id && tag_id ? "unknown chip" : "";
+  const name = `${first_name ?? ""} ${last_name ?? ""}`.trim();
+  return `${bib} ${name}${bib_ambiguous ? " (chip of several bibs)" : ""}`.trim();
+}
 const of = (read) => {
   const card = state.streams.get(read.stream_id);
   return card ? streamName(card) : read.stream_id;
@@ -109,11 +116,13 @@ const NUMBER = {
 /** The columns of reads: of one stream, and of all. Which of its two times a column has, its title says. */
 const RECEIVED = { title: "Received", kind: "num", text: (read) => received(read.received_at, serverNow()) };
 const CHIP = { title: "Chip", kind: "mono strong", text: chip };
+const WHO = { title: "Who", kind: "plain who", text: who };
 export const READ_COLUMNS = [
   RECEIVED,
   { title: "Reader time", kind: "num", text: (read) => readerTime(read, serverNow()) },
   CHIP,
+  WHO,
   NUMBER,
   LINE,
 ];
-const COLUMNS = [RECEIVED, CHIP, { title: "Stream", kind: "plain", text: of }, NUMBER, LINE];
+const COLUMNS = [RECEIVED, CHIP, WHO, { title: "Stream", kind: "plain", text: of }, NUMBER, LINE];

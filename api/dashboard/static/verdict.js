@@ -76,7 +76,8 @@ function verdict() {
     return { level: "lost", word, what: why.what, age, title: word, news: word };
   }
   if (state.verdict === null) return { level: "wait", word: "CONNECTING", what: "", age: "", title: "connecting", news: null };
-  const { level, act, watch, headline, since } = state.verdict;
+  // Which race is on; a process of the release before says nothing of it.
+  const { level, act, watch, headline, since, races = [] } = state.verdict;
   if (level === "good")
     return { level, word: "ALL GOOD", what: cleared(), age: `data ${age} old`, title: "ALL GOOD", news: level };
   const word = level === "act" ? `${act} ACT` : `${watch} WATCH`;
@@ -85,7 +86,7 @@ function verdict() {
   return {
     level,
     word,
-    what: `${withTimes(headline ?? "", serverNow())}${from}${rest}`,
+    what: [`${withTimes(headline ?? "", serverNow())}${from}${rest}`, ...races].join(" · "),
     age: `data ${age} old`,
     title: `${word}: ${headline}`,
     news: `${level} ${headline}`,
@@ -93,11 +94,12 @@ function verdict() {
 }
 
 function cleared() {
-  const { streams, online, closed, missing, acknowledged, muted } = state.verdict;
+  const { streams, online, closed, missing, acknowledged, muted, races = [] } = state.verdict;
   if (!streams) return "No streams yet";
   const silent = [...state.streams.values()].filter(isSilent).length;
   const known = [acknowledged && `${number(acknowledged)} acknowledged`, muted && `${number(muted)} muted`];
   return [
+    ...races,
     `${number(online)} of ${count(streams, "stream")} online${closed ? `, ${number(closed)} closed` : ""}`,
     silent && `${number(silent)} without a read yet`,
     `${number(missing)} missing`,

@@ -1,0 +1,99 @@
+// One race: who runs in it and what is wrong with its chips, the files that say so, its forwarders and epochs, and how it
+// begins.
+
+import { h, setText } from "./dom.js";
+import { number } from "./format.js";
+import { fresh } from "./fresh.js";
+import { ask, path } from "./http.js";
+import { empty, fact, section } from "./parts.js";
+import { beginning } from "./race-begin.js";
+import { changeRace } from "./race-changes.js";
+import { chipTrouble } from "./race-chips.js";
+import { raceFiles } from "./race-files.js";
+import { raceEpochs, raceForwarders } from "./race-mappings.js";
+import { rosterList } from "./race-roster.js";
+import { onEvent, racesChanged } from "./state.js";
+
+/** Returns {title, node, update(), close()}. */
+export function racePage(race_id) {
+  const at = (...more) => path(["races", race_id, ...more]);
+  const name = h("h1");
+  const facts = raceFacts();
+  const roster = rosterList(race_id, again);
+  const chips = chipTrouble();
+  const parts = [raceForwarders(race_id, again), raceEpochs(race_id, again), beginning(race_id, again)];
+  const [forwarders, epochs, begin] = parts;
+  const body = h(
+    "div",
+    {},
+    h("div", { class: "name-line" }, name, changeRace(race_id, () => race, again)),
+    facts.node,
+    section("Begin", {}, begin.node),
+    section("Files", {}, raceFiles(race_id, again)),
+    section("Chips to look at", {}, chips.node),
+    section("Forwarders", {}, forwarders.node),
+    section("Epochs of its own", {}, epochs.node),
+    section("People", {}, roster.node),
+  );
+  const missing = empty("There is no such race.", h("p", {}, h("a", { href: "#/races" }, "All races")));
+  const list = fresh(load);
+  const node = h("div", {}, list.said, body, missing);
+  let race = null;
+  body.hidden = missing.hidden = true;
+
+  async function load() {
+    try {
+      const asked = [at(), at("participants"), at("unknown-chips"), at("stream-epochs"), "api/v1/forwarder-races"];
+      const [found, people, unknown, { mappings }, { assignments }] = await Promise.all(
+        asked.map((each) => ask("GET", each)),
+      );
+      race = found;
+      setText(name, race.name);
+      facts.update(race);
+      roster.update(people.participants);
+      chips.update({ ...people, unknown: unknown.chips });
+      forwarders.update(race, assignments);
+      epochs.update(race, mappings);
+      begin.update(race);
+    } catch (error) {
+      if (error.code !== "NOT_FOUND") throw error;
+      race = null;
+    }
+    body.hidden = race === null;
+    missing.hidden = race !== null;
+  }
+
+  function again() {
+    return list.again();
+  }
+
+  const close = onEvent((event) => racesChanged(event) && list.mark());
+  const update = () => {
+    list.refresh();
+    // What they say of streams the events tell.
+    if (race) parts.forEach((each) => each.refresh?.());
+  };
+  list.refresh();
+  return { title: () => race?.name ?? "Race", node, update, close };
+}
+
+const FACTS = {
+  People: (race) => [number(race.participant_count)],
+  Chips: (race) => [number(race.chip_count)],
+  "Chips of nobody": (race) => watched(race.unmatched_count),
+  "Chips of several bibs": (race) => watched(race.ambiguous_count),
+  "Unknown chips read": (race) => watched(race.unknown_chip_count),
+  Forwarders: (race) => [number(race.forwarder_ids.length)],
+  "Epochs of its own": (race) => [number(race.mapped_epochs.length)],
+};
+const watched = (value) => [number(value), value ? "watch" : null];
+
+function raceFacts() {
+  const facts = Object.entries(FACTS).map(([label, read]) => ({ ...fact(label), read }));
+  const node = h(
+    "dl",
+    { class: "facts many" },
+    facts.map((each) => each.node),
+  );
+  return { node, update: (race) => facts.forEach((each) => each.set(...each.read(race))) };
+}

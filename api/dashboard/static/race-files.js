@@ -1,0 +1,122 @@
+// The two files of a race, dropped or chosen together. The server looks at them first and changes nothing: what is wrong
+// is shown by line, and only what is right can be imported.
+
+import { say } from "./dialog.js";
+import { h } from "./dom.js";
+import { count, number } from "./format.js";
+import { path, upload } from "./http.js";
+import { button, failure, shape } from "./parts.js";
+
+// A file says by its name what it is: a list of people has no header that would tell it from a list of chips.
+const KINDS = [
+  { kind: "participants", ends: /\.ppl$/i, one: "person", many: "people" },
+  { kind: "chips", ends: /\.(bibchip|csv|txt)$/i, one: "chip", many: "chips" },
+];
+
+/** Returns the node; `changed` is called when something was imported. */
+export function raceFiles(race_id, changed) {
+  const chosen = h("input", {
+    type: "file",
+    multiple: true,
+    accept: ".ppl,.bibchip,.csv,.txt",
+    "aria-label": "Files of people (.ppl) and chips (.bibchip)",
+    on: { change: () => look([...chosen.files]) },
+  });
+  const found = h("div", { "aria-live": "polite" });
+  const zone = h(
+    "div",
+    { class: "drop", on: { dragover: over, dragleave: () => zone.removeAttribute("data-over"), drop } },
+    h("p", {}, "Drop both files here, people (.ppl) and chips (.bibchip), or choose them."),
+    chosen,
+  );
+  let turn = 0;
+
+  function over(event) {
+    event.preventDefault();
+    zone.setAttribute("data-over", "");
+  }
+
+  function drop(event) {
+    event.preventDefault();
+    zone.removeAttribute("data-over");
+    look([...event.dataTransfer.files]);
+  }
+
+  async function look(files) {
+    if (!files.length) return;
+    const mine = ++turn;
+    found.replaceChildren(h("p", {}, `Looking at ${files.map((each) => each.name).join(", ")} …`));
+    const looked = await Promise.all(files.map((file) => lookAt(race_id, file)));
+    if (mine === turn) show(looked);
+  }
+
+  function show(looked) {
+    const good = looked.filter((each) => each.answer);
+    const names = good.map((each) => each.file.name).join(" and ");
+    const go = button(`Import ${names}`, () => store(good, go), { kind: "primary" });
+    found.replaceChildren(
+      ...looked.map(told),
+      h("p", { class: "hint" }, "Nothing is changed yet. An import replaces all that the race has of its kind."),
+      h("div", { class: "buttons" }, good.length ? go : null, button("Forget them", clear)),
+    );
+  }
+
+  async function store(good, go) {
+    go.disabled = true;
+    try {
+      for (const { kind, file } of good) await upload(target(race_id, kind), file);
+      say(good.map(({ kind, answer }) => counted(kind, answer.imported)).join(" and ") + " imported.");
+      clear();
+    } catch (error) {
+      found.prepend(failure(error));
+      go.disabled = false;
+    }
+    changed();
+  }
+
+  function clear() {
+    turn += 1;
+    chosen.value = "";
+    found.replaceChildren();
+  }
+  return h("div", {}, zone, found);
+}
+
+const target = (race_id, { kind }, query = {}) => path(["races", race_id, kind, "upload"], query);
+const counted = ({ one, many }, value) => count(value, one, many);
+
+async function lookAt(race_id, file) {
+  const kind = KINDS.find(({ ends }) => ends.test(file.name));
+  if (!kind) return { file, error: { message: "Its name must end in .ppl (people) or .bibchip (chips)." } };
+  try {
+    return { file, kind, answer: await upload(target(race_id, kind, { dry_run: true }), file) };
+  } catch (error) {
+    return { file, kind, error };
+  }
+}
+
+function told({ file, kind, answer, error }) {
+  const head = h("h3", {}, file.name);
+  if (error) return h("div", { class: "file", "data-level": "act" }, head, failure(error), badRows(error.details));
+  const odd = answer.warnings.length > 0;
+  const facts = [
+    counted(kind, answer.imported),
+    answer.skipped && `${count(answer.skipped, "line")} passed over`,
+    answer.duplicates && `${number(answer.duplicates)} said twice`,
+  ];
+  return h(
+    "div",
+    { class: "file", "data-level": odd ? "watch" : "good" },
+    head,
+    h("p", { class: "good" }, shape(odd ? "watch" : "good"), facts.filter(Boolean).join(" · ")),
+    lines(answer.warnings.map(({ line, message }) => [line, message])),
+  );
+}
+
+const badRows = (details) => lines((details?.rows ?? []).map(({ line, reason, text }) => [line, `${reason}: ${text}`]));
+
+function lines(found) {
+  if (!found.length) return null;
+  const items = found.map(([line, words]) => h("li", {}, h("span", { class: "num strong" }, `Line ${line} `), words));
+  return h("ul", { class: "lines" }, items);
+}

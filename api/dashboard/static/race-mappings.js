@@ -1,0 +1,133 @@
+// Which forwarders are of a race, and which epochs are whatever race their forwarder is of.
+
+import { askFirst, say } from "./dialog.js";
+import { h } from "./dom.js";
+import { NONE, forwarderName, streamName } from "./format.js";
+import { ask, path } from "./http.js";
+import { button, empty, field } from "./parts.js";
+import { rows } from "./rows.js";
+import { state } from "./state.js";
+
+/** Returns {node, update(race, assignments)}; `changed` is called when a forwarder was given or taken. */
+export function raceForwarders(race_id, changed) {
+  const columns = [
+    { title: "Forwarder", kind: "strong", text: (each) => each.name },
+    { title: "State", text: (each) => (each.online ? "online" : "offline") },
+    { title: "Race", text: (each) => (each.race_id === race_id ? "this race" : each.race_id ? "another race" : NONE) },
+    { title: "Actions", kind: "acts", part: acts },
+  ];
+  const table = rows(columns, { label: "Forwarders", kind: "of-race", key: (each) => each.forwarder_id });
+  const none = empty("No forwarder yet.");
+  const node = h(
+    "div",
+    {},
+    h("p", { class: "hint" }, "A forwarder's race counts for those of its epochs that have none of their own."),
+    table.node,
+    none,
+  );
+  let assigned = new Map();
+
+  function acts({ forwarder_id }) {
+    const own = () => assigned.get(forwarder_id) === race_id;
+    const act = button("", () => give(forwarder_id, own() ? null : race_id, assigned.get(forwarder_id), changed));
+    const update = ({ name }) => {
+      act.textContent = own() ? "Take it out" : "Give it to this race";
+      act.setAttribute("aria-label", `${act.textContent}: ${name}`);
+    };
+    return { node: act, update };
+  }
+
+  function refresh() {
+    const known = new Map([...assigned.keys()].map((id) => [id, { forwarder_id: id, name: id, online: false }]));
+    for (const card of state.streams.values()) {
+      known.set(card.forwarder_id, { forwarder_id: card.forwarder_id, name: forwarderName(card), online: card.online });
+    }
+    const found = [...known.values()].map((each) => ({ ...each, race_id: assigned.get(each.forwarder_id) ?? null }));
+    table.update(found.sort((a, b) => a.name.localeCompare(b.name)));
+    table.node.hidden = found.length === 0;
+    none.hidden = found.length > 0;
+  }
+
+  const update = (_race, assignments) => {
+    assigned = new Map(assignments.map((each) => [each.forwarder_id, each.race_id]));
+    refresh();
+  };
+  return { node, update, refresh };
+}
+
+async function give(forwarder_id, race_id, before, changed) {
+  const act = () => ask("PUT", path(["forwarders", forwarder_id, "race"]), { body: { race_id } });
+  const sure =
+    race_id && before
+      ? await askFirst(`Take ${forwarder_id} from another race`, {
+          body: h("p", {}, "Epochs of the other race's own stay with it."),
+          verb: "Give it to this race",
+          act,
+        })
+      : await act().catch((error) => say(error.message));
+  if (sure !== undefined) changed();
+}
+
+/** Returns {node, update(race, mappings)}; `changed` is called when an epoch was given or taken. */
+export function raceEpochs(race_id, changed) {
+  const columns = [
+    { title: "Stream", kind: "strong", text: (each) => nameOf(each) },
+    { title: "Epoch", kind: "num", text: (each) => String(each.stream_epoch) },
+    { title: "State", text: stateOf },
+    { title: "Actions", kind: "acts", part: acts },
+  ];
+  const key = (each) => `${each.stream_id} ${each.stream_epoch}`;
+  const table = rows(columns, { label: "Epochs", kind: "of-race", key });
+  const none = empty("None.", h("p", {}, "Begin race makes one of each stream."));
+  const add = button("Give it an epoch…", () => giveEpoch(race_id, changed));
+  const node = h("div", {}, table.node, none, h("div", { class: "buttons" }, add));
+  let shown = [];
+
+  function acts(each) {
+    const take = () => mapEpoch(each.stream_id, each.stream_epoch, null).then(changed, (error) => say(error.message));
+    return { node: button("Take it out", take, { "aria-label": `Take out epoch ${each.stream_epoch} of ${nameOf(each)}` }) };
+  }
+
+  const refresh = () => table.update(shown);
+  const update = (_race, mappings) => {
+    shown = mappings;
+    table.node.hidden = shown.length === 0;
+    none.hidden = shown.length > 0;
+    refresh();
+  };
+  return { node, update, refresh };
+}
+
+const nameOf = ({ stream_id, forwarder_id, reader_ip }) => {
+  const card = state.streams.get(stream_id);
+  return card ? streamName(card) : `${forwarder_id} · ${reader_ip}`;
+};
+
+function stateOf({ stream_id, stream_epoch }) {
+  const now = state.streams.get(stream_id)?.stream_epoch;
+  if (now === undefined) return NONE;
+  return stream_epoch === now ? "current" : stream_epoch < now ? "over" : "not begun";
+}
+
+const mapEpoch = (stream_id, epoch, race_id) =>
+  ask("PUT", path(["streams", stream_id, "epochs", epoch, "race"]), { body: { race_id } });
+
+async function giveEpoch(race_id, changed) {
+  const cards = [...state.streams.values()];
+  if (!cards.length) return say("There is no stream yet.");
+  const stream = h(
+    "select",
+    { name: "stream_id" },
+    cards.map((card) => h("option", { value: card.stream_id }, streamName(card))),
+  );
+  const epoch = h("input", { name: "epoch", type: "number", min: 1, max: 2 ** 31 - 1, required: true });
+  const current = () => (epoch.value = state.streams.get(stream.value)?.stream_epoch ?? 1);
+  stream.addEventListener("change", current);
+  current();
+  const given = await askFirst("Give the race an epoch", {
+    controls: { stream: field("Stream", stream), epoch: field("Epoch", epoch, { hint: "Begun or not." }) },
+    verb: "Give it",
+    act: ({ stream_id, epoch }) => mapEpoch(stream_id, epoch, race_id),
+  });
+  if (given) changed();
+}

@@ -1,0 +1,173 @@
+"""A race on the page: its files and what is wrong with them, its chips, forwarders and epochs, and how it begins."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, FilePayload, Locator, expect
+
+from tests.dashboard.browser import Tab, tab
+from tests.dashboard.conftest import Stack, line
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+READER = "10.0.0.1:10000"
+PEOPLE = "; people\n1,Byron,Ada,Analysts,,F\n2,Turing,Alan\n"
+CHIPS = "bib,chip\n1,0580000000a1\n1,0580000000a2\n2,0580000000a2\n9,0580000000c3\n"
+
+_DROP = """([name, content]) => {
+    const carried = new DataTransfer();
+    carried.items.add(new File([content], name));
+    document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true }));
+}"""
+
+
+def file(name: str, content: str) -> FilePayload:
+    return {"name": name, "mimeType": "", "buffer": content.encode()}
+
+
+async def choose(page: Tab, *files: FilePayload) -> None:
+    await page.page.locator("input[type=file]").set_input_files(list(files))
+
+
+async def make_race(page: Tab, name: str) -> str:
+    """Make a race on the page, and return its id."""
+    await page.open("races")
+    await page.page.get_by_label("Name, such as 10 km").fill(name)
+    await page.page.get_by_role("button", name="Make a race").click()
+    await expect(page.page.get_by_role("heading", level=1)).to_have_text(name)
+    return page.page.url.rpartition("/")[2]
+
+
+def people(page: Tab) -> Locator:
+    return page.page.get_by_role("table", name="People").locator(".body .row")
+
+
+async def test_files_are_looked_at_before_anything_changes_and_imported_together(
+    page: Tab, stack: Stack
+) -> None:
+    await make_race(page, "10 km")
+    await choose(page, file("people.ppl", PEOPLE + "x,Bad,Row\n"), file("chips.bibchip", CHIPS))
+    files = page.page.locator(".file")
+    await expect(files.nth(0)).to_contain_text("bib 'x' is no whole number")
+    await expect(files.nth(0).locator("li")).to_have_text("Line 4 bib: x,Bad,Row")
+    await expect(files.nth(1)).to_contain_text("4 chips · 1 line passed over")
+    await expect(files.nth(1).locator("li")).to_contain_text("chip 0580000000a2 is bib 1's already")
+    # What is wrong cannot be imported, and nothing was.
+    await expect(page.page.get_by_role("button", name="Import chips.bibchip", exact=True)).to_be_visible()
+    await expect(people(page)).to_have_count(0)
+    page.refused(400)
+    await choose(page, file("people.ppl", PEOPLE), file("chips.bibchip", CHIPS))
+    await page.page.get_by_role("button", name="Import people.ppl and chips.bibchip").click()
+    await expect(page.page.locator("#said")).to_have_text("2 people and 4 chips imported.")
+    await expect(people(page)).to_have_count(2)
+    await expect(people(page).first).to_contain_text("Ada Byron")
+    facts = page.page.locator(".facts")
+    for label, value in (("People", "2"), ("Chips of nobody", "1"), ("Chips of several bibs", "1")):
+        await expect(page.fact(facts, label)).to_have_text(value)
+    for table, chip in (("Of nobody", "0580000000c3"), ("Of several bibs", "0580000000a2")):
+        found = page.page.get_by_role("table", name=re.compile(f"^{table}"))
+        await expect(found.locator("[data-title=Chip]")).to_have_text([chip])
+
+
+async def test_a_file_is_dropped_and_one_of_another_kind_is_refused_by_its_name(
+    page: Tab, stack: Stack
+) -> None:
+    await make_race(page, "Dropped")
+    await page.page.evaluate(_DROP, ["roster.xlsx", "x"])
+    await expect(page.page.locator(".file")).to_contain_text("must end in .ppl")
+    await page.page.evaluate(_DROP, ["roster.PPL", PEOPLE])
+    await page.page.get_by_role("button", name="Import roster.PPL").click()
+    await expect(people(page)).to_have_count(2)
+    await page.page.get_by_label("Bib, name or chip").fill("tur")
+    await expect(people(page)).to_have_count(1)
+    await page.page.get_by_role("button", name="Remove bib 2").click()
+    await page.page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    await page.closed()
+    await page.page.get_by_label("Bib, name or chip").fill("")
+    await expect(people(page)).to_have_count(1)
+
+
+async def fill(stack: Stack, race_id: str) -> None:
+    """Let Ada wear a chip in a race."""
+    await stack.database.execute(
+        "INSERT INTO participants VALUES ($1, 1, 'Ada', 'Byron', NULL, 'F')", race_id
+    )
+    await stack.database.execute("INSERT INTO chips VALUES ($1, '0580000000a1', 1, 1, true)", race_id)
+
+
+async def test_a_race_begins_on_its_streams_and_says_what_happened_to_each(page: Tab, stack: Stack) -> None:
+    async with stack.forwarder("gun", READER, "10.0.0.2:10000") as forwarder:
+        race_id = await make_race(page, "Half")
+        await fill(stack, race_id)
+        await page.page.get_by_role("button", name="Give it to this race: gun").click()
+        await page.page.get_by_role("button", name="Begin race…").click()
+        dialog = page.page.get_by_role("dialog")
+        await expect(dialog.get_by_role("checkbox")).to_have_count(2)
+        go = dialog.get_by_role("button", name="Begin race")
+        await expect(go).to_be_disabled()
+        await dialog.locator("[data-typed]").fill("half")
+        await go.click()
+        await page.closed()
+        became = page.page.get_by_role("table", name="What became of each stream").locator(".body .row")
+        await expect(became).to_have_count(2)
+        for n in range(2):
+            await expect(became.nth(n)).to_contain_text("begun")
+            await expect(became.nth(n)).to_contain_text("begin epoch 2")
+        epochs = page.page.get_by_role("table", name="Epochs").locator(".body .row")
+        await expect(epochs).to_have_count(2)
+        await expect(page.page.locator(".verdict .what")).to_contain_text("Half")
+        # Names stand beside chips, in the tail and on the stream's page.
+        forwarder.record(READER, line("0580000000A1"))
+        await page.open()
+        row = page.page.locator(".tail .body .row", has_text="0580000000a1").first
+        await expect(row.locator("[data-title=Who]")).to_have_text("1 Ada Byron")
+        stream = await stack.database.fetchval(
+            "SELECT stream_id FROM streams WHERE forwarder_id = 'gun' AND reader_ip = $1", READER
+        )
+        await page.open(f"stream/{stream}")
+        reads = page.page.get_by_role("table", name="Reads")
+        await expect(reads.locator("[data-title=Who]").first).to_have_text("1 Ada Byron")
+        await expect(
+            page.page.get_by_role("table", name="Epochs").get_by_role("cell", name="Half")
+        ).to_be_visible()
+
+
+async def test_a_race_is_renamed_and_deleted_and_others_see_it(
+    browser: Browser, page: Tab, stack: Stack
+) -> None:
+    race_id = await make_race(page, "Wrong")
+    async with tab(browser, stack.url) as other:
+        await other.open(f"race/{race_id}")
+        await expect(other.page.get_by_role("heading", level=1)).to_have_text("Wrong")
+        await page.page.get_by_role("button", name="Rename… the race").click()
+        dialog = page.page.get_by_role("dialog")
+        await dialog.get_by_label("Name").fill("Right")
+        await dialog.get_by_role("button", name="Rename").click()
+        await expect(other.page.get_by_role("heading", level=1)).to_have_text("Right")
+        await page.page.get_by_role("button", name="Delete… the race").click()
+        await dialog.locator("[data-typed]").fill("Right")
+        await dialog.get_by_role("button", name="Delete").click()
+        await expect(page.page.get_by_role("heading", level=1)).to_have_text("Races")
+        await expect(other.page.get_by_text("There is no such race.")).to_be_visible()
+        forgiven: list[Any] = [each for each in other.errors if "404" not in each]
+        assert forgiven == []
+
+
+async def test_a_forwarder_that_is_away_is_said_and_can_be_told_again(page: Tab, stack: Stack) -> None:
+    async with stack.forwarder("away", READER):
+        pass
+    await stack.gone("away")
+    race_id = await make_race(page, "Away")
+    await stack.database.execute("INSERT INTO forwarder_races VALUES ('away', $1)", race_id)
+    await page.page.reload()
+    await page.page.get_by_role("button", name="Begin race…").click()
+    dialog = page.page.get_by_role("dialog")
+    await dialog.locator("[data-typed]").fill("Away")
+    await dialog.get_by_role("button", name="Begin race").click()
+    await page.closed()
+    became = page.page.get_by_role("table", name="What became of each stream").locator(".body .row")
+    await expect(became).to_contain_text("not connected")
+    async with stack.forwarder("away", READER, token=""):
+        await page.page.get_by_role("button", name=re.compile("^Tell those again")).click()
+        await expect(dialog.get_by_role("checkbox")).to_have_count(1)

@@ -180,7 +180,7 @@ async def test_pages_by_cursor_say_how_many_there_are_where_nobody_must_count(
     stream_id = await add_stream(database, epoch=2)
     await say(database, stream_id, [Said(ADA, 0, 0), Said(ADA, 1, 1)], epoch=1)
     await say(database, stream_id, [Said(ADA, 2, 2)], epoch=2)
-    for query, total in (({}, 3), ({"epoch": 1}, 2), ({"epoch": 9}, 0), ({"tag_id": ADA}, None)):
+    for query, total in (({}, 3), ({"epoch": 1}, 2), ({"epoch": 2**62}, 0), ({"tag_id": ADA}, None)):
         assert (await view(ask, stream_id, **query))["total"] == total
 
 

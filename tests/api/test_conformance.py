@@ -42,6 +42,8 @@ GUESSED = {
     "DELETE /api/v1/receivers/{receiver_id}/cursors/{stream_id}",
     "POST /api/v1/admin/tokens/{token_id}/revoke",
     "POST /api/v1/conflicts/{conflict_id}/acknowledge",
+    # All races may have been deleted by the route that does that.
+    *(f"{route.method} {route.path}" for route in ROUTES if "{race_id}" in route.path),
 }
 
 
@@ -55,8 +57,13 @@ async def api(database_url: str, database: Database) -> AsyncIterator[Process]:
             await add_events(database, stream_id, ODD_LINES, epoch=epoch)
             await add_metrics(database, stream_id, epoch=epoch, dedup=len(ODD_LINES), missing=[(3, 4)])
         await add_forwarder_session(database, f"f{n}", gateway)
-        await add_receiver_session(database, f"r{n}", fanout, [stream_id])
+        session_id = await add_receiver_session(database, f"r{n}", fanout, [stream_id])
         await add_cursor(database, f"r{n}", stream_id, last_seq=3)
+    # One that is followed, so that nothing deletes it.
+    await database.execute("INSERT INTO races (name) VALUES ('10 km')")
+    await database.execute(
+        "UPDATE receiver_sessions SET race_id = (SELECT race_id FROM races) WHERE session_id = $1", session_id
+    )
     process = Process("api", database_url, {"API_TOKEN": TOKEN})
     await process.start()
     try:

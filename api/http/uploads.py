@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from api.http.errors import ApiError
 
@@ -45,7 +46,8 @@ class Upload:
                     content += chunk
                     if len(content) > at_most:
                         raise ApiError("PAYLOAD_TOO_LARGE", f"the file is larger than {at_most >> 20} MiB")
-        except (ValueError, web.RequestPayloadError) as error:
+        # Its reader asserts where a form ends before its time.
+        except (ValueError, AssertionError, HttpProcessingError, web.RequestPayloadError) as error:
             raise ApiError("BAD_REQUEST", "body: it is no form that can be read") from error
         return bytes(content)
 

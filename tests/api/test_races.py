@@ -258,6 +258,9 @@ async def test_what_is_no_form_is_refused_and_an_unknown_race_before_anything_is
         assert refused["code"] == "UNSUPPORTED_MEDIA_TYPE"
         for kind_of in ("multipart/form-data", "multipart/form-data; boundary=x"):
             await ask("POST", path, status=400, data="no form", headers={"Content-Type": kind_of})
+        for broken in ("--x\r\n", "--x\r\nContent-Disposition: a\rb\r\n\r\n1,a,b\r\n--x--\r\n", "--x--\r\n"):
+            headers = {"Content-Type": "multipart/form-data; boundary=x"}
+            await ask("POST", path, status=400, data=broken, headers=headers)
 
     # A body that never comes: its answer is there all the same.
     async def endless() -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, FilePayload, expect
 
 from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab
@@ -205,16 +205,11 @@ async def files(browser: Browser, stack: Stack, race_id: object) -> None:
     for size, theme in LOOKS:
         async with tab(browser, stack.url, size=size, theme=theme) as page:
             await page.open(f"race/{race_id}")
-            await page.page.locator("input[type=file]").set_input_files(
-                [
-                    {
-                        "name": "people.ppl",
-                        "mimeType": "",
-                        "buffer": b"1,Byron,Ada\nbib,last,first\n3,Only\n",
-                    },
-                    {"name": "chips.bibchip", "mimeType": "", "buffer": b"bib,chip\n1,aa\n2,aa\n"},
-                ]
-            )
+            chosen: list[FilePayload] = [
+                {"name": "people.ppl", "mimeType": "", "buffer": b"1,Byron,Ada\nbib,last,first\n3,Only\n"},
+                {"name": "chips.bibchip", "mimeType": "", "buffer": b"bib,chip\n1,aa\n2,aa\n"},
+            ]
+            await page.page.locator("input[type=file]").set_input_files(chosen)
             await expect(page.page.locator(".file")).to_have_count(2)
             await save(page, "files", size, theme)
 

@@ -127,6 +127,23 @@ async def readers_of_start(ask: Ask) -> list[dict[str, Any]]:
     return readers
 
 
+async def test_a_stream_says_whether_its_reader_is_connected(
+    ask: Ask, database: Database, session_id: UUID
+) -> None:
+    for forwarder_id, reader_ip in (("start", READER), ("start", SECOND_READER), ("away", READER)):
+        await add_stream(database, forwarder_id, reader_ip)
+    await add_reader_state(database, "start", SECOND_READER, session_id, connected=False)
+    await add_reader_state(database, "away", READER, uuid4())
+
+    async def connected() -> list[bool]:
+        return [each["reader_connected"] for each in (await ask("GET", "/api/v1/streams"))["streams"]]
+
+    # Of the first nothing was told: it is there with its forwarder.
+    assert await connected() == [True, False, False]
+    await end_session(database)
+    assert await connected() == [False, False, False]
+
+
 # --- forwarders -------------------------------------------------------------------------------------------
 
 

@@ -93,8 +93,8 @@ class Subscription:
 
     @property
     def holds_page(self) -> bool:
-        """Whether there is a rest of a page."""
-        return bool(self._page)
+        """Whether there is a rest of a page that will be sent."""
+        return bool(self._page) and not self._restarts
 
     @property
     def due(self) -> bool:
@@ -102,23 +102,33 @@ class Subscription:
         return self.awaits_start or self.needs_page or self._position < self.tail.head
 
     def restart(self) -> None:
-        """Begin anew before anything else is taken: what the receiver had does not count any more."""
+        """Begin anew before anything else is taken: what the receiver had does not count any more, nor what it said
+        when it came.
+        """
         self._restarts = True
+        self.resume = self.resume_of(None)
+
+    def resume_of(self, stream_id: UUID | None) -> dict[int, int]:
+        """Return what the receiver's resume says of a stream that this would begin with: nothing of another one than it
+        has begun with.
+        """
+        return self.resume if self.stream_id in (None, stream_id) else {}
 
     def begin(self, stream_id: UUID, point: StartingPoint) -> bool:
         """Start with the stream as it stands, or with what has come to be wanted of it since. Return whether all of it
         begins anew: then acks of what was sent before say nothing.
 
         The resume is for the stream that the receiver knows: one that is made anew later starts without it, and so does
-        one whose cursors were deleted meanwhile.
+        one whose cursors were deleted meanwhile. What it says of an epoch counts once, when that begins, be it later.
         """
+        self.resume = self.resume_of(stream_id)
         if stream_id == self.stream_id and not self._restarts:
             self._begin_epochs(point, frozenset(self.plan.missing))
             return False
         if self._restarts:  # another session of the receiver may have acked by now what is to be sent again
             point = point._replace(epochs=unacked(point.epochs))
         self.stream_id = stream_id
-        self.cursor_ids, self.new_epochs, self.proven = {}, set(), {}
+        self.cursor_ids, self.proven = {}, {}
         self._reached, self._flags = {}, {}
         self._legs.clear()
         self._live_from = {}
@@ -126,12 +136,13 @@ class Subscription:
         self._restarts = False
         self._move_on(point.last_position)
         self._begin_epochs(point, None)
-        self.resume = {}
         return True
 
     def _begin_epochs(self, point: StartingPoint, added: Collection[int] | None) -> None:
         """Replay what the plan wants of the epochs that were added (None: all)."""
+        self.new_epochs = set()
         begins = self.plan.begin(point, self.resume)
+        self.resume = {epoch: seq for epoch, seq in self.resume.items() if not self.plan.wants(epoch)}
         if added is not None:
             begins = {epoch: begin for epoch, begin in begins.items() if epoch in added}
             self._live_from |= dict.fromkeys(added, point.last_position)
@@ -170,6 +181,7 @@ class Subscription:
         """Return the next events, up to `limit`, and move on behind them; none when there are none, or when
         `new_epochs` come first.
         """
+        self.new_epochs = set()  # an earlier call's may have got no rows, and may not come next any more
         while (stream_id := self.stream_id) is not None and not self._restarts:
             if self._page:
                 taken = self._take_from_page(limit)

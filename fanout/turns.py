@@ -87,6 +87,7 @@ class Turns:
     def replan(self, ref: StreamRef) -> None:
         """The plan of a stream wants other epochs: stop what it does not want, and look."""
         self.subscriptions[ref].drop()
+        self._let_page_go(ref)
         self._unflagged.add(ref)
         self._unlisted = True
         self.wake(ref)
@@ -105,10 +106,19 @@ class Turns:
     def _rest(self, ref: StreamRef) -> None:
         """Leave a subscription alone for a while."""
         if self._paging == ref:
-            self._paging = None
+            self._page_is_free()
         self._woken.pop(ref, None)
         self._resting.add(ref)
         asyncio.get_running_loop().call_later(REST_S, self._rested, ref)
+
+    def _let_page_go(self, ref: StreamRef) -> None:
+        """Let another one have a page where this one, which had the only one, has none any more."""
+        if self._paging == ref and not self.subscriptions[ref].holds_page:
+            self._page_is_free()
+
+    def _page_is_free(self) -> None:
+        self._paging = None
+        self.news.set()  # those that were passed over for it, maybe just now, are due
 
     def _rested(self, ref: StreamRef) -> None:
         self._resting.discard(ref)
@@ -139,6 +149,7 @@ class Turns:
             if subscription.stream_id is not None:  # its past may have been deleted with them
                 self._node.pages.forget(subscription.stream_id)
             subscription.restart()
+            self._let_page_go(ref)
             self.wake(ref)
 
     def leave(self) -> None:
@@ -179,7 +190,7 @@ class Turns:
 
     async def _begin_together(self, due: list[Subscription]) -> None:
         by_id = {each.tail.stream_id: each for each in due if each.tail.stream_id is not None}
-        resumes = {stream_id: subscription.resume for stream_id, subscription in by_id.items()}
+        resumes = {stream_id: each.resume_of(stream_id) for stream_id, each in by_id.items()}
         points = await store.starting_points(self._node.process.pool, self._receiver_id, resumes)
         for stream_id, subscription in by_id.items():
             ref = subscription.tail.ref
@@ -264,8 +275,8 @@ class Turns:
             return NOTHING_TAKEN
         if subscription.holds_page:
             self._paging = ref
-        elif self._paging == ref:
-            self._paging = None
+        else:
+            self._let_page_go(ref)
         del self._woken[ref]
         if subscription.due:
             self._woken[ref] = None

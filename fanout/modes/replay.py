@@ -16,6 +16,7 @@ from fanout.node import Node
 from fanout.sender import Source
 from fanout.store.streams import resolve_streams
 from fanout.subscription import Taken
+from shared.db.errors import DatabaseUnavailable
 from shared.protocol.v1 import StreamRef
 from shared.protocol.v12 import ReplayTarget
 
@@ -52,12 +53,18 @@ class Targets:
         """There is nothing to begin with."""
 
     async def gather(self, room: int) -> list[tuple[StreamRef, Taken]]:
-        """Take up to `room` events, of as many targets as give any."""
+        """Take up to `room` events, of as many targets as give any; a database that fails keeps back none of them."""
         taken: list[tuple[StreamRef, Taken]] = []
         size = 0
         while self._targets and room > 0 and size < MESSAGE_BYTES:
-            if not self._page and not await self._turn_page():
-                continue
+            try:
+                if not self._page and not await self._turn_page():
+                    continue
+            except DatabaseUnavailable:
+                # What was taken is behind us: it must be sent. The next call meets the failure first.
+                if not taken:
+                    raise
+                break
             count = fitting(self._page, room)
             found = slice_of(self._page[:count])
             del self._page[:count]

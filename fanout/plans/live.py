@@ -22,17 +22,21 @@ class FromFloor:
 
     def __init__(self, earliest_epoch: int | None) -> None:
         self._earliest = earliest_epoch
-        self._floor = 0
+        self._floor: int | None = None
 
     def begin(self, point: StartingPoint, resume: Mapping[int, int]) -> dict[int, Cursor]:
-        """Find the floor. A resume counts for the epochs that it names, and implies nothing of older ones."""
+        """Find the floor. A resume counts for the epochs that it names, and implies nothing of older ones.
+
+        Whose cursors are deleted begins again from no higher one: to be sent everything again is never to lose some.
+        """
         valid = {epoch: seq for epoch, seq in resume.items() if _can_be_true(point, epoch, seq)}
         recorded = {epoch for epoch, state in point.epochs.items() if state.cursor.last_seq}
-        self._floor = min(valid.keys() | recorded, default=self._without_any(point.current_epoch))
+        floor = min(valid.keys() | recorded, default=self._without_any(point.current_epoch))
+        self._floor = floor = floor if self._floor is None else min(self._floor, floor)
         return {
             epoch: begin_of(point.last_position, state, valid.get(epoch))
             for epoch, state in point.epochs.items()
-            if epoch >= self._floor
+            if epoch >= floor
         }
 
     def _without_any(self, current: int) -> int:
@@ -40,7 +44,7 @@ class FromFloor:
 
     def wants(self, epoch: int) -> bool:
         """Whether it is not below the floor, however late it comes."""
-        return epoch >= self._floor
+        return self._floor is not None and epoch >= self._floor
 
 
 def _can_be_true(point: StartingPoint, epoch: int, seq: int) -> bool:

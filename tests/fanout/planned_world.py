@@ -171,11 +171,14 @@ class PlannedWorld(World):
         """Begin, and make sure that a floor is what the rule says."""
         plan = self._planned_of(session).plan
         subscription = session.following.turns.subscriptions.get(self.ref)
-        begins = plan is not None and subscription is not None and subscription.awaits_start
-        if begins and subscription is not None:
-            expected = await self._floor(subscription)
+        if plan is None or subscription is None or not subscription.awaits_start:
+            await session.following.turns.begin()
+            return
+        expected = await self._floor(subscription)
+        if plan._floor is not None:  # it is never raised while the receiver is there
+            expected = min(expected, plan._floor)
         await session.following.turns.begin()
-        if begins and plan is not None:
+        if not session.following.turns.subscriptions[self.ref].awaits_start:  # else a row is locked
             assert plan._floor == expected
 
     async def _floor(self, subscription: Subscription) -> int:

@@ -16,6 +16,7 @@ from fanout.store import events as event_store
 from shared.db.connections import Connection, Pool, create_pool
 from shared.protocol.v1 import StreamRef
 from tests.delivery import stored
+from tests.fanout.failing import FAILURES
 from tests.fanout.world import EPOCHS, World
 
 Step = tuple[Any, ...]  # a method of World, and what it is given
@@ -42,6 +43,7 @@ TROUBLE = st.one_of(
     st.tuples(st.just("forget"), st.sampled_from(EPOCHS), st.integers(0, HIGHEST)),
     st.tuples(st.just("save")),
     st.tuples(st.just("restore"), st.booleans()),
+    st.tuples(st.just("fail"), WHICH, FEW, st.sampled_from(sorted(FAILURES)), st.integers(0, 2)),
 )
 CONNECT = st.tuples(st.just("connect"), WHICH)
 STEPS = st.lists(st.one_of(FLOW, FLOW, FLOW, CONNECT, END, TROUBLE), max_size=40)

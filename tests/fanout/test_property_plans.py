@@ -74,6 +74,17 @@ BELOW_THE_FLOOR: list[Step] = [
     ("store", 1, [2]),
     ("store", 2, [3]),
 ]
+# The row of an epoch that is not mapped cannot be made; then it is mapped, and has a row without that.
+MAPPED_WHILE_ITS_ROW_FAILS: list[Step] = [
+    ("map", [1]),
+    ("connect", 0, "race"),
+    ("store", 1, [1]),
+    ("send", 0, 3),
+    ("store", 2, [1, 2]),
+    ("fail", 0, 3, "away", 0),
+    ("map", [1, 2]),
+    ("send", 0, 3),
+]
 
 
 async def _world(
@@ -101,6 +112,7 @@ def test_in_the_end_a_receiver_has_had_just_what_its_plans_want(
         @example(False, "race", None, MAPPED_AFTER_CONNECTING)
         @example(False, "race", None, UNMAPPED_AND_MAPPED)
         @example(True, "first", None, IMPLIED)
+        @example(False, "race", None, MAPPED_WHILE_ITS_ROW_FAILS)
         def happen(resumes: bool, kind: str, earliest: int | None, steps: list[Step]) -> None:
             world = runner.run(_world(pool, database, resumes=resumes, kind=kind, earliest=earliest))
             runner.run(_happen(world, steps))

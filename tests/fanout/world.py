@@ -2,6 +2,7 @@
 lost, deleted and restored happens when a test says so, and in no other order. And what must be true of it all.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from fanout.node import Node
 from fanout.session import Following
 from fanout.settings import FanoutSettings
 from shared.db.connections import Connection, Pool
+from shared.db.errors import DatabaseUnavailable
 from shared.db.poll_loop import PollLoop
 from shared.protocol.v1 import AckEntry, StreamRef
 from shared.runtime.process import Process
@@ -22,6 +24,7 @@ from shared.transport.connection import DeviceConnection
 from shared.transport.tokens import Identity
 from shared.wake import Stop
 from tests.delivery import stored
+from tests.fanout.failing import FailingPool
 
 __all__ = ["EPOCHS", "RECEIVER", "Event", "Session", "Socket", "World"]
 
@@ -79,7 +82,13 @@ class World:
     def __init__(
         self, pool: Pool, database: Connection, stream_id: UUID, ref: StreamRef, *, resumes: bool
     ) -> None:
-        self.pool, self.database, self.stream_id, self.ref = pool, database, stream_id, ref
+        self.failing = FailingPool(pool)
+        self.pool, self.database, self.stream_id, self.ref = (
+            cast("Pool", self.failing),
+            database,
+            stream_id,
+            ref,
+        )
         self.resumes = resumes
         self.nodes = [self._node(), self._node()]
         self.sessions: list[Session] = []
@@ -160,6 +169,19 @@ class World:
             taken = await session.following.turns.gather(limit)
             if taken:
                 await session.following.sender._send(taken)
+
+    async def fail(self, which: int, limit: int, failure: str, after: int) -> None:
+        """Send, while one statement fails: that behind so many others. What rests for it does so for a moment only."""
+        if session := self._session(which):
+            await self.look(session.node)
+            self.failing.fail(failure, after)
+            with suppress(DatabaseUnavailable):
+                await self.send(which, limit)
+            self.failing.mend()
+            turns = session.following.turns
+            for ref in list(turns._resting):
+                turns._rested(ref)
+            turns._unflagged |= turns.subscriptions.keys()
 
     async def receive(self, which: int, messages: int) -> None:
         """The receiver takes messages, and an ack of each is on its way."""

@@ -65,7 +65,8 @@ async def test_outcomes_that_vanish_with_it_do_not_leave_a_device_waiting(
         await stand_still(database, writer)
         await wire.send(batch(*reads(1, 10)))
         await wait_until(lambda: database.fetchval("SELECT count(*) = 1 FROM inbox"), what="the part")
-        await database.execute("UPDATE inbox SET receipt = NULL")  # the notification says only that there is one
+        # The notification says only that there is an outcome.
+        await database.execute("UPDATE inbox SET receipt = NULL")
         gateway.signal(signal.SIGSTOP)
         writer.signal(signal.SIGCONT)
         await wait_until(lambda: database.fetchval("SELECT count(*) = 1 FROM outcomes"), what="the outcome")

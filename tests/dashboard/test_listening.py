@@ -153,10 +153,11 @@ async def test_who_listens_is_told_what_is_wrong_and_only_when_that_is_another_t
         _SPOKEN,
         [wrong, wrong | {"act": 44}, wrong | {"headline": "no read · Finish"}, {"level": "good"}],
     )
-    assert said[0] == "1 ACT. not connected · Start"
+    # Which race is on comes after it, where one is.
+    assert said[0].startswith("1 ACT. not connected · Start")
     # Forty-three more of them are to be seen, and no reason to speak again.
     assert said[1] == said[0]
-    assert said[2] == "1 ACT. no read · Finish"
+    assert said[2].startswith("1 ACT. no read · Finish")
     assert said[3].startswith("ALL GOOD. ")
 
 

@@ -164,7 +164,9 @@ async def test_a_stream_that_is_not_there_yet_is_warned_of_and_begins_when_it_is
         assert await wire.identities(2) == run(1, 1, 2)
 
 
-async def test_deleted_cursors_bring_back_all_from_the_floor_on_that_the_session_began_with(standing: Standing) -> None:
+async def test_deleted_cursors_bring_back_all_from_the_floor_on_that_the_session_began_with(
+    standing: Standing,
+) -> None:
     stream = await make_stream(standing.database, *START)
     await store(standing.database, stream, events(1, 1, 3) + events(2, 1, 3))
     mode = live(START, earliest={START: 2})

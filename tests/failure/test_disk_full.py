@@ -1,5 +1,6 @@
 """The disk of the database fills under load, and is given room again: nothing is lost; meanwhile everyone is told."""
 
+import errno
 import os
 import subprocess
 import tempfile
@@ -43,9 +44,16 @@ def small_disk(place: Path, mib: int) -> Iterator[Path]:
 def fill(disk: Path) -> Path:
     """Take all the room that there is and return what takes it."""
     filler = disk / "filler"
-    left = os.statvfs(disk)
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, left.f_bavail * left.f_frsize)
+        while True:
+            left = os.statvfs(disk)
+            try:
+                os.posix_fallocate(file.fileno(), 0, left.f_bavail * left.f_frsize)
+                break
+            except OSError as error:  # Postgres has taken some of it in between
+                if error.errno != errno.ENOSPC:
+                    raise
+                file.truncate(0)
     return filler
 
 

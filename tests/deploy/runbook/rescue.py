@@ -56,7 +56,7 @@ async def same_schema(scene: Scene) -> None:
         "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint"
         " WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
         "SELECT proname, pg_get_functiondef(oid) FROM pg_proc"
-        " WHERE pronamespace = 'public'::regnamespace ORDER BY 1, 2",
+        " WHERE pronamespace = 'public'::regnamespace AND prokind <> 'a' ORDER BY 1, 2",
         "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public' ORDER BY 1",
         "SELECT version, checksum FROM schema_migrations ORDER BY 1",
     ):

@@ -169,7 +169,7 @@ class SessionV12:
 
     async def _tell_applied(self, mode: Mode, sender: Sender) -> None:
         applied = mode.applied()
-        if mode.race_id is not None and self._has_race == bool(applied.warnings):
+        if mode.race_id is not None and self._has_race != applied.has_race:
             await self._row(mode)  # the race has come to be, or was deleted
         if applied != self._told:
             self._told = applied

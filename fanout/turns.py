@@ -3,6 +3,7 @@ tail waits until the page of another one is through.
 """
 
 import asyncio
+from collections.abc import Iterable
 from uuid import UUID
 
 from fanout.delivery import Cursor
@@ -191,7 +192,16 @@ class Turns:
     async def _begin_together(self, due: list[Subscription]) -> None:
         by_id = {each.tail.stream_id: each for each in due if each.tail.stream_id is not None}
         resumes = {stream_id: each.resume_of(stream_id) for stream_id, each in by_id.items()}
-        points = await store.starting_points(self._node.process.pool, self._receiver_id, resumes)
+        pool = self._node.process.pool
+        points = await store.starting_points(pool, self._receiver_id, resumes)
+        disbelieved = [
+            point.cursor_ids[epoch]
+            for stream_id, point in points.items()
+            for epoch in by_id[stream_id].plan.disbelieves(point)
+        ]
+        if disbelieved:  # before they are held: their rows get other ids
+            await store.begin_again(pool, disbelieved)
+            points = await store.starting_points(pool, self._receiver_id, resumes)
         for stream_id, subscription in by_id.items():
             ref = subscription.tail.ref
             self._node.cursors.release(subscription.cursor_ids.values(), self)
@@ -216,12 +226,16 @@ class Turns:
             await store.flag_cursors(self._node.process.pool, by_id)
         except store.RowLocked as error:
             log.debug("flags_wait", receiver_id=self._receiver_id, error=str(error))
-            asyncio.get_running_loop().call_later(REST_S, self._unflagged.update, changed.keys())
+            asyncio.get_running_loop().call_later(REST_S, self._flag_again, changed.keys())
             self._unflagged.clear()
             return
         for ref, flags in changed.items():
             self.subscriptions[ref].note_flags(flags)
         self._unflagged.clear()
+
+    def _flag_again(self, refs: Iterable[StreamRef]) -> None:
+        self._unflagged.update(refs)
+        self.news.set()  # or a stream that is quiet would not be looked at
 
     # --- taking ---
 

@@ -78,8 +78,12 @@ class Control:
         pool = self._process.pool
         # Before it is written: whoever dies in between keeps others from the reader for nothing, and for a moment.
         await self._patiently(lambda: store.begin_clearing(pool, *device, for_s=CLEARING_S))
-        if self.older:
-            return Carried.because("refused", "too_old")
+        if self.older or asyncio.get_running_loop().time() >= until:
+            # Nothing of it was written: the reader clears nothing.
+            await self._patiently(lambda: store.end_clearing(pool, *device))
+            if self.older:
+                return Carried.because("refused", "too_old")
+            raise TimeoutError
         response = await self._questions.relay(command, until)
         if response is not None and not response.ok:
             await self._patiently(lambda: store.end_clearing(pool, *device))

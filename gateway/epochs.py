@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.store.streams import next_epoch, next_epoch_of_race
+from shared.db.channels import RACES
 from shared.log import get_logger
 from shared.protocol.v1 import encode_epoch_reset
 from shared.runtime.process import Process
@@ -82,7 +83,10 @@ class Epochs:
         pool, seen = self._process.pool, self._seen.get(reader_ip, 0)
         session_id = self._connection.session_id
         if race_id is not None:
-            return await next_epoch_of_race(pool, stream_id, race_id, seen=seen, session_id=session_id)
+            epoch = await next_epoch_of_race(pool, stream_id, race_id, seen=seen, session_id=session_id)
+            if epoch is not None:  # it is mapped by now, whether the device is told of it or not
+                self._process.notifier.notify(RACES, str(race_id))
+            return epoch
         return await next_epoch(
             pool, stream_id, seen=seen, session_id=session_id, unless_beyond=unless_beyond
         )

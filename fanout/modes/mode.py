@@ -13,13 +13,14 @@ __all__ = ["Applied", "Mode", "by_stream", "not_there_yet"]
 
 class Applied(NamedTuple):
     """How a mode is understood at the moment. streams: how many of it exist. version: another one after each change of
-    what the receiver is sent, whether the rest says so or not.
+    what the receiver is sent, whether the rest says so or not. has_race: whether there is the race that it follows.
     """
 
     summary: str
     streams: int
     warnings: tuple[str, ...] = ()
     version: int = 0
+    has_race: bool = False
 
 
 class Mode(Protocol):

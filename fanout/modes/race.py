@@ -1,6 +1,7 @@
 """A race: what is mapped to it, as long as it is (fanout/plans/race.py)."""
 
 from collections.abc import Mapping
+from itertools import islice
 from uuid import UUID
 
 from fanout.modes.mode import Applied
@@ -16,6 +17,8 @@ __all__ = ["RaceMode"]
 
 # What a receiver has been told to follow may be anything.
 SHOWN_ID = 100
+# Warnings are for people: of streams that are not followed so many are named.
+SHOWN_REFUSED = 20
 
 
 class RaceMode:
@@ -56,6 +59,8 @@ class RaceMode:
 
     def _map(self, ref: StreamRef, epochs: frozenset[int]) -> None:
         plan = self._plans.get(ref)
+        if plan is None:
+            self._refused.pop(ref, None)
         if plan is None and epochs:
             plan = Mapped(epochs)
             try:
@@ -70,10 +75,16 @@ class RaceMode:
 
     def applied(self) -> Applied:
         """Warn of a race that does not exist."""
-        warnings = [f"{ref.reader_ip} of {ref.forwarder_id}: {why}" for ref, why in self._refused.items()]
-        if not self._mapping.is_known:
+        refused = islice(self._refused.items(), SHOWN_REFUSED)
+        warnings = [f"{ref.reader_ip} of {ref.forwarder_id}: {why}" for ref, why in refused]
+        if (more := len(self._refused) - SHOWN_REFUSED) > 0:
+            warnings.append(f"and {more} more")
+        is_known = self._mapping.is_known
+        if not is_known:
             warnings.append(f"there is no race {self._shown}")
-        return Applied(f"race ({self._shown})", len(self._mapping.epochs), tuple(warnings), self._version)
+        return Applied(
+            f"race ({self._shown})", len(self._mapping.epochs), tuple(warnings), self._version, is_known
+        )
 
     def streams(self) -> dict[StreamRef, UUID]:
         """Return those that have an epoch in the race."""

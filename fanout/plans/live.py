@@ -42,6 +42,10 @@ class FromFloor:
     def _without_any(self, current: int) -> int:
         return current if self._earliest is None else min(self._earliest, current)
 
+    def disbelieves(self, _point: StartingPoint) -> Collection[int]:
+        """None: from the floor on, what an older session's resume implied counts as it did then."""
+        return ()
+
     def wants(self, epoch: int) -> bool:
         """Whether it is not below the floor, however late it comes."""
         return self._floor is not None and epoch >= self._floor

@@ -26,6 +26,9 @@ class Plan(Protocol):
     def begin(self, point: StartingPoint, resume: Mapping[int, int], /) -> dict[int, Cursor]:
         """Decide, as the stream stands, which of its epochs are sent, and return what the receiver has of each."""
 
+    def disbelieves(self, point: StartingPoint, /) -> Collection[int]:
+        """Return the epochs that begin now, and of which our record is no ack: it is to begin again."""
+
     def wants(self, epoch: int, /) -> bool:
         """Whether what is stored of an epoch from now on is sent."""
 
@@ -49,6 +52,10 @@ class Everything:
             else:
                 begins[epoch] = begin_of(point.last_position, state, resumed.get(epoch))
         return begins
+
+    def disbelieves(self, _point: StartingPoint) -> Collection[int]:
+        """None."""
+        return ()
 
     def wants(self, _epoch: int) -> bool:
         """All of them."""

@@ -38,6 +38,14 @@ class Mapped:
         self._begun = self.epochs
         return {epoch: _begin(point, state) for epoch, state in point.epochs.items() if epoch in self.epochs}
 
+    def disbelieves(self, point: StartingPoint) -> Collection[int]:
+        """Those that were only implied: acks below what was implied would not be written, and a replay that is cut
+        would begin with the first event again.
+        """
+        return [
+            epoch for epoch in self.missing if epoch in point.epochs and point.epochs[epoch].cursor.implied
+        ]
+
     def wants(self, epoch: int) -> bool:
         """Whether it is mapped, and what was stored of it before is on its way."""
         return epoch in self._begun

@@ -23,6 +23,7 @@ __all__ = [
     "RowLocked",
     "StartingPoint",
     "advance_cursors",
+    "begin_again",
     "begin_epochs",
     "flag_cursors",
     "gone_cursors",
@@ -217,6 +218,19 @@ FROM unnest($1::bigint[], $2::boolean[]) AS flagged(cursor_id, wanted)
 WHERE cursors.cursor_id = flagged.cursor_id AND flagged.cursor_id IN (SELECT cursor_id FROM held)
 """
 
+# What was only implied begins again, under another id: acks that were given on top of it count no more. By id, in their
+# order, as in _ADVANCE; one that was acked meanwhile is left as it is.
+_BEGIN_AGAIN = """
+WITH held AS MATERIALIZED (
+    SELECT cursor_id FROM receiver_cursors WHERE cursor_id = ANY($1::bigint[]) AND implied
+    ORDER BY cursor_id
+    FOR UPDATE
+)
+UPDATE receiver_cursors
+SET cursor_id = DEFAULT, last_seq = 0, position = 0, event_count = 0, implied = false, updated_at = now()
+WHERE cursor_id = ANY($1::bigint[]) AND cursor_id IN (SELECT cursor_id FROM held)
+"""
+
 _GONE = """
 SELECT cursor_id FROM unnest($1::bigint[]) AS held(cursor_id)
 WHERE (SELECT cursors.cursor_id FROM receiver_cursors AS cursors
@@ -313,6 +327,12 @@ async def flag_cursors(pool: Pool, flags: Mapping[int, bool]) -> None:
     """Have cursors say whether their epochs are wanted. RowLocked when somebody holds one of them."""
     with _row_errors():
         await pool.execute(_FLAG, list(flags), list(flags.values()))
+
+
+async def begin_again(pool: Pool, cursor_ids: Iterable[int]) -> None:
+    """Have cursors that were only implied say nothing. RowLocked when somebody holds one of them."""
+    with _row_errors():
+        await pool.execute(_BEGIN_AGAIN, list(cursor_ids))
 
 
 async def gone_cursors(pool: Pool, cursor_ids: Iterable[int]) -> list[int]:

@@ -1,8 +1,11 @@
 """Which epochs of which streams are of a race."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 from uuid import UUID
+
+from asyncpg import Record
 
 from shared.db.connections import Pool
 from shared.db.errors import translated
@@ -48,10 +51,18 @@ async def read_mappings(pool: Pool, race_ids: Collection[UUID]) -> dict[UUID, Ra
     """Return the mappings of races, also of those that do not exist."""
     with translated():
         rows = await pool.fetch(_MAPPINGS, list(race_ids))
-    found: dict[UUID, RaceMapping] = {}
+    return _mappings(rows)
+
+
+def _mappings(rows: Iterable[Record]) -> dict[UUID, RaceMapping]:
+    known: dict[UUID, bool] = {}
+    epochs: dict[UUID, defaultdict[StreamRef, set[int]]] = {}
     for row in rows:
-        mapping = found.setdefault(row["race_id"], RaceMapping(row["is_known"], {}))
+        known[row["race_id"]] = row["is_known"]
+        of_race = epochs.setdefault(row["race_id"], defaultdict(set))
         if row["reader_ip"] is not None:
-            ref = StreamRef(row["forwarder_id"], row["reader_ip"])
-            mapping.epochs[ref] = mapping.epochs.get(ref, frozenset()) | {row["stream_epoch"]}
-    return found
+            of_race[StreamRef(row["forwarder_id"], row["reader_ip"])].add(row["stream_epoch"])
+    return {
+        race_id: RaceMapping(is_known, {ref: frozenset(of) for ref, of in epochs[race_id].items()})
+        for race_id, is_known in known.items()
+    }

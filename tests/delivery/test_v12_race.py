@@ -146,11 +146,8 @@ async def test_what_a_resume_of_the_first_generation_implied_is_no_ack(standing:
     async with receiver_v12(standing.url, standing.token, race(race_id)) as wire:
         assert await wire.identities(4) == run(1, 1, 2, 3, 5)
         assert await wire.applied() == (f"race ({race_id})", 1, [])
-
-        async def is_acked() -> bool:
-            return not await standing.database.fetchval("SELECT bool_or(implied) FROM receiver_cursors")
-
-        await wait_until(is_acked, what="all of it to be acked")
+        await acks_written(standing, e1=5, e2=3)
+        assert not await standing.database.fetchval("SELECT bool_or(implied) FROM receiver_cursors")
     async with receiver_v12(standing.url, standing.token, race(race_id)) as wire:
         assert await wire.applied() == (f"race ({race_id})", 1, [])
         assert wire.batches == []

@@ -94,3 +94,4 @@ async def deliver(connection: Any, stream_ids: list[UUID], forwarder_id: str) ->
         key = cursors.CursorKey(stream_id, begun[2])
         await cursors.advance_cursors(connection, {key: Cursor(1, 1, 1)})
         await cursors.gone_cursors(connection, [begun[2]])
+        await cursors.begin_again(connection, [begun[1]])

@@ -189,11 +189,16 @@ async def test_postgres_that_crashes_for_want_of_room_for_its_log_comes_back_wit
                 await wait_until(partial(readiness, writer), what="the writer not to be ready")
                 await wait_until(partial(readiness, gateway), what="nor the gateway")
                 filler.unlink()
-                # As whoever runs it does: it cannot come back by itself as long as there is no room at all.
-                if not cluster.runs:
-                    await cluster.start()
+
+                async def is_back(process: Process) -> bool:
+                    # As whoever runs it does: it cannot come back by itself as long as there is no room at all, and it
+                    # may give up only now.
+                    if not cluster.runs:
+                        await cluster.start()
+                    return await is_ready(process)
+
                 for process in (writer, gateway):
-                    await wait_until(partial(is_ready, process), what="all to be ready again")
+                    await wait_until(partial(is_back, process), what="all to be ready again")
                 await devices.goes_on()
             await devices.drained()
             async with cluster.connection() as database:

@@ -28,17 +28,18 @@ from api.races.forgetting import Forgetting
 from api.races.rosters import Imports
 from api.routes import ROUTES
 from api.settings import ApiSettings
-from api.storage.plans import ALONG_THE_KEY
+from api.storage.plans import ALONG_THE_KEY, AT_ONCE
 from shared.log import get_logger
 from shared.runtime.activity import Activity
 from shared.runtime.http import secure
 from shared.runtime.process import Process
 
-__all__ = ["API", "build_app", "main", "warn_if_open"]
+__all__ = ["API", "POOL_SETTINGS", "build_app", "main", "warn_if_open"]
 
 EXPORTS_AT_ONCE = 8
 MAX_BODY_BYTES = 1024 * 1024
 POOL_SIZE = 8
+POOL_SETTINGS = {**ALONG_THE_KEY, **AT_ONCE}
 
 API = web.AppKey("api", Api)
 
@@ -96,7 +97,7 @@ async def main(settings: ApiSettings) -> None:
         "api",
         settings,
         pool_size=POOL_SIZE,
-        pool_settings=ALONG_THE_KEY,
+        pool_settings=POOL_SETTINGS,
         on_return=lambda: app[API].part(Live).lose(),
     )
     app = build_app(process, settings, process.activity)

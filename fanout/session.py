@@ -28,7 +28,8 @@ from shared.protocol.v1 import (
     StreamRef,
     encode_heartbeat,
 )
-from shared.transport.connection import DeviceConnection, check_id, count_unknown, greet
+from shared.transport.connection import DeviceConnection
+from shared.transport.hello import check_id, count_unknown, greet
 from shared.transport.tokens import Identity
 
 __all__ = ["Following", "Session"]

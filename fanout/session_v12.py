@@ -31,7 +31,8 @@ from shared.log import get_logger
 from shared.protocol.decoding import decode_receiver_v12
 from shared.protocol.v1 import ReceiverAck, StreamRef, UnknownMessage, encode_heartbeat
 from shared.protocol.v12 import Race, ReceiverHelloV12, TargetedReplay, encode_mode_applied
-from shared.transport.connection import DeviceConnection, check_id, count_unknown, greet
+from shared.transport.connection import DeviceConnection
+from shared.transport.hello import check_id, count_unknown, greet
 from shared.transport.tokens import Identity
 
 __all__ = ["SessionV12"]
@@ -41,7 +42,7 @@ ROW_WITHIN_S = 0.7
 # A person waits to hear how the mode was understood, however long the past is.
 APPLIED_WITHIN_S = 10.0
 # What a receiver calls itself that nobody has given a name.
-_GENERATED_ID = re.compile(r"recv-[0-9a-fA-F]{8}")
+GENERATED_ID = re.compile(r"recv-[0-9a-fA-F]{8}")
 
 log = get_logger(__name__)
 
@@ -65,7 +66,7 @@ class SessionV12:
         """Live until the socket ends. Raises what `attend` tells the device: ProtocolError and others."""
         self._connection.withholds_passing_errors = True
         hello = await greet(self._connection, decode_receiver_v12, ReceiverHelloV12)
-        if not _GENERATED_ID.fullmatch(hello.receiver_id):
+        if not GENERATED_ID.fullmatch(hello.receiver_id):
             check_id(hello.receiver_id, self._identity)
         mode = self._mode(hello)
         sender = Sender(self._connection, mode.source, self._allowance, receiver_id=self._receiver_id)

@@ -31,62 +31,62 @@ class Gateway:
     """The ingest process."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self._process = Process(
+        self.process = Process(
             "gateway",
             settings,
-            vitals=lambda: Vitals(connections=len(self._acceptor.connections)),
+            vitals=lambda: Vitals(connections=len(self.acceptor.connections)),
             counts=("events_in",),
             on_return=self._doubt,
             # What waits longer waits for an administrator: sessions must not hold the whole pool for that.
             pool_settings={"lock_timeout": "2s"},
         )
-        self._account = Account(settings.max_unacked_mib * 1024 * 1024)
-        self._ownership = Ownership(self._process)
-        self._commands = Commands(self._process, self._account)
-        self._devices = DeviceStates(self._process, self._account)
+        self.account = Account(settings.max_unacked_mib * 1024 * 1024)
+        self.ownership = Ownership(self.process)
+        self._commands = Commands(self.process, self.account)
+        self.devices = DeviceStates(self.process, self.account)
         self._brake = Brake()
         self._max_readers = settings.max_readers
-        self._acceptor = Acceptor(
-            self._process,
+        self.acceptor = Acceptor(
+            self.process,
             "forwarder",
             self._attend,
-            account=self._account,
+            account=self.account,
             braked_s=lambda token_id: self._brake.left_s(token_id, now=monotonic()),
         )
-        self._staging = Staging(self._process, self._account)
+        self.staging = Staging(self.process, self.account)
 
     async def run(self) -> None:
         """Live until a signal comes."""
         app = web.Application()
-        app.router.add_get(FORWARDERS_PATH, self._acceptor.connect)
-        await self._process.run(
+        app.router.add_get(FORWARDERS_PATH, self.acceptor.connect)
+        await self.process.run(
             app=app,
-            before=self._staging.prepare,
+            before=self.staging.prepare,
             tasks={
-                "acceptor": self._acceptor.run,
-                "staging": self._staging.run_staging,
-                "collecting": self._staging.run_collecting,
-                "ownership": self._ownership.run,
+                "acceptor": self.acceptor.run,
+                "staging": self.staging.run_staging,
+                "collecting": self.staging.run_collecting,
+                "ownership": self.ownership.run,
                 "commands": self._commands.run,
-                "devices": self._devices.run,
+                "devices": self.devices.run,
             },
-            shut=self._acceptor.close,
+            shut=self.acceptor.close,
         )
 
     def _doubt(self) -> None:
         """We counted as dead for a while: others may have taken our sessions, and thrown our outcomes away."""
-        self._ownership.doubt()
-        self._staging.doubt("gateway_returned")
+        self.ownership.doubt()
+        self.staging.doubt("gateway_returned")
 
     async def _attend(self, connection: DeviceConnection, identity: Identity) -> None:
         session = Session(
             connection,
             identity,
-            process=self._process,
-            ownership=self._ownership,
-            staging=self._staging,
+            process=self.process,
+            ownership=self.ownership,
+            staging=self.staging,
             commands=self._commands,
-            devices=self._devices,
+            devices=self.devices,
             brake=self._brake,
             max_readers=self._max_readers,
         )

@@ -112,6 +112,7 @@ class Commands:
             self._loop.wake()
 
     async def _take(self) -> bool:
+        # The deadline counts from before the question: what the database takes to answer is not the device's to have.
         asked_at = asyncio.get_running_loop().time()
         commands = await store.take_commands(self._process.pool, self._gateway_id)
         for taken in commands:
@@ -178,6 +179,7 @@ class Commands:
                 del self._at_once[command.session_id]
 
     async def _end_patiently(self, command_id: UUID, carried: Carried, until: float) -> None:
+        # Row first, notification after the commit: who is woken finds the answer there.
         while True:
             try:
                 await store.end_command(self._process.pool, command_id, *carried)

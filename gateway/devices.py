@@ -52,20 +52,20 @@ class DeviceStates:
     def __init__(self, process: Process, account: Account) -> None:
         self._process = process
         self._account = account
-        self._readers: dict[tuple[str, str], ReaderState] = {}
+        self.readers: dict[tuple[str, str], ReaderState] = {}
         self._ups: dict[str, UpsState] = {}
         self._loop = process.loop("devices", self._write_all, poll_s=60)
 
     def note_reader(self, told: ReaderState) -> None:
         """Let this be written: what it does not say stays as it waits, if it waits for the same session."""
         key = told.forwarder_id, told.reader_ip
-        waiting = self._readers.get(key)
+        waiting = self.readers.get(key)
         if waiting is not None:
             self._account.give_back(Held(_size(waiting)))
             if waiting.session_id == told.session_id:
                 said = {name: value for name, value in told._asdict().items() if value is not None}
                 told = waiting._replace(**said)
-        self._readers[key] = told
+        self.readers[key] = told
         self._account.hold(Held(_size(told)))
         self._loop.wake()
 
@@ -79,9 +79,9 @@ class DeviceStates:
         await self._loop.run()
 
     async def _write_all(self) -> None:
-        if not (self._readers or self._ups):
+        if not (self.readers or self._ups):
             return
-        await self._write(list(self._readers.values()), self._write_readers, self._written)
+        await self._write(list(self.readers.values()), self._write_readers, self._written)
         await self._write(list(self._ups.values()), self._write_ups, self._ups_written)
         await self._process.stop.sleep(EVERY_S)
 
@@ -109,9 +109,9 @@ class DeviceStates:
     async def _write_ups(self, states: list[UpsState]) -> None:
         for power in await store.note_ups(self._process.pool, states):
             self._process.notifier.notify(DEVICES, power.forwarder_id)
-            self._tell(power)
+            self.tell(power)
 
-    def _tell(self, power: Power) -> None:
+    def tell(self, power: Power) -> None:
         """Tell operators of power that was lost or is back."""
         if None in (power.was_plugged, power.is_plugged) or power.was_plugged == power.is_plugged:
             return
@@ -127,8 +127,8 @@ class DeviceStates:
     def _written(self, state: ReaderState) -> None:
         key = state.forwarder_id, state.reader_ip
         # Something newer may have come while it was written.
-        if self._readers.get(key) is state:
-            del self._readers[key]
+        if self.readers.get(key) is state:
+            del self.readers[key]
             self._account.give_back(Held(_size(state)))
 
     def _ups_written(self, state: UpsState) -> None:

@@ -46,8 +46,9 @@ class Ownership:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._gateway_id: UUID = process.presence.process_id
-        self._held: dict[UUID, DeviceConnection] = {}
-        self._acquiring: dict[UUID, DeviceConnection] = {}
+        # By session: those that are ours, and those that are to be.
+        self.held: dict[UUID, DeviceConnection] = {}
+        self.acquiring: dict[UUID, DeviceConnection] = {}
         self._probing: set[UUID] = set()
         self._tasks = Tasks()
         self._takeovers: dict[str, set[Wake]] = {}
@@ -66,12 +67,12 @@ class Ownership:
         forwarder_id = identity.device_id
         takeover = Wake()
         self._takeovers.setdefault(forwarder_id, set()).add(takeover)
-        self._acquiring[connection.session_id] = connection
+        self.acquiring[connection.session_id] = connection
         try:
             fence = await self._acquire_waiting(connection, identity, display_name, takeover)
-            self._held[connection.session_id] = connection
+            self.held[connection.session_id] = connection
         finally:
-            del self._acquiring[connection.session_id]
+            del self.acquiring[connection.session_id]
             self._takeovers[forwarder_id].discard(takeover)
             if not self._takeovers[forwarder_id]:
                 del self._takeovers[forwarder_id]
@@ -83,6 +84,8 @@ class Ownership:
         loop = asyncio.get_running_loop()
         gives_up_at = loop.time() + LEASE_S + PROBE_S
         asked = False
+        # Tried anew after every wake: the session may have ended unheard, or its gateway have died meanwhile. Asked
+        # once: whoever holds it answers one question, and an answer counts for all who wait.
         while True:
             fence = await store.acquire_session(
                 self._process.pool,
@@ -106,7 +109,7 @@ class Ownership:
 
     async def release(self, connection: DeviceConnection, forwarder_id: str) -> None:
         """Give the place free. Without a database the row stays: the next newcomer's probe ends it."""
-        self._held.pop(connection.session_id, None)
+        self.held.pop(connection.session_id, None)
         try:
             awaited = await store.end_session(self._process.pool, forwarder_id, connection.session_id)
         except DatabaseUnavailable as error:
@@ -135,7 +138,8 @@ class Ownership:
 
     async def _drop_lost(self) -> None:
         """Abort the sessions that are not ours any more."""
-        held = dict(self._held)
+        # What is held is noted before the question: a session that begins meanwhile is not in the answer, and is ours.
+        held = dict(self.held)
         owned = await store.owned_sessions(self._process.pool, self._gateway_id)
         self._doubtful = False
         for session_id, connection in held.items():
@@ -152,7 +156,7 @@ class Ownership:
     async def _answer(self, probe: store.Probe) -> None:
         try:
             # It may be asked about before we know ourselves that it has acquired the session.
-            connection = self._held.get(probe.session_id) or self._acquiring.get(probe.session_id)
+            connection = self.held.get(probe.session_id) or self.acquiring.get(probe.session_id)
             if connection is not None and await connection.answers(PROBE_S):
                 await store.answer_probe(self._process.pool, *probe)
             else:

@@ -44,7 +44,8 @@ from shared.protocol.v1 import (
 )
 from shared.runtime.process import Process
 from shared.trace import batch_name
-from shared.transport.connection import ConnectionGone, DeviceConnection, check_id, count_unknown, greet
+from shared.transport.connection import ConnectionGone, DeviceConnection
+from shared.transport.hello import check_id, count_unknown, greet
 from shared.transport.tokens import Identity
 
 __all__ = ["Session"]
@@ -117,6 +118,8 @@ class Session:
         hello = await greet(self._connection, decode_forwarder, ForwarderHello)
         check_id(hello.forwarder_id, self._identity)
         self._fence = await self._ownership.acquire(self._connection, self._identity, hello.display_name)
+        # Only whoever has the place may send what is larger than a hello: a second connection that is refused in a
+        # moment must not hold the gateway's room until then.
         self._connection.admit()
         self._note("forwarder_connected")
         try:
@@ -142,6 +145,7 @@ class Session:
                 self._questions.receiving(),
             ):
                 await self._hear()
+            # The socket has been read to its end. What is staged of it is stored all the same, and comes again.
             for task in side:
                 task.cancel()
 
@@ -154,6 +158,7 @@ class Session:
 
     async def _hear(self) -> None:
         while await self._hear_next():
+            # Cleared before it is waited for, and looked at again after: an ack may have made room in between.
             while len(self._owed) >= MAX_OWED:
                 self._room.clear()
                 await self._room.wait()
@@ -192,6 +197,7 @@ class Session:
     async def _welcome(self, hello: ForwarderHello) -> None:
         """Take over the readers and the name of a hello, and answer it."""
         self._display_name = hello.display_name
+        # Streams first: who is told of the new name finds all of them, and a reader's first batch waits for nothing.
         await self._register(hello.reader_ips)
         await store.rename_forwarder(self._process.pool, self._forwarder_id, hello.display_name)
         self._process.notifier.notify(STREAMS)
@@ -225,6 +231,8 @@ class Session:
             on_settled=self._settled.set,
         )
         since = perf_counter()
+        # All that can be wrong with it is found before any of it is staged. Owed before it is handed over: staging may
+        # settle it at once, and the order of these calls is that of the acks.
         await self._split(batch, message)
         # Known from the first text on, and for as long as the session lasts.
         self._control.older = self._control.older or not all(part.framed for part in batch.parts)
@@ -262,7 +270,7 @@ class Session:
         try:
             while True:
                 await self._settled.wait()
-                self._settled.clear()
+                self._settled.clear()  # before we look: whatever is settled from here on wakes us again
                 while self._owed and self._owed[0].batch.settled:
                     await self._ack(*self._owed.popleft())
                     self._room.set()
@@ -281,6 +289,7 @@ class Session:
             raise batch.refusal
         if batch.left_out and not batch.parts:
             await asyncio.sleep(REFUSE_AFTER_S)  # it would come again at once
+        # The ack before all else: until the device has it the whole batch may come again.
         await self._connection.send(encode_forwarder_ack(self._connection.session_id, batch.ack()))
         await self._faults.acked()
         self._trace("batch_acked", batch)

@@ -46,7 +46,7 @@ POLL_S = 1.0
 DEAF_POLL_S = 0.1
 
 # What a session is told instead of an ack: code and text.
-_REFUSALS = {
+REFUSALS = {
     "fenced": ("SESSION_EXPIRED", "another session has this device now"),
     "poisoned": ("INTERNAL_ERROR", "the batch could not be stored"),
 }
@@ -63,18 +63,18 @@ class Staging:
         self._gateway_id: UUID = process.presence.process_id
         self._named_as = str(self._gateway_id)
         self._account = account
-        self._unacked_bytes = 0
+        self.unacked_bytes = 0  # of batches that are not settled
         self._part_ids = count(1)
-        self._waiting: dict[int, Part] = {}  # every part without an outcome, oldest first
+        self.waiting: dict[int, Part] = {}  # every part without an outcome, oldest first
         self._receipts: dict[str, Part] = {}  # the same, by what a notification says of them
-        self._unstaged: deque[Part] = deque()
+        self.unstaged: deque[Part] = deque()  # those of them that are to be written to the inbox
         self._gone: list[Part] = []
         self._uncertain = False  # whether parts may have been lost on the way
         self._recovery: dict[str, int] = {}  # what was found out, until parts are staged again
         self._problem: str | None = None  # what keeps parts from being staged
         process.concerns["staging"] = lambda: self._problem
         self._generation: UUID | None = None
-        self._collecting = asyncio.Lock()
+        self.collecting = asyncio.Lock()  # whoever takes outcomes holds it: taken, they are nowhere else
         url = process.settings.database_url
         self._stage_link = Link(url, name="rt-server gateway staging", **STEADY_PLANS)
         self._collect_link = Link(url, name="rt-server gateway outcomes")
@@ -95,7 +95,7 @@ class Staging:
             on_failure=self._collect_failed,
         )
         process.listener.on(OUTCOMES, self._on_notification)
-        metrics.UNACKED_BYTES.set_function(lambda: self._unacked_bytes)
+        metrics.UNACKED_BYTES.set_function(lambda: self.unacked_bytes)
 
     def submit(self, batch: Batch) -> None:
         """Take a batch; it will be settled. Batches are staged in the order of the calls."""
@@ -105,8 +105,8 @@ class Staging:
         batch.open_parts = len(batch.parts)
         for part in batch.parts:
             part.part_id = next(self._part_ids)
-            self._waiting[part.part_id] = self._receipts[str(part.receipt)] = part
-            self._unstaged.append(part)
+            self.waiting[part.part_id] = self._receipts[str(part.receipt)] = part
+            self.unstaged.append(part)
         self._hold(batch.size)
         self._staging.wake()
 
@@ -131,7 +131,7 @@ class Staging:
         self._stage_link.drop()
 
     async def _stage_all(self) -> None:
-        while (self._unstaged or self._gone or self._uncertain) and not self._stop.asked:
+        while (self.unstaged or self._gone or self._uncertain) and not self._stop.asked:
             try:
                 await self._stage_next()
                 self._recovered()
@@ -144,6 +144,7 @@ class Staging:
         self.doubt("staging_interrupted", error=str(error))
 
     async def _stage_next(self) -> None:
+        # Doubts first: what was lost is older than what waits, and a stream's parts are staged in their order.
         if self._uncertain:
             await self._recover()
         await self._revive_gone()
@@ -167,16 +168,16 @@ class Staging:
     def _take(self) -> Iterator[Part]:
         """Yield the next parts of one insert; parts of batches that have failed since are left out."""
         size = 0
-        while self._unstaged and size < STAGE_BYTES:
-            part = self._unstaged.popleft()
-            if part.part_id in self._waiting:
+        while self.unstaged and size < STAGE_BYTES:
+            part = self.unstaged.popleft()
+            if part.part_id in self.waiting:
                 size += part.batch.size // len(part.batch.parts)
                 yield part
 
     async def _stage_singly(self, parts: list[Part], error: DatabaseRefused) -> None:
         """One of the parts is at fault: find it, so that its session alone pays for it."""
         for part in parts:
-            if part.part_id not in self._waiting:
+            if part.part_id not in self.waiting:
                 continue  # its batch has just failed
             try:
                 await store.stage(await self._stage_link.get(), self._gateway_id, [part])
@@ -192,7 +193,7 @@ class Staging:
         looks, or a new doubt came, both must be taken again.
         """
         connection = await self._stage_link.get()
-        async with self._collecting:
+        async with self.collecting:
             self._uncertain = False
             staged = await store.staged_parts(connection, self._gateway_id)
             collected = await store.collect_outcomes(connection, self._gateway_id)
@@ -200,8 +201,8 @@ class Staging:
             self._generation = collected.generation
             self._settle_all(collected)
             found = staged.part_ids | {part.part_id for part in self._gone}
-            lost = [part for part_id, part in self._waiting.items() if part_id not in found]
-        self._unstaged = deque(lost)
+            lost = [part for part_id, part in self.waiting.items() if part_id not in found]
+        self.unstaged = deque(lost)
         metrics.STAGED_AGAIN.inc(len(lost))
         self._recovery = {"staged": len(staged.part_ids), "again": len(lost)}
 
@@ -210,15 +211,16 @@ class Staging:
         while self._gone:
             part = self._gone[0]
             batch = part.batch
-            if part.part_id not in self._waiting:
+            if part.part_id not in self.waiting:
                 self._gone.pop(0)
                 continue
             streams = await register_streams(
                 self._process.pool, batch.forwarder_id, [part.reader_ip], batch.display_name
             )
+            # Taken off the list only now: while the database is away it is still known as gone.
             batch.streams.update(streams)
             part.stream_id = streams[part.reader_ip]
-            self._unstaged.append(self._gone.pop(0))
+            self.unstaged.append(self._gone.pop(0))
 
     # --- out of the outcomes ---
 
@@ -248,7 +250,7 @@ class Staging:
 
     async def _collect(self, link: Link) -> bool:
         """Take the outcomes, and tell whether a part waited for one of them."""
-        async with self._collecting:
+        async with self.collecting:
             collected = await store.collect_outcomes(await link.get(), self._gateway_id)
             if self._generation not in (None, collected.generation):
                 self.doubt("inbox_emptied")
@@ -258,7 +260,7 @@ class Staging:
     def doubt(self, reason: str, **fields: str) -> None:
         """Parts or outcomes may be lost: have the staging task find out. Logged once until parts are staged again."""
         if not (self._uncertain or self._recovery):
-            log.info(reason, parts=len(self._waiting), **fields)
+            log.info(reason, parts=len(self.waiting), **fields)
         self._uncertain = True
         self._staging.wake()
 
@@ -267,9 +269,9 @@ class Staging:
         found = False
         for outcome, part_ids in collected.outcomes:
             for part_id in part_ids:
-                part = self._waiting.get(part_id)
+                part = self.waiting.get(part_id)
                 if part is None:
-                    continue
+                    continue  # staged twice, or of a batch that has failed
                 found = True
                 if outcome == "gone":
                     self._gone.append(part)
@@ -280,8 +282,8 @@ class Staging:
 
     def _settle(self, part: Part, outcome: store.Outcome) -> None:
         batch = part.batch
-        del self._waiting[part.part_id], self._receipts[str(part.receipt)]
-        if outcome in _REFUSALS:
+        del self.waiting[part.part_id], self._receipts[str(part.receipt)]
+        if outcome in REFUSALS:
             self._fail(batch, outcome)
             return
         if outcome == "conflict":
@@ -297,16 +299,16 @@ class Staging:
                 "part_dead_lettered", level="error", of=batch.forwarder_id, forwarder_id=batch.forwarder_id
             )
         for part in batch.parts:
-            self._waiting.pop(part.part_id, None)
+            self.waiting.pop(part.part_id, None)
             self._receipts.pop(str(part.receipt), None)
         self._give_back(batch.size)
-        code, text = _REFUSALS[outcome]
+        code, text = REFUSALS[outcome]
         batch.settle(ProtocolError(text, code=code))
 
     def _hold(self, size: int) -> None:
-        self._unacked_bytes += size
+        self.unacked_bytes += size
         self._account.hold(Held(size))
 
     def _give_back(self, size: int) -> None:
-        self._unacked_bytes -= size
+        self.unacked_bytes -= size
         self._account.give_back(Held(size))

@@ -3,11 +3,14 @@
 All names start with `rtserver_`; ARCHITECTURE.md lists them with their meaning.
 """
 
+from typing import NamedTuple
+
 from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
     "BRAKED_UPGRADES",
     "CONNECTIONS",
+    "DECLARED",
     "HELD_BYTES",
     "LATENCY_BUCKETS_S",
     "NOTIFICATIONS_COALESCED",
@@ -18,6 +21,7 @@ __all__ = [
     "RECONNECTS",
     "REFUSED_UPGRADES",
     "UNKNOWN_MESSAGES",
+    "Declared",
     "counter",
     "gauge",
     "histogram",
@@ -27,18 +31,34 @@ __all__ = [
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1, 2, 5, 10, 30)
 
 
+class Declared(NamedTuple):
+    """A number as it is declared: rtserver_notifications_sent_total, counter, what it says, ("channel",)."""
+
+    name: str
+    type: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+# All numbers of this process, of which not all have something to say yet.
+DECLARED: list[Declared] = []
+
+
 def counter(name: str, text: str, *labels: str) -> Counter:
     """Declare a counter `rtserver_<name>_total`."""
+    DECLARED.append(Declared(f"rtserver_{name}_total", "counter", text, labels))
     return Counter(f"rtserver_{name}", text, labels)
 
 
 def gauge(name: str, text: str, *labels: str) -> Gauge:
     """Declare a gauge `rtserver_<name>`."""
+    DECLARED.append(Declared(f"rtserver_{name}", "gauge", text, labels))
     return Gauge(f"rtserver_{name}", text, labels)
 
 
 def histogram(name: str, text: str) -> Histogram:
     """Declare a histogram `rtserver_<name>` of seconds, in LATENCY_BUCKETS_S."""
+    DECLARED.append(Declared(f"rtserver_{name}", "histogram", text))
     return Histogram(f"rtserver_{name}", text, buckets=LATENCY_BUCKETS_S)
 
 

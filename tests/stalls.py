@@ -1,7 +1,8 @@
-"""How long one step of an event loop holds all others, by the processor time of its thread: a machine that is busy with
+"""How long one turn of an event loop holds all others, by the processor time of its thread: a machine that is busy with
 other things does not lengthen it."""
 
-import asyncio
+import selectors
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,36 +14,40 @@ __all__ = ["AT_MOST_S", "TRIES", "Stalls", "stalls"]
 
 # What one message of a device may cost everybody else (a sixth of it is usual).
 AT_MOST_S = 0.1
-# Who shares the caches with us makes a step longer, never shorter: the shortest of so many tries is the message's own.
+# Who shares the caches with us makes a turn longer, never shorter: the shortest of so many tries is the message's own.
 TRIES = 3
 
 
 class Stalls:
-    """The longest step so far, and what it was."""
+    """The longest turn so far."""
 
     def __init__(self) -> None:
         self.longest_s = 0.0
-        self.step = "none"
+        self._began = time.thread_time()
 
-    def note(self, seconds: float, handle: asyncio.Handle) -> None:
-        """Remember a step that was longer than all before."""
-        if seconds > self.longest_s:
-            self.longest_s, self.step = seconds, repr(handle)
+    def begins(self) -> None:
+        """A turn begins: the loop has been told what has come."""
+        self._began = time.thread_time()
+
+    def ends(self) -> None:
+        """A turn is over: the loop asks what has come."""
+        self.longest_s = max(self.longest_s, time.thread_time() - self._began)
 
 
 @contextmanager
 def stalls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stalls]:
-    """Measure every step of the loops of this thread while inside. Not with uvloop, whose steps are its own."""
-    found = Stalls()
-    run = asyncio.Handle._run
+    """Measure every turn of the loop of this thread while inside. Not with uvloop, which waits in its own way."""
+    found, thread = Stalls(), threading.get_ident()
+    select = selectors.DefaultSelector.select
 
-    def measured(handle: asyncio.Handle) -> Any:
-        began = time.thread_time()
-        try:
-            return run(handle)
-        finally:
-            found.note(time.thread_time() - began, handle)
+    def measured(selector: Any, timeout: float | None = None) -> Any:
+        if threading.get_ident() != thread:
+            return select(selector, timeout)
+        found.ends()
+        events = select(selector, timeout)
+        found.begins()
+        return events
 
     with monkeypatch.context() as patched:
-        patched.setattr(asyncio.Handle, "_run", measured)
+        patched.setattr(selectors.DefaultSelector, "select", measured)
         yield found

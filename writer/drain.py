@@ -121,6 +121,8 @@ class Drain:
         found, left, pause_s = False, True, SKIPPED_S
         while left and not self._stop.asked:
             connection = await self._link.get()
+            # Streams at fault before the others: a drain of all leaves them out, and would never find that they are
+            # well again.
             await self._try_faults_again(connection)
             more = await self._drain_once(connection)
             self._resume()
@@ -130,6 +132,8 @@ class Drain:
             if more is not None:
                 found, left, pause_s = True, more, SKIPPED_S
             elif left := await store.has_parts(connection):
+                # Nothing could be had though something is there: another writer has the streams. It is not waited for
+                # by a lock, which would hold ours; and longer each time, for who holds them long is no writer.
                 await self._wake.wait(at_most_s=pause_s)
                 pause_s = min(2 * pause_s, SKIPPED_AT_MOST_S)
         return found
@@ -148,6 +152,7 @@ class Drain:
                 )
             )
         except (store.RowLocked, DatabaseRefused, DatabaseFault) as error:
+            # All of it was rolled back, whoever of them was to blame: one by one, so that the others are not.
             # Whose streams cannot even be locked is not helped by looking at them one by one: that raises.
             locked = await store.lock_streams(connection, but=but, limit=MAX_STREAMS)
             log.debug("drain_repeated", streams=len(locked.ours), error=str(error))
@@ -183,6 +188,7 @@ class Drain:
 
     async def _drain_parts(self, connection: Connection, stream_id: UUID) -> bool:
         """Drain a stream part by part, and put aside what is refused. An error of the system ends it: order stays."""
+        # In the order of arrival, and no further than the first that the system refuses: positions are handed out here.
         for part in await store.queued_parts(connection, stream_id, MAX_PARTS):
             try:
                 await self._drain_stream(connection, stream_id, part)

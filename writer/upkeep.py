@@ -77,6 +77,8 @@ class Upkeep:
         self._snapshot = await store.old_snapshot(
             connection, self._process.presence.process_id, older_than_s=self._old_snapshot_s
         )
+        # Truncating comes first, because it alone gives room back while somebody's old snapshot lasts; where its lock
+        # is refused a vacuum does what it can, which holds up nobody.
         state = await store.inbox_state(connection)
         metrics.INBOX_PARTS.set(state.parts)
         metrics.INBOX_AGE.set(state.age_s)

@@ -62,6 +62,10 @@ class Evaluation:
     async def run(self) -> None:
         """Look, or see that another does, until the process stops."""
         await self._loop.run()
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection up; the next look opens another."""
         self._link.drop()
 
     async def _look_in_turn(self) -> None:
@@ -77,13 +81,15 @@ class Evaluation:
 
     def _failed(self, error: RtServerError) -> None:
         """Tell in the process's row, for all to see: what cannot be written cannot be kept as an alert."""
-        self._link.drop()
+        self.close()
         self._problem = f"{UNSEEN}: {error}"
 
     async def look(self, *, turn_s: float = TURN_S) -> bool:
         """Look once, if nobody has within `turn_s`; return whether it was our turn."""
         connection = await self._link.get()
         async with transaction(connection):
+            # The turn first: its row is locked until the commit, and lets nobody else look meanwhile. Samples before
+            # the facts, which are read of them; findings before tidying, which takes away what they may be about.
             now = await states.take_turn(connection, every_s=turn_s)
             if now is None:
                 return False
@@ -96,6 +102,7 @@ class Evaluation:
             await alerts.tidy(connection)
             await closed.tidy(connection)
             late = await closed.note_reads(connection)
+        # Only what is committed is told.
         for each in late:
             self._process.activity.note("read_on_closed_stream", level="warn", **each._asdict())
         if changed:

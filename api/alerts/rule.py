@@ -32,12 +32,14 @@ Source: TypeAlias = Callable[[Connection, Sequence[str]], Awaitable[Sequence[F]]
 class Rule(Generic[F]):
     """A signal. findings: what facts say of it, a finding for each key that there is; pure.
 
-    order: of alerts that began together, those of a lower one come first. wanted: which rows of a shared source it has
-    something to say of, in that source's SQL. actions: what of its advice can be done where it is read. coalesces: of
+    condition: what is wrong, in the words of a list of what is muted: not connected. order: of alerts that began
+    together, those of a lower one come first. wanted: which rows of a shared source it has something to say of, in that
+    source's SQL. actions: what of its advice can be done where it is read. coalesces: of
     many findings with the same owner one is told.
     """
 
     signal: str
+    condition: str
     order: int
     bound: Bound
     source: Source[F]

@@ -6,7 +6,7 @@ from shared.db.connections import Connection, Pool
 from shared.db.errors import DatabaseRefused, translated
 from shared.errors import SettingsError
 
-__all__ = ["BIN_S", "require_zone", "sample"]
+__all__ = ["BIN_S", "SAMPLE", "require_zone", "sample"]
 
 BIN_S = 10
 
@@ -27,7 +27,7 @@ BIN_S = 10
 #             zone's wall clock at the moment when the read came, and nothing is left. Else the whole quarter of an
 #             hour, not further from UTC than zones are, that most streams of the last day are within 2 min of, and two
 #             at least.
-_SAMPLE = r"""
+SAMPLE = r"""
 WITH due AS MATERIALIZED (
     SELECT streams.stream_id, last_position, created_at, current.bin AS this_bin, known.bin, bin_position, counts,
            gap_s, longest_gap_s, clock.ahead_ms, clock.last_ms, clock.last_at
@@ -140,5 +140,5 @@ async def require_zone(pool: Pool, time_zone: str) -> None:
 async def sample(connection: Connection, *, time_zone: str | None) -> None:
     """Close the bins of which the time is over. time_zone: what the readers' clocks are set to, where that is known."""
     with translated():
-        await connection.execute(_SAMPLE, time_zone)
+        await connection.execute(SAMPLE, time_zone)
         await connection.execute(_FORGET_SAMPLES)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.alerts.actions import actions
+from api.alerts.rules import RULES
 from api.alerts.types import Acknowledgement, Alert, Mute, Muted
 
 __all__ = ["ANSWERS", "alert", "mute"]
@@ -11,6 +12,7 @@ __all__ = ["ANSWERS", "alert", "mute"]
 # What is made of several columns, or of none.
 ANSWERS = frozenset({"actions", "acknowledged", "muted"})
 _PLAIN = tuple(name for name in Alert.__struct_fields__ if name not in ANSWERS)
+_CONDITIONS = {rule.signal: rule.condition for rule in RULES}
 _OF_MUTE = ("alert_id", "signal", "subject_kind", "subject_id", "stream_id", "title", "reason")
 
 
@@ -27,7 +29,11 @@ def alert(row: Mapping[str, Any]) -> Alert:
 def mute(row: Mapping[str, Any]) -> Mute:
     """Make a mute of a row of `alert_mutes`."""
     fields = {name: row[name] for name in _OF_MUTE}
-    return Mute(**fields, by=row["muted_by"], at=row["muted_at"], until=row["muted_until"])
+    # One that only a later release has is called by its name.
+    condition = _CONDITIONS.get(row["signal"], row["signal"])
+    return Mute(
+        **fields, condition=condition, by=row["muted_by"], at=row["muted_at"], until=row["muted_until"]
+    )
 
 
 def _acknowledgement(row: Mapping[str, Any]) -> Acknowledgement | None:

@@ -90,11 +90,12 @@ class Alert(Answer):
 
 class Mute(Muted):
     """What is muted, whether it is wrong at the moment or not: one condition of one subject, and of what it stands for.
-    alert_id: of which it was said.
+    alert_id: of which it was said. condition: what is muted, in words.
     """
 
     alert_id: int
     signal: Signal
+    condition: str
     subject_kind: SubjectKind
     subject_id: str
     stream_id: UUID | None

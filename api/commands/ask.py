@@ -7,8 +7,8 @@ ending: a restart may kill the box before it answers, and this process may die b
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
@@ -45,18 +45,20 @@ class CommandError(ApiError):
         self.ending: Ending = ending
 
 
-@contextmanager
-def noted(api: Api, kind: Kind, **about: object) -> Iterator[dict[str, object]]:
+@asynccontextmanager
+async def noted(api: Api, kind: Kind, **about: object) -> AsyncIterator[dict[str, object]]:
     """Note for operators that a device is asked for something by somebody, and what came of it.
 
     Around everything from the asking to an answer that can be read; yields the fields of the ending's entry, for what
-    only the answer says. Whatever ends it otherwise than a CommandError, nobody knows what the device has done.
+    only the answer says. Whatever ends it otherwise than a CommandError, nobody knows what the device has done. The
+    first entry is written before the device is asked, and where it cannot be it is not: a process that dies with the
+    command in hand leaves that entry and no ending, which is all that anybody knows.
     """
     facts = dict(about)
     if not kind.changes:
         yield facts
         return
-    api.note(f"{kind.name}_asked", **about)
+    await api.record(f"{kind.name}_asked", **about)
     ending: Ending = "nobody knows"
     try:
         yield facts
@@ -114,6 +116,7 @@ class Commands:
             )
             if asked is None:
                 return Reply("absent")
+            # Waited for before it is notified: an answer may come at once.
             with self._waits(asked.command_id) as wake:
                 self._process.notifier.notify(COMMANDS, str(asked.gateway_id))
                 # To be written, and then to be answered.
@@ -137,6 +140,7 @@ class Commands:
         until = loop.time() + within_s
         poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
         while (left_s := until - loop.time()) > 0:
+            # Woken or not, the row is what counts: a notification may be lost, or be of before.
             woken = await wake.wait(at_most_s=min(poll_s, left_s))
             try:
                 if await store.look(self._process.pool, command_id):

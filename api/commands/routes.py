@@ -66,7 +66,7 @@ async def reset_epoch(api: Api, *, path: StreamPath, body: EpochReset) -> NewEpo
 
 
 async def _command_epoch(api: Api, stream: store.Stream, request: ResetRequest) -> NewEpoch:
-    with noted(api, EPOCH_RESET, stream=stream.title, stream_id=stream.stream_id) as facts:
+    async with noted(api, EPOCH_RESET, stream=stream.title, stream_id=stream.stream_id) as facts:
         reply = await api.part(Commands).ask(stream.forwarder_id, EPOCH_RESET, request)
         if reply.ending == "absent":
             raise CommandError("CONFLICT", "forwarder not connected", ending="not carried out")
@@ -164,7 +164,7 @@ async def _relay(
     """Ask a forwarder and return its answer; CommandError when it is not there, says no or nothing. about: what it is
     about, for the operators' log.
     """
-    with noted(api, kind, forwarder_id=forwarder_id, **about):
+    async with noted(api, kind, forwarder_id=forwarder_id, **about):
         reply = await api.part(Commands).ask(forwarder_id, kind, request, session_since=session_since)
         if reply.ending == "absent":
             raise CommandError("NOT_FOUND", "forwarder not connected", ending="not carried out")

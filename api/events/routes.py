@@ -111,11 +111,14 @@ async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
     if query.after is not None and query.stream_id is None:
         raise ApiError("BAD_REQUEST", "query: `after` is a place in one stream; name its `stream_id`, too")
     behind = 0 if query.after is None else decode_cursor(query.after)[0]
-    reads, newest = await store.latest(
+    page, newest = await store.latest(
         api.pool, query.stream_id, query.tag_id, limit=query.limit, behind=behind
     )
-    reads = await named(api.pool, reads)
-    return LatestReads(reads=reads, cursor=None if query.stream_id is None else encode_cursor(newest))
+    return LatestReads(
+        reads=await named(api.pool, page.rows),
+        cut=page.more and len(page.rows) < query.limit,
+        cursor=None if query.stream_id is None else encode_cursor(newest),
+    )
 
 
 async def acknowledge_conflict(api: Api, *, path: ConflictPath) -> None:

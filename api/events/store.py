@@ -232,14 +232,14 @@ async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: in
 
 async def latest(
     pool: Pool, stream_id: UUID | None, tag_id: str | None, *, limit: int, behind: int = 0
-) -> tuple[list[Read], int]:
-    """Return the newest reads of one stream or of all, the newest first; of one, those behind a position, and the
-    position of the newest.
+) -> tuple[Page[Read], int]:
+    """Return the newest reads of one stream or of all, the newest first: `limit` or PAGE_BYTES of them; of one, those
+    behind a position, and the position of the newest.
     """
     with translated():
         rows = await pool.fetch(LATEST, stream_id, tag_id, limit, LATEST_LOOKED_AT, PAGE_BYTES, behind)
     newest = max((row["position"] for row in rows), default=behind)
-    return _paged(Read, rows, "raw_read_line").rows, newest
+    return _paged(Read, rows, "raw_read_line"), newest
 
 
 async def since(pool: Pool, grown: Mapping[UUID, Growth], *, limit: int, lines_bytes: int) -> list[Read]:

@@ -133,11 +133,13 @@ class LatestQuery(Request):
 
 
 class LatestReads(Answer):
-    """The newest reads over all streams, the newest first; no more once their lines make 1 MiB. cursor: of one stream,
-    what to ask for what comes after them; null for all.
+    """The newest reads over all streams, the newest first; no more once their lines make 1 MiB. cut: that is why there
+    are fewer than were asked for, though older ones would follow. cursor: of one stream, what to ask for what comes
+    after them; null for all.
     """
 
     reads: list[Read]
+    cut: bool
     cursor: str | None
 
 

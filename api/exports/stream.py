@@ -23,7 +23,7 @@ from api.exports import store
 from api.exports.places import Place, Places
 from api.http.context import Api
 from api.http.errors import no_stream
-from api.storage.plans import ALONG_THE_KEY
+from api.storage.plans import ALONG_THE_KEY, AT_ONCE
 from api.streams.names import StreamName, stream_name
 from shared.db.connections import Connection, connect
 from shared.errors import RtServerError
@@ -55,6 +55,7 @@ DATABASE_WAITS_S = 120.0
 
 CONNECTION = {
     **ALONG_THE_KEY,
+    **AT_ONCE,
     # Else a backend notices that we are gone only when it sends.
     "client_connection_check_interval": "5s",
 }
@@ -123,6 +124,7 @@ async def send(
                 raise no_stream()
             response = web.StreamResponse(headers=_headers(name, wanted, form))
             await response.prepare(request)
+            # From here on an error can be no answer: it breaks the connection instead.
             with whole_or_reset(request):
                 await _stream(Client(response, place), connection, stream_id, wanted, form)
         finally:
@@ -184,6 +186,7 @@ class Outlet:
 
     async def _taken(self, writing: Awaitable[None]) -> None:
         """Wait until the client has taken something; ClientGone when it never will."""
+        # Two limits take turns: it is the client's turn while we write, and the database's while rows are made.
         self._limit.reschedule(self._clock() + CLIENT_WAITS_S)
         try:
             with self._place.client_takes():

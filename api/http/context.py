@@ -45,6 +45,13 @@ class Api:
         of = None if who.device is None else who.by
         self.activity.note(event, of=of, **fields, by=who.by, address=who.address)
 
+    async def record(self, event: str, **fields: Any) -> None:
+        """The same, written before it is done; DatabaseUnavailable when it cannot be."""
+        who = asker()
+        await self.activity.record(
+            self.pool, event, of_device=who.device is not None, **fields, by=who.by, address=who.address
+        )
+
     @property
     def pool(self) -> Pool:
         """The pool for short statements."""

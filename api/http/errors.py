@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from aiohttp import web
 
-from shared.db.errors import DatabaseFault, DatabaseUnavailable
+from shared.db.errors import DatabaseFault, DatabaseUnavailable, TableLocked
 from shared.errors import RtServerError
 from shared.log import get_logger
 from shared.runtime.http import framework_error
@@ -48,6 +48,8 @@ STATUS: Mapping[Code, int] = {
 }
 
 _RETRY_AFTER_S = "2"
+_AWAY = "the database is away; try again in a few seconds"
+_LOCKED = "another session of the database holds a lock; try again in a few seconds, or end that session"
 
 log = get_logger(__name__)
 
@@ -115,7 +117,7 @@ def told(error: Exception, **asked: str) -> ApiError:
         case DatabaseUnavailable():
             log.warning("database_away", **asked, error=str(error))
             # A program that asks again, such as the dashboard, says which part is to blame.
-            message = "the database is away; try again in a few seconds"
+            message = _LOCKED if isinstance(error, TableLocked) else _AWAY
             return ApiError("UNAVAILABLE", message, details={"cause": "database"})
         case _:
             log.error("request_failed", **asked, exc_info=error)

@@ -59,7 +59,7 @@ class DeviceNews:
 
     def __init__(self, process: Process, *, clock: Callable[[], float]) -> None:
         self._process = process
-        self._clock = clock
+        self.clock = clock
         self._links: Mapping[Key, Link] = {}
         self._downloads: dict[Key, object] = {}
         self._batteries: Mapping[str, Ups] = {}
@@ -98,7 +98,7 @@ class DeviceNews:
         for forwarder_id, numbers in found.numbers.items():
             yield ForwarderMetricsUpdated(forwarder_id=forwarder_id, **numbers._asdict())
             self._sums[forwarder_id] = found.sums[forwarder_id]
-            self._told_at[forwarder_id] = self._clock()
+            self._told_at[forwarder_id] = self.clock()
         self._links, self._batteries = found.links, found.batteries
         self._forget(found)
 
@@ -108,7 +108,7 @@ class DeviceNews:
 
     def _may_tell_numbers(self, forwarder_id: str) -> bool:
         told_at = self._told_at.get(forwarder_id)
-        return told_at is None or self._clock() - told_at >= NUMBERS_EVERY_S
+        return told_at is None or self.clock() - told_at >= NUMBERS_EVERY_S
 
     def _forget(self, found: Found) -> None:
         """Keep nothing of what is not there any more: devices decide what there was."""

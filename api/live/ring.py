@@ -107,5 +107,6 @@ class Ring:
 
     def wake(self) -> None:
         """Have everybody who waits look again."""
+        # Another event for who comes from now on: clearing this one would let those sleep on who are to wake.
         self._news.set()
         self._news = asyncio.Event()

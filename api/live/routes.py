@@ -117,6 +117,7 @@ async def _follow(
         await _send(response, b"".join(encoded(each, None) for each in api.part(Live).batteries()))
     sent_at = monotonic()
     while may_go_on() and not ring.closed:
+        # What is there is sent before anybody waits: `news` returns at once where something has come since.
         taken = None if position is None else ring.take(position, at_most=CHUNK_BYTES, form=form)
         if taken is None:
             position = await _start_anew(api, response, form)

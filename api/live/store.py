@@ -14,7 +14,23 @@ from api.storage.store import storage
 from shared.db.connections import Connection, Pool
 from shared.db.errors import translated
 
-__all__ = ["ALERTS", "BINS", "CARDS", "FLOWS", "Row", "Rows", "card", "newest_bin", "rates", "rows"]
+__all__ = [
+    "ALERTS",
+    "BINS",
+    "CARDS",
+    "FLOWS",
+    "SELECT_ALERTS",
+    "SELECT_CARDS",
+    "SELECT_FLOW",
+    "SELECT_PROCESSES",
+    "SELECT_RATES",
+    "Row",
+    "Rows",
+    "card",
+    "newest_bin",
+    "rates",
+    "rows",
+]
 
 BINS = 180
 # What the page shows at the most: devices decide how many there are.
@@ -25,7 +41,7 @@ Row = dict[str, Any]
 # The cards that are shown: at most $1, those first of which something is wrong, then those of which something came
 # within a day, then the newest. Or just one ($2). How many there are in all is counted beside each.
 # How fast: what came in this bin so far, and as much of the last as makes ten seconds, by whole seconds.
-_CARDS = """
+SELECT_CARDS = """
 WITH live AS MATERIALIZED (SELECT forwarder_id, connected_at FROM live_forwarder_sessions),
 shown AS MATERIALIZED (
     SELECT stream_id, count(*) OVER () AS streams_total, count(live.forwarder_id) OVER () AS online_total,
@@ -85,7 +101,7 @@ ORDER BY streams.created_at, stream_id
 """
 
 # Receivers that are gone and never acked anything have all before them. At most $1 rows, those first that are behind.
-_FLOW = """
+SELECT_FLOW = """
 WITH connected AS MATERIALIZED (SELECT DISTINCT receiver_id FROM live_receiver_sessions)
 SELECT receiver_id, stream_id,
        receiver_id IN (SELECT receiver_id FROM connected) AS connected,
@@ -107,7 +123,7 @@ ORDER BY behind.events > 0 DESC, receiver_id, created_at, stream_id
 LIMIT $1
 """
 
-_PROCESSES = """
+SELECT_PROCESSES = """
 SELECT process_id, role, host, pid, address, version, started_at, last_seen_at, connections, events_per_second, ready
 FROM expected_processes
 ORDER BY role, started_at, process_id
@@ -115,7 +131,7 @@ ORDER BY role, started_at, process_id
 
 # Open ones first, the worst and oldest before all, and before what does not count, at most $2; then the newest $1 that
 # are resolved.
-_ALERTS = f"""
+SELECT_ALERTS = f"""
 SELECT {ALERT}, watch_total, act_total, acknowledged_total, muted_total, clearing_total
 FROM (
     (SELECT *, count(*) FILTER (WHERE quiet IS NULL AND level = 'watch') OVER () AS watch_total,
@@ -133,7 +149,7 @@ ORDER BY ended_at DESC NULLS FIRST, quiet NULLS FIRST, level, since, trouble_id
 """  # noqa: S608 - of constants
 
 # Of the bins behind the one of number $2. All streams' bins are closed by one statement (alerts/samples.py).
-_RATES = """
+SELECT_RATES = """
 SELECT stream_id, bin, counts[greatest(1, 181 - bin + $2):180] AS counts FROM stream_samples
 WHERE stream_id = ANY($1::uuid[]) AND bin > $2
 """
@@ -163,11 +179,11 @@ async def rows(pool: Pool, *, resolved: int, known: StorageFacts | None = None) 
         ):
             return Rows(
                 await connection.fetchval("SELECT now()"),
-                await _fetch(connection, _CARDS, CARDS, None),
-                await _fetch(connection, _FLOW, FLOWS),
-                await _fetch(connection, _ALERTS, resolved, ALERTS),
+                await _fetch(connection, SELECT_CARDS, CARDS, None),
+                await _fetch(connection, SELECT_FLOW, FLOWS),
+                await _fetch(connection, SELECT_ALERTS, resolved, ALERTS),
                 await mutes(connection),
-                await _fetch(connection, _PROCESSES),
+                await _fetch(connection, SELECT_PROCESSES),
                 known if known is not None else await storage(connection),
             )
 
@@ -175,7 +191,7 @@ async def rows(pool: Pool, *, resolved: int, known: StorageFacts | None = None) 
 async def card(pool: Pool, stream_id: UUID) -> Row | None:
     """Return the row of one stream's card, whether it is among those that are shown or not."""
     with translated():
-        found = await pool.fetchrow(_CARDS, 1, stream_id)
+        found = await pool.fetchrow(SELECT_CARDS, 1, stream_id)
     return None if found is None else dict(found)
 
 
@@ -186,7 +202,7 @@ async def rates(
     of a number; and the number of the newest, `since` when there is none.
     """
     with translated():
-        found = await pool.fetch(_RATES, list(stream_ids), since)
+        found = await pool.fetch(SELECT_RATES, list(stream_ids), since)
     newest = max((row["bin"] for row in found), default=since)
     return newest, {row["stream_id"]: row["counts"] for row in found if row["bin"] == newest}
 

@@ -88,21 +88,22 @@ class Live:
     ) -> None:
         self._process = process
         self._time_zone = time_zone or None
-        self._clock = clock
+        self.clock = clock
         self._loop = process.loop("live", self._look_if_wanted, poll_s=lambda: POLL_S)
         self._races = RaceNews(process, clock=clock)
         for channel in (STREAMS, POSITIONS, SESSIONS, ACTIVITY, STATES, DEVICES, RACES):
-            process.listener.on(channel, lambda _: self._loop.wake())
+            process.listener.on(channel, lambda _: self.wake())
         self.ring = Ring(messages=RING_MESSAGES, size=RING_BYTES)
         self.listeners = 0
         self._asked_at = -ASKED_LATELY_S
         self._turn = asyncio.Lock()
-        self._begun = 0
+        self.looks = 0  # that have begun
         self._fresh: tuple[int, Page, str] | None = (
             None  # of which refresh, and the id of the last message before it
         )
+        self._failed: tuple[int, DatabaseUnavailable] | None = None  # the last that did not succeed, and why
         self._digest = Digest(process)
-        self._news = DeviceNews(process, clock=clock)
+        self.news = DeviceNews(process, clock=clock)
         self._whole = False
         self._shown: tuple[Page, str] | None = None  # what an overview is made of
         self._told: Page | None = None
@@ -117,12 +118,12 @@ class Live:
     @property
     def wanted(self) -> bool:
         """Whether somebody listens, or has asked lately."""
-        return self.listeners > 0 or self._clock() - self._asked_at < ASKED_LATELY_S
+        return self.listeners > 0 or self.clock() - self._asked_at < ASKED_LATELY_S
 
     @property
     def knows(self) -> bool:
         """Whether what was told is as it was a moment ago: the last look succeeded, and another was not due since."""
-        return self._clock() < self._known_until
+        return self.clock() < self._known_until
 
     async def run(self) -> None:
         """Look again and again while it is wanted, until the process stops."""
@@ -135,9 +136,9 @@ class Live:
         if not self.wanted:
             self._rest()
             return
-        began = self._clock()
+        began = self.clock()
         await self._look()
-        await self._process.stop.sleep(max(PACE_S, REST * (self._clock() - began)))
+        await self._process.stop.sleep(max(PACE_S, REST * (self.clock() - began)))
 
     async def overview(self) -> Overview:
         """Return the page as it is now."""
@@ -164,7 +165,7 @@ class Live:
 
     async def current_verdict(self) -> CurrentVerdict:
         """Return the first words of the overview."""
-        self._asked_at = self._clock()
+        self._asked_at = self.clock()
         page, _ = await self.refresh()
         return CurrentVerdict(at=page.at, time_zone=self._time_zone, verdict=page.verdict)
 
@@ -180,18 +181,22 @@ class Live:
 
     async def listen(self) -> None:
         """Have the ring carry whatever changes from now on, while `listening`."""
-        self._asked_at = self._clock()
+        self._asked_at = self.clock()
         if self._told is None:
             await self.refresh()
 
     def batteries(self) -> list[ForwarderUpsUpdated]:
         """Return what who begins to listen is told first: it comes again only when it is otherwise."""
-        return self._news.batteries()
+        return self.news.batteries()
+
+    def wake(self) -> None:
+        """Look now, if anybody wants to know, or once more when a look is under way."""
+        self._loop.wake()
 
     def lose(self) -> None:
         """Take it that something was missed: the database was away."""
         self._lost = True
-        self._loop.wake()
+        self.wake()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -203,22 +208,26 @@ class Live:
         finally:
             self.listeners -= 1
             EVENT_STREAMS.set(self.listeners)
-            self._asked_at = self._clock()
+            self._asked_at = self.clock()
 
     async def refresh(self) -> tuple[Page, str]:
         """Return the page, read after this call, and the id of the newest message that it holds already."""
-        asked = self._begun
+        asked = self.looks
         async with self._turn:
             if self._fresh is None or self._fresh[0] <= asked:
-                self._begun += 1
-                await self._read(self._begun)
+                # Whoever has waited for the turn of a look shares what came of it: where each may have to wait for a
+                # lock, the last of a hundred would be told after minutes.
+                if self._failed is not None and self._failed[0] > asked:
+                    raise type(self._failed[1])(str(self._failed[1])) from self._failed[1]
+                self.looks += 1
+                await self._read(self.looks)
             if self._fresh is None:
                 raise DatabaseUnavailable("the page could not be read")
             return self._fresh[1:]
 
     async def _show(self) -> tuple[Page, str]:
         """Return a page that was read after this call and is told to the last, and the id of its last message."""
-        self._asked_at = self._clock()
+        self._asked_at = self.clock()
         # The refresh that comes next tells all of what it reads, and leaves it in _shown.
         self._whole = True
         await self.refresh()
@@ -246,7 +255,9 @@ class Live:
         whole, self._whole = self._whole, False
         try:
             await self._tell_all(number, whole=whole)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, DatabaseUnavailable):
+                self._failed = number, error
             # Who waits for a page that is told to the last is served by the next look.
             self._whole = self._whole or whole
             raise
@@ -257,41 +268,42 @@ class Live:
         Nothing is told twice where a statement fails on the way: what single events have said is noted before the
         digest looks anything up, and that keeps for itself what it has told.
         """
-        began = self._clock()
+        began = self.clock()
         pool = self._process.pool
-        known = self._storage if self._clock() - self._storage_at < STORAGE_EVERY_S else None
+        known = self._storage if self.clock() - self._storage_at < STORAGE_EVERY_S else None
         rows = await overview.rows(pool, resolved=RESOLVED, known=known)
         if known is None:
-            self._storage, self._storage_at = rows.storage, self._clock()
+            self._storage, self._storage_at = rows.storage, self.clock()
         page = made(rows)
         entries = await logs.latest(pool, ENTRIES)
         told, due = self._told, self._due(page)
         metrics = {} if told is None or self._lost else await streams.metrics_of(pool, due)
         telling = told is not None and not self._lost
-        news = await self._news.read(page, telling=telling)
+        news = await self.news.read(page, telling=telling)
         races = await self._races.next(telling=telling)
+        # Each part is noted as told right behind the telling, and before the next statement, which may fail.
         if told is None or self._lost:
-            await self._digest.begin(page, self._clock())
+            await self._digest.begin(page, self.clock())
             if told is not None:
-                self._tell(Resync())
+                self.tell(Resync())
             self._cards = dict(page.cards)
             self._lost = False
             self._note(page, entries)
-            self._news.begin(news)
+            self.news.begin(news)
         else:
             for message in (*changes(told, page), *races):
-                self._tell(message, SINGLE)
+                self.tell(message, SINGLE)
             self._digest.races_changed = self._digest.races_changed or bool(races)
             self._tell_metrics(page, metrics)
-            for message in self._news.take(news):
-                self._tell(message, SINGLE)
+            for message in self.news.take(news):
+                self.tell(message, SINGLE)
             self._tell_entries(entries)
             self._note(page, entries)
             await self._tell_digest(page, whole=whole)
         if whole or told is None:
             self._shown = page, self.ring.last_id
         self._fresh = number, page, self.ring.last_id
-        now = self._clock()
+        now = self.clock()
         usual_s = POLL_S + (1 + REST) * (now - began)
         self._known_until = now + min(max(KNOWS_S, 2 * usual_s), KNOWS_AT_MOST_S)
 
@@ -299,9 +311,9 @@ class Live:
         for stream_id, numbers in metrics.items():
             card, top = page.cards[stream_id], msgspec.structs.asdict(numbers)
             said = MetricsUpdated(stream_id=stream_id, metrics=numbers, card=card, **top)
-            self._tell(said, SINGLE)
+            self.tell(said, SINGLE)
             self._cards[stream_id] = card
-            self._told_at[stream_id] = self._clock()
+            self._told_at[stream_id] = self.clock()
 
     def _note(self, page: Page, entries: list[LogEntry]) -> None:
         """Take page and log as told by single events."""
@@ -314,26 +326,27 @@ class Live:
             for gone in known.keys() - page.cards.keys():
                 del known[gone]
         ahead = moved(self._cards, page.cards)
-        latest = self._clock() - PACE_S
+        latest = self.clock() - PACE_S
         due = [stream_id for stream_id in ahead if self._told_at.get(stream_id, latest) <= latest]
         if len(due) < len(ahead):
-            self._loop.wake()
+            self.wake()
         return due
 
     def _tell_entries(self, entries: list[LogEntry]) -> None:
         new = [each for each in reversed(entries) if each.activity_id not in self._entries]
         # As many as we look at: there may have been more.
         if len(new) == ENTRIES:
-            self._tell(Resync())
+            self.tell(Resync())
         for entry in new:
-            self._tell(LogWritten(entry=entry))
+            self.tell(LogWritten(entry=entry))
 
     async def _tell_digest(self, page: Page, *, whole: bool) -> None:
-        said, later = await self._digest.next(page, self._clock(), whole=whole)
+        said, later = await self._digest.next(page, self.clock(), whole=whole)
         if said is not None:
-            self._tell(said, CHANGED)
+            self.tell(said, CHANGED)
         if later:
-            self._loop.wake()
+            self.wake()
 
-    def _tell(self, message: Message, forms: Collection[Form] = BOTH) -> None:
+    def tell(self, message: Message, forms: Collection[Form] = BOTH) -> None:
+        """Have the ring carry a message, to those who follow in these forms."""
         self.ring.add(encoded(message, self.ring.next_id), forms)

@@ -39,7 +39,7 @@ async def advance(api: Api, race_id: UUID, race: str, target: Target) -> int:
     anybody knows; ApiError when the race is gone.
     """
     request = EpochReset(target.stream_id, target.reader_ip, race_id=race_id)
-    with noted(
+    async with noted(
         api, EPOCH_RESET, stream=target.title, stream_id=target.stream_id, race=race, race_id=race_id
     ) as facts:
         reply = await api.part(Commands).ask(target.forwarder_id, EPOCH_RESET, request)

@@ -14,13 +14,14 @@ class Forgetting:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._loop = process.loop("forgetting", self._forget, poll_s=EVERY_S)
+        self._loop = process.loop("forgetting", self.forget, poll_s=EVERY_S)
 
     async def run(self) -> None:
         """Look once a minute, until the process stops."""
         await self._loop.run()
 
-    async def _forget(self) -> bool:
+    async def forget(self) -> bool:
+        """Remove people whose time has come, and tell whether there were any."""
         forgotten = await roster.forget(self._process.pool)
         for each in forgotten:
             self._process.notifier.notify(RACES, str(each.race_id))

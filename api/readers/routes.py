@@ -4,7 +4,7 @@ A forwarder does one thing at a time, and uploads nothing meanwhile. So a reader
 it tells by itself, every ten seconds, is in the database.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import msgspec
 
@@ -129,7 +129,7 @@ async def control_reader(api: Api, path: ReaderPath, action: Action) -> ReaderAn
     forwarder does not say no in a moment; then nothing is known of the reader.
     """
     request = ReaderControl(address(path.reader_ip), action)
-    with _noted(api, path, action):
+    async with _noted(api, path, action):
         said = _read(await api.part(Commands).ask(path.forwarder_id, READER_CONTROL, request))
         if said is None:
             if request.silent_after_s is None:
@@ -140,7 +140,7 @@ async def control_reader(api: Api, path: ReaderPath, action: Action) -> ReaderAn
     return ReaderAnswer(ok=True, error=said.error, reader_info=said.reader_info)
 
 
-def _noted(api: Api, path: ReaderPath, action: Action) -> AbstractContextManager[object]:
+def _noted(api: Api, path: ReaderPath, action: Action) -> AbstractAsyncContextManager[object]:
     """Have the operators' log say who asks for what (`set_read_mode`, fsls, 9), unless a reader is only looked at."""
     if isinstance(action, _LOOKS):
         return nullcontext()

@@ -1,7 +1,11 @@
-"""How Postgres plans what the api reads, whatever its statistics say."""
+"""How Postgres plans what the api reads, whatever its statistics say, and how long that waits for a lock."""
 
-__all__ = ["ALONG_THE_KEY"]
+__all__ = ["ALONG_THE_KEY", "AT_ONCE"]
 
 # For connections: what is wanted in the order of the key is read in that order, from the first row on, and never
 # gathered and sorted, whatever the statistics say.
 ALONG_THE_KEY = {"enable_sort": "off", "enable_bitmapscan": "off", "enable_seqscan": "off"}
+
+# For connections that somebody waits for: a table that is locked, as by an ALTER TABLE, is told within seconds, and the
+# connection is there for what is not.
+AT_ONCE = {"lock_timeout": "3s"}

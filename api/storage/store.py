@@ -1,5 +1,6 @@
 """The database about itself: what waits in it, its size, its disk, its connections. Nothing here writes."""
 
+import os
 import shutil
 from time import monotonic
 from typing import Any
@@ -8,7 +9,12 @@ from api.storage.rules import UNSEEN, StorageFacts
 from shared.db.connections import Connection
 from shared.db.errors import DISK_FULL, translated
 
-__all__ = ["storage"]
+__all__ = ["MOUNTED", "disk", "storage"]
+
+# Postgres tells only superusers where its data lie, and nobody how much room is left there: no function of it does,
+# short of running a program. So compose mounts its volume here, to be measured; whoever runs Postgres elsewhere may
+# mount what lies on its disk. The data in it are another user's, and closed to us.
+MOUNTED = "/database-disk"
 
 # A problem counts where its writer stores nothing, or where it is a full disk, whoever says so. The states can be
 # looked at since the oldest process of the api has been there: before, there was nobody who could be late.
@@ -46,15 +52,20 @@ async def storage(connection: "Connection | Any") -> StorageFacts:
     if row is None:
         raise RuntimeError("one row always comes")
     fields = dict(row)
-    total, free = _disk(fields.pop("directory"))
+    total, free = disk(fields.pop("directory"))
     answer_ms = round((monotonic() - began) * 1000, 1)
     return StorageFacts(**fields, disk_bytes=total, free_bytes=free, answer_ms=answer_ms)
 
 
-def _disk(directory: str | None) -> tuple[int | None, int | None]:
-    """Return size and free bytes of the disk below a directory; None where it is not ours to see."""
-    try:
-        usage = shutil.disk_usage(directory) if directory else None
-    except OSError:
-        return None, None
-    return (None, None) if usage is None else (usage.total, usage.free)
+def disk(directory: str | None) -> tuple[int | None, int | None]:
+    """Return size and free bytes of the disk below the data directory, if that is ours to see, or of the one that is
+    mounted for it; None where neither is.
+    """
+    for place in (directory, MOUNTED if os.path.ismount(MOUNTED) else None):
+        try:
+            if place is not None:
+                usage = shutil.disk_usage(place)
+                return usage.total, usage.free
+        except OSError:
+            continue
+    return None, None

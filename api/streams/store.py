@@ -12,6 +12,8 @@ from shared.db.errors import translated
 __all__ = [
     "EPOCHS",
     "MISSING_RANGES",
+    "SELECT_EPOCHS",
+    "SELECT_METRICS",
     "Deletion",
     "changing",
     "delete",
@@ -62,7 +64,7 @@ _SET_ALIAS_OF = "SELECT alias_stream_named($1, $2, $3)"
 
 # total: over the stream's epochs. epoch: the current one, which may have nothing yet. flow: backlog, from cursors
 # and metrics. The clock is what the last look made of it (api/alerts/samples.py).
-_METRICS = """
+SELECT_METRICS = """
 SELECT streams.stream_id, total.*, flow.backlog,
        coalesce(epoch.raw_count, 0) AS epoch_raw_count,
        coalesce(epoch.dedup_count, 0) AS epoch_dedup_count,
@@ -103,7 +105,7 @@ _DELETE = "SELECT delete_empty_stream($1)"
 
 # Epochs that have numbers, the current one, which may have been commanded only, and those that people have named or
 # given to a race, before they begin or without a read: the newest $3 below $2. A device decides how many there are.
-_EPOCHS = """
+SELECT_EPOCHS = """
 SELECT known.epoch, epoch_names.name, epoch_races.race_id, coalesce(dedup_count, 0) AS event_count,
        CASE WHEN dedup_count > 0 THEN first_received_at END AS first_event_at,
        CASE WHEN dedup_count > 0 THEN last_received_at END AS last_event_at,
@@ -189,14 +191,14 @@ async def metrics_of(pool: Pool, stream_ids: Sequence[UUID]) -> dict[UUID, Strea
     if not stream_ids:
         return {}
     with translated():
-        rows = await pool.fetch(_METRICS, stream_ids)
+        rows = await pool.fetch(SELECT_METRICS, stream_ids)
     return {row["stream_id"]: _metrics(dict(row)) for row in rows}
 
 
 async def epochs(pool: Pool, stream_id: UUID, *, below: int = _BEYOND, limit: int = EPOCHS) -> list[Epoch]:
     """Return the newest epochs of a stream below one, ascending; none at all when there is no such stream."""
     with translated():
-        return [Epoch(**row) for row in await pool.fetch(_EPOCHS, stream_id, below, limit)]
+        return [Epoch(**row) for row in await pool.fetch(SELECT_EPOCHS, stream_id, below, limit)]
 
 
 async def epoch(pool: Pool, stream_id: UUID, number: int) -> Epoch | None:

@@ -5,10 +5,8 @@ packages, and importing this imports nothing but click and the settings (tests/d
 """
 
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -17,36 +15,21 @@ import fanout.__main__
 import gateway.__main__
 import writer.__main__
 from api.settings import ApiSettings
-from shared.runtime.settings import Settings, Spec
+from deploy.cli.common import (
+    api_token_option,
+    count,
+    data_dir_option,
+    database_url_option,
+    how_many,
+    only_warn,
+    parsed,
+    required,
+    run,
+    the_extra,
+    wait_for,
+)
 
 __all__ = ["main"]
-
-T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
-
-database_url_option = click.option(
-    "--database-url", envvar="DATABASE_URL", show_envvar=True, help=Settings.specs()["database_url"].help
-)
-api_token_option = click.option(
-    "--api-token", envvar="API_TOKEN", show_envvar=True, help="the server's API token, where it has one"
-)
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="DATA_DIR",
-    show_envvar=True,
-    help="where the data of `rt-server up` lies  [default: the platform's data directory]",
-)
-count = click.IntRange(min=1, max=64)
-
-
-def _how_many(role: str, text: str) -> Callable[[F], F]:
-    """Return the option of `up` that says how many processes of a role there are."""
-    variable = f"{role.upper()}_COUNT"
-    return click.option(
-        f"--{role}", type=count, default=1, show_default=True, envvar=variable, show_envvar=True, help=text
-    )
-
 
 SECTIONS = {
     "Run it on this machine": ("up", "demo", "token", "doctor"),
@@ -87,8 +70,8 @@ def migrate(database_url: str | None) -> None:
     """Bring the database's schema up to date. Every service does the same at its start."""
     from shared.db.migrate import migrate as apply_migrations
 
-    url = _required("migrate", database_url)
-    applied = _run("migrate", apply_migrations(url))
+    url = required("migrate", database_url)
+    applied = run("migrate", apply_migrations(url))
     for name in applied:
         click.echo(f"applied {name}")
     if not applied:
@@ -110,9 +93,9 @@ def roles(passfiles: Path | None, database_url: str | None) -> None:
     from deploy.cli.roles import SERVICES, apply_roles
     from shared.db.migrate import migrate as apply_migrations
 
-    url = _required("roles", database_url)
-    _run("roles", apply_migrations(url))
-    _run("roles", apply_roles(url, passfiles=passfiles))
+    url = required("roles", database_url)
+    run("roles", apply_migrations(url))
+    run("roles", apply_roles(url, passfiles=passfiles))
     click.echo(f"users rt_{', rt_'.join(SERVICES)} may do what their services do")
 
 
@@ -127,10 +110,10 @@ def roles(passfiles: Path | None, database_url: str | None) -> None:
     show_envvar=True,
     help="host:port that browsers and devices connect to",
 )
-@_how_many("gateway", "how many gateways, which forwarders connect to")
-@_how_many("writer", "how many writers, which store the reads")
-@_how_many("fanout", "how many fanouts, which receivers connect to")
-@_how_many("api", "how many api processes, which serve the page and the HTTP API")
+@how_many("gateway", "how many gateways, which forwarders connect to")
+@how_many("writer", "how many writers, which store the reads")
+@how_many("fanout", "how many fanouts, which receivers connect to")
+@how_many("api", "how many api processes, which serve the page and the HTTP API")
 @database_url_option
 @api_token_option
 def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, **counted: Any) -> None:
@@ -139,7 +122,7 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
     Without --database-url it brings a Postgres of its own, in the data directory. The settings of the services
     (`rt-server api --help` and so on) are taken from the environment.
     """
-    with _the_extra("up"):
+    with the_extra("up"):
         from rich.console import Console
 
         from deploy.local.description import default_data_dir
@@ -148,9 +131,9 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
         from deploy.simulation.demo.run import DemoOptions, run_demo
 
         data_dir = data_dir or default_data_dir()
-    _parsed("up", ApiSettings.specs()["api_token"], api_token or "")
+    parsed("up", ApiSettings.specs()["api_token"], api_token or "")
     if counted["database_url"]:
-        _required("up", counted["database_url"])
+        required("up", counted["database_url"])
     environment = {"API_TOKEN": api_token} if api_token else {}
     options = UpOptions(bind=bind, environment=environment, data_dir=data_dir, **counted)
     console = Console(soft_wrap=True)
@@ -162,7 +145,7 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
             console=console,
         )
 
-    sys.exit(_wait_for(run_up(options, while_running=race if demo else None, console=console)))
+    sys.exit(wait_for(run_up(options, while_running=race if demo else None, console=console)))
 
 
 @main.command(short_help="Examine a deployment, and say what is wrong and what to do.")
@@ -208,7 +191,7 @@ def doctor(
                 "there is nothing to examine: no `rt-server up` runs here; give --database-url, --url or both"
             )
         database_url, url = stack
-    found = _wait_for(examine(Deployment(database_url or "", listen_database_url, listen == "on", url)))
+    found = wait_for(examine(Deployment(database_url or "", listen_database_url, listen == "on", url)))
     click.echo(render(found))
     sys.exit(0 if all(finding.well for finding in found) else 1)
 
@@ -255,8 +238,8 @@ def create(device_type: str, device_id: str, database_url: str | None, data_dir:
             err=True,
         )
         sys.exit(2)
-    url = stack.database_url if stack else _required("token", database_url)
-    minted = _run("token", create_token(url, device_type, device_id))
+    url = stack.database_url if stack else required("token", database_url)
+    minted = run("token", create_token(url, device_type, device_id))
     for warning in minted.warnings:
         click.echo(f"rt-server token: {warning}", err=True)
     click.echo(minted.token)
@@ -322,64 +305,11 @@ def demo(**given: Any) -> None:
 
     It makes devices of its own on that server. Ctrl-C ends the race, and the verdict follows; exit code 0: all kept.
     """
-    with _the_extra("demo"):
+    with the_extra("demo"):
         from rich.console import Console
 
         from deploy.simulation.demo.run import DemoOptions, run_demo_alone
 
-    _only_warn()
+    only_warn()
     held = run_demo_alone(DemoOptions(**given), console=Console(soft_wrap=True))
     sys.exit(0 if held else 1)
-
-
-@contextmanager
-def _the_extra(command: str) -> Iterator[None]:
-    """Import what only the local stack needs; a line says which extra of ours brings it where it is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        package, _, _ = str(error.name).partition(".")
-        click.echo(
-            f"rt-server {command}: the package {package} is not installed: pip install 'rt-server[local]'",
-            err=True,
-        )
-        sys.exit(2)
-
-
-def _required(command: str, database_url: str | None) -> str:
-    """Check the one setting that the small commands share, as the roles do."""
-    return str(_parsed(command, Settings.specs()["database_url"], database_url))
-
-
-def _parsed(command: str, spec: Spec, text: str | None) -> object:
-    """Read one setting as a role does, and end with a line where it is missing or wrong."""
-    try:
-        return spec.read(text)
-    except ValueError as error:
-        click.echo(f"rt-server {command}: {error}", err=True)
-        sys.exit(2)
-
-
-def _wait_for(act: Coroutine[Any, Any, T]) -> T:
-    import asyncio
-
-    _only_warn()
-    return asyncio.run(act)
-
-
-def _only_warn() -> None:
-    """Have our own log say warnings, and nothing below them; a role is told by its settings what to say."""
-    from shared import log
-
-    log.configure(level="warn", form="console")
-
-
-def _run(command: str, act: Coroutine[Any, Any, T]) -> T:
-    """Return what comes of it; an error of ours ends the command with one line."""
-    from shared.errors import RtServerError
-
-    try:
-        return _wait_for(act)
-    except RtServerError as error:
-        click.echo(f"rt-server {command}: {error}", err=True)
-        sys.exit(1)

@@ -16,7 +16,7 @@ from signal import Signals
 
 from deploy.local import StackError
 
-_LOG_LIMIT_BYTES = 8 * 1024 * 1024
+LOG_LIMIT_BYTES = 8 * 1024 * 1024
 _TAIL_BYTES = 8 * 1024
 _LOOK_EVERY_S = 0.05
 
@@ -117,7 +117,7 @@ async def start_child(
 def bound_log(log: Path) -> None:
     """Move what a log file holds beyond its limit to `<log>.1`, also while a process appends to it."""
     with suppress(FileNotFoundError):
-        if log.stat().st_size > _LOG_LIMIT_BYTES:
+        if log.stat().st_size > LOG_LIMIT_BYTES:
             # Not renamed: the process that writes holds the file open, and appends at its end wherever that is.
             shutil.copyfile(log, log.with_name(f"{log.name}.1"))
             os.truncate(log, 0)

@@ -53,7 +53,7 @@ _INITDB = (
 _ANSWER_S = 2.0
 _STOP_S = 10.0
 # How long what a killed server left running may take to notice and end.
-_PATIENCE_S = 10.0
+PATIENCE_S = 10.0
 
 
 class EmbeddedPostgres:
@@ -122,7 +122,7 @@ class EmbeddedPostgres:
     async def _execute(self, database: str, statement: str) -> None:
         connection = await asyncpg.connect(self._url(database), ssl=False, timeout=_ANSWER_S)
         try:
-            await connection.execute(statement, timeout=_PATIENCE_S)
+            await connection.execute(statement, timeout=PATIENCE_S)
         finally:
             await connection.close(timeout=_ANSWER_S)
 
@@ -132,7 +132,7 @@ class EmbeddedPostgres:
     async def _lock_cluster(self) -> None:
         """Take the lock of the cluster, once nothing of the last server runs any more."""
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + _PATIENCE_S
+        ends_at = loop.time() + PATIENCE_S
         while True:
             try:
                 return self._lock.take()

@@ -46,6 +46,7 @@ FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::uuid[], $7
                             first, last, framed, place)
 ORDER BY place
 """
+# Generation and parts in one snapshot: of an inbox that is emptied in between the parts would be those of another.
 _STAGED = """
 SELECT generation, ARRAY(SELECT part_id FROM inbox WHERE gateway_id = $1) AS part_ids FROM inbox_generation
 """

@@ -30,6 +30,8 @@ WHERE held.ended_at IS NOT NULL
    OR held.gateway_id NOT IN (SELECT process_id FROM live_processes)
 RETURNING fence
 """
+# Each question has a time, and an answer counts for what was asked before it: clock_timestamp, because now() is when a
+# transaction began, which may have waited for the row.
 _ASK_PROBE = """
 UPDATE forwarder_sessions SET probe_asked_at = clock_timestamp()
 WHERE forwarder_id = $1 AND ended_at IS NULL

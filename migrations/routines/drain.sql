@@ -1,4 +1,4 @@
--- version: 5
+-- version: 6
 --
 -- A drain: what the inbox holds becomes events, each once. It is one call.
 --
@@ -131,6 +131,8 @@ BEGIN
         FROM taken
         WHERE NOT fenced
     ),
+    -- Each event against what is stored and, for copies within this drain, against the first of them: only that one is
+    -- new. The lines are compared here and go no further; of a conflict the hash of the kept one does.
     compared AS (
         SELECT arrived.*,
                stored.raw_frame IS NULL AND row_number() OVER copies = 1 AS is_new,
@@ -156,6 +158,8 @@ BEGIN
                        ELSE 'conflict' END AS verdict
         FROM compared
     ),
+    -- Positions in the order of arrival, behind the last one: the stream's row is locked until the commit, so that they
+    -- become visible in their order, and whoever has read up to one misses nothing below it.
     stored AS (
         INSERT INTO events (stream_id, stream_epoch, seq, position, received_at, read_at, raw_frame,
                             reader_timestamp, read_type, tag_id, parse_error, framed)
@@ -165,6 +169,8 @@ BEGIN
         FROM judged
         WHERE verdict = 'new'
     ),
+    -- A device that lost its journal sends the same conflicting line again and again: it is kept once, and counted each
+    -- time (below).
     quarantined AS (
         INSERT INTO integrity_conflicts (stream_id, stream_epoch, seq, kept_hash, rejected_frame,
                                          reader_timestamp, read_type, received_at, session_id, framed)
@@ -174,12 +180,16 @@ BEGIN
         WHERE verdict = 'conflict'
         ON CONFLICT (stream_id, stream_epoch, seq, sha256(rejected_frame)) DO NOTHING
     ),
+    -- Whether a chip is new to its epoch is decided by the key, and not by a look: of two lines of one chip in this drain
+    -- one row comes back. Counting these later would go through all of the epoch.
     new_chips AS (
         INSERT INTO epoch_chips (stream_id, stream_epoch, tag_id)
         SELECT DISTINCT stream_id, stream_epoch, tag_id FROM judged WHERE verdict = 'new' AND tag_id IS NOT NULL
         ON CONFLICT DO NOTHING
         RETURNING stream_id, stream_epoch
     ),
+    -- What this drain adds, by stream and epoch. raw is the sum of the three others, at every instant: they are written
+    -- by one statement.
     counted AS (
         SELECT stream_id, stream_epoch,
                count(*) AS raw,
@@ -197,6 +207,7 @@ BEGIN
         FROM judged
         GROUP BY stream_id, stream_epoch
     ),
+    -- Beside what there was: no row yet, of an epoch that begins, counts as zeros.
     totalled AS (
         SELECT counted.*, metrics.row_place, metrics.first_seq AS old_first, metrics.first_received_at AS old_first_received_at,
                metrics.last_received_at AS old_last_received_at, metrics.last_tag_id AS old_tag,
@@ -219,6 +230,9 @@ BEGIN
             ORDER BY stream_metrics.stream_epoch DESC LIMIT 1
         ) AS metrics ON true
     ),
+    -- The newest of the kind count only where something new came: a retransmit of old lines must not make a chip or a
+    -- reader's time look like the latest. Gaps: those of before, and those between the highest number of before and that
+    -- of now, less what has been seen; so a late event fills its own, and a new highest number opens those below it.
     totals AS (
         SELECT row_place, stream_id, stream_epoch, old_raw + raw AS raw_count, old_dedup + dedup AS dedup_count,
                old_retransmit + retransmit AS retransmit_count, old_conflict + conflict AS conflict_count,
@@ -239,6 +253,8 @@ BEGIN
                    ) AS first_gaps), '{}') AS missing
         FROM totalled
     ),
+    -- By its place where there is a row, which nobody changes meanwhile: an administrator who deletes the stream's past
+    -- waits for the locks of the first step, or was first, and then the stream rests.
     metered AS (
         MERGE INTO stream_metrics AS metrics USING totals ON metrics.ctid = totals.row_place
         WHEN MATCHED THEN UPDATE
@@ -259,6 +275,8 @@ BEGIN
                 totals.last_tag_id, totals.last_reader_timestamp, totals.missing)
         RETURNING metrics.ctid
     ),
+    -- With its events in one statement: nobody sees a last position that has no event, or an event beyond it. A retransmit
+    -- moves nothing, and writes no row here.
     advanced AS (
         UPDATE streams
         SET last_position = streams.last_position + grown.dedup, stream_epoch = greatest(streams.stream_epoch, grown.top)
@@ -283,6 +301,8 @@ BEGIN
                     ELSE 'stored' END AS outcome
         FROM taken
     ),
+    -- In the transaction of the events themselves: whoever sees an outcome knows that they are durable. Fenced parts are
+    -- reported, too, or their gateway would stage them for ever.
     reported AS (
         INSERT INTO outcomes (gateway_id, outcome, part_ids)
         SELECT gateway_id, outcome, array_agg(part_id) FROM settled GROUP BY gateway_id, outcome

@@ -10,7 +10,7 @@ all commits, as was measured. INBOX, and OUTCOMES and POSITIONS of a drain, are 
 from types import TracebackType
 from typing import Self
 
-from shared.db.connections import Connection, connect
+from shared.db.connections import Link
 from shared.db.errors import DatabaseUnavailable, translated
 from shared.db.poll_loop import Outage, PollLoop
 from shared.log import get_logger
@@ -71,23 +71,26 @@ class Notifier:
     """
 
     def __init__(self, url: str, *, name: str, stop: Stop, outage: Outage | None = None) -> None:
-        self._url = url
-        self._name = name
+        # Nothing that this connection commits is worth a flush.
+        self._link = Link(url, name=f"{name} notifier", synchronous_commit="off", statement_timeout="5s")
         self._loop = PollLoop(
-            "notifier", self._send_pending, stop=stop, outage=outage, poll_s=60, on_failure=self._lost
+            "notifier",
+            self._send_pending,
+            stop=stop,
+            outage=outage,
+            poll_s=60,
+            on_failure=lambda _: self._link.drop(),
         )
         self._pending: dict[tuple[str, str], None] = {}
-        self._connection: Connection | None = None
 
     async def __aenter__(self) -> Self:
-        await self._connected()
+        await self._link.get()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
+        self._link.drop()
 
     def notify(self, channel: str, payload: str = "") -> None:
         """Ask for `channel` to be notified as soon as the connection is free; returns at once."""
@@ -105,15 +108,11 @@ class Notifier:
         except DatabaseUnavailable as error:
             log.warning("notification_lost", error=str(error))
 
-    def _lost(self, _error: DatabaseUnavailable) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
     async def _send_pending(self) -> None:
         if not self._pending:
             return
-        connection = await self._connected()
+        # The connection first: what is taken off the list and cannot be sent is lost.
+        connection = await self._link.get()
         notifications, self._pending = self._pending, {}
         with translated():
             await connection.execute(
@@ -121,11 +120,3 @@ class Notifier:
             )
         for channel, _ in notifications:
             NOTIFICATIONS_SENT.labels(channel).inc()
-
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
-            # Nothing that this connection commits is worth a flush.
-            self._connection = await connect(
-                self._url, name=f"{self._name} notifier", synchronous_commit="off", statement_timeout="5s"
-            )
-        return self._connection

@@ -6,7 +6,7 @@ Every connection has timeouts and TCP keepalive, so that a dead network shows wi
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
@@ -57,12 +57,12 @@ SERVER_SETTINGS = {
 # than ours stays. Nothing is read-only by default, no transaction ends before its time, and a commit is on the disks
 # that it is to be on before anyone is told of it; an administrator's remote_apply is that and more. Set, they also
 # outlive a change of the server's own configuration.
-_PINS = """
+PINS = """
 SELECT set_config('default_transaction_read_only', 'off', false),
        CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
             THEN set_config('transaction_timeout', '0', false) END;
 """
-_DURABLE = """
+DURABLE = """
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') <> 'remote_apply';
 """
 
@@ -88,7 +88,7 @@ async def connect(url: str, *, name: str, **server_settings: str) -> Connection:
     with _naming(url) as parsed:
         connection: Connection = await asyncpg.connect(**_arguments(parsed, name, server_settings))
         # Who asks for less has what nobody waits for, such as a sign of life.
-        pins = _PINS if "synchronous_commit" in server_settings else _PINS + _DURABLE
+        pins = PINS if "synchronous_commit" in server_settings else PINS + DURABLE
         await _pin(connection, pins, parsed.timeout_s)
     return connection
 
@@ -100,7 +100,7 @@ async def create_pool(url: str, *, name: str, size: int, **server_settings: str)
             min_size=1,
             max_size=size,
             connection_class=_Ours,
-            init=lambda connection: _pin(connection, _PINS + _DURABLE, parsed.timeout_s),
+            init=lambda connection: _pin(connection, PINS + DURABLE, parsed.timeout_s),
             **_arguments(parsed, name, server_settings),
         )
     return pool
@@ -160,7 +160,7 @@ class _Ours(asyncpg.Connection):
     """A connection that goes back into its pool with what ours have: resetting takes away what was set."""
 
     def get_reset_query(self) -> str:
-        return f"{super().get_reset_query()}{_PINS}{_DURABLE}"
+        return f"{super().get_reset_query()}{PINS}{DURABLE}"
 
 
 class Link:
@@ -169,17 +169,43 @@ class Link:
     A pool would reset the connection after each use, which costs a round trip.
     """
 
-    def __init__(self, url: str, *, name: str, **server_settings: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        opened: Callable[[Connection], Awaitable[None]] | None = None,
+        /,
+        *,
+        name: str,
+        **server_settings: str,
+    ) -> None:
+        """opened: what each new connection does first; one that cannot is given up."""
         self._url = url
         self._name = name
+        self._opened = opened
         self._server_settings = server_settings
         self._connection: Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection of which nobody has said that it is lost."""
+        return self._connection is not None and not self._connection.is_closed()
 
     async def get(self) -> Connection:
         """Return the connection, open; DatabaseUnavailable when it cannot be had."""
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url, name=self._name, **self._server_settings)
+            self._connection = await self._open()
         return self._connection
+
+    async def _open(self) -> Connection:
+        connection = await connect(self._url, name=self._name, **self._server_settings)
+        try:
+            if self._opened is not None:
+                with translated():
+                    await self._opened(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     def drop(self) -> None:
         """Give the connection up: its state is not known any more."""

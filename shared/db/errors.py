@@ -23,6 +23,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DiskFull",
     "SchemaError",
+    "TableLocked",
     "translated",
 ]
 
@@ -41,6 +42,10 @@ class DatabaseFault(DatabaseUnavailable):
 
 class DiskFull(DatabaseUnavailable):
     """The database has no room left to write to. It goes on by itself when there is some."""
+
+
+class TableLocked(DatabaseUnavailable):
+    """Another session has held what a statement needs for longer than that may wait."""
 
 
 class DatabaseRefused(RtServerError):
@@ -82,6 +87,8 @@ def _meaning(error: BaseException) -> type[RtServerError]:
     """Return what an error is to whoever asked. What nobody knows is the system's."""
     if isinstance(error, asyncpg.DiskFullError):
         return DiskFull
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return TableLocked
     if isinstance(error, _UNAVAILABLE):
         return DatabaseUnavailable
     sqlstate = str(getattr(error, "sqlstate", None))

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from shared.db.connections import Connection, connect, ping
-from shared.db.errors import DatabaseUnavailable, translated
+from shared.db.connections import Connection, Link, ping
 from shared.db.poll_loop import Outage, PollLoop
 from shared.log import get_logger
 from shared.metrics import NOTIFICATIONS_RECEIVED, NOTIFY_QUEUE, RECONNECTS
@@ -34,21 +33,23 @@ class Listener:
     def __init__(
         self, url: str, *, name: str, stop: Stop, outage: Outage | None = None, enabled: bool = True
     ) -> None:
-        self._url = url
-        self._name = name
         self._stop = stop
         self._enabled = enabled
+        self._link = Link(url, self._listen, name=f"{name} listener")
         self._loop = PollLoop(
-            "listener", self._listen_on, stop=stop, outage=outage, poll_s=PING_EVERY_S, on_failure=self._lost
+            "listener",
+            self._listen_on,
+            stop=stop,
+            outage=outage,
+            poll_s=PING_EVERY_S,
+            on_failure=lambda _: self._link.drop(),
         )
         self._callbacks: dict[str, list[Callback]] = defaultdict(list)
-        self._connection: Connection | None = None
 
     @property
     def problem(self) -> str | None:
         """What keeps notifications from arriving, or None."""
-        lost = self._enabled and (self._connection is None or self._connection.is_closed())
-        return "not connected" if lost else None
+        return "not connected" if self._enabled and not self._link.is_open else None
 
     def on(self, channel: str, callback: Callback) -> None:
         """Call `callback` with the payload of every notification of `channel`, and with "" after every reconnect.
@@ -59,14 +60,13 @@ class Listener:
 
     async def __aenter__(self) -> Self:
         if self._enabled:
-            await self._listen()
+            await self._link.get()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
+        self._link.drop()
 
     async def run(self) -> None:
         """Keep listening until the process stops."""
@@ -76,25 +76,19 @@ class Listener:
             await self._stop.wait()
 
     async def _listen_on(self) -> None:
-        if self._connection is None or self._connection.is_closed():
-            await self._listen()
+        was_open = self._link.is_open
+        connection = await self._link.get()
+        if was_open:
+            NOTIFY_QUEUE.set(await ping(connection))
+        else:
             RECONNECTS.labels("listener").inc()
             log.info("listener_back")
-        else:
-            NOTIFY_QUEUE.set(await ping(self._connection))
 
-    def _lost(self, _error: DatabaseUnavailable) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
-    async def _listen(self) -> None:
-        connection = await connect(self._url, name=f"{self._name} listener")
-        with translated():
-            for channel in self._callbacks:
-                await connection.add_listener(channel, self._on_notification)
+    async def _listen(self, connection: Connection) -> None:
+        """LISTEN first, then have everyone look: what is committed in between is notified, and seen."""
+        for channel in self._callbacks:
+            await connection.add_listener(channel, self._on_notification)
         connection.add_termination_listener(lambda _: self._loop.wake())
-        self._connection = connection
         for callbacks in self._callbacks.values():
             for callback in callbacks:
                 callback("")

@@ -109,6 +109,7 @@ class PollLoop:
 
     async def run(self) -> None:
         """Work until the process stops."""
+        # Work comes before the first wait: what happened before anybody listened was notified to nobody.
         polled = False
         self._wake.clear()
         while not self._stop.asked:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
+from itertools import product
 from typing import NamedTuple
 
 from shared.db.connections import Connection
@@ -86,11 +87,15 @@ def needed_rights() -> tuple[Right, ...]:
 
 def _granted(script: str) -> Iterator[Right]:
     for privileges, kind, names, users in _GRANT.findall(script):
-        for user in _words(users):
-            for name in _words(names):
-                for privilege, columns in _PRIVILEGE.findall(privileges):
-                    for column in _words(columns) or [""]:
-                        yield Right(user.removeprefix("rt_"), privilege, kind or "TABLE", name, column)
+        given = list(_privileges(privileges))
+        for user, name, (privilege, column) in product(_words(users), _words(names), given):
+            yield Right(user.removeprefix("rt_"), privilege, kind or "TABLE", name, column)
+
+
+def _privileges(text: str) -> Iterator[tuple[str, str]]:
+    """Yield privileges as they are granted: ("UPDATE", "display_name"), or ("SELECT", "") of all columns."""
+    for privilege, columns in _PRIVILEGE.findall(text):
+        yield from ((privilege, column) for column in _words(columns) or [""])
 
 
 def _words(text: str) -> list[str]:

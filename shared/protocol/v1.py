@@ -44,7 +44,7 @@ __all__ = [
 HIGHEST_EPOCH: Final = 2**31 - 1
 HIGHEST_SEQ: Final = 2**53 - 1
 # A btree entry holds at most about 2,700 bytes, and the pair of both makes a stream's key.
-_NAME_LENGTH: Final = 255
+NAME_LENGTH: Final = 255
 # What a message may name at the most; a batch has as many events as its bytes allow.
 LIST_LENGTH: Final = 10_000
 # No real line has 50 characters.
@@ -55,7 +55,7 @@ _RETRYABLE: Final = frozenset({"SESSION_EXPIRED", "INTERNAL_ERROR"})
 Epoch = Annotated[int, msgspec.Meta(ge=1, le=HIGHEST_EPOCH)]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=HIGHEST_SEQ)]
 CursorSeq = Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_SEQ)]
-Text = Annotated[str, msgspec.Meta(max_length=_NAME_LENGTH)]
+Text = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH)]
 
 
 class Malformed(ProtocolError):

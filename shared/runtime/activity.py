@@ -1,13 +1,15 @@
 """The cluster's activity log: what happened, for operators, in one table that every process appends to.
 
-Noting never waits and never fails: entries gather here, and `run` writes what has gathered, in order, at most a
-block at a time. What one subject repeats is coalesced: its first entry is written at once, what follows within ten
-seconds becomes one entry with a count, so that a device which comes and goes a hundred times a second cannot flood
-the log. While the database is away they stay here, up to a bound; what comes beyond it is counted, not kept. With
-every block the table is trimmed to the newest entries, so that nobody else needs to. An entry's time is when it was
-written. What is worth an entry, its name and its fields are for those who note; a secret never is.
+Noting never waits and never fails: entries gather here, and `run` writes what has gathered, in order, at most a block
+at a time. What must not happen without its entry is recorded instead, which does wait, and may fail. What one subject
+repeats is coalesced: its first entry is written at once, what follows within ten seconds becomes one entry with a
+count, so that a device which comes and goes a hundred times a second cannot flood the log. While the database is away
+they stay here, up to a bound; what comes beyond it is counted, not kept. With every block the table is trimmed to the
+newest entries, so that nobody else needs to. An entry's time is when it was written. What is worth an entry, its name
+and its fields are for those who note; a secret never is.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,8 +86,9 @@ class Activity:
         self._stop = stop
         self._outage = outage
         self._written = written
-        self._windows: dict[tuple[str, str], _Window] = {}
+        self.windows: dict[tuple[str, str], _Window] = {}  # by event and subject, the first to end first
         self._wake = stop.waker()
+        self._writing = asyncio.Lock()  # whoever writes what waits, so that it is written once and in order
         self._waiting: deque[Entry] = deque()
         self._dropped = 0
 
@@ -102,31 +105,44 @@ class Activity:
         if of is None or self._is_first(event, of, of_device=of_device, level=level, fields=fields):
             self._add(event, level, fields, of_device=of_device)
 
+    async def record(
+        self, pool: Pool, event: str, *, level: Level = "info", of_device: bool = False, **fields: object
+    ) -> None:
+        """Write an entry now, behind those that wait and before what it tells of is done; DatabaseUnavailable when that
+        had better not be done.
+        """
+        async with self._writing:
+            waiting = list(islice(self._waiting, _BLOCK))
+            mine = entry(event, level, fields, of_device=of_device)
+            await append(pool, self._process_id, [*waiting, mine])
+            self._take_off(waiting)
+        self._written()
+
     def _is_first(
         self, event: str, of: str, *, of_device: bool, level: Level, fields: dict[str, object]
     ) -> bool:
-        window = self._windows.get((event, of))
+        window = self.windows.get((event, of))
         if window is not None:
             window.level, window.fields = level, fields
             window.count += 1
             return False
-        if len(self._windows) >= WINDOWS_AT_MOST:
+        if len(self.windows) >= WINDOWS_AT_MOST:
             self._dropped += 1
             return False
-        self._windows[event, of] = _Window(monotonic() + WINDOW_S, of_device)
+        self.windows[event, of] = _Window(monotonic() + WINDOW_S, of_device)
         return True
 
     def _close_windows(self) -> None:
         """Add the entries of windows that are over. All last equally long, so that the first to begin is the first."""
-        while self._windows:
-            key, window = next(iter(self._windows.items()))
+        while self.windows:
+            key, window = next(iter(self.windows.items()))
             if window.ends_at > monotonic() and not self._stop.asked:
                 return
-            del self._windows[key]
+            del self.windows[key]
             if window.count:
                 counted = {"count": window.count} if window.count > 1 else {}
                 self._add(key[0], window.level, {**window.fields, **counted}, of_device=window.of_device)
-                self._windows[key] = _Window(monotonic() + WINDOW_S, window.of_device)
+                self.windows[key] = _Window(monotonic() + WINDOW_S, window.of_device)
 
     def _add(self, event: str, level: Level, fields: dict[str, object], *, of_device: bool) -> None:
         # Devices leave the others some space.
@@ -160,22 +176,29 @@ class Activity:
 
     def _next_fold_s(self) -> float:
         """Return how long it is until a window is over."""
-        for window in self._windows.values():
+        for window in self.windows.values():
             return max(0.0, window.ends_at - monotonic())
         return 60.0
 
     async def _write_block(self, pool: Pool) -> None:
-        block = list(islice(self._waiting, _BLOCK))
-        try:
-            await append(pool, self._process_id, block)
-            self._written()
-        except DatabaseRefused as error:
-            log.error("activity_refused", error=str(error), entries=len(block))
-        for _ in block:
-            self._waiting.popleft()
+        async with self._writing:
+            block = list(islice(self._waiting, _BLOCK))
+            if not block:
+                return
+            try:
+                await append(pool, self._process_id, block)
+                self._written()
+            except DatabaseRefused as error:
+                log.error("activity_refused", error=str(error), entries=len(block))
+            self._take_off(block)
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             self.note("activity_dropped", level="warn", count=dropped)
+
+    def _take_off(self, written: Sequence[Entry]) -> None:
+        """Only now: while the database is away they wait, and those that come meanwhile stand behind them."""
+        for _ in written:
+            self._waiting.popleft()
 
 
 def entry(event: str, level: Level, fields: Mapping[str, object], *, of_device: bool = False) -> Entry:

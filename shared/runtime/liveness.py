@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from uuid import UUID, uuid4
 
-from shared.db.connections import Connection, connect
+from shared.db.connections import Connection, Link
 from shared.db.errors import DatabaseUnavailable, SchemaError, translated
 from shared.db.poll_loop import Outage, PollLoop
 from shared.log import get_logger
@@ -66,88 +66,76 @@ class Presence:
         on_return: Callable[[], None] = lambda: None,
     ) -> None:
         self.process_id: UUID = uuid4()
-        self._url = url
         self._role = role
         self._address = address
         self._holds_lock = holds_lock
+        # Who is alive is not worth a flush, and must be told while a synchronous standby is away.
+        self._link = Link(url, self._enter, name=f"rt-server {role} presence", synchronous_commit="off")
         self._loop = PollLoop(
-            "presence", self._renew, stop=stop, outage=outage, poll_s=RENEW_EVERY_S, on_failure=self._lost
+            "presence",
+            self._renew,
+            stop=stop,
+            outage=outage,
+            poll_s=RENEW_EVERY_S,
+            on_failure=lambda _: self._link.drop(),
         )
         self._vitals = vitals
         self._on_return = on_return
-        self._connection: Connection | None = None
 
     @property
     def problem(self) -> str | None:
         """What keeps the database from answering, or None."""
-        return "not connected" if self._connection is None or self._connection.is_closed() else None
+        return None if self._link.is_open else "not connected"
 
     async def __aenter__(self) -> Self:
-        await self._enter()
+        await self._link.get()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connection is not None and not self._connection.is_closed():
+        if self._link.is_open:
             try:
+                connection = await self._link.get()
                 with translated():
-                    await self._connection.execute(_LEAVE, self.process_id, timeout=2)
+                    await connection.execute(_LEAVE, self.process_id, timeout=2)
             except DatabaseUnavailable as lost:
                 log.warning("left_without_a_word", error=str(lost))
-            self._connection.terminate()
+        self._link.drop()
 
     async def run(self) -> None:
         """Renew until the process stops."""
         await self._loop.run()
 
-    def _lost(self, _error: DatabaseUnavailable) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
     async def _renew(self) -> None:
-        connection = self._connection or await self._return()
+        was_open = self._link.is_open
+        connection = await self._link.get()
+        if not was_open:
+            RECONNECTS.labels("presence").inc()
+            log.info("presence_back")
+            self._on_return()
         vitals = self._vitals()
         with translated():
             row = await connection.fetchval(_RENEW, self.process_id, LEASE_S, *vitals, timeout=3)
         if row is None:  # reaped while we hung for a day
             raise DatabaseUnavailable("our row is gone")
 
-    async def _return(self) -> Connection:
-        connection = await self._enter()
-        RECONNECTS.labels("presence").inc()
-        self._on_return()
-        return connection
-
-    async def _enter(self) -> Connection:
-        # Who is alive is not worth a flush, and must be told while a synchronous standby is away.
-        connection = await connect(
-            self._url, name=f"rt-server {self._role} presence", synchronous_commit="off"
-        )
+    async def _enter(self, connection: Connection) -> None:
+        """Make our row, or find it again, and hold the lock that says that we live, whose key is in the row."""
         connection.add_termination_listener(lambda _: self._loop.wake())
-        try:
-            with translated():
-                await connection.execute(_REAP)
-                lock_key = await connection.fetchval(
-                    _ENTER,
-                    self.process_id,
-                    self._role,
-                    socket.gethostname(),
-                    os.getpid(),
-                    self._address,
-                    version("rt-server"),
-                    self._holds_lock,
-                    LEASE_S,
-                )
-                if lock_key is None:
-                    raise SchemaError(
-                        f"this database user is another role's: a {self._role} is rt_{self._role}"
-                    )
-                if self._holds_lock:
-                    await connection.execute(_LOCK, PROCESS_LOCK_CLASS, lock_key, timeout=3)
-        except BaseException:
-            connection.terminate()
-            raise
-        self._connection = connection
-        return connection
+        await connection.execute(_REAP)
+        lock_key = await connection.fetchval(
+            _ENTER,
+            self.process_id,
+            self._role,
+            socket.gethostname(),
+            os.getpid(),
+            self._address,
+            version("rt-server"),
+            self._holds_lock,
+            LEASE_S,
+        )
+        if lock_key is None:
+            raise SchemaError(f"this database user is another role's: a {self._role} is rt_{self._role}")
+        if self._holds_lock:
+            await connection.execute(_LOCK, PROCESS_LOCK_CLASS, lock_key, timeout=3)

@@ -10,8 +10,8 @@ import asyncio
 import gc
 import resource
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
 import uvloop
@@ -65,38 +65,21 @@ class Process:
         on_return: Callable[[], None] = lambda: None,
         pool_settings: Mapping[str, str] = {},
     ) -> None:
-        self.role = role
-        self.settings = settings
+        self.role, self.settings = role, settings
         self.stop = Stop()
-        self._last_stop = Stop()  # what other tasks need until their own end goes on until this
+        # What other tasks need until their own end goes on until this.
+        self.last_stop = Stop()
         self.outage = Outage()
         self._pool: Pool | None = None
-        self._pool_size = pool_size
-        self._pool_settings = pool_settings
+        self._pool_size, self._pool_settings = pool_size, pool_settings
         self._on_return = on_return
-        name = f"rt-server {role}"
-        self.notifier = Notifier(settings.direct_url, name=name, stop=self._last_stop, outage=self.outage)
-        self.listener = Listener(
-            settings.direct_url, name=name, stop=self._last_stop, outage=self.outage, enabled=settings.listen
-        )
-        pace = Pace(lambda: counted(*counts))
-        self.presence = Presence(
-            settings.direct_url,
-            role=role,
-            address=host_port(settings.bind),
-            holds_lock=settings.listen,
-            stop=self._last_stop,
-            outage=self.outage,
-            vitals=lambda: vitals()._replace(
-                events_per_second=pace.per_second(),
-                ready=not problems(self.checks),
-                problem=self._problem(),
-            ),
-            on_return=self._returned,
-        )
+        url, name, until = settings.direct_url, f"rt-server {role}", self.last_stop
+        self.notifier = Notifier(url, name=name, stop=until, outage=self.outage)
+        self.listener = Listener(url, name=name, stop=until, outage=self.outage, enabled=settings.listen)
+        self.presence = self._presence(vitals, Pace(lambda: counted(*counts)))
         self.activity = Activity(
             self.presence.process_id,
-            stop=self._last_stop,
+            stop=until,
             outage=self.outage,
             written=lambda: self.notifier.notify(ACTIVITY),
         )
@@ -107,6 +90,23 @@ class Process:
         }
         # What keeps nobody from using the process, and operators should know of.
         self.concerns: Checks = {}
+
+    def _presence(self, vitals: Callable[[], Vitals], pace: Pace) -> Presence:
+        """Return the keeper of the process's row, which says with each renewal how the process is."""
+        return Presence(
+            self.settings.direct_url,
+            role=self.role,
+            address=host_port(self.settings.bind),
+            holds_lock=self.settings.listen,
+            stop=self.last_stop,
+            outage=self.outage,
+            vitals=lambda: vitals()._replace(
+                events_per_second=pace.per_second(),
+                ready=not problems(self.checks),
+                problem=self._problem(),
+            ),
+            on_return=self._returned,
+        )
 
     @property
     def pool(self) -> Pool:
@@ -162,6 +162,16 @@ class Process:
         """
         self._obey_signals()
         await migrate(self.settings.direct_url)
+        async with self.connected():
+            if before is not None:
+                await before()
+            await self._live(app or web.Application(), tasks, shut)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Hold what the process has of the database, as its tasks need it: they find all of it there, and it is given
+        up in the opposite order.
+        """
         async with AsyncExitStack() as stack:
             self._pool = await create_pool(
                 self.settings.database_url,
@@ -174,9 +184,7 @@ class Process:
             await self._look_through_the_pool(self._pool)
             for part in (self.notifier, self.presence, self.listener):
                 await stack.enter_async_context(part)
-            if before is not None:
-                await before()
-            await self._live(app or web.Application(), tasks, shut)
+            yield
 
     async def _look_through_the_pool(self, pool: Pool) -> None:
         with translated():
@@ -195,12 +203,13 @@ class Process:
                 "presence": self.presence.run,
                 "activity": lambda: self.activity.run(self.pool),
             }.items():
-                lasting.create_task(_guarded(name, task, self._last_stop), name=name)
+                lasting.create_task(_guarded(name, task, self.last_stop), name=name)
+            # Inside the other group: the service's tasks end first, while they can still notify, and note what they do.
             async with asyncio.TaskGroup() as group:
                 for name, task in tasks.items():
                     group.create_task(_guarded(name, task, self.stop), name=name)
                 group.create_task(self._serve(app, shut), name="serve")
-            self._last_stop.ask()
+            self.last_stop.ask()
 
     async def _serve(self, app: web.Application, shut: Callable[[], Awaitable[None]] | None) -> None:
         app.add_routes(health_routes(self.checks))
@@ -212,6 +221,7 @@ class Process:
             log.info("started", address=host_port(self.settings.bind))
             with measuring_stalls():
                 await self.stop.wait()
+            # No new devices before the old are told to go: they would come back to us.
             server.close()
             if shut is not None:
                 await shut()

@@ -54,8 +54,8 @@ class Account:
     """How much is held, and who waits for room."""
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._sockets = 0
+        self.limit = limit_bytes
+        self.sockets = 0
         self._first, self._small, self._large = _Pool(), _Pool(), _Pool()
         self._pools = (self._first, self._large, self._small)
         self._looking = False
@@ -64,7 +64,7 @@ class Account:
     @property
     def held(self) -> int:
         """How many bytes are held."""
-        return self._sockets * SOCKET_BYTES + sum(pool.held for pool in self._pools)
+        return self.sockets * SOCKET_BYTES + sum(pool.held for pool in self._pools)
 
     @property
     def full(self) -> bool:
@@ -72,8 +72,8 @@ class Account:
         return bool(
             self._small.waiting
             or self._large.waiting
-            or self.held > self._limit
-            or (self._sockets + 1) * SOCKET_BYTES > self._limit // 4
+            or self.held > self.limit
+            or (self.sockets + 1) * SOCKET_BYTES > self.limit // 4
         )
 
     @property
@@ -84,11 +84,11 @@ class Account:
     @contextmanager
     def socket(self) -> Iterator[None]:
         """Count a socket while inside."""
-        self._sockets += 1
+        self.sockets += 1
         try:
             yield
         finally:
-            self._sockets -= 1
+            self.sockets -= 1
             self._look_soon()
 
     def admit(self, held: Held, admitted: Callable[[], None]) -> bool:
@@ -136,9 +136,9 @@ class Account:
 
     def _fits(self, pool: _Pool, size: int) -> bool:
         """Whether there is room, or nothing of the kind is held."""
-        room, half = self._limit - self.held >= size, self._limit // 2
+        room, half = self.limit - self.held >= size, self.limit // 2
         if pool is self._first:
-            return not pool.held or (room and pool.held + size <= self._limit // 8)
+            return not pool.held or (room and pool.held + size <= self.limit // 8)
         if pool is self._large:
             if not pool.held:
                 return room or self._small.held <= half

@@ -17,15 +17,13 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from shared.db.errors import DatabaseUnavailable
 from shared.errors import ProtocolError
 from shared.log import get_logger
-from shared.metrics import CONNECTIONS, UNKNOWN_MESSAGES
-from shared.protocol.v1 import UnknownMessage, encode_error, encode_heartbeat
+from shared.metrics import CONNECTIONS
+from shared.protocol.v1 import encode_error, encode_heartbeat
 from shared.transport.account import Account
 from shared.transport.inlet import Inlet
-from shared.transport.tokens import Identity
 
-__all__ = ["ConnectionGone", "DeviceConnection", "attend", "check_id", "close_all", "count_unknown", "greet"]
+__all__ = ["ConnectionGone", "DeviceConnection", "NoHello", "attend", "close_all"]
 
-HELLO_WITHIN_S = 90.0
 HEARTBEAT_EVERY_S = 30.0
 PING_EVERY_S = 20.0
 ANSWER_WITHIN_S = 30.0
@@ -288,40 +286,7 @@ class DeviceConnection:
             await self._send(b"", WSMsgType.PING)
 
 
-H = TypeVar("H")
 E = TypeVar("E", bound=Exception)
-
-
-async def greet(connection: DeviceConnection, decode: Callable[[bytes], object], hello_type: type[H]) -> H:
-    """Receive the hello.
-
-    Raises ProtocolError with the refusal that the device is owed, ConnectionGone when the socket ends first.
-    """
-    try:
-        async with asyncio.timeout(HELLO_WITHIN_S):
-            message = await connection.receive()
-    except TimeoutError:
-        raise NoHello(f"no hello within {HELLO_WITHIN_S:.0f} s") from None
-    if message is None:
-        raise ConnectionGone("no hello")
-    hello = decode(message)
-    if not isinstance(hello, hello_type):
-        raise ProtocolError("the first message must be a hello")
-    return hello
-
-
-def check_id(claimed: str, identity: Identity) -> None:
-    """Raise IDENTITY_MISMATCH when a hello names another device than the token stands for."""
-    if claimed not in identity.aliases:
-        raise ProtocolError("the token belongs to another device", code="IDENTITY_MISMATCH")
-
-
-def count_unknown(message: object) -> bool:
-    """Whether a message is of a kind that we do not know; counts those that are."""
-    if isinstance(message, UnknownMessage):
-        UNKNOWN_MESSAGES.inc()
-        return True
-    return False
 
 
 async def close_all(connections: Iterable[DeviceConnection], code: int, reason: str) -> None:

@@ -3,8 +3,11 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
+from uuid import UUID
 
+import aiohttp
 import msgspec
 import orjson
 import pytest
@@ -12,17 +15,18 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from api.alerts.evaluator import Evaluation
-from api.app import build_app
+from api.app import API, POOL_SETTINGS, build_app
+from api.commands import ask as commands
 from api.http.errors import Error
+from api.live.view import Live
 from api.routes import ROUTES
 from api.settings import ApiSettings
-from api.storage.plans import ALONG_THE_KEY
-from shared.db.connections import create_pool
 from shared.runtime.activity import Activity
 from shared.runtime.health import health_routes
 from shared.runtime.process import Process
 from shared.wake import Stop
-from tests.api.seeds import Database
+from tests.api.seeds import Database, add_forwarder_session, add_process
+from tests.services import Process as Started
 from tests.waiting import wait_until
 
 Client: TypeAlias = "TestClient[web.Request, web.Application]"
@@ -45,13 +49,13 @@ def declared(method: str, path: str) -> Any:
 
 @pytest.fixture
 async def process(database_url: str) -> AsyncIterator[Process]:
-    """A process with pool, presence and notifier, as `Process.run` would have made it."""
-    process = Process("api", ApiSettings.read({"database_url": database_url, "bind": "127.0.0.1:1"}))
-    process._pool = await create_pool(database_url, name="test", size=4, **ALONG_THE_KEY)
-    async with process._pool, process.presence, process.notifier:
+    """A process with all that it has of the database, as `Process.run` makes it."""
+    settings = ApiSettings.read({"database_url": database_url, "bind": "127.0.0.1:1"})
+    process = Process("api", settings, pool_settings=POOL_SETTINGS)
+    async with process.connected():
         notifying = asyncio.create_task(process.notifier.run())
         yield process
-        process._last_stop.ask()
+        process.last_stop.ask()
         await notifying
 
 
@@ -72,7 +76,7 @@ async def evaluation(process: Process, activity: Activity) -> AsyncIterator[Eval
     process.activity = activity
     evaluation = Evaluation(process)
     yield evaluation
-    evaluation._link.drop()
+    evaluation.close()
 
 
 @pytest.fixture
@@ -138,3 +142,57 @@ async def race(ask: Ask) -> str:
     """The id of a race, 10 km."""
     made = await ask("POST", RACES, status=201, json={"name": "10 km"})
     return str(made["race_id"])
+
+
+@pytest.fixture
+async def gateway(database: Database) -> UUID:
+    """A gateway that lives."""
+    return await add_process(database, "gateway")
+
+
+@pytest.fixture
+async def gateway_id(database: Database, gateway: UUID) -> UUID:
+    """A gateway that lives and holds the session of forwarder `start`."""
+    await add_forwarder_session(database, "start", gateway)
+    return gateway
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands wait for an answer for half a second."""
+    monkeypatch.setattr(commands, "ANSWER_WITHIN_S", 0.5)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of other processes, with as many connections as it needs."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60), connector=connector) as session:
+        yield session
+
+
+@pytest.fixture
+async def apis(database_url: str) -> AsyncIterator[list[Started]]:
+    """Two api processes that are ready."""
+    async with AsyncExitStack() as stack:
+        found = [Started("api", database_url, {}) for _ in range(2)]
+        for each in found:
+            await each.start()
+            stack.push_async_callback(_end, each)
+        await asyncio.gather(*(each.ready() for each in found))
+        yield found
+
+
+async def _end(process: Started) -> None:
+    if process.child is not None and process.child.returncode is None:
+        await process.kill()
+
+
+@pytest.fixture
+async def live(client: Client, process: Process) -> AsyncIterator[Live]:
+    """The event stream of the application, kept running."""
+    live = client.app[API].part(Live)
+    running = asyncio.create_task(live.run())
+    yield live
+    process.stop.ask()
+    await running

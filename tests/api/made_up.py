@@ -20,6 +20,7 @@ def _finding(facts: StreamFacts) -> Finding:
 
 RULE = Rule(
     signal="made_up",
+    condition="numbered anew",
     order=200,
     bound=Bound.holding(0, 0),
     source=streams,

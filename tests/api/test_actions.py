@@ -19,8 +19,8 @@ from api.alerts.stream_facts import ClockFacts
 from api.settings import ApiSettings
 from api.storage import rules as storage
 from tests.api.facts import Facts, FaultFacts, ForwarderFacts, UpsFacts, find
-from tests.api.test_states import NOW, at, flow, process, receiver, stream
 from tests.api.test_storage import storage as stored
+from tests.api.watching import NOW, at, flow, process, receiver, stream
 
 # What advice says is done on the page, and the action that does it.
 HERE: dict[str, Action] = {
@@ -75,7 +75,7 @@ def every() -> Iterator[tuple[str, Finding]]:
             yield finding.key.signal, finding
     for finding in find(Facts([], many, [], [], []), []):
         yield f"{finding.key.signal} of many", finding
-    for fault in (*faults._MEANINGS, "of a later release"):
+    for fault in (*faults.MEANINGS, "of a later release"):
         facts = Facts([], [], [], [], [], [FaultFacts("f", "Finish", fault, "it is no JSON", NOW)])
         for finding in find(facts, []):
             yield f"{finding.key.signal} {fault}", finding

@@ -18,7 +18,7 @@ from api.alerts.engine import AlertState, advance
 from api.alerts.samples import BIN_S
 from api.alerts.stream_facts import ClockFacts
 from tests.api.facts import Facts, StreamFacts, find
-from tests.api.test_states import at
+from tests.api.watching import at
 
 STREAMS = 200
 SECONDS = 120

@@ -106,7 +106,7 @@ class Track:
         self._evaluation = Evaluation(self._process, time_zone=time_zone)
 
     def close(self) -> None:
-        self._evaluation._link.drop()
+        self._evaluation.close()
 
     async def reader(self, name: str) -> UUID:
         await add_forwarder_session(self._database, name, self._gateway_id)

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from api.alerts.evaluator import Evaluation
+from tests.api.answering import counts, entries, opened, silent
 from tests.api.conftest import Ask
 from tests.api.looking import ago, looked
 from tests.api.seeds import (
@@ -16,7 +17,6 @@ from tests.api.seeds import (
     add_process,
     add_stream,
 )
-from tests.api.test_alerts import counts, entries, opened, silent
 
 STREAMS = "/api/v1/streams"
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from api.routes import ROUTES
+from tests.api.gateways import ending
 from tests.api.seeds import (
     Database,
     add_cursor,
@@ -22,7 +23,6 @@ from tests.api.seeds import (
     add_receiver_session,
     add_stream,
 )
-from tests.api.test_commands import ending
 from tests.api.test_export import ODD_LINES
 from tests.services import Process
 

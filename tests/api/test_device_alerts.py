@@ -20,7 +20,7 @@ from tests.api.seeds import (
     add_stream,
     add_ups,
 )
-from tests.api.test_states import NOW, at, stream
+from tests.api.watching import NOW, at, stream
 
 READER = "10.0.0.1:10000"
 

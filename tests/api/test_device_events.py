@@ -53,7 +53,7 @@ class World:
     def __init__(self, database: Database, client: Client, session_id: UUID) -> None:
         self.database, self.client, self.session_id = database, client, session_id
         self.live: Live = client.server.app[API].part(Live)  # type: ignore[attr-defined]
-        self.clock = self.live._news._clock = Clock()
+        self.clock = self.live.news.clock = Clock()
 
     @asynccontextmanager
     async def followed(self, query: str = "") -> AsyncIterator[Events]:
@@ -207,5 +207,5 @@ async def test_the_page_that_follows_changes_is_told_of_readers_by_its_cards_alo
         await events.named("overview")
         await add_reader_state(world.database, "start", READER, world.session_id, connected=False, info=INFO)
         await add_ups(world.database, "start", world.session_id, status=STATUS)
-        world.live._whole = True
+        await world.live.overview()
         assert await world.told(events, "link") == []

@@ -10,7 +10,7 @@ import pytest
 
 from api.alerts import routes as alerts
 from api.alerts import store as alert_store
-from api.app import EXPORTS_AT_ONCE, MAX_BODY_BYTES
+from api.app import EXPORTS_AT_ONCE, MAX_BODY_BYTES, POOL_SETTINGS
 from api.commands import ask as commands
 from api.devices import store as devices
 from api.events import store as events
@@ -165,7 +165,9 @@ MIB = 1024 * 1024
 BOUNDS = {
     "a request's body": f"{MAX_BODY_BYTES // MIB} MiB",
     "time for a body to arrive": f"{contract.BODY_WITHIN_S:.0f} s",
-    "time for the database to answer": f"{contract.ANSWER_WITHIN_S:.0f} s",
+    "time for the database to answer what is read": f"{contract.READ_WITHIN_S:.0f} s",
+    "time for the database to answer what changes something": f"{contract.ANSWER_WITHIN_S:.0f} s",
+    "time for a lock of the database's": re.sub(r"(\d+)", r"\1 ", POOL_SETTINGS["lock_timeout"]),
     "rows of a page": "1,000",
     "lines of a page": f"{events.PAGE_BYTES // MIB} MiB",
     "epochs in an answer": f"{streams.EPOCHS:,}",

@@ -15,7 +15,6 @@ from shared.runtime.activity import Activity
 from shared.runtime.process import Process
 from tests.api.conftest import Ask, Client
 from tests.api.seeds import Database, add_stream
-from tests.postgres import Postgresql
 from tests.waiting import wait_until
 
 STREAM = "/api/v1/streams/00000000-0000-0000-0000-000000000001"
@@ -157,11 +156,14 @@ async def test_an_error_that_nobody_foresaw_tells_nothing(
 
 
 async def test_without_a_database_every_route_says_unavailable_at_once(
-    client: Client, cluster: Postgresql, process: Process, database_url: str
+    client: Client, database: Database, process: Process
 ) -> None:
     await refused(client, "GET", STREAM + "/metrics", "NOT_FOUND")
-    assert process.presence._connection is not None
-    process.presence._connection.terminate()
+    of_presence = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%presence'"
+    )
+    assert await database.fetchval(of_presence)
+    await wait_until(lambda: process.presence.problem, what="the loss to be noticed")
     for path in ("/api/v1/streams", STREAM + "/reads", STREAM + "/export.csv", "/api/v1/forwarders", MINT):
         headers = await refused(client, "GET", path, "UNAVAILABLE")
         assert headers["Retry-After"]

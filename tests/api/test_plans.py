@@ -110,11 +110,11 @@ async def test_an_export_starts_with_its_first_row_and_sorts_nothing(
 
 
 async def test_metrics_look_at_no_event(process: Process, stream_id: UUID) -> None:
-    assert of_events(await plan_of(process, streams._METRICS, [stream_id])) == []
+    assert of_events(await plan_of(process, streams.SELECT_METRICS, [stream_id])) == []
 
 
 async def test_the_epochs_of_a_stream_look_at_no_event(process: Process, stream_id: UUID) -> None:
-    assert of_events(await plan_of(process, streams._EPOCHS, stream_id, 3, 1000)) == []
+    assert of_events(await plan_of(process, streams.SELECT_EPOCHS, stream_id, 3, 1000)) == []
 
 
 async def test_conflicts_are_paged_along_their_key(process: Process) -> None:
@@ -142,13 +142,13 @@ async def test_the_overview_looks_at_no_event_but_the_oldest_that_is_not_acked(
     process: Process, followed: UUID
 ) -> None:
     for statement, *arguments in (
-        (overview._CARDS, overview.CARDS, None),
-        (overview._PROCESSES,),
-        (overview._ALERTS, 50, 500),
-        (overview._RATES, [followed], 0),
+        (overview.SELECT_CARDS, overview.CARDS, None),
+        (overview.SELECT_PROCESSES,),
+        (overview.SELECT_ALERTS, 50, 500),
+        (overview.SELECT_RATES, [followed], 0),
     ):
         assert of_events(await plan_of(process, statement, *arguments)) == []
-    (scan,) = of_events(await plan_of(process, overview._FLOW, overview.FLOWS))
+    (scan,) = of_events(await plan_of(process, overview.SELECT_FLOW, overview.FLOWS))
     assert scan["Index Name"] == "events_stream_id_position_key"
     assert scan["Actual Rows"] * scan["Actual Loops"] <= 1
 
@@ -163,7 +163,7 @@ async def test_the_states_look_at_no_event_but_the_newest_hundred_once_in_a_bin(
         scans += of_events(await plan_of(process, statement, *arguments))
     (oldest,) = scans
     assert oldest["Actual Rows"] * oldest["Actual Loops"] <= 1
-    newest = of_events(await plan_of(process, samples._SAMPLE, None))
+    newest = of_events(await plan_of(process, samples.SAMPLE, None))
     assert sorted(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) for scan in newest) == [48, 100]
     assert all(scan["Index Name"] == "events_stream_id_position_key" for scan in newest)
 
@@ -171,9 +171,9 @@ async def test_the_states_look_at_no_event_but_the_newest_hundred_once_in_a_bin(
 async def test_a_bin_without_events_looks_at_none(process: Process, stream_id: UUID) -> None:
     # A stream's first bin has all that there is.
     for _ in range(2):
-        await process.pool.execute(samples._SAMPLE, None)
+        await process.pool.execute(samples.SAMPLE, None)
         await process.pool.execute("UPDATE stream_samples SET bin = bin - 1")
-    assert all(scan["Actual Loops"] == 0 for scan in of_events(await plan_of(process, samples._SAMPLE, None)))
+    assert all(scan["Actual Loops"] == 0 for scan in of_events(await plan_of(process, samples.SAMPLE, None)))
 
 
 async def test_the_latest_reads_look_at_as_many_of_each_stream_as_they_may_show(
@@ -199,7 +199,7 @@ async def test_what_a_stream_has_grown_by_is_looked_at_no_further_back_than_is_s
 
 async def test_open_conflicts_are_found_by_their_index(process: Process) -> None:
     for statement, *arguments in (
-        (overview._CARDS, overview.CARDS, None),
+        (overview.SELECT_CARDS, overview.CARDS, None),
         (STREAMS,),
     ):
         (scan,) = [
@@ -231,9 +231,9 @@ async def test_what_is_asked_often_keeps_its_plans_at_every_age(
             "SELECT stream_id FROM streams ORDER BY last_position DESC LIMIT 1"
         )
         async with planned(connection, nested=False) as plans:
-            await connection.fetch(overview._FLOW, 100)
-            await connection.fetch(receiver_behind._FLOWS)
-            await connection.execute(samples._SAMPLE, None)
+            await connection.fetch(overview.SELECT_FLOW, 100)
+            await connection.fetch(receiver_behind.FLOWS)
+            await connection.execute(samples.SAMPLE, None)
             await connection.fetch(events.LATEST, stream_id, None, 10, 100, events.PAGE_BYTES, 0)
             wanted = events_filter.arguments(stream_id, EventFilter(epoch=1), order="asc", after=None)
             await connection.fetch(events.READS["asc"], *wanted, 10, events.PAGE_BYTES)

@@ -22,8 +22,9 @@ from shared.db.errors import DatabaseUnavailable
 from shared.protocol.proxies import KINDS
 from shared.runtime.activity import Activity
 from shared.runtime.process import Process
+from tests.api.gateways import carrying_out, ending
 from tests.api.seeds import Database, add_forwarder_session, add_process, add_stream
-from tests.api.test_commands import carrying_out, ending, noted
+from tests.api.test_commands_told import noted
 from tests.waiting import wait_until
 
 READER = "10.0.0.1:10000"

@@ -8,8 +8,8 @@ import pytest
 from api.commands import ask as commands
 from api.races import beginning
 from tests.api.conftest import RACES, Ask, Noted
+from tests.api.gateways import carrying_out, ending
 from tests.api.seeds import Database, add_forwarder_session, add_process, add_stream
-from tests.api.test_commands import carrying_out, ending
 
 
 async def connect(database: Database, *forwarders: str) -> None:

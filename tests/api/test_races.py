@@ -338,8 +338,8 @@ async def test_people_are_removed_when_their_time_has_come(
         await fill(ask, each)
         patched = await ask("PATCH", f"{RACES}/{each}", json={"participants_until": until})
         assert patched["participants_until"] == until
-    assert await forgetting._forget()
-    assert not await forgetting._forget()
+    assert await forgetting.forget()
+    assert not await forgetting.forget()
     found = {each["race_id"]: each for each in (await ask("GET", RACES))["races"]}
     assert (found[race]["participant_count"], found[race]["chip_count"]) == (0, 3)
     assert found[race]["participants_until"] is None

@@ -10,8 +10,8 @@ import pytest
 from api.commands import ask as commands
 from shared.protocol.commands import READER_CONTROL, ReaderControl, encode_why
 from tests.api.conftest import Ask
+from tests.api.gateways import carrying_out, ending, left
 from tests.api.seeds import Database, add_forwarder_session, add_process
-from tests.api.test_commands import carrying_out, ending, left
 from tests.waiting import wait_until
 
 READER = "10.0.0.1:10000"

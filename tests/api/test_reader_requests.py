@@ -11,8 +11,8 @@ from api.http.errors import ApiError
 from api.readers.addresses import address
 from api.readers.types import ReaderPath
 from tests.api.conftest import Ask
+from tests.api.gateways import ending, left
 from tests.api.seeds import Database
-from tests.api.test_commands import ending, left
 from tests.api.test_reader_control import MODE, ON, PATH, READER, ROUTES, asked, gateway_id, says
 
 __all__ = ["gateway_id"]

@@ -254,7 +254,13 @@ async def test_pages_of_conflicts_and_the_newest_reads_end_at_a_mebibyte(
     )
     found = await pages(ask, "/api/v1/conflicts?limit=1000", "conflicts")
     assert [[each["seq"] for each in page] for page in found] == [[5, 4], [3, 2], [1]]
-    assert len((await ask("GET", "/api/v1/reads/latest?limit=200"))["reads"]) == 4
+    # A limit is no cut, though there are more behind it.
+    await add_events(
+        database, await add_stream(database, "older"), ["x"], received_at=START - timedelta(days=1)
+    )
+    for query, count, cut in (("limit=200", 4, True), ("limit=5", 4, True), ("limit=4", 4, False)):
+        newest = await ask("GET", f"/api/v1/reads/latest?{query}")
+        assert (len(newest["reads"]), newest["cut"]) == (count, cut), query
 
 
 async def test_epochs_and_cursors_that_devices_make_are_listed_up_to_a_bound(

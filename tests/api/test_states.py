@@ -1,85 +1,22 @@
-"""The states: every row of the table of bounds at both its edges, what holds them, and what ends them."""
+"""What is amber and red, from when until when, and what is said of it."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
+from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from api.alerts.coalesce import MANY
-from api.alerts.conditions import Condition, Finding, Key, Level, Owner
-from api.alerts.engine import AlertState, advance, judge
+from api.alerts.conditions import Level
+from api.alerts.engine import AlertState, advance
 from api.alerts.rules import BOUNDS
 from api.alerts.stream_facts import ClockFacts
 from tests.api.facts import (
     Facts,
     FaultFacts,
-    FlowFacts,
     ForwarderFacts,
-    ProcessFacts,
-    ReceiverFacts,
-    StreamFacts,
     UpsFacts,
     find,
 )
 from tests.api.test_storage import storage
-
-NOW = datetime(2026, 5, 3, 8, 0, tzinfo=UTC)
-STREAM = UUID(int=1)
-PROCESS = UUID(int=2)
-RANK = {"good": 0, "watch": 1, "act": 2}
-
-
-def at(seconds: float) -> datetime:
-    return NOW + timedelta(seconds=seconds)
-
-
-def stream(**facts: Any) -> Facts:
-    """A stream that is well, but for what is given."""
-    well = StreamFacts(
-        stream_id=STREAM,
-        title="Finish",
-        owner=Owner("forwarder", "f", "Finish box"),
-        stream_epoch=1,
-        online=True,
-        last_received_at=None,
-        median_gap_s=0,
-        reads=1000,
-        missing_count=0,
-        unparsed_count=0,
-        open_conflicts=0,
-        clock=ClockFacts(),
-    )
-    return Facts([], [well._replace(**facts)], [], [], [])
-
-
-def forwarder(gone_s: float | None, *, has_reads: bool = True) -> Facts:
-    gone_since = None if gone_s is None else at(-gone_s)
-    return Facts([ForwarderFacts("f", "Finish", gone_since, has_reads)], [], [], [], [])
-
-
-def flow(behind: int, oldest_s: float) -> Facts:
-    return Facts([], [], [FlowFacts("tent", STREAM, "tent ← Finish", behind, at(-oldest_s))], [], [])
-
-
-def receiver(gone_s: float) -> Facts:
-    return Facts([], [], [], [ReceiverFacts("tent", at(-gone_s), 2)], [])
-
-
-def process(
-    seen_s: float = 0.0, *, lives: bool = True, ready: bool = True, problem: str | None = None
-) -> Facts:
-    facts = ProcessFacts(PROCESS, "writer on here", at(-seen_s), lives, ready, problem)
-    return Facts([], [], [], [], [facts])
-
-
-def level_of(facts: Facts) -> Level:
-    """The worst level that is reached at the first look."""
-    states = advance([], find(facts, []), NOW)
-    return max((each.level for each in states), key=RANK.__getitem__, default="good")
+from tests.api.watching import NOW, Watch, at, flow, forwarder, lapse, level_of, process, receiver, stream
 
 
 @pytest.mark.parametrize(
@@ -154,25 +91,6 @@ def test_a_bound_is_where_the_table_has_it(facts: Facts, level: Level) -> None:
     assert level_of(facts) == level
 
 
-class Watch:
-    """Looks at facts once a second and keeps what stands, as the evaluation does."""
-
-    def __init__(self) -> None:
-        self.states: list[AlertState] = []
-        self.ended: list[AlertState] = []
-        self.seconds = 0.0
-
-    def look(self, facts: Facts, *, seconds: float = 1.0) -> Level:
-        """Look at the same facts once a second; return the level at the last look."""
-        for _ in range(int(seconds)):
-            changed = advance(self.states, find(facts, self.states), at(self.seconds))
-            self.seconds += 1
-            self.ended += [each for each in changed if each.ended_at is not None]
-            latest = {each.key: each for each in (*self.states, *changed)}
-            self.states = [each for each in latest.values() if each.ended_at is None]
-        return max((each.level for each in self.states), key=RANK.__getitem__, default="good")
-
-
 def test_missing_numbers_are_red_once_they_have_been_missing_for_a_minute() -> None:
     watch = Watch()
     assert watch.look(stream(missing_count=3), seconds=60) == "watch"
@@ -205,14 +123,6 @@ def test_a_process_says_itself_what_is_wrong() -> None:
     assert watch.states[0].reason == "runs but is not ready: the disk is full"
     assert "Mend what it says" in watch.states[0].advice
     assert watch.look(process(-100), seconds=60) == "good"
-
-
-def lapse(watch: Watch, facts: Facts, level: Level) -> int:
-    """Return for how many seconds of looking at facts a level stays."""
-    for seconds in range(1000):
-        if watch.look(facts) != level:
-            return seconds
-    raise AssertionError("it stays for ever")
 
 
 @pytest.mark.parametrize(
@@ -327,55 +237,6 @@ def test_every_finding_says_who_what_and_what_to_do() -> None:
         assert all(condition.reason for condition in finding.conditions)
 
 
-# --- whatever happens -----------------------------------------------------------------------------------------
-
-KEY = Key("clock", "stream", str(STREAM), STREAM)
-
-
-def finding(level: Level) -> Finding:
-    return Finding(KEY, "Finish", [] if level == "good" else [Condition(level, 0, level)], "Do.", "cleared")
-
-
-def lived(levels: Iterable[Level]) -> list[tuple[Level, Level]]:
-    """Return what the conditions say and what is shown, second by second."""
-    shown: list[tuple[Level, Level]] = []
-    state: AlertState | None = None
-    for second, level in enumerate(levels):
-        state = judge(state, finding(level), at(second))
-        if state is not None and state.ended_at is not None:
-            state = None
-        shown.append((level, "good" if state is None else state.level))
-    return shown
-
-
-LEVELS = st.lists(st.sampled_from(["good", "watch", "act"]), max_size=80)
-
-
-@given(LEVELS)
-def test_nothing_bad_is_ever_hidden(levels: list[Level]) -> None:
-    assert all(RANK[shown] >= RANK[indicated] for indicated, shown in lived(levels))
-
-
-@given(LEVELS)
-def test_nothing_is_shown_that_was_not_so_within_its_time(levels: list[Level]) -> None:
-    seen = lived(levels)
-    hold = int(BOUNDS["clock"].leave_act_s)
-    for second, (_, shown) in enumerate(seen):
-        lately = [indicated for indicated, _ in seen[max(0, second - hold) : second + 1]]
-        assert RANK[shown] <= max(RANK[indicated] for indicated in lately)
-
-
-@given(LEVELS)
-def test_a_level_is_left_only_after_its_time_without_it(levels: list[Level]) -> None:
-    seen = lived(levels)
-    hold = int(BOUNDS["clock"].leave_act_s)
-    for second in range(1, len(seen)):
-        if RANK[seen[second][1]] < RANK[seen[second - 1][1]]:
-            left = RANK[seen[second - 1][1]]
-            assert second >= hold
-            assert all(RANK[indicated] < left for indicated, _ in seen[second - hold : second + 1])
-
-
 @pytest.mark.parametrize(
     ("gap_s", "said"),
     [(0, ""), (0.05, "usually several come every second"), (7, "usually one comes every 7 s")],
@@ -389,81 +250,3 @@ def test_a_mat_that_has_lost_its_forwarder_is_not_said_to_have_reads_again() -> 
     states = advance([], find(stream(last_received_at=at(-100)), []), NOW)
     (state,) = advance(states, find(stream(last_received_at=at(-101), online=False), states), at(1))
     assert state.reason.startswith("its forwarder is gone")
-
-
-# --- many streams of one forwarder ---------------------------------------------------------------------------
-
-
-MOST = MANY["forwarder"]
-
-
-def crowd(count: int, **facts: Any) -> Facts:
-    """So many streams of one forwarder that are all alike."""
-    ((one,),) = (stream(**facts).streams,)
-    return Facts([], [one._replace(stream_id=UUID(int=1000 + n)) for n in range(count)], [], [], [])
-
-
-def test_five_thousand_late_streams_of_one_forwarder_are_one_alert() -> None:
-    watch = Watch()
-    assert watch.look(crowd(5000, last_received_at=at(-50))) == "act"
-    (state,) = watch.states
-    assert state.key == Key("last_read", "forwarder", "f")
-    assert (state.title, state.since) == ("Finish box", at(-50))
-    assert state.reason == "5,000 or more streams, the first: no read for more than 45 s"
-
-
-def test_each_signal_of_many_streams_is_one_alert_and_few_keep_their_own() -> None:
-    watch = Watch()
-    watch.look(crowd(MOST, missing_count=1, unparsed_count=20))
-    assert sorted(each.key.signal for each in watch.states) == ["missing", "unparsed"]
-    few = Watch()
-    few.look(crowd(MOST - 1, missing_count=1))
-    assert len(few.states) == MOST - 1
-
-
-def test_streams_of_different_forwarders_are_not_taken_together() -> None:
-    one = crowd(MOST - 1, missing_count=1)
-    other = [
-        each._replace(
-            stream_id=UUID(int=each.stream_id.int + 500), owner=Owner("forwarder", "g", "Start box")
-        )
-        for each in one.streams
-    ]
-    watch = Watch()
-    watch.look(one._replace(streams=[*one.streams, *other]))
-    assert len(watch.states) == 2 * (MOST - 1)
-
-
-def test_what_stands_for_many_has_the_age_of_the_first_of_them() -> None:
-    watch = Watch()
-    watch.look(crowd(MOST - 1, missing_count=1), seconds=50)
-    assert watch.look(crowd(MOST, missing_count=1), seconds=10) == "watch"
-    assert watch.look(crowd(MOST, missing_count=1)) == "act"
-    assert [each.since for each in watch.states] == [NOW]
-
-
-def test_a_count_that_wavers_around_the_bound_is_one_alert() -> None:
-    watch = Watch()
-    watch.look(crowd(MOST, missing_count=1), seconds=60)
-    for count in (MOST - 1, MOST + 3, MOST // 2, MOST - 5):
-        assert watch.look(crowd(count, missing_count=1)) == "act"
-        assert [each.key.subject_kind for each in watch.states] == ["forwarder"]
-    watch.look(crowd(MOST // 2 - 1, missing_count=1))
-    assert sum(each.key.subject_kind == "stream" for each in watch.states) == MOST // 2 - 1
-
-
-def test_what_stood_for_many_is_left_as_any_other() -> None:
-    watch = Watch()
-    watch.look(crowd(MOST, unparsed_count=100))
-    assert lapse(watch, crowd(0), "act") == 10
-
-
-def test_a_receiver_that_is_behind_in_many_streams_is_one_alert() -> None:
-    (one,) = flow(1, 40).flows
-    flows = [one._replace(stream_id=UUID(int=n), oldest_at=at(-40 - n)) for n in range(8)]
-    watch = Watch()
-    assert watch.look(Facts([], [], flows, [], [])) == "act"
-    (state,) = watch.states
-    assert state.key == Key("receiver_behind", "receiver", "tent")
-    assert state.reason == "8 streams, the first: behind by more than 30 s"
-    assert state.since == at(-47)

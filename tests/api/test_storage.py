@@ -1,8 +1,10 @@
 """Whether reads are stored: found by reading, told though nothing can be written."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +12,7 @@ import asyncpg
 import pytest
 
 from api.alerts.evaluator import Evaluation
-from api.storage import rules
+from api.storage import rules, store
 from api.storage.rules import StorageFacts, hangs, judged, unseen
 from shared.db.errors import DISK_FULL
 from shared.runtime.process import Process
@@ -114,7 +116,7 @@ async def writer(database: Database) -> UUID:
 async def evaluation(process: Process) -> AsyncIterator[Evaluation]:
     evaluation = Evaluation(process)
     yield evaluation
-    evaluation._link.drop()
+    evaluation.close()
 
 
 async def test_a_full_disk_is_told_though_no_alert_can_be_kept(
@@ -221,8 +223,6 @@ async def test_the_page_sees_for_itself_that_nobody_looks_at_the_states(
     async def well() -> bool:
         return all(each["signal"] != "database" for each in (await ask("GET", OVERVIEW))["troubles"])
 
-    # It listens to nothing here, and would say so.
-    process.checks.clear()
     # Nobody looks yet, and nobody says why.
     said = await wait_until(lambda: of_level("watch"), what="a missing look to be seen")
     assert said["headline"] == "the states are not looked at · database"
@@ -245,7 +245,7 @@ async def test_the_page_sees_for_itself_that_nobody_looks_at_the_states(
         await wait_until(well, what="the looks to go on")
     finally:
         process.stop.ask()
-        process._last_stop.ask()
+        process.last_stop.ask()
         await asyncio.gather(looking, renewing)
 
 
@@ -267,6 +267,19 @@ async def test_a_writer_that_is_ready_and_hangs_is_red(
     assert await said() == ("watch", "reads wait for more than 5 s until they are stored")
     await database.execute(rate, writer_id, 0.0)
     assert await said() == ("act", "reads have waited for more than 5 s and nothing is stored")
+
+
+async def test_what_is_free_is_that_of_the_disk_that_is_mounted_where_postgres_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert store.disk(None) == (None, None)
+    assert store.disk(str(tmp_path / "closed")) == (None, None)
+    # Every machine has one that is mounted.
+    monkeypatch.setattr(store, "MOUNTED", "/proc")
+    assert store.disk(None) == store.disk(str(tmp_path / "closed")) == shutil.disk_usage("/proc")[::2]
+    # What merely has its name is on some other disk.
+    monkeypatch.setattr(store, "MOUNTED", str(tmp_path))
+    assert store.disk(None) == (None, None)
 
 
 async def test_the_database_is_shown_with_what_waits_and_what_is_used(ask: Ask, database: Database) -> None:

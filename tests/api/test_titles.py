@@ -9,6 +9,7 @@ from api.alerts.evaluator import Evaluation
 from api.alerts.rules import forwarder_fault, forwarder_gone, receiver_behind
 from api.alerts.stream_facts import statement
 from shared.runtime.process import Process
+from tests.api.answering import entries, opened, silent
 from tests.api.conftest import Ask
 from tests.api.looking import ago, looked
 from tests.api.seeds import (
@@ -21,7 +22,6 @@ from tests.api.seeds import (
     add_receiver_session,
     add_stream,
 )
-from tests.api.test_alerts import entries, opened, silent
 
 READER = "10.0.0.1:10000"
 
@@ -131,7 +131,7 @@ async def test_the_names_are_looked_at_once_however_many_streams_are_called(
         await gone(database, f"mat-{number}")
         await call(database, f"mat-{number}", "Box")
     await database.execute("UPDATE stream_metrics SET last_seq = 20")
-    for asked in (forwarder_gone._FORWARDERS, statement(["true"])):
+    for asked in (forwarder_gone.FORWARDERS, statement(["true"])):
         assert len(await database.fetch(asked)) == 5
         plan = await database.fetchval(f"EXPLAIN (ANALYZE, COSTS off, FORMAT json) {asked}")
         looks = [node for node in nodes(orjson.loads(plan)[0]["Plan"]) if named(node)]

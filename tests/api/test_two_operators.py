@@ -3,23 +3,13 @@
 from typing import Any
 from uuid import UUID
 
-import pytest
-
+from tests.api.answering import entries
 from tests.api.conftest import Ask
-from tests.api.seeds import Database, add_cursor, add_forwarder_session, add_process, add_stream
-from tests.api.test_alerts import entries
-from tests.api.test_commands import CONFIG, RESTART, carrying_out
-from tests.api.test_overview import add_conflict
+from tests.api.gateways import CONFIG, RESTART, carrying_out
+from tests.api.overviews import add_conflict
+from tests.api.seeds import Database, add_cursor, add_stream
 
 TOKENS = "/api/v1/admin/tokens"
-
-
-@pytest.fixture
-async def gateway_id(database: Database) -> UUID:
-    """A gateway that lives and holds the session of forwarder `start`."""
-    process_id = await add_process(database, "gateway")
-    await add_forwarder_session(database, "start", process_id)
-    return process_id
 
 
 class Device:

@@ -19,7 +19,7 @@ from shared.protocol.ipico import compose
 from shared.runtime.settings import host_port
 from tests.bench.ground import RESULTS, Ground, Site, running
 from tests.bench.report import Row, Target, row, say
-from tests.dashboard.browser import NARROW, chromium, tab, tasks_ms
+from tests.dashboard.browser import NARROW, chromium, tab, traced
 from tests.dashboard.slow_link import named_by_page, seconds, slow_link
 from tests.services import make_token
 from tests.waiting import wait_until
@@ -89,10 +89,10 @@ async def megabytes_an_hour(browser: Browser, stack: Stack) -> float:
 async def longest_task_ms(browser: Browser, stack: Stack) -> float:
     """Return the processor time of the longest task, from the first byte on."""
     async with tab(browser, stack.url) as page, reading(stack.forwarder, READERS):
-        await browser.start_tracing(page=page.page, categories=["toplevel"])
-        await page.open()
-        await asyncio.sleep(SECONDS)
-        return max(tasks_ms(await browser.stop_tracing()))
+        async with traced(browser, page) as tasks:
+            await page.open()
+            await asyncio.sleep(SECONDS)
+        return max(tasks)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab
 from tests.dashboard.conftest import Stack, line
 from tests.dashboard.readers import tell_battery, tell_reader
+from tests.postgres import Postgresql, frozen
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
@@ -79,6 +80,15 @@ class Camera:
                 await save(page, "lost", size, theme)
                 self._stack.api.signal(signal.SIGCONT)
 
+    async def take_without_database(self, cluster: Postgresql) -> None:
+        """Take the first page when the database has not answered for a while."""
+        for size, theme in (LOOKS[0], LOOKS[3]):
+            async with tab(self._browser, self._stack.url, size=size, theme=theme) as page:
+                await page.open()
+                with frozen(cluster):
+                    await page.verdict("NO DATABASE")
+                    await save(page, "no-database", size, theme)
+
 
 async def save(page: Tab, name: str, size: Size, theme: Theme, *, whole: bool = True) -> None:
     """Save what the window shows, or the whole page: the window becomes that high, or the rest is not drawn."""
@@ -96,7 +106,7 @@ async def race(forwarder: Forwarder, reads: int) -> None:
     await forwarder.drained()
 
 
-async def test_pictures(browser: Browser, stack: Stack) -> None:
+async def test_pictures(browser: Browser, stack: Stack, cluster: Postgresql) -> None:
     camera = Camera(browser, stack)
     await camera.take("zero", shown=".empty")
     await camera.take("zero-devices", "devices", shown=".empty")
@@ -127,6 +137,7 @@ async def test_pictures(browser: Browser, stack: Stack) -> None:
         await camera.take("trouble", shown=".card[data-level=act]")
         await camera.take("conflicts", "conflicts", shown=".conflict")
         await camera.take_lost()
+        await camera.take_without_database(cluster)
 
 
 async def tell(stack: Stack) -> None:

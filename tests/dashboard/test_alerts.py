@@ -1,5 +1,6 @@
 """What an operator says of an alert, and does about it, right where it is read; and what others see of that."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, get_args
@@ -98,6 +99,7 @@ async def test_an_alert_is_muted_with_a_reason_and_taken_back_after_it_has_ended
         await stack.retire()
         await expect(alert(page, "loose")).to_have_count(0)
         await page.page.get_by_text("1 condition muted").click()
+        await expect(page.page.get_by_text(re.compile("^not connected · .*loose"))).to_be_visible()
         await page.page.get_by_role("button", name="Unmute").click()
         await expect(other.page.get_by_text("1 condition muted")).to_be_hidden()
 

@@ -21,6 +21,13 @@ _NOTE_WORDS = """() => {
     const note = () => words.add(word.textContent);
     new MutationObserver(note).observe(word, { childList: true, subtree: true });
 }"""
+_NOTE_WORDS_FROM_THE_START = """
+window.words = new Set();
+new MutationObserver(() => {
+    const word = document.querySelector(".verdict .word");
+    if (word !== null) words.add(word.textContent);
+}).observe(document, { childList: true, subtree: true, characterData: true });
+"""
 STRUCK = "getComputedStyle(document.querySelector('.fact .num')).textDecorationLine"
 
 
@@ -89,6 +96,23 @@ async def test_a_database_that_does_not_answer_is_no_lost_link(
         await expect(page.page.locator(".verdict .word")).not_to_have_text("NO DATABASE")
         assert await page.page.evaluate(STRUCK) == "none"
         assert "LINK LOST" not in await page.page.evaluate("[...words]")
+
+
+@pytest.mark.parametrize("table", ["streams", "events", "activity"])
+async def test_a_page_that_is_opened_while_a_table_is_locked_says_no_database(
+    browser: Browser, stack: Stack, table: str
+) -> None:
+    async with stack.forwarder("locked", READER), tab(browser, stack.url) as page:
+        await page.page.add_init_script(_NOTE_WORDS_FROM_THE_START)
+        async with stack.database.transaction():
+            await stack.database.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            await page.page.goto(stack.url)
+            await page.verdict("NO DATABASE")
+        await expect(page.card(f"locked · {READER}")).to_be_visible()
+        await expect(page.page.locator(".verdict .word")).not_to_have_text("NO DATABASE")
+        said = await page.page.evaluate("[...words]")
+        assert "NO DATABASE" in said
+        assert not {"LINK LOST", "NO LINK"} & set(said)
 
 
 @pytest.mark.parametrize("part", ["pages.js", "page-first.js", "rows.js", "parts.css"])

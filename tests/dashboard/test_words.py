@@ -67,6 +67,25 @@ async def test_what_is_not_there_is_said_as_it_is(page: Tab, stack: Stack) -> No
         await expect(page.page.get_by_text("No entry says that.")).to_be_visible()
 
 
+async def test_the_newest_reads_say_that_long_lines_have_cut_them(page: Tab, stack: Stack) -> None:
+    left = page.page.get_by_role("region", name="Latest reads").locator(".aside")
+    async with stack.forwarder("long", READER) as forwarder:
+        for _ in range(20):
+            forwarder.record(READER, "x" * 60_000)
+        await forwarder.drained()
+        await page.open()
+        await expect(left).to_contain_text(
+            "Their lines are long, so that not all of the newest reads are shown here."
+        )
+        # What comes then fills the rest, and hides nothing.
+        for number in range(50):
+            forwarder.record(READER, line(f"0580000{number:05X}"))
+        await forwarder.drained()
+        await page.page.reload()
+        await expect(page.page.locator(".tail .body .row")).to_have_count(50)
+        await expect(left).to_be_empty()
+
+
 async def test_the_database_says_how_long_a_query_and_a_commit_take(page: Tab, stack: Stack) -> None:
     await page.open()
     card = page.page.get_by_role("region", name="Database")

@@ -183,6 +183,7 @@ async def test_a_receiver_of_the_first_generation_may_call_itself_what_it_is_cal
 async def test_compression_is_not_accepted_and_other_methods_are_no_sockets(standing: Standing) -> None:
     offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
     async with connect(standing.url, standing.token, offer) as wire:
+        assert "Sec-WebSocket-Accept" in wire.headers
         assert "Sec-WebSocket-Extensions" not in wire.headers
     async with aiohttp.ClientSession() as http, http.get(f"{standing.url}/ws/v1/receivers") as answer:
         assert answer.status == 400

@@ -133,7 +133,7 @@ async def never_reads_and_never_stops_asking(wire: Wire) -> None:
         async with asyncio.timeout(0.5):
             while True:
                 await wire.send(hello)
-                await wire._socket.ping()
+                await wire.ping()
 
 
 async def vanishes_in_the_middle(wire: Wire) -> None:

@@ -167,13 +167,13 @@ async def test_what_cannot_be_answered_is_counted_and_the_session_goes_on(
         services(database_url, gateway=0, writer=0, api=1) as running,
         connected(running, database) as receiver,
     ):
-        assert receiver._connection is not None
+        assert receiver.connection is not None
         for message in (
             {"kind": "receiver_proxy_streams_list_request"},
             {"kind": "receiver_proxy_streams_list_request", "request_id": 7},
             {"kind": "receiver_proxy_firmware_request", "request_id": "q"},
         ):
-            await receiver._connection.send(message)
+            await receiver.connection.send(message)
         malformed = await receiver.ask("config_get")
         counted = await running.fanouts[0].metric("rtserver_unknown_messages_total")
         assert (malformed["ok"], malformed["config"], counted) == (False, None, 3)

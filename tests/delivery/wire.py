@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
+from tests.upgrade import upgraded
 from tests.waiting import PATIENCE_S
 
 __all__ = ["READER", "START", "Cursor", "Message", "Wire", "connect", "cursors", "receiver", "stopped"]
@@ -59,6 +60,10 @@ class Wire:
     async def send_binary(self, payload: bytes) -> None:
         """Send one binary frame."""
         await self._socket.send_frame(payload, aiohttp.WSMsgType.BINARY)
+
+    async def ping(self) -> None:
+        """Ping, whatever comes of it."""
+        await self._socket.ping()
 
     async def next(self, *, within_s: float | None = None) -> Message | None:
         """Return the next message; None when the socket has ended."""
@@ -172,21 +177,12 @@ async def connect(
     path: str = "/ws/v1/receivers",
 ) -> AsyncIterator[Wire]:
     """Open a receiver's socket at the base `url`; aiohttp.WSServerHandshakeError when it is refused."""
-    authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as http:
-        async with asyncio.timeout(patience_s):
-            socket = await http.ws_connect(
-                f"{url}{path}",
-                headers={**authorization, **headers},
-                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
-                autoping=False,
-                max_msg_size=0,
-                decode_text=False,
-            )
-        try:
-            yield Wire(http, socket, socket._response.headers, patience_s)
-        finally:
-            await socket.close()
+    async with upgraded(f"{url}{path}", token, headers, patience_s=patience_s) as (
+        http,
+        socket,
+        answered,
+    ):
+        yield Wire(http, socket, answered, patience_s)
 
 
 @asynccontextmanager

@@ -97,7 +97,7 @@ class StandIn:
             async for frame in socket:
                 message = frame.json()
                 if message["kind"] == "forwarder_event_batch":
-                    await self._take(device_id, socket, message["events"])
+                    await self.take(device_id, socket, message["events"])
                 else:
                     self.answers.append(message)
                     self.answered_at.append(time.monotonic())
@@ -105,7 +105,7 @@ class StandIn:
             self.close_codes.append(socket.close_code)
         return socket
 
-    async def _take(self, device_id: str, socket: web.WebSocketResponse, events: list[Message]) -> None:
+    async def take(self, device_id: str, socket: web.WebSocketResponse, events: list[Message]) -> None:
         self.batches.append(events)
         last_seqs: dict[tuple[str, int], int] = {}
         for event in events:
@@ -117,7 +117,7 @@ class StandIn:
             if identity in self.events[stream]:
                 self.retransmits[stream] += 1
             elif self.keep(event):
-                await self._store(stream, {**event, "forwarder_id": device_id})
+                await self.store(stream, {**event, "forwarder_id": device_id})
         if self.acking:
             entries = [
                 {"forwarder_id": device_id, "reader_ip": ip, "stream_epoch": epoch, "last_seq": seq}
@@ -125,7 +125,7 @@ class StandIn:
             ]
             await socket.send_json({"kind": "forwarder_ack", "session_id": "s-1", "entries": entries})
 
-    async def _store(self, stream: Stream, event: Message) -> None:
+    async def store(self, stream: Stream, event: Message) -> None:
         self.events[stream][event["stream_epoch"], event["seq"]] = event
         for socket in self._receivers:
             await self._hand_out(socket, [event])

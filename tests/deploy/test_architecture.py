@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from prometheus_client import REGISTRY
-from prometheus_client.metrics import MetricWrapperBase
-
 import tests.deploy.every_room  # noqa: F401 (and with it all numbers)
+from shared.metrics import DECLARED
+from tests.numbers import series
 
 ARCHITECTURE = Path(__file__).parents[2] / "ARCHITECTURE.md"
 
@@ -13,16 +12,11 @@ ARCHITECTURE = Path(__file__).parents[2] / "ARCHITECTURE.md"
 def metrics_table() -> str:
     """Return the table as the code has it."""
     lines = ["| name | type | unit | labels | meaning |", "|---|---|---|---|---|"]
-    collectors = {each for each in REGISTRY._collector_to_names if isinstance(each, MetricWrapperBase)}
-    rows = []
-    for each in collectors:
-        described = next(iter(each.describe()))
-        if described.name.startswith("rtserver_"):
-            name = described.name + ("_total" if described.type == "counter" else "")
-            labels = ", ".join(each._labelnames)
-            rows.append(
-                f"| `{name}` | {described.type} | {_unit(name)} | {labels} | {described.documentation} |"
-            )
+    rows = [
+        f"| `{name}` | {kind} | {_unit(name)} | {', '.join(labels)} | {text} |"
+        for name, kind, text, labels in DECLARED
+        if name in series()  # and not of a test
+    ]
     return "\n".join([*lines, *sorted(rows)])
 
 

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from api.settings import ApiSettings
+from api.storage.store import MOUNTED
 from deploy.cli.main import main
 from deploy.local.reverse_proxy import CADDYFILE, VARIABLES
 from shared.runtime.process import STOP_DEADLINE_S
@@ -193,8 +194,18 @@ def test_a_service_knows_its_own_password_and_no_other(role: str) -> None:
     assert service["environment"]["DATABASE_URL"] == (
         f"postgresql://rt_{role}@postgres:5432/rtserver?passfile={passfile}"
     )
-    assert service["volumes"] == [f"{role}-password:/passwords/{role}:ro"]
+    passwords = [each for each in service["volumes"] if "password" in each]
+    assert passwords == [f"{role}-password:/passwords/{role}:ro"]
     assert f"{role}-password:/passwords/{role}" in SERVICES["migrate"]["volumes"]
+
+
+def test_the_api_can_see_how_much_room_the_database_has_and_change_nothing_there() -> None:
+    (data,) = [each for each in SERVICES["postgres"]["volumes"] if each.endswith(":/var/lib/postgresql")]
+    assert f"{data.partition(':')[0]}:{MOUNTED}:ro" in SERVICES["api"]["volumes"]
+    sharing = {
+        name for name, each in SERVICES.items() if any("postgres:" in at for at in each.get("volumes", ()))
+    }
+    assert sharing == {"postgres", "api"}
 
 
 def test_the_owner_s_password_goes_to_the_database_and_the_migration_only() -> None:

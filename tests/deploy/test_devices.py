@@ -262,7 +262,7 @@ async def test_no_server_at_all_is_tried_again(server: StandIn, unused_tcp_port:
     )
     async with running(device.run()):
         device.record(READER, "line")
-        device._url = server.url.rstrip("/") + "/ws/v1/forwarders"
+        device.url = server.url
         await device.drained()
 
 

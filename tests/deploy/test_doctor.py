@@ -136,8 +136,8 @@ async def test_finds_a_setting_that_breaks_a_promise_where_something_between_lea
 ) -> None:
     await altered(database_url, statement)
     assert what not in wrong(await examine(Deployment(database_url)))
-    monkeypatch.setattr("shared.db.connections._PINS", "SELECT 1")
-    monkeypatch.setattr("shared.db.connections._DURABLE", "; SELECT 1")
+    monkeypatch.setattr("shared.db.connections.PINS", "SELECT 1")
+    monkeypatch.setattr("shared.db.connections.DURABLE", "; SELECT 1")
     found = wrong(await examine(Deployment(database_url)))
     assert "something between leaves it out" in found[what].advice
 

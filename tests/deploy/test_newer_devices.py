@@ -69,14 +69,14 @@ def control(action: str, request_id: str = "q", **more: object) -> dict[str, obj
 
 async def test_a_read_goes_out_as_its_bytes_with_its_line_end(server: StandIn) -> None:
     frames: list[bytes] = []
-    take = server._take
+    take = server.take
 
     async def watched(device_id: str, socket: Any, events: Any) -> None:
         assert all("raw_read_line" not in event for event in events)
         frames.extend(bytes(event["raw_frame"]) for event in events)
         await take(device_id, socket, events)
 
-    server._take = watched  # type: ignore[method-assign]
+    server.take = watched  # type: ignore[method-assign]
     crlf, bare = forwarder(server), forwarder(server, token="bare", device_id="bare", line_end=b"")
     crlf.record(READER, "aa01é")
     bare.record(READER, "aa02")
@@ -321,7 +321,7 @@ async def test_a_message_with_one_bad_event_is_dropped_without_an_ack_and_the_se
         batch = {"kind": "receiver_event_batch", "session_id": "s-1", "events": [bad]}
         await server.send("tent", batch)
         await wait_until(lambda: device.bad_batches == 1)
-        await server._store(STREAM, event(2))
+        await server.store(STREAM, event(2))
         await device.wait_for(1)
         await wait_until(lambda: server.receiver_acks)
     assert [each["last_seq"] for each in server.receiver_acks[0]["entries"]] == [2]
@@ -369,14 +369,14 @@ async def test_after_its_heartbeat_it_is_deaf_while_it_asks(
     server: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = asyncio.Event()
-    get = NewerReceiver._get
+    get = NewerReceiver.get
 
     async def slow(self: NewerReceiver, http: Any, path: str, **more: Any) -> Any:
         if path == "/api/v1/forwarder-races":
             await asked.wait()
         return await get(self, http, path, **more)
 
-    monkeypatch.setattr(NewerReceiver, "_get", slow)
+    monkeypatch.setattr(NewerReceiver, "get", slow)
     server.events[STREAM][1, 1] = event(1)
     device = receiver(server)
     async with running(device.stay()):

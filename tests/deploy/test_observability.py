@@ -12,11 +12,11 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
-from prometheus_client import REGISTRY
 
 import tests.deploy.every_room  # noqa: F401 (and with it all numbers)
 from api.alerts import rules
 from api.alerts.rules import clock as clocks
+from tests.numbers import series
 
 FILES = Path(__file__).parents[2] / "deploy" / "observability"
 DASHBOARD: dict[str, Any] = json.loads((FILES / "grafana-dashboard.json").read_text())
@@ -76,12 +76,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def known_metrics() -> set[str]:
-    return PROMETHEUS_OWN | {
-        name
-        for names in REGISTRY._collector_to_names.values()
-        for name in names
-        if not name.endswith("_created")
-    }
+    return PROMETHEUS_OWN | series()
 
 
 @pytest.mark.parametrize(("where", "expression"), list(expressions()))

@@ -104,7 +104,7 @@ async def test_starts_after_its_parent_was_killed(tmp_path: Path) -> None:
 async def test_refuses_a_second_server_over_the_same_data(
     server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(postgres, "PATIENCE_S", 0.1)
     with pytest.raises(StackError, match=f"already running, pid {server.pid}$"):
         await EmbeddedPostgres(tmp_path).start()
     assert await execute(server, "SELECT 1") == "1"

@@ -25,7 +25,7 @@ from gateway.batch import MAX_GROUPS
 from gateway.commands import MOST_AT_ONCE
 from gateway.control import CLEARING_S
 from gateway.settings import GatewaySettings
-from gateway.staging import _REFUSALS
+from gateway.staging import REFUSALS
 from shared.protocol import v1 as messages
 from shared.protocol.commands import KINDS, Action, GetInfo, Kind, ReaderControl, Reconnect
 from shared.protocol.decoding import FORWARDER_MESSAGES, LARGE_BYTES, decode_forwarder, decode_receiver
@@ -33,7 +33,7 @@ from shared.protocol.devices import INFO_BYTES
 from shared.protocol.ipico import ParseError, annotate
 from shared.protocol.v1 import AckEntry, FromReceiver, StreamRef
 from shared.runtime.settings import Settings
-from shared.transport import acceptor, connection
+from shared.transport import acceptor, connection, hello
 from shared.transport.inlet import FIRST_MESSAGE_BYTES
 from tests.deploy.pages import PROTOCOL, REPOSITORY, fences, sections, table
 
@@ -179,7 +179,7 @@ def test_events_and_cursors_have_the_fields_that_stand_there() -> None:
 
 def codes() -> set[str]:
     """Return the codes that devices can be sent: those that refusals are raised with, and the default."""
-    found = {"PROTOCOL_ERROR", *(code for code, _ in _REFUSALS.values())}
+    found = {"PROTOCOL_ERROR", *(code for code, _ in REFUSALS.values())}
     for room in ("gateway", "fanout", "shared"):
         for path in (REPOSITORY / room).rglob("*.py"):
             found |= set(re.findall(r'code="([A-Z_]+)"', path.read_text()))
@@ -241,11 +241,11 @@ BOUNDS = {
     "a receiver's message": f"{acceptor.MESSAGE_BYTES['receiver'] // MIB} MiB",
     "the same of the second generation": f"{V12_MESSAGE_BYTES // MIB} MiB",
     "a line": f"{messages.LINE_BYTES // 1024} KiB in UTF-8",
-    "names, ids, timestamps, types": f"{messages._NAME_LENGTH} characters",
+    "names, ids, timestamps, types": f"{messages.NAME_LENGTH} characters",
     "lists of readers, streams or cursors": f"{messages.LIST_LENGTH:,} entries",
     "readers and epochs of a batch": f"{MAX_GROUPS:,} pairs",
     "batches under way in a session": f"{session.MAX_OWED}",
-    "time to a hello": f"{connection.HELLO_WITHIN_S:.0f} s",
+    "time to a hello": f"{hello.HELLO_WITHIN_S:.0f} s",
     "connections of a token without a hello": f"{acceptor.WITHOUT_HELLO_OF_ONE}",
     "connections of a receiver at a fanout": f"{acceptor.SESSIONS_OF_ONE}",
     "subscriptions of a session": f"{MAX_SUBSCRIPTIONS:,}",

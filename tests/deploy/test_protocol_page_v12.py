@@ -41,7 +41,7 @@ def test_the_hello_is_taken_as_it_stands() -> None:
     assert isinstance(hello.mode, Live)
     assert hello.mode.streams == [StreamRef("start", "10.0.0.1:10000")]
     assert [cursor.last_seq for cursor in hello.resume or ()] == [42]
-    assert session_v12._GENERATED_ID.fullmatch(hello.receiver_id)
+    assert session_v12.GENERATED_ID.fullmatch(hello.receiver_id)
 
 
 def _applied(told: Message) -> bytes:

@@ -396,7 +396,7 @@ def test_the_view_shows_the_numbers_of_each_stream_and_receiver() -> None:
 async def test_without_a_terminal_the_view_is_a_plain_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("deploy.simulation.demo.view._SAY_EVERY_S", 0.01)
+    monkeypatch.setattr("deploy.simulation.demo.view.SAY_EVERY_S", 0.01)
     console, reads = quiet(), iter(range(1_000, 10_000))
     view = asyncio.create_task(follow(lambda: progress(float(n := next(reads)), n), console))
     await wait_until(lambda: len(text_of(console).splitlines()) >= 2, what="two lines")

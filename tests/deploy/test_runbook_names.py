@@ -8,7 +8,6 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from prometheus_client import REGISTRY
 
 import tests.deploy.every_room  # noqa: F401 (and with it all numbers)
 from api.routes import ROUTES
@@ -16,6 +15,7 @@ from deploy.local.postgres_programs import binaries
 from tests.deploy.compose import COMPOSE_FILE, VARIABLE, load_compose
 from tests.deploy.runbook.document import BLOCKS, REPOSITORY, RUNBOOK, SYMPTOMS, Block
 from tests.deploy.runbook.terminal import Terminal
+from tests.numbers import series
 
 # Of compose's subcommands: their options that are followed by a value.
 _WITH_VALUE = {"--since", "--tail", "--env", "-e", "--format"}
@@ -152,7 +152,7 @@ _NO_NUMBERS = {"rtserver_restored", "rtserver_replaced", "rtserver_inbox"}
 
 
 def test_every_number_in_the_runbook_is_one_that_a_process_shows() -> None:
-    known = {name for names in REGISTRY._collector_to_names.values() for name in names}
+    known = series()
     named = [each for lines in SYMPTOMS.values() for each in quoted(lines["Number"])]
     assert all(each.startswith("rtserver_") for each in named)
     in_text = set(re.findall(r"\brtserver_\w+", RUNBOOK.read_text()))

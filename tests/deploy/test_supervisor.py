@@ -300,7 +300,7 @@ def test_refuses_to_bind_to_what_is_no_address(make: Make, bind: str) -> None:
 async def test_bounds_a_log_while_its_process_writes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "_LOG_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(child, "LOG_LIMIT_BYTES", 1000)
     log, older = tmp_path / "log", tmp_path / "log.1"
     endless = ["sh", "-c", "while :; do echo y; done"]
     writer = await child.start_child(endless, log=log, environment=os.environ)

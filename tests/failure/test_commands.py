@@ -23,6 +23,11 @@ class Operator:
         self._process = process
         self._http = http
 
+    @property
+    def url(self) -> str:
+        """Where the process is."""
+        return self._process.url
+
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, Any]:
         """Return status and JSON of an answer."""
         async with self._http.request(method, f"{self._process.url}/api/v1/{path}", **more) as answer:
@@ -149,7 +154,7 @@ async def test_a_device_that_answers_in_the_middle_of_a_replay_and_reconnects_is
     ):
         writer = running.writers[0]
         writer.signal(signal.SIGSTOP)  # or the replay would be over before anyone asks
-        device._url = f"{running.gateways[0].url}/ws/v1/forwarders"
+        device.url = running.gateways[0].url
         tasks.create_task(device.run())
         await device.wait_connected()
         sessions = device.sessions
@@ -189,6 +194,38 @@ async def test_a_gateway_that_is_killed_with_a_command_in_hand_is_no_answer(
         assert (await asking)[0] == 504
         assert (await operator.ask("POST", "forwarders/f/restart"))[0] == 404
         assert (await operator.reset(stream_id))[0] == 409
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "more"),
+    [(signal.SIGKILL, []), (signal.SIGTERM, [("restart_ended", "nobody knows")])],
+)
+async def test_an_api_process_that_ends_with_a_command_in_hand_leaves_who_asked_and_claims_nothing(
+    database_url: str, database: Database, signal_number: signal.Signals, more: list[tuple[str, str]]
+) -> None:
+    token = await make_token(database, "forwarder", "f")
+    entries = "SELECT event, fields->>'ending' AS ending, fields->>'by' AS by FROM activity WHERE event LIKE 'restart%'"
+    async with (
+        services(database_url, writer=0, fanout=0, api=1) as running,
+        forwarder(running.gateways[0].url, token) as wire,
+        aiohttp.ClientSession() as http,
+    ):
+        api = running.apis[0]
+        asking = asyncio.create_task(Operator(api, http).ask("POST", "forwarders/f/restart"))
+        await wire.expect("restart_request")
+        # It stands there before the device has heard of it: no waiting.
+        assert [tuple(row) for row in await database.fetch(entries)] == [("restart_asked", None, "no token")]
+        api.signal(signal_number)
+        await api.ended()
+        with pytest.raises(aiohttp.ClientError):
+            await asking
+        # The device does it and answers, and nobody is there to hear it: of that no entry says anything.
+        found = [tuple(row) for row in await database.fetch(entries)]
+        assert [(event, ending) for event, ending, _ in found] == [("restart_asked", None), *more]
+        await api.start()
+        await api.ready()
+        _, told = await Operator(api, http).ask("GET", "logs")
+        assert "restart_asked" in [each["event"] for each in told["entries"]]
 
 
 async def test_a_gateway_that_hangs_carries_out_nothing_when_it_wakes_up(

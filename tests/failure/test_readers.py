@@ -99,7 +99,7 @@ async def test_what_a_box_tells_is_shown_and_what_an_operator_asks_reaches_it(
     async with services(database_url, gateway=1, fanout=0) as running, operators(database_url) as two:
         async with (
             aiohttp.ClientSession() as http,
-            follow(http, two[0]._process.url) as events,
+            follow(http, two[0].url) as events,
             box(running, token) as device,
         ):
             await becomes(two[1], "connected", True, None)

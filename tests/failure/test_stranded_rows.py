@@ -11,6 +11,7 @@ from shared.db.channels import INBOX
 from shared.metrics import NOTIFICATIONS_RECEIVED
 from tests.failure.facts import Database, backends, counts, settled
 from tests.gateway.conftest import running_writer
+from tests.numbers import total
 from tests.services import services
 from tests.waiting import wait_until
 from tests.writer.inbox import add_stream, event, put
@@ -99,7 +100,7 @@ async def test_what_comes_in_the_middle_of_a_drain_is_drained_by_its_own_notific
 
 
 def notifications() -> float:
-    return float(NOTIFICATIONS_RECEIVED.labels(INBOX)._value.get())
+    return total(NOTIFICATIONS_RECEIVED.labels(INBOX))
 
 
 async def both_stored(database: Database) -> bool:

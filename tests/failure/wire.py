@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.upgrade import upgraded
 from tests.waiting import PATIENCE_S, stretched
 
 __all__ = [
@@ -120,21 +121,8 @@ class Wire:
 @asynccontextmanager
 async def connect(url: str, token: str | None, **headers: str) -> AsyncIterator[Wire]:
     """Open a forwarder's socket at the base `url`; aiohttp.WSServerHandshakeError when it is refused."""
-    authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as http:
-        async with asyncio.timeout(PATIENCE_S):
-            upgraded = await http.ws_connect(
-                f"{url}/ws/v1/forwarders",
-                headers={**authorization, **headers},
-                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
-                autoping=False,
-                max_msg_size=0,
-                decode_text=False,
-            )
-        try:
-            yield Wire(http, upgraded, upgraded._response.headers)
-        finally:
-            await upgraded.close()
+    async with upgraded(f"{url}/ws/v1/forwarders", token, headers) as (http, socket, answered):
+        yield Wire(http, socket, answered)
 
 
 async def refused(url: str, token: str | None = None) -> bool:

@@ -1,7 +1,6 @@
 """Gateways and writers inside the test's own process: quick to start, and open to a look inside."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,9 +11,9 @@ from gateway.settings import GatewaySettings
 from shared.runtime.process import Process
 from shared.runtime.settings import Settings
 from tests.failure.facts import Database
+from tests.inside import running
 from tests.ports import free_port
 from tests.services import make_token
-from tests.waiting import wait_until
 from writer.drain import Drain
 
 
@@ -28,35 +27,13 @@ class Inside:
 
 
 @asynccontextmanager
-async def _running(process: Process, run: Awaitable[None], port: int) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(run)
-    try:
-        await wait_until(lambda: _ended_or_listens(task, port), what="the port to open")
-        yield
-    finally:
-        process.stop.ask()
-        await task
-
-
-async def _ended_or_listens(task: "asyncio.Future[None]", port: int) -> bool:
-    if task.done():
-        task.result()
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-@asynccontextmanager
 async def running_writer(database_url: str) -> AsyncIterator[Process]:
     """Run a writer in this process."""
     port = free_port()
     process = Process(
         "writer", Settings.read({"database_url": database_url, "bind": f"127.0.0.1:{port}"}), pool_size=1
     )
-    async with _running(process, process.run(tasks={"drain": Drain(process).run}), port):
+    async with running(process, process.run(tasks={"drain": Drain(process).run}), port):
         yield process
 
 
@@ -65,7 +42,7 @@ async def running_gateway(database_url: str, token: str) -> AsyncIterator[Inside
     """Run a gateway in this process."""
     port = free_port()
     gateway = Gateway(GatewaySettings.read({"database_url": database_url, "bind": f"127.0.0.1:{port}"}))
-    async with _running(gateway._process, gateway.run(), port):
+    async with running(gateway.process, gateway.run(), port):
         yield Inside(gateway, f"http://127.0.0.1:{port}", token)
 
 

@@ -169,6 +169,7 @@ async def test_a_ping_is_answered_with_its_payload(inside: Inside) -> None:
 async def test_compression_is_not_agreed_to_when_offered(inside: Inside) -> None:
     offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
     async with connect(inside.url, inside.token, **offer) as wire:
+        assert "Sec-WebSocket-Accept" in wire.headers
         assert "Sec-WebSocket-Extensions" not in wire.headers
         await wire.greet()
 

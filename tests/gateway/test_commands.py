@@ -253,7 +253,7 @@ async def test_what_became_too_late_while_the_database_was_slow_is_not_written(
 
 async def inside_of_transaction(inside: Inside, wire: Wire) -> UUID:
     """Ask for a reset that ends within 0.5 s, on another connection than the one that holds the stream."""
-    pool = inside.gateway._process.pool
+    pool = inside.gateway.process.pool
     async with pool.acquire() as connection:
         asked = await reset(connection, within_s=0.5)  # type: ignore[arg-type]
 
@@ -396,6 +396,6 @@ async def test_a_stop_ends_what_is_under_way_without_a_word_of_done(
         await wire.greet()
         asked = await command(database, "restart", within_s=60)
         await wire.expect("restart_request")
-        inside.gateway._process.stop.ask()
+        inside.gateway.process.stop.ask()
         assert await wire.closed() == 1001
         assert await ended(database, asked) == ("lost", {"why": "disconnected"})

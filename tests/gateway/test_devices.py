@@ -11,6 +11,7 @@ from shared.db.channels import DEVICES
 from tests.failure.facts import Database
 from tests.failure.wire import READER, Wire, batch, forwarder, frame
 from tests.gateway.conftest import Inside
+from tests.numbers import total
 from tests.waiting import wait_until
 
 SECOND = "10.0.0.2:10000"
@@ -65,7 +66,7 @@ async def becomes(database: Database, *expected: Any, reader: str = READER) -> N
 
 
 def ignored(kind: str) -> float:
-    return float(metrics.NEWS_IGNORED.labels(kind)._value.get())
+    return total(metrics.NEWS_IGNORED.labels(kind))
 
 
 async def handled(wire: Wire) -> None:
@@ -132,19 +133,19 @@ async def test_what_comes_faster_than_it_is_written_is_one_row_written_once(
             await wire.send(info(reader_info={"banner": "x" * 1_000, "estimated_stored_reads": number}))
         await wire.send(info(state="disconnected"))
         await handled(wire)
-        (waiting,) = inside.gateway._devices._readers.values()
+        (waiting,) = inside.gateway.devices.readers.values()
         assert (waiting.connected, waiting.state) == (True, "disconnected")
         assert json.loads(waiting.info or "")["estimated_stored_reads"] == 49
         # It is in the account, once, and nothing else is: the messages are done with.
-        sockets = inside.gateway._account._sockets * 8 * 1024
-        assert inside.gateway._account.held - sockets == len(waiting.info or "")
+        sockets = inside.gateway.account.sockets * 8 * 1024
+        assert inside.gateway.account.held - sockets == len(waiting.info or "")
         assert await row(database) == (True, None, None, None)
 
 
 async def test_what_comes_while_the_last_is_written_is_written_next(
     inside: Inside, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note_readers, states = store.note_readers, inside.gateway._devices
+    note_readers, states = store.note_readers, inside.gateway.devices
     newer: list[store.ReaderState] = []
 
     async def noted(pool: Any, some: list[store.ReaderState]) -> list[str]:
@@ -158,7 +159,7 @@ async def test_what_comes_while_the_last_is_written_is_written_next(
     async with forwarder(inside.url, inside.token) as wire:
         await wire.send(status())
         await becomes(database, False, None, None, None)
-        await wait_until(lambda: not states._readers, what="nothing to wait")
+        await wait_until(lambda: not states.readers, what="nothing to wait")
 
 
 async def test_a_reader_that_was_never_named_is_counted(inside: Inside, database: Database) -> None:
@@ -253,8 +254,8 @@ async def test_only_a_change_of_power_is_told(
     inside: Inside, monkeypatch: pytest.MonkeyPatch, was: bool | None, now: bool | None, told: str | None
 ) -> None:
     notes: list[str] = []
-    monkeypatch.setattr(inside.gateway._process.activity, "note", lambda event, **_: notes.append(event))
-    inside.gateway._devices._tell(store.Power("f", was, now, 80))
+    monkeypatch.setattr(inside.gateway.process.activity, "note", lambda event, **_: notes.append(event))
+    inside.gateway.devices.tell(store.Power("f", was, now, 80))
     assert notes == ([told] if told else [])
 
 

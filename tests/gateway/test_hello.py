@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.transport import connection
+from shared.transport import hello as hellos
 from shared.transport.tokens import field_forwarder_id
 from tests.failure.facts import Database
 from tests.failure.wire import Message, Wire, batch, connect, forwarder, hello, read
@@ -69,8 +69,8 @@ async def test_a_token_that_is_not_right_is_refused_at_once(
 async def test_no_hello_at_all_is_a_protocol_error_after_a_while(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert connection.HELLO_WITHIN_S == 90.0
-    monkeypatch.setattr(connection, "HELLO_WITHIN_S", 0.2)
+    assert hellos.HELLO_WITHIN_S == 90.0
+    monkeypatch.setattr(hellos, "HELLO_WITHIN_S", 0.2)
     async with connect(inside.url, inside.token) as wire:
         assert await refusal(wire) == ("PROTOCOL_ERROR", False, 1008)
 

@@ -55,7 +55,7 @@ async def test_what_comes_with_a_bad_token_is_thrown_away_and_the_device_reads_w
 
     texts, code = await on(inside, "bad", talk)
     assert (json.loads(texts[0])["code"], len(texts), code) == ("INVALID_TOKEN", 1, 1008)
-    await wait_until(lambda: inside.gateway._account.held == 0, what="the socket to be gone")
+    await wait_until(lambda: inside.gateway.account.held == 0, what="the socket to be gone")
 
 
 async def test_who_goes_on_sending_with_a_bad_token_is_dropped(inside: Inside) -> None:
@@ -71,7 +71,7 @@ async def test_who_goes_on_sending_with_a_bad_token_is_dropped(inside: Inside) -
         return sent
 
     assert await on(inside, "bad", flood) < 16 * MIB
-    await wait_until(lambda: not inside.gateway._acceptor.connections, what="the socket to be gone")
+    await wait_until(lambda: not inside.gateway.acceptor.connections, what="the socket to be gone")
 
 
 async def test_so_many_without_a_good_token_are_told_so_at_once_and_the_others_later(
@@ -148,8 +148,8 @@ async def test_sockets_that_say_no_hello_are_bounded_for_each_token_and_in_all(
 async def test_a_message_counts_from_its_head_on_and_what_has_no_service_waits(
     inside: Inside, database: Database, writer: object
 ) -> None:
-    account = inside.gateway._account
-    account._limit = 4 * MIB
+    account = inside.gateway.account
+    account.limit = 4 * MIB
     other = await make_token(database, "forwarder", "other")
     go_on = threading.Event()
 
@@ -165,7 +165,7 @@ async def test_a_message_counts_from_its_head_on_and_what_has_no_service_waits(
     await wait_until(lambda: account.held > 3 * MIB, what="the message to count")
     async with forwarder(inside.url, other) as wire:
         sending = asyncio.create_task(wire.send(BATCH + b" " * (2 * MIB)))
-        await wait_until(lambda: account._large.waiting, what="the second to wait")
+        await wait_until(lambda: account.awaited, what="the second to wait")
         go_on.set()
         assert kinds(await first) == ["forwarder_ack"]
         await sending
@@ -177,7 +177,7 @@ async def test_a_message_counts_from_its_head_on_and_what_has_no_service_waits(
 async def test_a_message_in_pieces_counts_for_the_longest_and_is_put_together(
     inside: Inside, writer: object
 ) -> None:
-    account, counted = inside.gateway._account, []
+    account, counted = inside.gateway.account, []
 
     def talk(device: Blunt) -> list[bytes]:
         device.send(HELLO)
@@ -204,7 +204,7 @@ async def test_pieces_that_are_too_large_together_are_refused(inside: Inside) ->
         return device.ended()
 
     assert await on(inside, inside.token, talk) == ([], 1009)
-    await wait_until(lambda: inside.gateway._account.held == 0, what="all to be given back")
+    await wait_until(lambda: inside.gateway.account.held == 0, what="all to be given back")
 
 
 async def test_heads_that_come_byte_by_byte_are_heads(inside: Inside, writer: object) -> None:
@@ -224,14 +224,14 @@ async def test_who_vanishes_in_the_middle_of_a_message_leaves_nothing_behind(ins
         device.send_bytes(b"x" * 1000)
 
     await on(inside, inside.token, talk)
-    await wait_until(lambda: inside.gateway._account.held == 0, what="all to be given back")
+    await wait_until(lambda: inside.gateway.account.held == 0, what="all to be given back")
 
 
 async def test_a_slow_message_goes_when_others_wait_for_its_service(
     inside: Inside, database: Database, writer: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inlet, "SLOW_AFTER_S", 0.1)
-    inside.gateway._account._limit = 4 * MIB
+    inside.gateway.account.limit = 4 * MIB
     other = await make_token(database, "forwarder", "other")
 
     def slow(device: Blunt) -> tuple[list[bytes], int]:
@@ -244,7 +244,7 @@ async def test_a_slow_message_goes_when_others_wait_for_its_service(
 
     async with forwarder(inside.url, other) as wire:
         going = asyncio.create_task(on(inside, inside.token, slow))
-        await wait_until(lambda: inside.gateway._account.held > 4 * MIB, what="the message to count")
+        await wait_until(lambda: inside.gateway.account.held > 4 * MIB, what="the message to count")
         await wire.send(BATCH + b" " * MIB)
         assert await wire.ack() == [(READER, 1, 1)]
     assert await going == ([], CLOSE)

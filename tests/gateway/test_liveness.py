@@ -36,13 +36,13 @@ async def test_a_device_that_only_answers_pings_stays_and_gets_heartbeats(inside
 async def test_a_device_that_answers_no_ping_is_dropped(inside: Inside) -> None:
     async with link(inside.url) as way, forwarder(way.url, inside.token):
         way.freeze()
-        await wait_until(lambda: not inside.gateway._ownership._held, deadline_s=3, what="the session to end")
+        await wait_until(lambda: not inside.gateway.ownership.held, deadline_s=3, what="the session to end")
 
 
 async def test_a_device_that_we_did_not_read_for_long_is_not_dropped_when_we_do_again(inside: Inside) -> None:
     async with forwarder(inside.url, inside.token) as wire:
         answering = asyncio.create_task(heartbeats(wire, 3))
-        full = [inside.gateway._account.holding(size) for size in (1, 2**30)]
+        full = [inside.gateway.account.holding(size) for size in (1, 2**30)]
         with full[0], full[1]:
             await wire.send(batch())  # and its pongs, which lie behind it
             await asyncio.wait_for(answering, 5)  # longer than it may take to answer

@@ -65,7 +65,7 @@ async def test_a_half_open_first_connection_gives_way_to_the_second(inside: Insi
     async with link(inside.url) as way, forwarder(way.url, inside.token):
         way.freeze()
         async with asyncio.timeout(stretched(5)), forwarder(other.url, inside.token):
-            await wait_until(lambda: not inside.gateway._ownership._held, what="the first to be dropped")
+            await wait_until(lambda: not inside.gateway.ownership.held, what="the first to be dropped")
 
 
 async def test_a_session_that_ends_while_it_is_acquired_leaves_the_place_free(
@@ -80,15 +80,15 @@ async def test_a_session_that_ends_while_it_is_acquired_leaves_the_place_free(
             async with connect(inside.url, inside.token) as early:
                 await early.send(hello())
                 await wait_until(
-                    lambda: inside.gateway._ownership._acquiring, what="the session to be asked for"
+                    lambda: inside.gateway.ownership.acquiring, what="the session to be asked for"
                 )
                 await early.drop()
             await wait_until(
-                lambda: inside.gateway._acceptor.connections[0].gone, what="the end to be noticed"
+                lambda: inside.gateway.acceptor.connections[0].gone, what="the end to be noticed"
             )
     finally:
         await blocker.close()
-    await wait_until(lambda: not inside.gateway._acceptor.connections, what="the session to end")
+    await wait_until(lambda: not inside.gateway.acceptor.connections, what="the session to end")
     assert await database.fetchval("SELECT ended_at IS NOT NULL FROM forwarder_sessions")
 
 
@@ -149,7 +149,7 @@ async def test_sessions_that_were_taken_over_are_dropped_when_the_gateway_return
         await database.execute(
             "UPDATE forwarder_sessions SET gateway_id = gen_random_uuid(), fence = fence + 1"
         )
-        inside.gateway._ownership.doubt()
+        inside.gateway.ownership.doubt()
         assert await first.closed() == 1006
 
 

@@ -17,6 +17,7 @@ from shared.metrics import NOTIFICATIONS_RECEIVED
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, connect, forwarder, read, reads, refused
 from tests.gateway.conftest import Inside, running_writer
+from tests.numbers import total
 from tests.services import make_token
 from tests.waiting import wait_until
 from writer.store import upkeep as writer_store
@@ -25,7 +26,7 @@ _EMPTY = "TRUNCATE inbox, outcomes, inbox_generation"
 
 
 def staging(inside: Inside) -> Staging:
-    return inside.gateway._staging
+    return inside.gateway.staging
 
 
 async def staged(database: Database) -> int:
@@ -40,13 +41,13 @@ async def test_what_a_lost_session_leaves_behind_is_given_back_when_it_is_stored
         for number in range(1, 5):
             await wire.send(batch(read(number, reader="a"), read(number, reader="b")))
         await wait_until(lambda: staged(database), what="parts in the inbox")
-        await wait_until(lambda: len(staging(inside)._waiting) == 8, what="all parts")
-        assert staging(inside)._unacked_bytes > 0
+        await wait_until(lambda: len(staging(inside).waiting) == 8, what="all parts")
+        assert staging(inside).unacked_bytes > 0
         await wire.drop()
-    await wait_until(lambda: not inside.gateway._ownership._held, what="the session to end")
+    await wait_until(lambda: not inside.gateway.ownership.held, what="the session to end")
     async with running_writer(database_url):
-        await wait_until(lambda: not staging(inside)._waiting, what="the outcomes")
-    assert staging(inside)._unacked_bytes == 0
+        await wait_until(lambda: not staging(inside).waiting, what="the outcomes")
+    assert staging(inside).unacked_bytes == 0
 
 
 async def test_what_a_refused_session_leaves_behind_is_given_back(
@@ -68,8 +69,8 @@ async def test_what_a_refused_session_leaves_behind_is_given_back(
         assert await wire.closed() == 1011
         await neighbour.send(batch(read(2)))
         assert await neighbour.ack() == [(READER, 1, 2)]
-    await wait_until(lambda: not staging(inside)._waiting, what="nothing to wait")
-    assert staging(inside)._unacked_bytes == 0
+    await wait_until(lambda: not staging(inside).waiting, what="nothing to wait")
+    assert staging(inside).unacked_bytes == 0
 
 
 async def test_a_device_whose_batch_cannot_be_stored_is_not_told_at_once(
@@ -153,7 +154,7 @@ class _Interrupted:
 async def test_streams_that_vanish_between_two_statements_are_made_again(
     inside: Inside, database: Database
 ) -> None:
-    pool: Any = _Interrupted(inside.gateway._process.pool, database)
+    pool: Any = _Interrupted(inside.gateway.process.pool, database)
     found = await streams.register_streams(pool, "f", ["a", "b", "a"], None)
     rows = await database.fetch("SELECT reader_ip, stream_id FROM streams")
     assert found == {row["reader_ip"]: row["stream_id"] for row in rows}
@@ -166,7 +167,7 @@ async def test_readers_that_are_known_take_no_lock(
     # An administrator's open transaction must not keep a device from connecting.
     async with connect(inside.url, inside.token) as wire:
         await wire.greet(["a"])
-    await wait_until(lambda: not inside.gateway._ownership._held, what="the session to end")
+    await wait_until(lambda: not inside.gateway.ownership.held, what="the session to end")
     administrator = await asyncpg.connect(database_url)
     try:
         async with administrator.transaction():
@@ -203,7 +204,7 @@ async def test_outcomes_that_were_thrown_away_while_the_gateway_counted_as_dead_
         await database.execute(
             "UPDATE inbox SET receipt = NULL"
         )  # the notification says only that there is one
-        async with staging(inside)._collecting:  # the outcome is not collected yet
+        async with staging(inside).collecting:  # the outcome is not collected yet
             async with running_writer(database_url):
                 await wait_until(lambda: not_staged(database), what="the part to be drained")
             await database.execute("DELETE FROM processes")
@@ -216,7 +217,7 @@ async def test_outcomes_that_were_thrown_away_while_the_gateway_counted_as_dead_
 async def test_a_notification_with_its_receipts_acks_a_batch(
     inside: Inside, database: Database, writer: object
 ) -> None:
-    async with forwarder(inside.url, inside.token) as wire, staging(inside)._collecting:
+    async with forwarder(inside.url, inside.token) as wire, staging(inside).collecting:
         await wire.send(batch(*reads(1, 3)))
         assert await wire.ack() == [(READER, 1, 3)]
         assert await database.fetchval("SELECT count(*) FROM outcomes") == 1
@@ -235,16 +236,16 @@ async def test_a_notification_that_anybody_sends_acks_nothing(
         await database.execute("SELECT pg_notify('rt_outcomes', $1)", f"{gateway_id} {receipts}")
         await database.execute("SELECT pg_notify('rt_outcomes', $1)", "")
         heard = NOTIFICATIONS_RECEIVED.labels(OUTCOMES)
-        before = heard._value.get()
+        before = total(heard)
         await database.execute("SELECT pg_notify('rt_outcomes', $1)", str(gateway_id))
-        await wait_until(lambda: heard._value.get() > before, what="the last of them to be heard")
-        assert len(staging(inside)._waiting) == 1
+        await wait_until(lambda: total(heard) > before, what="the last of them to be heard")
+        assert len(staging(inside).waiting) == 1
 
 
 async def test_batches_that_wait_for_their_streams_to_be_made_count_as_held(
     inside: Inside, database: Database, database_url: str
 ) -> None:
-    inside.gateway._account._limit = 100_000
+    inside.gateway.account.limit = 100_000
     administrator = await asyncpg.connect(database_url)
     async with running_writer(database_url), forwarder(inside.url, inside.token) as wire:
         async with administrator.transaction():
@@ -255,7 +256,7 @@ async def test_batches_that_wait_for_their_streams_to_be_made_count_as_held(
         assert await wire.ack() == [("new", 1, 2)]
     await administrator.close()
     assert not await refused(inside.url)
-    assert staging(inside)._unacked_bytes == 0
+    assert staging(inside).unacked_bytes == 0
 
 
 async def no_outcomes(database: Database) -> bool:
@@ -274,11 +275,11 @@ async def test_an_error_of_the_system_refuses_no_batch_and_is_told_once(
         $$ BEGIN RAISE 'as the test asks' USING ERRCODE = 'XX001'; END $$;
         CREATE TRIGGER refuses BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION refuse();
     """)
-    tried = metrics.STAGED_AGAIN._value.get()
+    tried = total(metrics.STAGED_AGAIN)
     with capture_logs() as logs:
         async with forwarder(inside.url, inside.token) as wire:
             await wire.send(batch(*reads(1, 3)))
-            await wait_until(lambda: metrics.STAGED_AGAIN._value.get() >= tried + 3, what="some attempts")
+            await wait_until(lambda: total(metrics.STAGED_AGAIN) >= tried + 3, what="some attempts")
             await database.execute("DROP TRIGGER refuses ON inbox")
             assert await wire.ack() == [(READER, 1, 3)]
             await wait_until(

@@ -63,7 +63,7 @@ async def test_what_a_subject_repeats_becomes_one_entry_with_a_count(
         await wait_until(coalesced, what="the count")
         assert written
         # Its window is over: it is news again.
-        await wait_until(lambda: not activity._windows, what="the end of the window")
+        await wait_until(lambda: not activity.windows, what="the end of the window")
         activity.note("forwarder_refused", of="a", n=1_000)
 
         async def again() -> bool:
@@ -95,3 +95,18 @@ async def test_the_subjects_that_are_coalesced_are_bounded(
         ("forwarder_refused", {"n": 1}),
         ("activity_dropped", {"count": 8}),
     ]
+
+
+async def test_what_is_recorded_is_there_at_once_behind_what_waits_and_once(
+    database_url: str, database: Database
+) -> None:
+    stop = Stop()
+    activity = Activity(uuid4(), stop=stop)
+    activity.note("stream_renamed", n=1)
+    async with await create_pool(database_url, name="test", size=1) as pool:
+        await activity.record(pool, "restart_asked", by="anna")
+        expected = [("stream_renamed", {"n": 1}), ("restart_asked", {"by": "anna"})]
+        assert await entries(database) == expected
+    async with writing(database_url, activity, stop):
+        activity.note("restart_ended")
+    assert await entries(database) == [*expected, ("restart_ended", {})]

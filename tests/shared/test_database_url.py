@@ -177,9 +177,7 @@ async def test_a_commit_that_waits_for_more_than_ours_stays_and_so_does_one_that
 async def test_a_postgres_that_does_not_know_a_setting_is_connected_to_all_the_same(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        connections, "_PINS", connections._PINS.replace("transaction_timeout", "rt_not_known")
-    )
+    monkeypatch.setattr(connections, "PINS", connections.PINS.replace("transaction_timeout", "rt_not_known"))
     connection = await connect(database_url, name="test")
     assert await connection.fetchval("SELECT current_setting('rt_not_known', true)") is None
     await connection.close()

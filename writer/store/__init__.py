@@ -47,7 +47,8 @@ class RowLocked(RtServerError):
 _LOCK = "SELECT stream_id, resting FROM lock_streams($1, $2, $3)"
 _DRAIN = "CALL drain($1, $2, $3, $4, $5, $6, $7, NULL, NULL, NULL, NULL)"
 
-# Parts whose stream an administrator has deleted: their gateway makes the stream anew and stages them again.
+# Parts whose stream an administrator has deleted: their gateway makes the stream anew and stages them again. Deleted
+# and reported in one statement, as everything that ends a part: one that is in neither table counts as never staged.
 _REJECT_STREAM_DELETED = """
 WITH gone AS (
     DELETE FROM inbox
@@ -62,9 +63,10 @@ SELECT gateway_id, 'gone', array_agg(part_id) FROM gone GROUP BY gateway_id
 RETURNING gateway_id
 """
 
+# In the order in which the gateways staged them, which is that of the devices' messages.
 _QUEUED = "SELECT gateway_id, part_id FROM inbox WHERE stream_id = $1 ORDER BY arrival LIMIT $2"
 
-# Its device sends the same again and again: that is kept once.
+# Its device sends the same again and again: that is kept once, and reported every time, or it would never be told why.
 _PUT_ASIDE = """
 WITH poisoned AS (
     DELETE FROM inbox WHERE gateway_id = $1 AND part_id = $2

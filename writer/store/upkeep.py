@@ -71,6 +71,7 @@ _VACUUM = "VACUUM (SKIP_LOCKED, TRUNCATE false) inbox, outcomes"
 
 # One message, one transaction: a writer that is stopped in the middle holds nothing. The few rows that live are
 # carried over.
+# LOCK first of all: what is staged or drained between the copy and the truncate would be lost.
 _EMPTY = """
 LOCK TABLE inbox, outcomes IN ACCESS EXCLUSIVE MODE;
 CREATE TEMPORARY TABLE kept_inbox ON COMMIT DROP AS SELECT * FROM inbox;

@@ -105,6 +105,7 @@ def span(ms: int) -> str:
 
 RULE = Rule(
     signal="clock",
+    condition="its clock",
     order=60,
     bound=Bound.holding(0, 0),
     source=streams,

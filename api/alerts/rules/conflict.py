@@ -24,6 +24,7 @@ def _finding(facts: StreamFacts) -> Finding:
 
 RULE = Rule(
     signal="conflict",
+    condition="conflicts",
     order=50,
     # It ends when a person has acknowledged it, and not some time later.
     bound=Bound(0, 0, 0, 0),

@@ -29,6 +29,7 @@ def _finding(facts: StorageFacts) -> Finding:
 
 RULE = Rule(
     signal="database",
+    condition="its state",
     order=110,
     bound=Bound.holding(0, 0),
     source=database,

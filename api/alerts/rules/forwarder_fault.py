@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from api.alerts.conditions import RANK, Bound, Condition, Finding, Key
 from api.alerts.rule import Rule, rows
 
-__all__ = ["RULE", "FaultFacts", "faults"]
+__all__ = ["MEANINGS", "RULE", "FaultFacts", "faults"]
 
 # Of the last five minutes: a device that is stuck comes again and again, and one that is gone is another signal.
 _FAULTS = """
@@ -42,7 +42,7 @@ class _Meaning(NamedTuple):
     advice: str
 
 
-_MEANINGS: Mapping[str, _Meaning] = {
+MEANINGS: Mapping[str, _Meaning] = {
     "malformed": _Meaning(
         "watch",
         "sends what is no message of its protocol, and is admitted only now and then",
@@ -74,7 +74,7 @@ def _findings(facts: Sequence[FaultFacts]) -> Iterator[Finding]:
     """Of several faults of a forwarder the worst is told; it ends when its gateway says so, or says no more of it."""
     found: dict[str, Finding] = {}
     for fault in facts:
-        level, reason, advice = _MEANINGS.get(fault.fault, _UNKNOWN)
+        level, reason, advice = MEANINGS.get(fault.fault, _UNKNOWN)
         known = found.get(fault.forwarder_id)
         if known is None or RANK[level] > RANK[known.conditions[0].level]:
             key = Key("forwarder_fault", "forwarder", fault.forwarder_id)
@@ -85,6 +85,7 @@ def _findings(facts: Sequence[FaultFacts]) -> Iterator[Finding]:
 
 RULE = Rule(
     signal="forwarder_fault",
+    condition="sends what is not right",
     order=20,
     bound=Bound(0, 0, 0, 0),
     source=faults,

@@ -6,11 +6,11 @@ from typing import NamedTuple
 from api.alerts.conditions import Bound, Condition, Finding, Key
 from api.alerts.rule import Rule, each, rows
 
-__all__ = ["RULE", "ForwarderFacts", "forwarders"]
+__all__ = ["FORWARDERS", "RULE", "ForwarderFacts", "forwarders"]
 
 BOUND = Bound.holding(15, 45)
 
-_FORWARDERS = """
+FORWARDERS = """
 WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
 SELECT session.forwarder_id,
        forwarder_title(session.forwarder_id, named.name, named.name IN (SELECT * FROM shared_names())) AS title,
@@ -45,7 +45,7 @@ class ForwarderFacts(NamedTuple):
     closed: bool = False
 
 
-forwarders = rows(_FORWARDERS, ForwarderFacts)
+forwarders = rows(FORWARDERS, ForwarderFacts)
 
 
 def _finding(facts: ForwarderFacts) -> Finding:
@@ -67,6 +67,7 @@ def _finding(facts: ForwarderFacts) -> Finding:
 
 RULE = Rule(
     signal="forwarder_gone",
+    condition="not connected",
     order=10,
     bound=BOUND,
     source=forwarders,

@@ -48,6 +48,7 @@ def _as_often(gap_s: float) -> str:
 
 RULE = Rule(
     signal="last_read",
+    condition="no reads",
     order=30,
     bound=BOUND,
     source=streams,

@@ -24,6 +24,7 @@ def _finding(facts: StreamFacts) -> Finding:
 
 RULE = Rule(
     signal="missing",
+    condition="missing reads",
     order=40,
     bound=BOUND,
     source=streams,

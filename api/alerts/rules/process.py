@@ -60,6 +60,7 @@ def _conditions(facts: ProcessFacts) -> list[Condition]:
 
 RULE = Rule(
     signal="process",
+    condition="its state",
     order=100,
     bound=BOUND,
     source=processes,

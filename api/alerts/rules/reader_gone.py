@@ -36,6 +36,7 @@ def _heard_of(facts: StreamFacts) -> str:
 
 RULE = Rule(
     signal="reader_gone",
+    condition="reader not connected",
     order=25,
     bound=BOUND,
     source=streams,

@@ -7,14 +7,14 @@ from uuid import UUID
 from api.alerts.conditions import Bound, Condition, Finding, Key, Owner, lasting
 from api.alerts.rule import Rule, each, levels, rows
 
-__all__ = ["RULE", "FlowFacts", "flows"]
+__all__ = ["FLOWS", "RULE", "FlowFacts", "flows"]
 
 BOUND = Bound.holding(5, 30)
 BEHIND_WATCH = 100
 
 # But for late events of older epochs, the oldest that is not acked is as far from the end as its receiver is behind. A
 # thousand receivers that have everything are not worth a row each, only those of which something else was said last.
-_FLOWS = """
+FLOWS = """
 SELECT flow.receiver_id, flow.stream_id,
        'receiver ' || flow.receiver_id || ' ← '
            || stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names())) AS title,
@@ -42,7 +42,7 @@ class FlowFacts(NamedTuple):
     oldest_at: datetime | None
 
 
-flows = rows(_FLOWS, FlowFacts)
+flows = rows(FLOWS, FlowFacts)
 
 
 def _finding(facts: FlowFacts) -> Finding:
@@ -63,6 +63,7 @@ def _finding(facts: FlowFacts) -> Finding:
 
 RULE = Rule(
     signal="receiver_behind",
+    condition="behind",
     order=80,
     bound=BOUND,
     source=flows,

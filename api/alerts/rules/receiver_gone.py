@@ -74,6 +74,7 @@ def _finding(facts: ReceiverFacts) -> Finding:
 
 RULE = Rule(
     signal="receiver_gone",
+    condition="not connected",
     order=90,
     bound=BOUND,
     source=receivers,

@@ -26,6 +26,7 @@ def _finding(facts: StreamFacts) -> Finding:
 
 RULE = Rule(
     signal="unparsed",
+    condition="lines that are no reads",
     order=70,
     bound=Bound.holding(0, 0),
     source=streams,

@@ -78,6 +78,7 @@ def _less_than(percent: int) -> str:
 
 RULE = Rule(
     signal="ups",
+    condition="its battery",
     order=15,
     bound=BOUND,
     source=batteries,

@@ -6,6 +6,7 @@ import { alertAnswers, unmuteButton } from "./alert-answers.js";
 import { h, keyed, setAttribute, setText } from "./dom.js";
 import { count, duration, secondsSince, time, withTimes } from "./format.js";
 import { badge, empty } from "./parts.js";
+import { keyedInPieces } from "./pieces.js";
 import { shownAs, whom } from "./quiet.js";
 import { serverNow, state } from "./state.js";
 
@@ -18,9 +19,9 @@ export function alertList() {
   const muted = h("details", {}, h("summary", {}), mutes);
   const resolved = h("ul", { class: "alerts resolved" });
   const history = h("details", {}, h("summary", {}), resolved);
-  const showOpen = keyed(list, { key: (each) => each.trouble_id, make: alertRow });
+  const showOpen = keyedInPieces(list, { key: (each) => each.trouble_id, make: alertRow });
   const showMutes = keyed(mutes, { key: (each) => `${each.alert_id} ${each.at}`, make: mute });
-  const showResolved = keyed(resolved, { key: (each) => each.trouble_id, make: alertRow });
+  const showResolved = keyedInPieces(resolved, { key: (each) => each.trouble_id, make: alertRow });
   const node = h("div", {}, cleared, list, muted, history);
   const update = () => {
     const open = state.troubles.filter((each) => each.ended_at === null);
@@ -37,27 +38,10 @@ export function alertList() {
   return { node, update };
 }
 
-// What is muted, in the words of what would be said of it.
-const CONDITIONS = {
-  forwarder_gone: "not connected",
-  forwarder_fault: "sends what is not right",
-  last_read: "no reads",
-  reader_gone: "reader not connected",
-  ups: "its battery",
-  receiver_behind: "behind",
-  receiver_gone: "not connected",
-  missing: "missing reads",
-  conflict: "conflicts",
-  clock: "its clock",
-  unparsed: "lines that are no reads",
-  process: "its state",
-  database: "its state",
-};
-
 function mute(first) {
   const level = badge();
   level.update("quiet", "muted");
-  const what = h("p", { class: "what" }, `${CONDITIONS[first.signal] ?? first.signal} · ${first.title}`);
+  const what = h("p", { class: "what" }, `${first.condition} · ${first.title}`);
   const why = h("p", { class: "answer" }, `${whom(first.by)}: ${first.reason}`);
   const until = h("p", { class: "since num" }, `until ${time(first.until, serverNow())}`);
   return {

@@ -10,7 +10,7 @@ const FACTS = {
   "Waits to be stored": (d) => [d.waiting_parts ? `${count(d.waiting_parts, "batch", "batches")}` : "nothing"],
   "Oldest waits for": (d) => [d.waiting_parts ? duration(d.waiting_s) : NONE],
   Size: (d) => [bytes(d.size_bytes)],
-  "Free on its disk": (d) => [d.free_bytes === null ? "not known here" : bytes(d.free_bytes)],
+  "Free on its disk": (d) => [d.free_bytes === null ? "unknown: look where Postgres runs" : bytes(d.free_bytes)],
   Connections: (d) => [`${number(d.connections)} of ${number(d.connections_max)}`],
   "A query takes": (d) => [ms(d.answer_ms)],
   // Of the writers: until a read is on the disk, and at standbys that must have it.

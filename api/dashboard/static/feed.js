@@ -21,13 +21,15 @@ export function merged(reads, more, { order, most }) {
 }
 
 /**
- * Returns {reads(), skipped(), refresh(), restart(), close()}. wanted() is the filter, {stream_id, tag_id}, each of them
+ * Returns {reads(), skipped(), cut(), refresh(), restart(), close()}. cut(): of long lines fewer came than would be
+ * shown. wanted() is the filter, {stream_id, tag_id}, each of them
  * empty for all; changed() is called when there are other reads, failed(error) when they could not be had. Who has
  * those of before from elsewhere says what to do when some may have been missed: again().
  */
 export function feed({ wanted, most, changed, failed, again = null }) {
   let reads = [];
   let skipped = 0;
+  let cut = false;
   let cursor = null;
   let stale = again === null;
   let turn = 0;
@@ -38,7 +40,7 @@ export function feed({ wanted, most, changed, failed, again = null }) {
 
   function restart() {
     turn += 1;
-    [reads, stale, cursor, skipped, askedAt] = [reads.filter(passes), again === null, null, 0, -Infinity];
+    [reads, stale, cursor, skipped, cut, askedAt] = [reads.filter(passes), again === null, null, 0, false, -Infinity];
     refresh();
   }
 
@@ -48,7 +50,7 @@ export function feed({ wanted, most, changed, failed, again = null }) {
     [busy, stale, askedAt] = [true, false, performance.now()];
     try {
       const answer = await ask("GET", path(["reads", "latest"], { ...wanted(), limit: most, after: cursor }));
-      if (mine === turn) take(answer.reads, answer.cursor);
+      if (mine === turn) take(answer);
     } catch (error) {
       stale = true;
       if (mine === turn) failed(error);
@@ -57,8 +59,10 @@ export function feed({ wanted, most, changed, failed, again = null }) {
     if (mine !== turn) refresh();
   }
 
-  function take(found, next) {
-    cursor = next;
+  function take({ reads: found, cursor: next, cut: isCut }) {
+    [cursor, cut] = [next, isCut];
+    // Behind the last of an answer that is cut there are others, which are not here: what is older than that goes.
+    if (isCut) reads = reads.filter((read) => newestFirst(read, found.at(-1)) <= 0);
     reads = merged(reads, found, { order: newestFirst, most });
     changed();
   }
@@ -82,5 +86,5 @@ export function feed({ wanted, most, changed, failed, again = null }) {
     reads = merged(reads, found, { order: newestFirst, most });
     changed();
   });
-  return { reads: () => reads, skipped: () => (isChosen() ? 0 : skipped), refresh, restart, close };
+  return { reads: () => reads, skipped: () => (isChosen() ? 0 : skipped), cut: () => cut && reads.length < most, refresh, restart, close };
 }

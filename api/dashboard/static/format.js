@@ -38,17 +38,25 @@ let zone = formatsIn(undefined);
 
 function formatsIn(timeZone) {
   const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone };
-  const given = (locale, options) => new Intl.DateTimeFormat(locale, options);
+  // Throws where this browser does not know the zone.
+  const own = new Intl.DateTimeFormat("en", { timeZone }).resolvedOptions().timeZone;
   return {
     asked: timeZone,
-    name: timeZone ?? given("en").resolvedOptions().timeZone,
-    minutes: given("en-GB", clock),
-    seconds: given("en-GB", { ...clock, second: "2-digit" }),
-    hundredths: given("en-GB", { ...clock, second: "2-digit", fractionalSecondDigits: 2 }),
-    day: given("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone }),
-    wall: given("sv-SE", { dateStyle: "short", timeStyle: "medium", timeZone }),
-    offset: given("en", { timeZoneName: "shortOffset", timeZone }),
+    name: timeZone ?? own,
+    minutes: lazy("en-GB", clock),
+    seconds: lazy("en-GB", { ...clock, second: "2-digit" }),
+    hundredths: lazy("en-GB", { ...clock, second: "2-digit", fractionalSecondDigits: 2 }),
+    day: lazy("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone }),
+    wall: lazy("sv-SE", { dateStyle: "short", timeStyle: "medium", timeZone }),
+    offset: lazy("en", { timeZoneName: "shortOffset", timeZone }),
   };
+}
+
+// Each takes some milliseconds to be made, which on a phone are many before the first word: made when it is needed.
+function lazy(locale, options) {
+  let made = null;
+  const format = () => (made ??= new Intl.DateTimeFormat(locale, options));
+  return { format: (at) => format().format(at), formatToParts: (at) => format().formatToParts(at) };
 }
 
 /** Shows all times in a zone from now on; null, or one that this browser does not know, is the browser's own. */
@@ -90,7 +98,7 @@ function otherDay(date, now) {
 }
 
 const WALL = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?$/;
-const utcDay = new Intl.DateTimeFormat("en-GB", {
+const utcDay = lazy("en-GB", {
   day: "numeric",
   month: "short",
   year: "numeric",

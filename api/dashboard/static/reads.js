@@ -123,10 +123,11 @@ export function readList(stream_id) {
     show();
   }
 
-  // The news are the newest of all that came, in one piece; when there is room for no more of them, some may have gone.
+  // The news are the newest of all that came, in one piece; when there is room for no more of them, or their lines are
+  // too long for one answer, some may have gone.
   const leavesHole = () => {
     const found = news.reads();
-    return found.length === PAGE && !found.some((read) => base.has(readKey(read)));
+    return (found.length === PAGE || news.cut()) && !found.some((read) => base.has(readKey(read)));
   };
 
   function passes(read) {

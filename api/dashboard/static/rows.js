@@ -1,9 +1,10 @@
 // A table that becomes a list of small cards where the screen is narrow. Its roles are a table's wherever it is shown.
 
-import { h, keyed, setText } from "./dom.js";
+import { h, setText } from "./dom.js";
+import { keyedInPieces } from "./pieces.js";
 
 /**
- * Returns {node, update(items)}. A column is {title, kind, text(item)} or {title, kind, part(item)}, where part
+ * Returns {node, update(items)}; of many items the last rows come a moment later. A column is {title, kind, text(item)} or {title, kind, part(item)}, where part
  * returns {node, update(item)}, update being optional; kind is a class of its cells.
  */
 export function rows(columns, { label, key, kind = "" }) {
@@ -17,7 +18,7 @@ export function rows(columns, { label, key, kind = "" }) {
     h("div", { class: "heads", role: "rowgroup" }, h("div", { class: "row", role: "row" }, heads)),
     body,
   );
-  return { node, update: keyed(body, { key, make: (item) => row(columns, item) }) };
+  return { node, update: keyedInPieces(body, { key, make: (item) => row(columns, item) }) };
 }
 
 function row(columns, item) {

@@ -77,7 +77,11 @@ export function liveTail() {
     const where = stream_id ? " of this stream" : "";
     none.firstChild.textContent = tag_id ? `No read of chip ${tag_id}${where}.` : `No reads${where} yet.`;
     const skipped = reads.skipped();
-    setText(left, skipped ? `${count(skipped, "read")} came too fast to be shown here. Their streams' pages have them.` : "");
+    const said = [
+      reads.cut() && "Their lines are long, so that not all of the newest reads are shown here.",
+      skipped && `${count(skipped, "read")} came too fast to be shown here.`,
+    ].filter(Boolean);
+    setText(left, said.length ? `${said.join(" ")} Their streams' pages have them.` : "");
   }
 
   const update = () => {

@@ -17,7 +17,7 @@ from deploy.simulation.demo.progress import Progress
 __all__ = ["draw", "follow", "number", "summary", "table"]
 
 _DRAW_EVERY_S = 0.25
-_SAY_EVERY_S = 5.0
+SAY_EVERY_S = 5.0
 # Rates are taken over the last two seconds: steady enough to read, quick enough to follow a burst.
 _RATE_OVER = 8
 _SEVEN_DIGITS = 10_000_000
@@ -56,7 +56,7 @@ async def _draw(progress: Callable[[], Progress], console: Console) -> None:
 async def _say(progress: Callable[[], Progress], console: Console) -> None:
     before = progress()
     while True:
-        await asyncio.sleep(_SAY_EVERY_S)
+        await asyncio.sleep(SAY_EVERY_S)
         now = progress()
         console.print(f"{now.at_s:5.0f} s {summary(now, before)}", highlight=False, soft_wrap=True)
         before = now

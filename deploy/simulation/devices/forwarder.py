@@ -57,7 +57,7 @@ class Forwarder:
         self.recorded = self.sent = self.acked = self.sessions = self.reconnects = 0
         self.ack_latency_s: float | None = None
         self.last_error: Message | None = None
-        self._url, self._token = url.rstrip("/") + _PATH, token
+        self.url, self._token = url, token
         self._hello_id = hello_id or f"fwd-{hashlib.sha256(token.encode()).hexdigest()[:16]}"
         self._batch_size, self._backoff_s, self._flush_s = batch_size, backoff_s, flush_s
         self._connection: Connection | None = None
@@ -95,7 +95,7 @@ class Forwarder:
         while not self._stopping.is_set():
             sessions = self.sessions
             with suppress(*UNREACHABLE):
-                async with open_connection(self._url, self._token) as connection:
+                async with open_connection(self.url.rstrip("/") + _PATH, self._token) as connection:
                     await self._session(connection)
             if self.sessions > sessions:
                 pause_s = shortest_s

@@ -96,13 +96,13 @@ class NewerReceiver(Receiver):
 
     async def ask(self, name: str, **fields: object) -> Message:
         """Ask for something through the socket, and return the response; ConnectionError without a session."""
-        if self._connection is None or not self._connected.is_set():
+        if self.connection is None or not self._connected.is_set():
             raise ConnectionError("there is no session")
         self._asked += 1
         request_id = f"{self.receiver_id}-{self._asked}"
         answer = self.answers[request_id] = asyncio.get_running_loop().create_future()
         request = {"kind": f"receiver_proxy_{name}_request", "request_id": request_id, **fields}
-        await self._connection.send(request)
+        await self.connection.send(request)
         response: Message = await answer
         return response
 
@@ -154,7 +154,7 @@ class NewerReceiver(Receiver):
 
     async def _list_streams(self, http: aiohttp.ClientSession) -> dict[tuple[str, str], int] | None:
         """Return the current epoch of each stream; None without an answer, or with one bad entry in it."""
-        answer = await self._get(http, "/api/v1/streams")
+        answer = await self.get(http, "/api/v1/streams")
         try:
             return {
                 (each["forwarder_id"], each["reader_ip"]): int(each["stream_epoch"])
@@ -163,7 +163,8 @@ class NewerReceiver(Receiver):
         except (KeyError, TypeError, ValueError):
             return None
 
-    async def _get(self, http: aiohttp.ClientSession, path: str, *, shows_token: bool = False) -> Any:
+    async def get(self, http: aiohttp.ClientSession, path: str, *, shows_token: bool = False) -> Any:
+        """Return what a path answers, None where it answers nothing that can be read."""
         headers = {"Authorization": f"Bearer {self._token}"} if shows_token else {}
         with suppress(*UNREACHABLE, orjson.JSONDecodeError):
             async with http.get(self._api_url + path, headers=headers) as answer:
@@ -173,14 +174,14 @@ class NewerReceiver(Receiver):
 
     async def _be_deaf(self, http: aiohttp.ClientSession) -> None:
         """Ask what there is to ask, in turn; frames stay unread and pings unanswered. Its user may leave meanwhile."""
-        await self._get(http, "/api/v1/streams")
+        await self.get(http, "/api/v1/streams")
         mode = self._mode or {}
         if mode.get("mode") == "race":
-            await self._get(http, f"/api/v1/races/{mode['race_id']}/stream-epochs", shows_token=True)
+            await self.get(http, f"/api/v1/races/{mode['race_id']}/stream-epochs", shows_token=True)
         else:
-            assigned = await self._get(http, "/api/v1/forwarder-races", shows_token=True)
+            assigned = await self.get(http, "/api/v1/forwarder-races", shows_token=True)
             for race_id in _races_of(assigned, {name for name, _ in self.streams}):
-                await self._get(http, f"/api/v1/races/{race_id}/participants", shows_token=True)
+                await self.get(http, f"/api/v1/races/{race_id}/participants", shows_token=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._unresponsive_s):
                 await self._leaving.wait()
@@ -197,7 +198,7 @@ class NewerReceiver(Receiver):
                     async for line in answer.content:
                         name = line.decode().removeprefix("event: ").strip()
                         if line.startswith(b"event: ") and name in _REFETCH:
-                            await self._get(http, "/api/v1/streams")
+                            await self.get(http, "/api/v1/streams")
             await asyncio.sleep(EVENTS_AGAIN_S)
 
     async def _heard(self, connection: Connection, message: Message) -> bool:
@@ -240,8 +241,8 @@ class NewerReceiver(Receiver):
     async def subscribe(self, streams: Iterable[tuple[str, str]]) -> None:
         """Have further streams from the next connection on: it cuts this one, without a close frame."""
         self.streams += list(streams)
-        if self._connection:
-            await self._connection.drop()
+        if self.connection:
+            await self.connection.drop()
 
     def _is_as_sent(self, event: Message, sent: Event) -> bool:
         return super()._is_as_sent(

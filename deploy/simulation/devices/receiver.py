@@ -95,7 +95,7 @@ class Receiver:
         self.received = self.batches = self.events_seen = self.altered = self.sessions = 0
         self.latencies_s: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self.last_error: Message | None = None
-        self._url, self._token = url.rstrip("/") + _PATH, token
+        self.url, self._token = url, token
         self._resumes, self._resume = resumes, dict(resume or {})
         self._unresponsive_s = manners.unresponsive_s
         self._relay = (
@@ -104,7 +104,7 @@ class Receiver:
             else None
         )
         self._ack_after_s, self._keep, self._lookup = ack_after_s, keep, lookup
-        self._connection: Connection | None = None
+        self.connection: Connection | None = None
         self._session_id = ""
         self._connected, self._arrived, self._leaving = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -126,8 +126,8 @@ class Receiver:
     async def run(self) -> None:
         """Connect, subscribe and receive until the connection ends; raises one of UNREACHABLE without one."""
         passing = self._relay.passing() if self._relay else nullcontext()
-        async with open_connection(self._url, self._token) as connection, passing:
-            self._connection = connection
+        async with open_connection(self.url.rstrip("/") + _PATH, self._token) as connection, passing:
+            self.connection = connection
             self._leaving.clear()
             self.arrivals.start_connection()
             try:
@@ -135,26 +135,26 @@ class Receiver:
                     await self._receive(connection)
             finally:
                 self._connected.clear()
-                self._connection = None
+                self.connection = None
 
     async def subscribe(self, streams: Iterable[tuple[str, str]]) -> None:
         """Subscribe to (forwarder_id, reader_ip)s, now if there is a session, and in all later ones."""
         added = list(streams)
         self.streams += added
-        if self._connection and self._connected.is_set():
-            await self._connection.send(receiver_subscribe(self._session_id, added))
+        if self.connection and self._connected.is_set():
+            await self.connection.send(receiver_subscribe(self._session_id, added))
 
     async def stop(self) -> None:
         """Close with a close frame; `run` returns."""
         self._leaving.set()
-        if self._connection:
-            await self._connection.close()
+        if self.connection:
+            await self.connection.close()
 
     async def drop(self) -> None:
         """Lose the connection without a close frame; `run` returns."""
         self._leaving.set()
-        if self._connection:
-            await self._connection.drop()
+        if self.connection:
+            await self.connection.drop()
 
     async def wait_connected(self) -> None:
         """Return when there is a session and the subscriptions have gone out."""

@@ -1,0 +1,59 @@
+"""The newest reads, of all streams or of one."""
+
+from datetime import UTC, datetime, timedelta
+
+from tests.api.conftest import Ask
+from tests.api.overviews import READ
+from tests.api.seeds import (
+    START,
+    Database,
+    add_events,
+    add_metrics,
+    add_stream,
+)
+
+LATEST = "/api/v1/reads/latest"
+
+
+async def test_the_latest_reads_come_from_all_streams(ask: Ask, database: Database) -> None:
+    one, other = await add_stream(database), await add_stream(database, "other")
+    start = datetime(2026, 5, 3, tzinfo=UTC)
+    await add_events(database, one, ["a", "b", READ], received_at=start, step=timedelta(seconds=2))
+    await add_events(database, other, ["c", "d"], received_at=start + timedelta(seconds=1))
+    await add_metrics(database, one, dedup=3, received_at=start + timedelta(seconds=4))
+    await add_metrics(database, other, dedup=2, received_at=start + timedelta(seconds=2))
+
+    async def lines(query: str) -> list[str]:
+        return [each["raw_read_line"] for each in (await ask("GET", f"{LATEST}{query}"))["reads"]]
+
+    assert sorted((await lines(""))[1:3]) == ["b", "d"]
+    assert (await lines(""))[0::3] == [READ, "c"]
+    assert await lines("?limit=1") == [READ]
+    assert await lines(f"?stream_id={other}") == ["d", "c"]
+    (read,) = (await ask("GET", f"{LATEST}?tag_id={READ[4:16].upper()}"))["reads"]
+    assert (read["stream_id"], read["seq"]) == (str(one), 3)
+    await ask("GET", f"{LATEST}?limit=201", status=400)
+
+
+async def test_of_a_stream_only_what_was_stored_since_an_answer_is_told_again(
+    ask: Ask, database: Database
+) -> None:
+    stream_id, other = await add_stream(database), await add_stream(database, "other")
+
+    async def lines(**query: str) -> tuple[list[str], str]:
+        answer = await ask("GET", LATEST, params={"stream_id": str(stream_id), **query})
+        return [each["raw_read_line"] for each in answer["reads"]], answer["cursor"]
+
+    assert (await lines())[0] == []
+    await add_events(database, stream_id, ["a", "b", "c"])
+    await add_events(database, other, ["z"])
+    found, cursor = await lines()
+    assert found == ["c", "b", "a"]
+    assert await lines(after=cursor) == ([], cursor)
+    # Late ones, by number and by time: what counts is when they were stored.
+    await add_events(database, stream_id, ["d", "e"], epoch=2, received_at=START - timedelta(days=1))
+    assert (await lines(after=cursor))[0] == ["e", "d"]
+    assert (await lines(after=cursor, limit="1"))[0] == ["e"]
+    assert (await lines(after=cursor, tag_id="none"))[0] == []
+    assert (await ask("GET", LATEST))["cursor"] is None
+    await ask("GET", LATEST, params={"after": cursor}, status=400)

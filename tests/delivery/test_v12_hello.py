@@ -139,7 +139,7 @@ async def test_the_heartbeat_waits_for_no_database_and_delivery_does(standing: S
 async def test_before_the_heartbeat_our_own_faults_close_without_a_word(
     database_url: str, database: Connection, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.transport.connection.HELLO_WITHIN_S", 0.2)
+    monkeypatch.setattr("shared.transport.hello.HELLO_WITHIN_S", 0.2)
     async with running_inside(database_url) as url:
         async with connect_v12(url, token) as wire:  # which says nothing
             assert (await wire.next(), await wire.closed()) == (None, 1008)

@@ -26,7 +26,6 @@ from deploy.simulation.devices.receiver import SECOND_GENERATION, Manners, Recei
 
 __all__ = ["BadBatchError", "NewerReceiver", "read_event"]
 
-_PATH = "/ws/v1.2/receivers"
 # What the race software tells one line from the next by.
 LINE_END = "\r\n"
 QUESTION_S = 3.0
@@ -57,6 +56,8 @@ class NewerReceiver(Receiver):
     it was told, `answers` what it has asked by `ask`, until it is answered.
     """
 
+    path = "/ws/v1.2/receivers"
+
     def __init__(
         self,
         *,
@@ -70,7 +71,6 @@ class NewerReceiver(Receiver):
         **settings: Any,
     ) -> None:
         super().__init__(url=url, token=token, receiver_id=receiver_id, manners=manners, **settings)
-        self._url = url.rstrip("/") + _PATH
         # It keeps one cursor of each stream, the newest, of whatever it ever had.
         newest = {each[:2]: each for each in sorted(self._resume)}
         self._resume = {each: self._resume[each] for each in newest.values()}

@@ -39,7 +39,6 @@ __all__ = ["AT_ONCE", "FIRST_GENERATION", "SECOND_GENERATION", "Lookup", "Manner
 # What was sent as (forwarder_id, reader_ip, stream_epoch, seq), or None when nothing was.
 Lookup = Callable[[str, str, int, int], Event | None]
 
-_PATH = "/ws/v1/receivers"
 # Enough for a steady median, few enough that it follows a change within seconds.
 _LATENCIES_KEPT = 500
 
@@ -72,6 +71,8 @@ class Receiver:
     `events` holds (seq, raw_read_line) of everything that came, in the order it came. With `lookup` each first
     arrival is compared with what was sent (`altered`) and timed.
     """
+
+    path = "/ws/v1/receivers"
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class Receiver:
     async def run(self) -> None:
         """Connect, subscribe and receive until the connection ends; raises one of UNREACHABLE without one."""
         passing = self._relay.passing() if self._relay else nullcontext()
-        async with open_connection(self.url.rstrip("/") + _PATH, self._token) as connection, passing:
+        async with open_connection(self.url.rstrip("/") + self.path, self._token) as connection, passing:
             self.connection = connection
             self._leaving.clear()
             self.arrivals.start_connection()

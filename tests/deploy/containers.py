@@ -241,9 +241,9 @@ class Engine:
         volumes = []
         for volume in described.get("volumes", ()):
             name, target = volume.split(":")[:2]
-            source = self.directory / name
+            source = self.directory / "volumes" / name
             if not source.exists():
-                source.mkdir(mode=0o700)
+                source.mkdir(mode=0o700, parents=True)
                 os.chown(source, 10001, 10001)
             volumes.append(f"{source}:{target}")
         resolv_conf = self.directory / "resolv.conf"

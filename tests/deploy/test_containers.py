@@ -185,7 +185,10 @@ async def test_a_service_is_admitted_with_its_own_password_only(engine: Engine) 
     assert await engine.execute(gateway, ["test", "-r", "/mnt/passwords/gateway/pgpass"]) == 0
     assert await engine.execute(gateway, ["test", "-e", "/mnt/passwords/writer"]) != 0
     passwords = {
-        service: (engine.directory / "volumes" / f"{service}-password" / "pgpass").read_text().strip().rpartition(":")[2]
+        service: (engine.directory / "volumes" / f"{service}-password" / "pgpass")
+        .read_text()
+        .strip()
+        .rpartition(":")[2]
         for service in ("gateway", "writer")
     }
     host = engine.of("postgres")[0].addresses["database"]

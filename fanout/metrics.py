@@ -1,4 +1,4 @@
-"""The numbers of a fanout."""
+"""The metrics of a fanout."""
 
 from shared.metrics import counter, gauge
 

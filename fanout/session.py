@@ -80,7 +80,7 @@ class Session:
                 tasks.create_task(self._connection.stay_alive(identity.name), name="alive"),
             ]
             await self._resume(following, hello.resume or [])
-            await self._hear(following, identity)
+            await self._receive(following, identity)
             for task in side:
                 task.cancel()
 
@@ -95,7 +95,7 @@ class Session:
             else:
                 return
 
-    async def _hear(self, following: "Following", identity: Identity) -> None:
+    async def _receive(self, following: "Following", identity: Identity) -> None:
         while (message := await self._connection.receive()) is not None:
             decoded = decode_receiver(message)
             if isinstance(decoded, ReceiverAck):

@@ -141,7 +141,7 @@ class SessionV12:
                 tasks.create_task(self._connection.stay_alive(self._identity.name), name="alive"),
                 tasks.create_task(self._requests.run(), name="requests"),
             ]
-            await self._hear(sender)
+            await self._receive(sender)
             for task in side:
                 task.cancel()
 
@@ -196,7 +196,7 @@ class SessionV12:
             log.debug("updates_wait", session_id=str(self._connection.session_id), error=str(error))
             return []
 
-    async def _hear(self, sender: Sender) -> None:
+    async def _receive(self, sender: Sender) -> None:
         while (message := await self._connection.receive()) is not None:
             decoded = decode_receiver_v12(message)
             if isinstance(decoded, ReceiverAck):

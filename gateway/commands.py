@@ -44,7 +44,7 @@ __all__ = ["Carried", "CarryOut", "Command", "Commands"]
 MOST_AT_ONCE = 8
 # How soon a command is found whose notification was lost, and where none ever arrives.
 POLL_S = 1.0
-DEAF_POLL_S = 0.25
+POLL_WITHOUT_LISTEN_S = 0.25
 # On a stop the sockets are being closed, which ends what is under way.
 STOP_WITHIN_S = 4.0
 
@@ -89,7 +89,7 @@ class Commands:
         self._loop = process.loop(
             "commands",
             self._take,
-            poll_s=POLL_S if process.settings.listen else DEAF_POLL_S,
+            poll_s=POLL_S if process.settings.listen else POLL_WITHOUT_LISTEN_S,
             channel=COMMANDS,
         )
         process.listener.on(COMMANDS, self._on_notification)

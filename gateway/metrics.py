@@ -1,4 +1,4 @@
-"""The numbers of a gateway."""
+"""The metrics of a gateway."""
 
 from shared.metrics import counter, gauge, histogram
 

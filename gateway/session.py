@@ -144,7 +144,7 @@ class Session:
                 self._commands.reach(self._connection.session_id, self._carry_out),
                 self._questions.receiving(),
             ):
-                await self._hear()
+                await self._receive()
             # The socket has been read to its end. What is staged of it is stored all the same, and comes again.
             for task in side:
                 task.cancel()
@@ -156,14 +156,14 @@ class Session:
             if not self._questions.waiting:
                 raise
 
-    async def _hear(self) -> None:
-        while await self._hear_next():
+    async def _receive(self) -> None:
+        while await self._receive_next():
             # Cleared before it is waited for, and looked at again after: an ack may have made room in between.
             while len(self._owed) >= MAX_OWED:
                 self._room.clear()
                 await self._room.wait()
 
-    async def _hear_next(self) -> bool:
+    async def _receive_next(self) -> bool:
         """Receive one message; false when there is none any more. Nothing of it is kept but what is owed for it."""
         message = await self._connection.receive()
         if message is None:

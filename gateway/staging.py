@@ -43,7 +43,7 @@ STAGE_BYTES = 8 * 1024 * 1024
 # How soon outcomes are found whose notification was lost, and a changed generation is noticed; and how soon they are
 # found where none ever arrives.
 POLL_S = 1.0
-DEAF_POLL_S = 0.1
+POLL_WITHOUT_LISTEN_S = 0.1
 
 # What a session is told instead of an ack: code and text.
 REFUSALS = {
@@ -90,7 +90,7 @@ class Staging:
         self._collecting_loop = process.loop(
             "collecting",
             lambda: self._collect(self._collect_link),
-            poll_s=POLL_S if process.settings.listen else DEAF_POLL_S,
+            poll_s=POLL_S if process.settings.listen else POLL_WITHOUT_LISTEN_S,
             channel=OUTCOMES,
             on_failure=self._collect_failed,
         )

@@ -1,4 +1,4 @@
-"""The numbers that every role shows at /metrics, whatever it does; each service has its own beside its code.
+"""The metrics that every service shows at /metrics, whatever it does; each service has its own beside its code.
 
 All names start with `rtserver_`; ARCHITECTURE.md lists them with their meaning.
 """

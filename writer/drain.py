@@ -36,7 +36,7 @@ __all__ = ["Drain"]
 
 # How soon parts are found whose notification was lost, and where none ever arrives.
 POLL_S = 0.5
-DEAF_POLL_S = 0.05
+POLL_WITHOUT_LISTEN_S = 0.05
 # Parts whose streams another writer holds: it will take them, or leave them to us within this. Whoever holds them
 # longer is no writer.
 SKIPPED_S = 0.005
@@ -71,7 +71,7 @@ class Drain:
             lock_timeout=store.LOCK_TIMEOUT,
             **STEADY_PLANS,
         )
-        poll_s = POLL_S if process.settings.listen else DEAF_POLL_S
+        poll_s = POLL_S if process.settings.listen else POLL_WITHOUT_LISTEN_S
         self._loop = process.loop(
             "drain",
             self._drain_until_empty,

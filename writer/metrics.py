@@ -1,4 +1,4 @@
-"""The numbers of a writer."""
+"""The metrics of a writer."""
 
 from shared.metrics import counter, gauge, histogram
 

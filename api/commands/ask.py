@@ -28,7 +28,7 @@ __all__ = ["ANSWER_WITHIN_S", "CommandError", "Commands", "Reply", "noted"]
 ANSWER_WITHIN_S = 10.0
 # How soon an answer is found whose notification was lost, and where none ever arrives.
 POLL_S = 0.5
-DEAF_POLL_S = 0.1
+POLL_WITHOUT_LISTEN_S = 0.1
 # Operators are people: what is more than this at once is a mistake.
 WAITING_AT_MOST = 64
 
@@ -138,7 +138,7 @@ class Commands:
         """Wait for so long at the most; true when the command has ended, or nobody is there to take it."""
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
-        poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
+        poll_s = POLL_S if self._process.settings.listen else POLL_WITHOUT_LISTEN_S
         while (left_s := until - loop.time()) > 0:
             # Woken or not, the row is what counts: a notification may be lost, or be of before.
             woken = await wake.wait(at_most_s=min(poll_s, left_s))

@@ -36,7 +36,7 @@ AT_ONCE = 64
 LARGE_BYTES = 1024 * 1024
 # The fanout puts the receiver's own id of the request before them.
 FIELDS_BYTES = RESPONSE_BYTES - 4096
-POLL_S, DEAF_POLL_S = 0.5, 0.1
+POLL_S, POLL_WITHOUT_LISTEN_S = 0.5, 0.1
 # A device's refusal may have 1 MiB.
 LONGEST_WORDS = 1000
 STOP_WITHIN_S = 2.0
@@ -58,7 +58,7 @@ class Answers:
         self._loop = process.loop(
             "requests",
             self._take,
-            poll_s=POLL_S if process.settings.listen else DEAF_POLL_S,
+            poll_s=POLL_S if process.settings.listen else POLL_WITHOUT_LISTEN_S,
             channel=REQUESTS,
         )
         process.listener.on(REQUESTS, lambda _: self._loop.wake())

@@ -28,7 +28,7 @@ def find_stack(data_dir: Path | None) -> RunningStack | None:
     """Return the stack that runs over a data directory, or over the default one; None where there is none."""
     with suppress(ImportError, OSError, ValueError, KeyError):
         described = json.loads(((data_dir or default_data_dir()) / "stack.json").read_text())
-        return RunningStack(described["database_url"], described["front_door"])
+        return RunningStack(described["database_url"], described["reverse_proxy"])
     return None
 
 
@@ -41,7 +41,7 @@ def write_description(
         for member in members
         if member.pid is not None
     ]
-    description = {"database_url": database_url, "front_door": reverse_proxy, "processes": processes}
+    description = {"database_url": database_url, "reverse_proxy": reverse_proxy, "processes": processes}
     draft = path.with_suffix(".tmp")
     draft.unlink(missing_ok=True)
     with open(draft, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:

@@ -74,7 +74,7 @@ class ReverseProxy:
         """Start Caddy's process."""
         self.check_port()
         argv = [str(caddy()), "run", "--adapter", "caddyfile", "--config", str(CADDYFILE)]
-        log = self._directory / "logs" / "front_door.log"
+        log = self._directory / "logs" / "reverse_proxy.log"
         return await start_child(
             ends_with_parent(argv, Signals.SIGKILL), log=log, environment=self._environment()
         )

@@ -32,7 +32,7 @@ from shared.runtime.process import allow_open_files
 __all__ = ["REVERSE_PROXY", "Member", "Stack", "role_command"]
 
 POSTGRES = "postgres"
-REVERSE_PROXY = "front_door"
+REVERSE_PROXY = "reverse_proxy"
 
 # Who is stopped together, and how long they have. Devices are let go first, all at once, through a reverse proxy
 # that still stands; the writer then stores what was staged; the database outlives everybody.

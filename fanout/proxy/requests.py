@@ -32,7 +32,7 @@ __all__ = ["Requests"]
 AT_ONCE = 16
 # Receivers wait 25 s. An api process must have written the answer a little earlier, for the way back.
 ANSWER_WITHIN_S, WAY_BACK_S = 20.0, 1.0
-POLL_S, DEAF_POLL_S = 0.5, 0.1
+POLL_S, POLL_WITHOUT_LISTEN_S = 0.5, 0.1
 # Of refusals that nobody reads: whoever asks on and on is told of no more.
 REFUSALS = 64
 # At the end of a session nobody waits for the database.
@@ -60,7 +60,7 @@ class Requests:
         self._connection, self._identity = connection, identity
         self._replies, self._account = replies, account
         self._process = replies.process
-        self._poll_s = POLL_S if self._process.settings.listen else DEAF_POLL_S
+        self._poll_s = POLL_S if self._process.settings.listen else POLL_WITHOUT_LISTEN_S
         self._open: list[_Open] = []  # in the order of asking, and so of their deadlines
         self._responses: deque[bytes] = deque()
         self._wake = Wake()

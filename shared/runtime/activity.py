@@ -97,7 +97,7 @@ class Activity:
     ) -> None:
         """Add an entry as soon as may be; returns at once. Fields are numbers, truths, nulls, or become short texts.
 
-        of: the subject, if it may repeat the event at will: then at most two entries in FOLD_S, the second with the
+        of: the subject, if it may repeat the event at will: then at most two entries in WINDOW_S, the second with the
         count of what it stands for and the fields of the last. It is a device, unless the entry is our own: a device's
         entries are kept apart, and never in place of others.
         """

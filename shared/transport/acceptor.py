@@ -105,14 +105,14 @@ class Acceptor:
     async def _recognised(self, request: web.Request) -> Identity | web.Response | None:
         """Return whose token it is, or what a device is answered that is not admitted."""
         if self._refuses():
-            return _come_back()
+            return _retry_later()
         self._entering += 1
         try:
             identity = await authenticate(
                 self._process.pool, request.headers.get("Authorization"), self._device_type
             )
         except DatabaseUnavailable:
-            return _come_back()
+            return _retry_later()
         finally:
             self._entering -= 1
         refusal = self._refusal(identity)
@@ -164,7 +164,7 @@ class Acceptor:
         if (
             self._refuses()
         ):  # since we asked: on a stop the connections that there are get closed, and no others
-            return _come_back()
+            return _retry_later()
         if identity is None:
             # Not 503: whoever has no token could rest the whole process by it.
             refused = sum(each is None for each in self._connections.values())
@@ -247,7 +247,7 @@ class Acceptor:
             await asyncio.gather(*(connection.refuse(refusal) for connection in ended))
 
 
-def _come_back() -> web.Response:
+def _retry_later() -> web.Response:
     REFUSED_UPGRADES.inc()
     return web.json_response(
         {"code": "UNAVAILABLE", "message": "come back in a few seconds"},

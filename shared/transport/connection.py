@@ -29,7 +29,7 @@ PING_EVERY_S = 20.0
 ANSWER_WITHIN_S = 30.0
 CLOSE_WITHIN_S = 2.0
 # Receivers in the field read nothing for 3 and 10 s after their hello.
-DEAF_AFTER_HELLO_S = 15.0
+UNRESPONSIVE_AFTER_HELLO_S = 15.0
 # A device that reads takes what we send at once.
 FLUSH_LOOK_S = 0.01
 MAX_ADDRESS = 100
@@ -76,7 +76,7 @@ class DeviceConnection:
         # Receivers of the second generation try again for ever, but not after an error before their first heartbeat:
         # they are told only what will stay as it is (deploy/docs/protocol.md, section 12.1).
         self.withholds_passing_errors = False
-        self._let_in_at = self._loop.time()
+        self._admitted_at = self._loop.time()
 
     @property
     def response(self) -> web.StreamResponse:
@@ -98,7 +98,7 @@ class DeviceConnection:
     def admit(self) -> None:
         """Take more than a hello from now on."""
         self.admitted = True
-        self._let_in_at = self._loop.time()
+        self._admitted_at = self._loop.time()
         self._inlet.admitted()
 
     def receive_no_more(self, at_most: int) -> None:
@@ -214,7 +214,7 @@ class DeviceConnection:
     @property
     def answers_pings(self) -> bool:
         """Whether no answer to a ping says anything: devices read nothing for a while after their hello."""
-        old_enough = self._loop.time() - self._let_in_at > DEAF_AFTER_HELLO_S
+        old_enough = self._loop.time() - self._admitted_at > UNRESPONSIVE_AFTER_HELLO_S
         return self.admitted and old_enough and not self._unsent
 
     async def answers(self, within_s: float) -> bool:

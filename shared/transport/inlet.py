@@ -50,7 +50,7 @@ class Inlet(asyncio.Protocol):
         self._stash = b""  # what came and has not been looked at
         self._holding_back = True  # whether all that comes is stashed
         self._admitted = False  # whether the message at which we wait has room by now
-        self._let_in = False
+        self._is_past_hello = False
         self._begun = 0  # messages, while not admitted
         self._frame = _Head(0, True, 0, 0)
         self._left = 0  # of the payload of that frame
@@ -72,7 +72,7 @@ class Inlet(asyncio.Protocol):
     @property
     def limit(self) -> int:
         """How long a message may be now."""
-        return self._limit if self._let_in else FIRST_MESSAGE_BYTES
+        return self._limit if self._is_past_hello else FIRST_MESSAGE_BYTES
 
     def install(self, transport: asyncio.Transport) -> None:
         """Stand before the transport; nothing is passed on until `start`."""
@@ -86,7 +86,7 @@ class Inlet(asyncio.Protocol):
 
     def admitted(self) -> None:
         """Take more than one message from now on, each of the full size."""
-        self._let_in = True
+        self._is_past_hello = True
         if self._holding_back and self._begun and not self._admitted:
             self._account.withdraw(self._has_room)
             self._go_on()
@@ -176,7 +176,7 @@ class Inlet(asyncio.Protocol):
         limit = self.limit
         if self._under_way is not None:  # a further part of it
             return self._fits(self._got + head.length, limit)
-        if self._begun and not self._let_in:
+        if self._begun and not self._is_past_hello:
             self._hold_back()
             return False
         # Who does not say how long a message will be has room for the longest.
@@ -197,12 +197,12 @@ class Inlet(asyncio.Protocol):
     def _has_begun(self, size: int) -> bool:
         if self.too_large:
             return True
-        held = Held(size, first=not self._let_in)
+        held = Held(size, first=not self._is_past_hello)
         if not self._admitted and not self._account.admit(held, self._has_room):
             self._hold_back()
             return False
         self._admitted = False
-        self._begun += not self._let_in
+        self._begun += not self._is_past_hello
         self._under_way, self._under_way_since, self._got = held, self._loop.time(), 0
         return True
 

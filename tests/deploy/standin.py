@@ -138,7 +138,7 @@ class StandIn:
                 if frame.type is WSMsgType.PONG:
                     self.pongs.append(time.monotonic())
                 else:
-                    await self._hear(device_id, socket, frame.json())
+                    await self._note(device_id, socket, frame.json())
         finally:
             self._receivers = [other for other in self._receivers if other is not socket]
         return socket
@@ -148,13 +148,13 @@ class StandIn:
         self._newer.add(socket)
         if self.greeting:
             await socket.send_json(heartbeat)
-            await self._hear(device_id, socket, {"kind": "subscribes", **self.hellos[-1]["mode"]})
+            await self._note(device_id, socket, {"kind": "subscribes", **self.hellos[-1]["mode"]})
         try:
             async for frame in socket:
                 if frame.type is WSMsgType.PONG:
                     self.pongs.append(time.monotonic())
                 elif frame.json()["kind"] == "receiver_ack":
-                    await self._hear(device_id, socket, frame.json())
+                    await self._note(device_id, socket, frame.json())
                 else:
                     self.answers.append(frame.json())
         finally:
@@ -170,7 +170,7 @@ class StandIn:
             self.news.clear()
             await response.write(b'event: stream_updated\ndata: {"type": "stream_updated"}\n\n')
 
-    async def _hear(self, device_id: str, socket: web.WebSocketResponse, message: Message) -> None:
+    async def _note(self, device_id: str, socket: web.WebSocketResponse, message: Message) -> None:
         if message["kind"] == "receiver_ack":
             self.receiver_acks.append(message)
             for e in message["entries"]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import tests.deploy.every_room  # noqa: F401 (and with it all numbers)
+import tests.deploy.every_service  # noqa: F401 (and with it all metrics)
 from shared.metrics import DECLARED
 from tests.numbers import series
 

@@ -18,7 +18,11 @@ NOTHING_SET = {"DATABASE_URL": "", "SERVER_URL": "", "DATA_DIR": "", "API_TOKEN"
 
 
 def described(directory: Path, database_url: str) -> Path:
-    stack = {"database_url": database_url, "front_door": f"http://127.0.0.1:{free_port()}", "processes": []}
+    stack = {
+        "database_url": database_url,
+        "reverse_proxy": f"http://127.0.0.1:{free_port()}",
+        "processes": [],
+    }
     (directory / "stack.json").write_text(json.dumps(stack))
     return directory
 

@@ -13,7 +13,7 @@ import promql_parser
 import pytest
 import yaml
 
-import tests.deploy.every_room  # noqa: F401 (and with it all numbers)
+import tests.deploy.every_service  # noqa: F401 (and with it all metrics)
 from api.alerts import rules
 from api.alerts.rules import clock as clocks
 from tests.numbers import series

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-import tests.deploy.every_room  # noqa: F401 (and with it all numbers)
+import tests.deploy.every_service  # noqa: F401 (and with it all metrics)
 from api.routes import ROUTES
 from deploy.local.postgres_programs import binaries
 from tests.deploy.compose import COMPOSE_FILE, VARIABLE, load_compose

@@ -118,15 +118,15 @@ async def test_tells_in_stack_json_what_runs_where(make: Make, tmp_path: Path, d
     await stack.start()
     written = description(tmp_path)
     assert written["database_url"] == database_url
-    assert written["front_door"] == stack.url
+    assert written["reverse_proxy"] == stack.url
     roles = [(process["role"], process["index"]) for process in written["processes"]]
     assert sorted(roles) == sorted(
-        [("gateway", 0), ("gateway", 1), ("writer", 0), ("fanout", 0), ("api", 0), ("front_door", 0)]
+        [("gateway", 0), ("gateway", 1), ("writer", 0), ("fanout", 0), ("api", 0), ("reverse_proxy", 0)]
     )
     assert stat.S_IMODE((tmp_path / "stack" / "stack.json").stat().st_mode) == 0o600
     async with aiohttp.ClientSession() as http:
         for process in written["processes"]:
-            if process["role"] != "front_door":
+            if process["role"] != "reverse_proxy":
                 async with http.get(f"http://{process['address']}/") as answer:
                     assert await answer.text() == f"{process['role']} {process['pid']}"
         async with http.get(f"{stack.url}/api/v1/streams") as answer:
@@ -160,10 +160,10 @@ async def test_starts_a_killed_process_again_at_its_address(
 async def test_starts_a_killed_reverse_proxy_again(make: Make) -> None:
     stack = make()
     await stack.start()
-    pid = stack.member("front_door").pid
+    pid = stack.member("reverse_proxy").pid
     assert pid
     os.kill(pid, signal.SIGKILL)
-    await wait_until(lambda: stack.member("front_door").restarts and stack.member("front_door").ready)
+    await wait_until(lambda: stack.member("reverse_proxy").restarts and stack.member("reverse_proxy").ready)
     async with aiohttp.ClientSession() as http, http.get(f"{stack.url}/") as answer:
         assert answer.status == 200
 
@@ -255,7 +255,7 @@ async def test_refuses_a_data_directory_that_another_stack_uses(make: Make) -> N
         await second.start()
     await second.stop()
     assert stack.member("gateway").ready
-    assert description(stack.logs.parent.parent)["front_door"] == stack.url
+    assert description(stack.logs.parent.parent)["reverse_proxy"] == stack.url
 
 
 async def test_refuses_a_port_that_is_in_use_before_it_starts_anything(make: Make) -> None:

@@ -100,14 +100,14 @@ async def test_an_ack_ends_it_and_what_operators_are_told(database_url: str, dat
                 assert await database.fetch(FAULTS, "f")
                 await wire.send(batch(read(seq)))
                 await wire.ack()
-                await wait_until(lambda: _cured(database), what="the fault to be over")
+                await wait_until(lambda: _recovered(database), what="the fault to be over")
         await sends_what_is_wrong(inside.url, token)
         await let_in_again(inside.url, token)
         await sends_what_is_wrong(inside.url, token)
         assert (await refusal(inside.url, token) or (0,))[0] == 429
 
 
-async def _cured(database: Database) -> bool:
+async def _recovered(database: Database) -> bool:
     return not await database.fetch(FAULTS, "f")
 
 

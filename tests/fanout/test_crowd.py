@@ -40,7 +40,7 @@ async def test_one_that_answers_no_ping_makes_room_unless_it_may_not_read_yet(
     unresponsive_s: float,
     expected: int,
 ) -> None:
-    monkeypatch.setattr(connection, "DEAF_AFTER_HELLO_S", unresponsive_s)
+    monkeypatch.setattr(connection, "UNRESPONSIVE_AFTER_HELLO_S", unresponsive_s)
     token, same, other = [await make_token(database, "receiver", name) for name in ("tent", "tent", "other")]
     async with running_inside(database_url) as url, AsyncExitStack() as stack:
         wires = [await greeted(stack, url, token) for _ in range(8)]

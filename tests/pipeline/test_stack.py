@@ -67,7 +67,7 @@ async def test_a_race_through_two_of_each_keeps_every_promise_and_outlives_a_res
             "fanout": 2,
             "api": 2,
         }
-        code, said = await demo(stack["front_door"], "--seconds", "4", "--rate", "150")
+        code, said = await demo(stack["reverse_proxy"], "--seconds", "4", "--rate", "150")
         assert code == 0, said
         assert "everything sent was stored once and delivered" in said
     async with up(tmp_path) as stack:
@@ -78,7 +78,7 @@ async def test_a_race_through_two_of_each_keeps_every_promise_and_outlives_a_res
         assert stored == positions > 0
         async with (
             aiohttp.ClientSession() as http,
-            http.get(stack["front_door"] + "/api/v1/streams") as answer,
+            http.get(stack["reverse_proxy"] + "/api/v1/streams") as answer,
         ):
             streams = (await answer.json())["streams"]
         assert len(streams) == 6
@@ -100,7 +100,7 @@ async def test_a_role_that_is_killed_is_started_again_and_stack_json_says_where(
             )
 
         await wait_until(replaced, what="another gateway at the same address")
-        code, said = await demo(stack["front_door"], "--seconds", "2", "--rate", "50")
+        code, said = await demo(stack["reverse_proxy"], "--seconds", "2", "--rate", "50")
         assert code == 0, said
 
 

@@ -113,7 +113,7 @@ class NewerReceiver(Receiver):
             following: asyncio.Task[None] | None = None
             try:
                 async for message in connection.messages():
-                    if not await self._heard(connection, message):
+                    if not await self._handle(connection, message):
                         return
                     if self._greeted and following is None:
                         await self._be_deaf(http)
@@ -201,7 +201,7 @@ class NewerReceiver(Receiver):
                             await self.get(http, "/api/v1/streams")
             await asyncio.sleep(EVENTS_AGAIN_S)
 
-    async def _heard(self, connection: Connection, message: Message) -> bool:
+    async def _handle(self, connection: Connection, message: Message) -> bool:
         """Take a message; False when it ends this connection."""
         kind = str(message.get("kind"))
         if not self._greeted:

@@ -1,4 +1,4 @@
-"""Brings in every service, and with each its numbers: the command line imports a room only to run it."""
+"""Brings in every service, and with each its metrics: the command line imports a service only to run it."""
 
 import api.app
 import fanout.app

@@ -5,10 +5,9 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from api.events.types import EventFilter
+from api.http.types import LARGEST
 
 __all__ = ["WANTED", "Key", "arguments"]
-
-_LARGEST = 2**63 - 1
 
 # $1 stream; $2, $3 behind this key; $4, $5 up to this one; $6 tag; $7, $8 received since, until.
 WANTED = """
@@ -33,9 +32,9 @@ def arguments(
     stream_id: UUID, wanted: EventFilter, *, order: Literal["asc", "desc"], after: Key | None
 ) -> Sequence[object]:
     """Return the arguments of WANTED: the part of the key's order that is looked at, and the filters."""
-    low, high = Key(0, 0), Key(_LARGEST, _LARGEST)
+    low, high = Key(0, 0), Key(LARGEST, LARGEST)
     if wanted.epoch is not None:
-        low, high = Key(wanted.epoch, 0), Key(wanted.epoch, _LARGEST)
+        low, high = Key(wanted.epoch, 0), Key(wanted.epoch, LARGEST)
     if after is not None and order == "asc":
         low = max(low, after)
     elif after is not None:

@@ -22,6 +22,7 @@ from api.events.types import (
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
 from api.http.pagination import decode_cursor, encode_cursor
+from api.http.types import LARGEST
 from api.streams.names import stream_name, stream_title
 from api.streams.types import StreamPath
 
@@ -99,7 +100,7 @@ def _is_filtered(query: EventFilter) -> bool:
 
 async def list_conflicts(api: Api, *, query: ConflictQuery) -> ConflictPage:
     """Show a page of lines that were set aside, newest first."""
-    below = 2**63 - 1 if query.cursor is None else decode_cursor(query.cursor)[0]
+    below = LARGEST if query.cursor is None else decode_cursor(query.cursor)[0]
     page = await store.conflicts(api.pool, query.stream_id, below=below, limit=query.limit)
     return ConflictPage(
         conflicts=page.rows, next_cursor=encode_cursor(page.rows[-1].conflict_id) if page.more else None

@@ -37,8 +37,7 @@ WHERE streams.stream_id = $1 OR streams.forwarder_id = $2
 # All epochs of a stream, or the one of a number.
 _COUNTS = """
 SELECT stream_id, stream_epoch, dedup_count AS count FROM stream_metrics
-WHERE stream_id = $1 AND stream_epoch >= coalesce($2::bigint, 0)
-  AND stream_epoch <= coalesce($2::bigint, 9223372036854775807)
+WHERE stream_id = $1 AND ($2::bigint IS NULL OR stream_epoch = $2)
 """
 
 # $1, $2: epochs of streams; $3: tag; $4, $5: received since, until.

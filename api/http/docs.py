@@ -9,6 +9,8 @@ from hashlib import sha256
 from html import escape
 from typing import Any
 
+from api.http.types import LARGEST
+
 __all__ = ["POLICY", "render"]
 
 _STYLE = """
@@ -22,9 +24,6 @@ td:first-child { width: 14rem }
 """
 _HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-# The bounds of a number that no number of ours reaches say nothing.
-_LARGEST = 2**63 - 1
-
 # How operators show who they are.
 _OPERATORS = ("bearer", "basic")
 
@@ -105,9 +104,10 @@ def _typed(schema: Schema) -> str:
 
 
 def _bounds(schema: Schema) -> str:
+    # A bound that no number of ours reaches says nothing.
     named = {"minimum": "at least", "maximum": "at most", "maxLength": "characters: at most"}
     return "".join(
-        f", {words} {schema[name]}" for name, words in named.items() if schema.get(name, _LARGEST) != _LARGEST
+        f", {words} {schema[name]}" for name, words in named.items() if schema.get(name, LARGEST) != LARGEST
     )
 
 

@@ -2,10 +2,11 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
+from api.http.types import LARGEST
+
 __all__ = ["decode_cursor", "encode_cursor"]
 
 _NUMBER_BYTES = 8
-_LARGEST = 2**63 - 1
 
 
 def encode_cursor(*key: int) -> str:
@@ -20,6 +21,6 @@ def decode_cursor(cursor: str) -> list[int]:
     """
     packed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     return [
-        min(int.from_bytes(packed[at : at + _NUMBER_BYTES]), _LARGEST)
+        min(int.from_bytes(packed[at : at + _NUMBER_BYTES]), LARGEST)
         for at in range(0, len(packed), _NUMBER_BYTES)
     ]

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 from uuid import UUID
 
+from api.http.types import LARGEST
 from api.streams.types import Epoch, MissingRange, Stream, StreamMetrics
 from shared.db.connections import Connection, Pool
 from shared.db.errors import translated
@@ -31,7 +32,6 @@ Deletion = Literal["deleted", "absent", "used", "connected"]
 
 MISSING_RANGES = 100
 EPOCHS = 1000
-_BEYOND = 2**63 - 1
 
 # A reader counts as connected where its forwarder's live session has not said otherwise: older ones say nothing.
 _STREAM = """
@@ -195,7 +195,7 @@ async def metrics_of(pool: Pool, stream_ids: Sequence[UUID]) -> dict[UUID, Strea
     return {row["stream_id"]: _metrics(dict(row)) for row in rows}
 
 
-async def epochs(pool: Pool, stream_id: UUID, *, below: int = _BEYOND, limit: int = EPOCHS) -> list[Epoch]:
+async def epochs(pool: Pool, stream_id: UUID, *, below: int = LARGEST, limit: int = EPOCHS) -> list[Epoch]:
     """Return the newest epochs of a stream below one, ascending; none at all when there is no such stream."""
     with translated():
         return [Epoch(**row) for row in await pool.fetch(SELECT_EPOCHS, stream_id, below, limit)]
@@ -203,7 +203,7 @@ async def epochs(pool: Pool, stream_id: UUID, *, below: int = _BEYOND, limit: in
 
 async def epoch(pool: Pool, stream_id: UUID, number: int) -> Epoch | None:
     """Return one epoch of a stream; None when there is none of this number."""
-    found = await epochs(pool, stream_id, below=min(number, _BEYOND - 1) + 1, limit=1)
+    found = await epochs(pool, stream_id, below=min(number, LARGEST - 1) + 1, limit=1)
     return found[0] if found and found[0].epoch == number else None
 
 

@@ -96,12 +96,13 @@ async def add_metrics(
 
 
 async def add_process(database: Database, role: str, *, lives: bool = True) -> UUID:
-    """Add a process that lives by its lease, or whose lease is over."""
+    """Add a process that lives by its lease and is seen for as long as a test takes, or whose lease is over."""
     process_id = uuid4()
     await database.execute(
         """
-        INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, ready, lease_expires_at)
-        VALUES ($1, $2, 'here', 1, '127.0.0.1:1', '0', false, true, now() + $3)
+        INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, ready, last_seen_at,
+                               lease_expires_at)
+        VALUES ($1, $2, 'here', 1, '127.0.0.1:1', '0', false, true, greatest(now(), now() + $3), now() + $3)
         """,
         process_id,
         role,

@@ -25,6 +25,7 @@ from tests.api.conftest import Client
 from tests.api.looking import OVERVIEW, asked
 from tests.api.seeds import Database, add_stream
 from tests.services import Process
+from tests.source import parsed
 from tests.waiting import wait_until
 
 API = Path(__file__).parents[2] / "api"
@@ -39,7 +40,7 @@ def test_every_file_of_a_signal_is_a_rule_and_no_two_have_the_same_place() -> No
 
 
 def strings(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 

@@ -6,6 +6,7 @@ import time
 from uuid import UUID
 
 from api.exports.store import COPIES
+from api.http.types import LARGEST
 from api.storage.plans import ALONG_THE_KEY
 from deploy.local.postgres_programs import binaries
 from tests.bench.ground import Ground, Site, running
@@ -18,7 +19,6 @@ __all__ = ["measure"]
 EVENTS = 1_000_000
 CHUNK = 256 * 1024
 MIB = 2**20
-_LARGEST = 2**63 - 1
 
 
 async def measure(ground: Ground, rounds: int) -> list[Row]:
@@ -68,7 +68,7 @@ async def export(api: Process, stream_id: UUID) -> tuple[float, float]:
 async def copy_with_psql(site: Site, stream_id: UUID) -> float:
     """Return events per second."""
     query = COPIES["csv"]
-    everything = {1: f"'{stream_id}'", 2: "0", 3: "0", 4: f"{_LARGEST}", 5: f"{_LARGEST}"}
+    everything = {1: f"'{stream_id}'", 2: "0", 3: "0", 4: f"{LARGEST}", 5: f"{LARGEST}"}
     for number in range(1, 9):
         query = query.replace(f"${number}", everything.get(number, "NULL"))
     command = f"\\copy ({' '.join(query.split())}) TO '{os.devnull}' CSV HEADER"

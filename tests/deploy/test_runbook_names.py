@@ -16,6 +16,7 @@ from tests.deploy.compose import COMPOSE_FILE, VARIABLE, load_compose
 from tests.deploy.runbook.document import BLOCKS, REPOSITORY, RUNBOOK, SYMPTOMS, Block
 from tests.deploy.runbook.terminal import Terminal
 from tests.numbers import series
+from tests.source import parsed
 
 # Of compose's subcommands: their options that are followed by a value.
 _WITH_VALUE = {"--since", "--tail", "--env", "-e", "--format"}
@@ -171,7 +172,7 @@ def events_logged() -> set[str]:
     found: set[str] = set()
     for folder in ("gateway", "writer", "fanout", "api", "shared"):
         for path in (REPOSITORY / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(parsed(path.read_text())):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                     found |= _names(node.func.attr, node.args[0])
     return found

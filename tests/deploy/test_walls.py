@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.source import parsed
+
 REPOSITORY = Path(__file__).parents[2]
 SERVICES = ("gateway", "writer", "fanout", "api")
 _STATEMENT = re.compile(
@@ -52,7 +54,7 @@ READERS: Mapping[str, set[str]] = {
 def modules(service: str) -> Iterator[tuple[str, ast.Module]]:
     for path in sorted((REPOSITORY / service).rglob("*.py")):
         name = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
-        yield name, ast.parse(path.read_text())
+        yield name, parsed(path.read_text())
 
 
 def holds_sql(tree: ast.Module) -> bool:
@@ -94,11 +96,11 @@ def is_store(module: str) -> bool:
 
 def test_sees_statements_and_not_words() -> None:
     for each in ("SELECT 1 FROM streams", "\nWITH a AS (SELECT) SELECT", "UPDATE streams SET x = 1"):
-        assert holds_sql(ast.parse(f"X = {each!r}"))
+        assert holds_sql(parsed(f"X = {each!r}"))
     for each in ("select a stream", "Update the page", "WITH"):
-        assert not holds_sql(ast.parse(f"X = {each!r}"))
-    assert not holds_sql(ast.parse('def f():\n    """SELECT 1 FROM streams"""'))
-    assert holds_sql(ast.parse('X = f"SELECT {y} FROM streams"'))
+        assert not holds_sql(parsed(f"X = {each!r}"))
+    assert not holds_sql(parsed('def f():\n    """SELECT 1 FROM streams"""'))
+    assert holds_sql(parsed('X = f"SELECT {y} FROM streams"'))
 
 
 @pytest.mark.parametrize("service", SERVICES)

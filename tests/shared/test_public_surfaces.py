@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.source import parsed
+
 TESTS = Path(__file__).parents[1]
 # Of named tuples, whose methods cannot be called otherwise, and of os, whose name for it this is.
 PUBLIC = {"_asdict", "_fields", "_make", "_replace", "_exit"}
@@ -58,7 +60,7 @@ self._mine
 row._replace(a=1)
 self.other._theirs
 """
-    found = [name for _, name in reached_into(ast.parse(seen))]
+    found = [name for _, name in reached_into(parsed(seen))]
     assert sorted(found) == ["_NAME", "_hidden", "_staging", "_theirs", "api.store._NAME"]
 
 
@@ -67,6 +69,6 @@ def test_no_test_reaches_into_what_is_another_s() -> None:
         f"{path.relative_to(TESTS)}:{line}: {name}"
         for path in sorted(TESTS.rglob("*.py"))
         if path.relative_to(TESTS).parts[0] not in NOT_YET
-        for line, name in reached_into(ast.parse(path.read_text()))
+        for line, name in reached_into(parsed(path.read_text()))
     ]
     assert found == []

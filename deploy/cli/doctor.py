@@ -17,8 +17,8 @@ import orjson
 
 from shared.db.connections import Connection, connect
 from shared.db.errors import translated
-from shared.db.migrate import available
-from shared.db.requirements import CONNECTIONS, Finding, judge, judge_rights, look
+from shared.db.migrate import judge_schema
+from shared.db.requirements import Finding, judge, judge_addresses, judge_rights, judge_room, look, room
 from shared.db.rights import SERVICES, lacking, users_with_rights
 from shared.errors import RtServerError
 
@@ -80,13 +80,16 @@ async def _inside(deployment: Deployment) -> AsyncIterator[Finding]:
         yield Finding("database", str(error), advice)
         return
     try:
-        for ask in (_requirements, _schema, _rights, _clock, _connections, _processes):
+        for ask in (_requirements, _rights, _clock, _connections, _processes):
             for finding in await _carefully(ask.__name__.strip("_"), lambda ask=ask: ask(connection)):  # type: ignore[misc]
                 yield finding
         if not deployment.listen:
             yield Finding("notifications", "off: every service polls")
             return
         direct = deployment.listen_database_url or deployment.database_url
+        if direct != deployment.database_url:
+            for finding in await _carefully("addresses", lambda: _addresses(connection, direct)):
+                yield finding
         for finding in await _carefully("notifications", lambda: _notifications(connection, direct)):
             yield finding
     finally:
@@ -105,23 +108,26 @@ async def _carefully(what: str, ask: Callable[[], Awaitable[list[Finding]]]) -> 
 
 
 async def _requirements(connection: Connection) -> list[Finding]:
-    return judge(await look(connection))
-
-
-async def _schema(connection: Connection) -> list[Finding]:
-    newest = len(available())
-    try:
-        applied = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_migrations")
-    except asyncpg.UndefinedTableError:
-        applied = 0
-    advice = ""
-    if applied < newest:
+    """Ask what a start asks, in its words; what a start would apply, somebody has to."""
+    facts = await look(connection)
+    schema, outstanding = await judge_schema(connection, facts)
+    if outstanding:
         advice = (
             "run `rt-server roles` (or `migrate`, if the services have no users of their own) as the owner"
         )
-    elif applied > newest:
-        advice = "this rt-server is older than the schema: use the release that is deployed"
-    return [Finding("schema", f"version {applied} of {newest}", advice)]
+        says = f"{schema.says}, without {outstanding[0]}" + (
+            f" and {len(outstanding) - 1} more" if outstanding[1:] else ""
+        )
+        schema = schema._replace(says=says, advice=advice)
+    return [*judge(facts, outdated=bool(outstanding)), schema]
+
+
+async def _addresses(connection: Connection, direct_url: str) -> list[Finding]:
+    direct = await connect(direct_url, name="rt-server doctor")
+    try:
+        return [await judge_addresses(connection, direct)]
+    finally:
+        direct.terminate()
 
 
 async def _rights(connection: Connection) -> list[Finding]:
@@ -145,32 +151,26 @@ async def _clock(connection: Connection) -> list[Finding]:
 
 
 async def _connections(connection: Connection) -> list[Finding]:
-    """Say how many processes of each role there is room for; a role without a user of its own may take everything."""
-    usable = await connection.fetchval("""
-        SELECT least(current_setting('max_connections')::integer
-                         - current_setting('superuser_reserved_connections')::integer
-                         - current_setting('reserved_connections')::integer,
-                     CASE WHEN datconnlimit >= 0 THEN datconnlimit END)
-        FROM pg_database WHERE datname = current_database()
-    """)
-    rows = await connection.fetch(
-        "SELECT substr(rolname, 4), rolconnlimit FROM pg_roles WHERE rolname = ANY($1)",
-        [f"rt_{role}" for role in SERVICES],
+    """Say of each role whether there is room for one more of its processes, and whether its user may take everything.
+
+    A role without a user of its own is whoever asks.
+    """
+    asking = await connection.fetchval("SELECT current_user::text")
+    own = await users_with_rights(connection)
+    users = dict.fromkeys(SERVICES, asking) | own
+    left = await room(connection, list(users.values()))
+    unbounded = await connection.fetch(
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY($1) AND rolconnlimit < 0 ORDER BY rolname",
+        list(own.values()),
     )
-    limits = {role: usable if limit < 0 else min(limit, usable) for role, limit in rows}
-    unbounded = [f"rt_{role}" for role, limit in rows if limit < 0]
-    room = ", ".join(f"{limits.get(role, usable) // CONNECTIONS[role]} {role}" for role in SERVICES)
-    return [
-        Finding(
-            "connections",
-            f"{usable}: room for {room} processes",
-            f"{', '.join(unbounded)} may take all of them: run `rt-server roles` as a superuser or who made the users"
-            if unbounded
-            else "raise max_connections, or the CONNECTION LIMIT of the database, and run `rt-server roles`"
-            if any(limits.get(role, usable) < CONNECTIONS[role] for role in SERVICES)
-            else "",
-        )
-    ]
+    names = ", ".join(name for (name,) in unbounded)
+    advice = (
+        f"{names} may take all: run `rt-server roles` as a superuser or who made the users" if names else ""
+    )
+    limits = Finding(
+        "connection limits", "missing" if names else "of each role's own user, if it has one", advice
+    )
+    return [*(judge_room(role, user, left[user]) for role, user in users.items()), limits]
 
 
 async def _processes(connection: Connection) -> list[Finding]:

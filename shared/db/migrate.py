@@ -22,10 +22,10 @@ import asyncpg
 
 from shared.db.connections import Connection, connect
 from shared.db.errors import DatabaseFault, SchemaError, translated
-from shared.db.requirements import Facts, require, require_creation
+from shared.db.requirements import Facts, Finding, refuse, require, require_creation
 from shared.db.rights import ROLES_FILE
 
-__all__ = ["Migration", "Routine", "available", "available_routines", "migrate"]
+__all__ = ["Migration", "Routine", "available", "available_routines", "judge_schema", "migrate"]
 
 _LOCK = 0x7274_6D67  # "rtmg"; any number does that nothing else here locks
 
@@ -129,16 +129,16 @@ async def migrate(url: str) -> list[str]:
     Raises SchemaError, before anything is changed, for a database that lacks what every start needs, is newer than the
     code or differs from it, or that this user may not change; DatabaseUnavailable when it cannot be reached.
     """
-    migrations, routines = available(), available_routines()
     connection = await connect(url, name="rt-server migrate", lock_timeout="60s")
     try:
         facts = await require(connection)
-        with translated():
-            applied = await _readable(connection, facts)
-            if _pending(migrations, applied) or _changed(routines, applied):
-                require_creation(facts)
-                return await _apply_locked(connection, migrations, routines)
+        found, outstanding = await judge_schema(connection, facts)
+        refuse([found])
+        if not outstanding:
             return []
+        require_creation(facts)
+        with translated():
+            return await _apply_locked(connection, available(), available_routines())
     except DatabaseFault as error:
         if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
             raise SchemaError(
@@ -150,6 +150,20 @@ async def migrate(url: str) -> list[str]:
         await connection.close(timeout=5)
 
 
+async def judge_schema(connection: Connection, facts: Facts) -> tuple[Finding, list[str]]:
+    """Return how the schema stands, and the names of what a start would apply to it."""
+    migrations = available()
+    with translated():
+        try:
+            applied = await _applied(connection)
+        except asyncpg.InsufficientPrivilegeError:
+            return _unreadable(facts.database_user), []
+    found = _judge(migrations, applied)
+    if not found.well:
+        return found, []
+    return found, _names(_pending(migrations, applied), _changed(available_routines(), applied))
+
+
 async def _apply_locked(
     connection: Connection, migrations: list[Migration], routines: list[Routine]
 ) -> list[str]:
@@ -157,6 +171,7 @@ async def _apply_locked(
     await connection.execute(_CREATE_TABLE)
     await connection.execute(_CREATE_ROUTINES_TABLE)
     applied = await _applied(connection)
+    refuse([_judge(migrations, applied)])  # what another has applied since we looked
     pending, changed = _pending(migrations, applied), _changed(routines, applied)
     for each in pending:
         async with connection.transaction():
@@ -167,19 +182,19 @@ async def _apply_locked(
         for routine in changed:
             await connection.execute(_RECORD_ROUTINE, routine.name, routine.version, routine.checksum)
             await connection.execute(routine.sql)
+    return _names(pending, changed)
+
+
+def _names(pending: list[Migration], changed: list[Routine]) -> list[str]:
     return [each.name for each in pending] + [f"routines/{each.name}" for each in changed]
 
 
-async def _readable(connection: Connection, facts: Facts) -> _Applied:
-    """Return what has been applied; SchemaError where this user may not even read that."""
-    try:
-        return await _applied(connection)
-    except asyncpg.InsufficientPrivilegeError as error:
-        user = facts.database_user
-        raise SchemaError(
-            f"rights of {user}: may not read which version the schema has; run `rt-server roles` as the owner of the "
-            f"tables, and connect as one of the users that it makes, or as the owner"
-        ) from error
+def _unreadable(user: str) -> Finding:
+    advice = (
+        "run `rt-server roles` as the owner of the tables, and connect as one of the users that it makes, or as the "
+        "owner"
+    )
+    return Finding(f"rights of {user}", "may not read which version the schema has", advice, needed=True)
 
 
 async def _applied(connection: Connection) -> _Applied:
@@ -195,20 +210,24 @@ async def _applied(connection: Connection) -> _Applied:
     return _Applied(migrations, {row["name"]: (row["version"], row["checksum"]) for row in rows})
 
 
-def _pending(migrations: list[Migration], applied: _Applied) -> list[Migration]:
-    newest = max(applied.migrations, default=0)
-    if newest > len(migrations):
-        raise SchemaError(
-            f"the database's schema is version {newest}, this rt-server knows only up to {len(migrations)}: "
-            "use a newer rt-server"
-        )
+def _judge(migrations: list[Migration], applied: _Applied) -> Finding:
+    """Return whether what has been applied is of this code, or of one before it."""
+    newest, known = max(applied.migrations, default=0), len(migrations)
+    if newest > known:
+        says = f"version {newest} in the database, and this rt-server knows only up to {known}"
+        return Finding("schema", says, "use a newer rt-server: that which is deployed", needed=True)
     for each in migrations:
         if applied.migrations.get(each.version, each.checksum) not in each.known_as:
-            raise SchemaError(
-                f"{each.name} was applied to the database with other contents than it has here: "
+            says = f"{each.name} was applied to the database with other contents than it has here"
+            advice = (
                 "use the rt-server that made this database and its data; or, where they are not needed any more, "
                 "another database (of `rt-server up`: another --data-dir)"
             )
+            return Finding("schema", says, advice, needed=True)
+    return Finding("schema", f"version {newest} of {known}", needed=True)
+
+
+def _pending(migrations: list[Migration], applied: _Applied) -> list[Migration]:
     return [each for each in migrations if each.version not in applied.migrations]
 
 

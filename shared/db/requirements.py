@@ -1,15 +1,17 @@
 """What a start needs of the database, in one place: every process asks at its start, and `rt-server doctor` asks the
 same. What can be set for a connection is not asked for but set (shared/db/connections.py); it is looked at here all the
-same, because a pooler may leave it out.
+same, because a pooler may leave it out. Before all else: that both addresses of a process lead to one database.
 
 What is needed stops a start, with a line that says what to do. What only a promise rests on is said in a line, and the
 process starts: one that does not keeps none of them.
 """
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from secrets import randbits
 from typing import NamedTuple
 
-from shared.db.connections import SERVER_SETTINGS, Connection
+from shared.db.connections import SERVER_SETTINGS, Connection, connect, transaction
 from shared.db.errors import SchemaError, translated
 from shared.db.rights import SERVICES, lacking
 
@@ -19,12 +21,16 @@ __all__ = [
     "Facts",
     "Finding",
     "judge",
+    "judge_addresses",
     "judge_rights",
     "judge_room",
     "look",
+    "refuse",
     "require",
+    "require_addresses",
     "require_creation",
     "require_for_role",
+    "room",
 ]
 
 OLDEST_POSTGRES = 18
@@ -35,12 +41,6 @@ _NAMED = 3
 
 # One statement that any Postgres since 10 can answer, whoever asks.
 _LOOK = """
-WITH taken AS MATERIALIZED (
-    SELECT count(*) AS by_all, count(*) FILTER (WHERE usename = current_user) AS by_user,
-           count(*) FILTER (WHERE datname = current_database()) AS of_database
-    -- Of others' backends a service's user sees whose they are and in which database, and not of which type.
-    FROM pg_stat_activity WHERE usesysid IS NOT NULL AND datid IS NOT NULL
-)
 SELECT current_setting('server_version_num')::integer / 10000 AS version,
        pg_is_in_recovery() AS standby,
        current_setting('transaction_read_only') = 'on' AS read_only,
@@ -56,15 +56,35 @@ SELECT current_setting('server_version_num')::integer / 10000 AS version,
        to_regnamespace('public') IS NOT NULL AS has_public,
        coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'USAGE'), false) AS may_use,
        coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false) AS may_create,
+       EXISTS (SELECT FROM pg_extension WHERE extname = 'plpgsql') AS has_plpgsql
+"""
+# How many more connections each of these users may open.
+_ROOM = """
+WITH taken AS MATERIALIZED (
+    -- Of others' backends a service's user sees whose they are and in which database, and not of which type.
+    SELECT usename, datname FROM pg_stat_activity WHERE usesysid IS NOT NULL AND datid IS NOT NULL
+)
+SELECT rolname::text,
        -- The narrowest of three; the last two and what is kept back do not bind a superuser.
-       least(current_setting('max_connections')::integer - by_all
+       least(current_setting('max_connections')::integer - (SELECT count(*) FROM taken)
                  - CASE WHEN rolsuper THEN 0
                         ELSE current_setting('superuser_reserved_connections')::integer
                              + coalesce(current_setting('reserved_connections', true), '0')::integer END,
-             CASE WHEN NOT rolsuper AND rolconnlimit >= 0 THEN rolconnlimit - by_user END,
-             CASE WHEN NOT rolsuper AND datconnlimit >= 0 THEN datconnlimit - of_database END) AS connections_left
-FROM taken, pg_roles, pg_database
-WHERE rolname = current_user AND datname = current_database()
+             CASE WHEN NOT rolsuper AND rolconnlimit >= 0
+                  THEN rolconnlimit - (SELECT count(*) FROM taken WHERE usename = rolname) END,
+             CASE WHEN NOT rolsuper AND datconnlimit >= 0
+                  THEN datconnlimit - (SELECT count(*) FROM taken WHERE taken.datname = pg_database.datname) END)
+FROM pg_roles, pg_database
+WHERE rolname = ANY($1::text[]) AND pg_database.datname = current_database()
+"""
+# Taken through one address, looked for through the other: a lock is of one database of one server, by whatever names
+# and poolers one gets there. Until the end of a transaction, for which a pooler keeps one backend.
+_TAKE = "SELECT pg_advisory_xact_lock($1)"
+_IS_TAKEN = """
+SELECT EXISTS (
+    SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE datname = current_database() AND locktype = 'advisory' AND objsubid = 1
+      AND classid::bigint << 32 | objid::bigint = $1)
 """
 
 
@@ -103,7 +123,7 @@ class Facts(NamedTuple):
     has_public: bool
     may_use: bool
     may_create: bool
-    connections_left: int
+    has_plpgsql: bool
 
 
 async def look(connection: Connection) -> Facts:
@@ -118,8 +138,45 @@ async def look(connection: Connection) -> Facts:
 async def require(connection: Connection) -> Facts:
     """Look, and raise SchemaError with a line for each thing that nothing can start without."""
     facts = await look(connection)
-    _refuse(judge(facts))
+    refuse(judge(facts))
     return facts
+
+
+async def room(connection: Connection, users: Sequence[str]) -> dict[str, int]:
+    """Return how many more connections each of these users may open."""
+    with translated():
+        return {user: max(left, 0) for user, left in await connection.fetch(_ROOM, users)}
+
+
+async def judge_addresses(connection: Connection, direct: Connection) -> Finding:
+    """Return whether what DATABASE_URL and LISTEN_DATABASE_URL lead to is one database."""
+    key = randbits(63)
+    async with transaction(connection):
+        await connection.execute(_TAKE, key)
+        with translated():
+            same = await direct.fetchval(_IS_TAKEN, key)
+    if same:
+        return Finding("addresses", "DATABASE_URL and LISTEN_DATABASE_URL lead to one database", needed=True)
+    advice = (
+        "give both the same database's name on the same primary, one of them through the pooler; or take "
+        "LISTEN_DATABASE_URL out"
+    )
+    says = "LISTEN_DATABASE_URL leads to another database than DATABASE_URL"
+    return Finding("addresses", says, advice, needed=True)
+
+
+async def require_addresses(url: str, direct_url: str) -> None:
+    """Raise SchemaError where a process' two addresses lead to two databases: the schema would be made in one, and
+    looked for in the other.
+    """
+    if url == direct_url:
+        return
+    async with AsyncExitStack() as stack:
+        both = []
+        for each in (url, direct_url):
+            both.append(await connect(each, name="rt-server start"))
+            stack.callback(both[-1].terminate)
+        refuse([await judge_addresses(*both)])
 
 
 async def require_for_role(connection: Connection, role: str) -> list[Finding]:
@@ -129,11 +186,13 @@ async def require_for_role(connection: Connection, role: str) -> list[Finding]:
     """
     facts = await require(connection)
     user = facts.database_user
-    _refuse([judge_rights(role, user, (await lacking(connection, {role: user}))[user])])
-    return [each for each in (*judge(facts), judge_room(role, facts)) if not each.well]
+    refuse([judge_rights(role, user, (await lacking(connection, {role: user}))[user])])
+    left = await room(connection, [user])
+    return [each for each in (*judge(facts), judge_room(role, user, left[user])) if not each.well]
 
 
-def _refuse(findings: Sequence[Finding]) -> None:
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raise SchemaError with a line for each of these that is needed and not well."""
     missing = [
         f"{each.what}: {each.says}; {each.advice}" for each in findings if each.needed and not each.well
     ]
@@ -143,18 +202,13 @@ def _refuse(findings: Sequence[Finding]) -> None:
 
 def require_creation(facts: Facts) -> None:
     """Raise SchemaError where the schema has to be made or changed, and this user may not."""
-    if not facts.may_create:
-        user, database = facts.database_user, facts.database
-        raise SchemaError(
-            f"the schema is to be made or brought up to date, and {user} may not create anything in the schema public "
-            f"of {database}. If {user} owns our tables: GRANT CREATE ON SCHEMA public TO {user}, as the owner of the "
-            f"database or a superuser. If {user} is a role's own user: run `rt-server roles` as the owner first"
-        )
+    refuse([_creation(facts, outdated=True)])
 
 
-def judge(facts: Facts) -> list[Finding]:
-    """Return what there is to say of a database."""
-    return [_server(facts), _version(facts), *_needed(facts), *_promised(facts)]
+def judge(facts: Facts, *, outdated: bool = False) -> list[Finding]:
+    """Return what there is to say of a database; outdated: its schema is to be made or changed by who asks."""
+    found = [_server(facts), _version(facts), *_needed(facts), *_promised(facts)]
+    return [*found, _creation(facts, outdated=outdated)]
 
 
 def judge_rights(role: str, user: str, lacks: Sequence[str]) -> Finding:
@@ -176,15 +230,18 @@ def judge_rights(role: str, user: str, lacks: Sequence[str]) -> Finding:
     return Finding(what, says, advice, needed=True)
 
 
-def judge_room(role: str, facts: Facts) -> Finding:
-    """Return whether a process of a role, which has one connection already, gets all that it may come to need."""
-    takes, left = CONNECTIONS[role], facts.connections_left
+def judge_room(role: str, user: str, left: int) -> Finding:
+    """Return whether a process of a role, which has one connection already, gets all that it may come to need.
+
+    left: how many more its user may open.
+    """
+    takes = CONNECTIONS[role]
     advice = (
         f"parts of it wait or fail when they need one: run fewer processes, or raise max_connections of Postgres and "
-        f"run `rt-server roles`, or raise the CONNECTION LIMIT of {facts.database_user} or of {facts.database}"
+        f"run `rt-server roles`, or raise the CONNECTION LIMIT of {user} or of the database"
     )
-    says = f"a process of the role {role} takes up to {takes}, and {facts.database_user} may open {max(left, 0)} more"
-    return Finding("connections", says, _unless(left >= takes - 1, advice))
+    says = f"a process of the role {role} takes up to {takes}, and {user} may open {left} more"
+    return Finding(f"connections of {role}", says, _unless(left >= takes - 1, advice))
 
 
 def _server(facts: Facts) -> Finding:
@@ -235,7 +292,30 @@ def _needed(facts: Facts) -> list[Finding]:
             else "run `rt-server roles` as the owner, or GRANT USAGE ON SCHEMA public",
             needed=True,
         ),
+        Finding(
+            "extensions",
+            "plpgsql, and no other is needed" if facts.has_plpgsql else "plpgsql is missing",
+            _unless(
+                facts.has_plpgsql, "CREATE EXTENSION plpgsql, as the owner of the database or a superuser"
+            ),
+            needed=True,
+        ),
     ]
+
+
+def _creation(facts: Facts, *, outdated: bool) -> Finding:
+    """Return whether the schema can be brought up to date where it has to be."""
+    user, database = facts.database_user, facts.database
+    if not outdated or facts.may_create:
+        return Finding("creation", f"{user} has nothing to create, or may", needed=True)
+    return Finding(
+        "creation",
+        f"the schema is to be made or brought up to date, and {user} may not create anything in the schema public of "
+        f"{database}",
+        f"if {user} owns our tables: GRANT CREATE ON SCHEMA public TO {user}, as the owner of the database or a "
+        f"superuser; if {user} is a role's own user: run `rt-server roles` as the owner first",
+        needed=True,
+    )
 
 
 def _promised(facts: Facts) -> list[Finding]:

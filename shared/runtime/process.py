@@ -24,7 +24,7 @@ from shared.db.errors import DatabaseUnavailable, translated
 from shared.db.listener import Listener
 from shared.db.migrate import migrate
 from shared.db.poll_loop import Outage, PollLoop
-from shared.db.requirements import require_for_role
+from shared.db.requirements import require_addresses, require_for_role
 from shared.errors import RtServerError
 from shared.runtime.activity import Activity
 from shared.runtime.health import Checks, health_routes, problems
@@ -161,6 +161,8 @@ class Process:
         when no device is accepted any more: closes their connections. Raises RtServerError when the start fails.
         """
         self._obey_signals()
+        # First: else the schema would be made where nothing of it is looked for.
+        await require_addresses(self.settings.database_url, self.settings.direct_url)
         await migrate(self.settings.direct_url)
         async with self.connected():
             if before is not None:

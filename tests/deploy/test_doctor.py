@@ -20,6 +20,9 @@ from deploy.cli.roles import SERVICES, apply_roles
 from deploy.local.child import until_answering
 from deploy.local.reverse_proxy import ReverseProxy
 from shared.db.connections import connect
+from shared.db.errors import SchemaError
+from shared.db.migrate import migrate
+from shared.db.requirements import Facts, look, require_for_role
 from tests.ports import free_port
 from tests.postgres import Postgresql
 from tests.services import Process
@@ -27,7 +30,10 @@ from tests.waiting import wait_until
 
 LISTENING = {"listening", "notifications", "notification queue"}
 INSIDE = {
-    "connections",
+    "connection limits",
+    *(f"connections of {role}" for role in SERVICES),
+    "creation",
+    "extensions",
     "encoding",
     "isolation",
     "schema public",
@@ -162,26 +168,104 @@ async def test_says_which_rights_a_role_s_own_user_lacks(
     assert "run `rt-server roles`" in found.advice
 
 
-async def test_says_how_many_processes_of_each_role_there_is_room_for(
+async def test_says_of_each_role_whether_there_is_room_for_a_process_of_it(
     database: "asyncpg.Connection[asyncpg.Record]", database_url: str
 ) -> None:
-    async def connections() -> Finding:
+    async def connections() -> dict[str, Finding]:
         found = await examine(Deployment(database_url, listen=False))
-        return next(each for each in found if each.what == "connections")
+        return {each.what: each for each in found if each.what.startswith("connection")}
 
     await apply_roles(database_url, passfiles=None)
     found = await connections()  # 118 for each role's user
-    assert found.says == "297: room for 13 gateway, 19 writer, 14 fanout, 5 api processes"
-    assert found.well
+    assert found["connections of api"].says == (
+        "a process of the role api takes up to 20, and rt_api may open 118 more"
+    )
+    assert all(each.well for each in found.values())
     await database.execute("ALTER ROLE rt_api CONNECTION LIMIT -1")
-    assert "rt_api may take all of them" in (await connections()).advice
+    assert "rt_api may take all" in (await connections())["connection limits"].advice
     await database.execute("ALTER ROLE rt_api CONNECTION LIMIT 17")
-    assert "raise max_connections" in (await connections()).advice
+    assert wrong(list((await connections()).values())).keys() == {"connections of api"}
     await apply_roles(database_url, passfiles=None)
-    await altered(database_url, "CONNECTION LIMIT 19")
-    found = await connections()
-    assert found.says == "19: room for 2 gateway, 3 writer, 2 fanout, 0 api processes"
-    assert "CONNECTION LIMIT of the database" in found.advice
+    await altered(database_url, "CONNECTION LIMIT 12")
+    found = wrong(list((await connections()).values()))
+    assert "connections of api" in found
+    assert "CONNECTION LIMIT of rt_api or of the database" in found["connections of api"].advice
+
+
+# Each of these ends a start, or is a line of it; the last two are a schema that others have changed.
+UNWELL = [
+    {"standby": True},
+    {"read_only": True},
+    {"version": 17},
+    {"encoding": "LATIN1"},
+    {"search_path": "app, public"},
+    {"isolation": "serializable"},
+    {"has_public": False},
+    {"may_use": False},
+    {"has_plpgsql": False},
+    {"fsync": "off", "full_page_writes": "off"},
+    {"synchronous_commit": "off", "transaction_timeout": "1s"},
+]
+CHANGED = [
+    "INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, 'x', 'y')",
+    "UPDATE schema_migrations SET checksum = 'another' WHERE version = 2",
+    "DELETE FROM schema_routines; REVOKE CREATE ON SCHEMA public FROM PUBLIC, rt_api",
+    "REVOKE SELECT ON schema_migrations FROM rt_api",
+    "REVOKE SELECT ON answered_alerts FROM rt_api",
+    "ALTER ROLE rt_api CONNECTION LIMIT 9",
+]
+
+
+async def said_by_a_start(url: str) -> list[str]:
+    """Return what a start of an api says of its database: what it ends with, or its lines."""
+    try:
+        await migrate(url)
+        connection = await connect(url, name="test")
+        try:
+            found = await require_for_role(connection, "api")
+        finally:
+            await connection.close()
+    except SchemaError as error:
+        return str(error).split("\n")
+    return [f"{each.what}: {each.says}; {each.advice}" for each in found]
+
+
+async def agreed(as_api: str) -> None:
+    """See that the doctor says all that a start says."""
+    of_start = await said_by_a_start(as_api)
+    found = await examine(Deployment(as_api, listen=False))
+    of_doctor = [(each.what, each.says.partition(",")[0], each.advice) for each in found if not each.well]
+    # Numbers of connections move between the two.
+    missed = [
+        line
+        for line in of_start
+        if not any(line.startswith(f"{what}: {says}") for what, says, _ in of_doctor)
+    ]
+    assert of_start
+    assert missed == []
+
+
+@pytest.mark.parametrize("unwell", UNWELL, ids="+".join)
+async def test_whatever_a_start_says_of_a_database_the_doctor_says_too(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, unwell: dict[str, object]
+) -> None:
+    await apply_roles(database_url, passfiles=None)
+
+    async def looked(connection: Any) -> Facts:
+        return (await look(connection))._replace(**unwell)  # type: ignore[arg-type]
+
+    for module in ("shared.db.requirements", "deploy.cli.doctor"):
+        monkeypatch.setattr(f"{module}.look", looked)
+    await agreed(re.sub(r"//\w+@", "//rt_api@", database_url))
+
+
+@pytest.mark.parametrize("statement", CHANGED)
+async def test_whatever_a_start_says_of_schema_rights_and_room_the_doctor_says_too(
+    database: "asyncpg.Connection[asyncpg.Record]", database_url: str, statement: str
+) -> None:
+    await apply_roles(database_url, passfiles=None)
+    await database.execute(statement)
+    await agreed(re.sub(r"//\w+@", "//rt_api@", database_url))
 
 
 async def test_finds_that_the_schema_is_missing(empty_database_url: str) -> None:
@@ -193,7 +277,22 @@ async def test_finds_that_the_schema_is_newer_than_this_code(
     database: "asyncpg.Connection[asyncpg.Record]", database_url: str
 ) -> None:
     await database.execute("INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, 'x', 'y')")
-    assert "older" in wrong(await examine(Deployment(database_url)))["schema"].advice
+    assert "use a newer" in wrong(await examine(Deployment(database_url)))["schema"].advice
+
+
+async def test_finds_a_routine_that_is_not_this_release_s(
+    database: "asyncpg.Connection[asyncpg.Record]", database_url: str
+) -> None:
+    await database.execute("DELETE FROM schema_routines WHERE name = 'drain.sql'")
+    assert "without routines/drain.sql" in wrong(await examine(Deployment(database_url)))["schema"].says
+
+
+async def test_finds_addresses_that_lead_to_two_databases(database_url: str, cluster: Postgresql) -> None:
+    elsewhere = cluster.url(database="postgres")
+    found = wrong(await examine(Deployment(database_url, listen_database_url=elsewhere)))
+    assert found["addresses"].says == "LISTEN_DATABASE_URL leads to another database than DATABASE_URL"
+    same = await examine(Deployment(database_url, listen_database_url=f"{database_url}?sslmode=prefer"))
+    assert [each.well for each in same if each.what == "addresses"] == [True]
 
 
 async def test_finds_that_notifications_do_not_arrive_at_the_listening_address(

@@ -17,9 +17,20 @@ from deploy.local.postgres_programs import give_to_server, unprivileged
 from shared.db.connections import connect
 from shared.db.errors import DatabaseUnavailable, SchemaError
 from shared.db.migrate import migrate
-from shared.db.requirements import Facts, judge, judge_rights, judge_room, look, require_for_role
+from shared.db.requirements import (
+    Facts,
+    judge,
+    judge_rights,
+    judge_room,
+    look,
+    require_addresses,
+    require_for_role,
+    room,
+)
 from shared.db.rights import SERVICES
 from shared.runtime.liveness import Presence
+from shared.runtime.process import Process as Life
+from shared.runtime.settings import Settings
 from shared.wake import Stop
 from tests.ports import free_port
 from tests.postgres import Postgresql, start_cluster
@@ -46,7 +57,7 @@ WELL = Facts(
     has_public=True,
     may_use=True,
     may_create=False,
-    connections_left=100,
+    has_plpgsql=True,
 )
 
 
@@ -70,6 +81,7 @@ def test_a_database_that_is_well_has_nothing_to_be_done() -> None:
         ({"isolation": "serializable"}, "isolation"),
         ({"has_public": False}, "schema public"),
         ({"may_use": False}, "schema public"),
+        ({"has_plpgsql": False}, "extensions"),
     ],
 )
 def test_nothing_starts_without_what_is_needed(changed: dict[str, object], what: str) -> None:
@@ -88,7 +100,7 @@ def test_what_only_the_promises_rest_on_stops_no_start() -> None:
 
 @pytest.mark.parametrize(("left", "well"), [(19, True), (18, False), (0, False)])
 def test_a_start_says_where_it_can_come_to_need_more_connections_than_it_gets(left: int, well: bool) -> None:
-    found = judge_room("api", WELL._replace(connections_left=left))
+    found = judge_room("api", "rt", left)
     assert (found.well, found.needed) == (well, False)
     assert well or f"takes up to 20, and rt may open {left} more" in found.says
 
@@ -99,17 +111,60 @@ async def test_the_narrowest_limit_of_connections_is_the_one_that_counts(databas
     administrator = await asyncpg.connect(database_url)
     writer = await connect(as_writer, name="test")
     try:
-        assert (await look(writer)).connections_left > 50
+        users = ["rt_writer", await administrator.fetchval("SELECT current_user::text")]
+        assert (await room(writer, users))["rt_writer"] > 50
         await administrator.execute("ALTER ROLE rt_writer CONNECTION LIMIT 4")
-        assert (await look(writer)).connections_left == 3
+        assert (await room(administrator, users))["rt_writer"] == 3
         await administrator.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 4")
-        assert (await look(writer)).connections_left == 2
-        assert (await look(administrator)).connections_left > 50
-        (found,) = [each for each in await require_for_role(writer, "writer") if each.what == "connections"]
+        left = await room(writer, users)
+        assert left.pop("rt_writer") == 2
+        assert all(each > 50 for each in left.values())
+        (found,) = [
+            each for each in await require_for_role(writer, "writer") if each.what == "connections of writer"
+        ]
         assert found.says == "a process of the role writer takes up to 6, and rt_writer may open 2 more"
     finally:
         await writer.close()
         await administrator.close()
+
+
+async def test_two_addresses_that_lead_to_two_databases_end_a_start_before_anything_is_made(
+    empty_database_url: str, cluster: Postgresql
+) -> None:
+    """The one is a pooler's, say, and the other was written for another race's database, or another server's."""
+    elsewhere = cluster.url(database="postgres")
+    for url, direct in ((empty_database_url, elsewhere), (elsewhere, empty_database_url)):
+        settings = Settings.read({"database_url": url, "listen_database_url": direct})
+        with pytest.raises(
+            SchemaError,
+            match=r"^addresses: LISTEN_DATABASE_URL leads to another database than DATABASE_URL; give both .*$",
+        ) as raised:
+            await Life("writer", settings).run()
+        assert "\n" not in str(raised.value)
+    for url in (empty_database_url, elsewhere):
+        connection = await asyncpg.connect(url)
+        assert not await connection.fetchval("SELECT to_regclass('public.schema_migrations') IS NOT NULL")
+        await connection.close()
+
+
+async def test_a_database_of_the_same_name_and_number_on_another_server_is_another(
+    database_url: str, tmp_path: Path, seed: Path
+) -> None:
+    """A copy made of files, such as a standby that was promoted: everything that the database says of itself is one."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = start_cluster(Path(directory), seed)
+        try:
+            ours, theirs = [
+                re.sub(r"/\w+$", "/postgres", url) for url in (database_url, copy.url(database="x"))
+            ]
+            with pytest.raises(SchemaError, match="leads to another database"):
+                await require_addresses(ours, theirs)
+        finally:
+            copy.stop()
+
+
+async def test_two_addresses_of_one_database_are_taken(database_url: str) -> None:
+    await require_addresses(database_url, f"{database_url}?application_name=direct")
 
 
 # --- rights ----------------------------------------------------------------------------------------------

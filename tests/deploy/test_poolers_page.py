@@ -1,0 +1,57 @@
+"""deploy/docs/poolers.md: a PgBouncer with its list takes each of our connections."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from shared.db.connections import SERVER_SETTINGS, STEADY_PLANS
+from tests.deploy.pages import DOCS, REPOSITORY
+
+# What PgBouncer keeps for each client by itself, so that it takes and gives them on (its `track_extra_parameters`).
+TRACKED = {"application_name", "client_encoding", "datestyle", "standard_conforming_strings", "timezone"}
+# Of `connect`, `create_pool` and `Link`: what is no setting.
+OPENERS, ARGUMENTS = {"connect", "create_pool", "Link"}, {"name", "size"}
+
+TREES = [
+    ast.parse(path.read_text())
+    for folder in ("gateway", "writer", "fanout", "api", "shared", "deploy")
+    for path in sorted((REPOSITORY / folder).rglob("*.py"))
+]
+NAMED = {
+    target.id: node.value
+    for tree in TREES
+    for node in tree.body
+    if isinstance(node, ast.Assign)
+    for target in node.targets
+    if isinstance(target, ast.Name)
+}
+
+
+def keys(given: ast.expr | None) -> Iterator[str]:
+    """Yield the names in a dict that is written out, or that has a name and is written out there."""
+    if isinstance(given, ast.Name):
+        yield from keys(NAMED.get(given.id))
+    elif isinstance(given, ast.Dict):
+        for key, value in zip(given.keys, given.values, strict=True):
+            if key is None:
+                yield from keys(value)
+            elif isinstance(key, ast.Constant):
+                yield str(key.value)
+
+
+def settings_of_calls() -> Iterator[str]:
+    """Yield what calls tell connections besides."""
+    for call in [node for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.Call)]:
+        opens = isinstance(call.func, ast.Name) and call.func.id in OPENERS
+        for given in call.keywords:
+            if given.arg == "pool_settings" or (opens and given.arg is None):
+                yield from keys(given.value)
+            elif opens and given.arg not in ARGUMENTS:
+                yield str(given.arg)
+
+
+def test_a_pooler_that_is_told_this_list_lets_every_setting_of_ours_through() -> None:
+    besides = set(settings_of_calls())
+    assert {"lock_timeout", "statement_timeout", "synchronous_commit", *STEADY_PLANS} <= besides
+    (listed,) = re.findall(r"`ignore_startup_parameters = ([^`]+)`", (DOCS / "poolers.md").read_text())
+    assert set(listed.split(", ")) == (SERVER_SETTINGS.keys() | besides) - TRACKED

@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestServer
 
 from deploy.local.reverse_proxy import caddy
 from tests.deploy.compose import COMPOSE_FILE, load_compose, read_env
+from tests.deploy.pages import table
 from tests.services import free_port
 from tests.waiting import wait_until
 
@@ -126,7 +127,21 @@ def test_its_commands_are_such_as_compose_has_and_about_services_that_there_are(
 def test_what_is_asked_after_the_start_is_where_it_is_published(typed: Typed) -> None:
     (call,) = [each for each in typed.calls if each[0] == "curl"]
     port = load_compose({"POSTGRES_PASSWORD": "p"})["services"]["server"]["ports"][0].split(":")[1]
-    assert call[3] == f"http://localhost:{port}/readyz"
+    assert call[-1] == f"http://localhost:{port}/readyz"
+
+
+def test_who_else_reaches_loopback_with_an_older_engine_is_said_wherever_loopback_is_promised() -> None:
+    """moby#45610: mended in 28."""
+    _, least, _ = next(
+        each for each in table(README.read_text(), "what", "at least") if each[0] == "Docker Engine"
+    )
+    assert re.match(
+        r"28\. From 25 on .* where `API_TOKEN` is set, or nobody else is on .* network segment", least
+    )
+    for page in (README.with_name(".env.example"), README.parents[1] / "docs" / "security.md"):
+        (said,) = re.findall(r"[^\n]*[Bb]efore Docker 28[^\n]*\n?[^\n]*", page.read_text())
+        assert "segment" in said, page.name
+        assert "API_TOKEN" in said, page.name
 
 
 def test_what_is_built_and_pushed_is_what_the_server_pulls_and_starts(typed: Typed) -> None:

@@ -12,6 +12,7 @@ import pytest
 import tests.deploy.every_service  # noqa: F401 (and with it all metrics)
 from api.routes import ROUTES
 from deploy.local.postgres_programs import binaries
+from shared.db.errors import DISK_FULL
 from tests.deploy.compose import COMPOSE_FILE, VARIABLE, load_compose
 from tests.deploy.runbook.document import BLOCKS, REPOSITORY, RUNBOOK, SYMPTOMS, Block
 from tests.deploy.runbook.terminal import Terminal
@@ -117,6 +118,17 @@ def test_no_block_exports_what_the_compose_file_asks_for() -> None:
             for name in re.findall(r"(?:^| )(\w+)=", line)
         }
         assert not exported & asked, each.title
+
+
+def test_the_production_terminal_has_nothing_that_would_beat_what_the_environment_file_says() -> None:
+    lines = [line for line in COMPOSE_FILE.read_text().splitlines() if not line.lstrip().startswith("#")]
+    asked = {found.group(1) for found in VARIABLE.finditer("\n".join(lines))}
+    text = BLOCKS["production: the same programs, in their containers"].text
+    unset = {name for line in re.findall(r"^unset (.*)$", text, re.MULTILINE) for name in line.split()}
+    assert unset == asked
+    assert max(text.rindex(f"unset {each}") for each in ("API_TOKEN", "POSTGRES")) < text.index(
+        "docker compose"
+    )
 
 
 _DELETES = [
@@ -236,3 +248,38 @@ async def test_a_backup_does_not_wait_for_who_empties_the_inbox(database_url: st
     finally:
         await administrator.close()
         await terminal.close()
+
+
+# Beside what stands in its files: what the page says of a level, and what it is told of the database.
+_SAID = {"GOOD", "WATCH", "ACT"}
+
+
+def words_of_the_page() -> str:
+    files = sorted((REPOSITORY / "api" / "dashboard" / "static").glob("*.js"))
+    rules = sorted((REPOSITORY / "api").glob("*/rules.py"))
+    return "\n".join(path.read_text() for path in (*files, *rules))
+
+
+@pytest.mark.parametrize("symptom", SYMPTOMS)
+def test_what_the_dashboard_is_said_to_show_is_what_it_says(symptom: str) -> None:
+    page, line = words_of_the_page(), SYMPTOMS[symptom]["Dashboard"]
+    shouted = set(re.findall(r"\b[A-Z]{2,}(?: [A-Z]{2,})*\b", f"{symptom} {line}")) - _SAID - {"API"}
+    assert [each for each in shouted if f'"{each}"' not in page] == []
+    shown = [each for each in quoted(line) if "_" not in each]
+    assert [each for each in shown if f'"{each}' not in page] == []
+
+
+def test_each_way_in_which_nothing_can_be_known_is_found_under_the_word_that_the_page_has_for_it() -> None:
+    page = words_of_the_page()
+    words = dict(re.findall(r'^const (LOST|STALLED) = \{\n\s+word: "([^"]+)"', page, re.MULTILINE))
+    away = SYMPTOMS["The database is away"]["Dashboard"]
+    assert away.startswith(words["STALLED"])
+    assert f"The dashboard says {words['LOST']}, or {words['STALLED']}" in SYMPTOMS
+
+
+def test_a_full_disk_is_found_by_what_the_page_and_the_log_say_of_it() -> None:
+    full = SYMPTOMS["The disk is full"]
+    assert full["Dashboard"].startswith("ACT, ")
+    assert "`reads wait and nothing is stored`" in full["Dashboard"]
+    assert DISK_FULL in full["Dashboard"]
+    assert "storing_interrupted" in quoted(full["Log"])

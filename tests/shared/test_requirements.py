@@ -139,7 +139,8 @@ async def test_two_addresses_that_lead_to_two_databases_end_a_start_before_anyth
             SchemaError,
             match=r"^addresses: LISTEN_DATABASE_URL leads to another database than DATABASE_URL; give both .*$",
         ) as raised:
-            await Life("writer", settings).run()
+            async with asyncio.timeout(stretched(20)):
+                await Life("writer", settings).run()
         assert "\n" not in str(raised.value)
     for url in (empty_database_url, elsewhere):
         connection = await asyncpg.connect(url)

@@ -37,6 +37,11 @@ PREPARED = (
     "a pooler in transaction mode is between that loses prepared statements: PgBouncer from 1.21 keeps them "
     "(max_prepared_statements); or use a pool in session mode, or none"
 )
+# Of a backend that never heard of a statement, or has one of this name already.
+PREPARED_ELSEWHERE = {
+    asyncpg.InvalidSQLStatementNameError.sqlstate,
+    asyncpg.DuplicatePreparedStatementError.sqlstate,
+}
 
 
 class Deployment(NamedTuple):
@@ -103,8 +108,15 @@ async def _carefully(what: str, ask: Callable[[], Awaitable[list[Finding]]]) -> 
             return await ask()
     except RtServerError as error:
         says, _, _ = str(error).partition("\n")
-        pooled = "prepared statement" in says
+        pooled = _sqlstate(error) in PREPARED_ELSEWHERE
         return [Finding(what, says, PREPARED if pooled else "see what the database's own log says of it")]
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    """Return which error of the database is behind one of ours; its words depend on the server's language."""
+    while error is not None and not isinstance(error, asyncpg.PostgresError):
+        error = error.__cause__
+    return error.sqlstate if error is not None else None
 
 
 async def _requirements(connection: Connection) -> list[Finding]:

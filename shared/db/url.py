@@ -24,6 +24,7 @@ _ENCODE = (
 )
 _LOOK = "must look like postgresql://user:password@host:5432/database"
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%a-z]+\]|[^\[\]:]*)(:[0-9]{1,5})?")
+_NAME = re.compile("[a-z][a-z_]{1,30}")
 _STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 # libpq's, which asyncpg would hand to the server as settings that it does not know. Ours of the same purpose are set on
@@ -37,6 +38,25 @@ _WITHOUT_EFFECT = {
 _OF_OTHERS = {
     *("schema", "pgbouncer", "connection_limit", "pool_timeout", "pool_size", "pool_mode", "socket_timeout"),
     *("sslaccept", "ssl", "statement_cache_size", "prepared_statements", "uselibpqcompat", "currentSchema"),
+}
+# What asyncpg itself takes; it tells the server of `options`, as libpq does.
+_TAKEN = {
+    *("host", "port", "user", "password", "passfile", "dbname", "database", "service", "options"),
+    *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation"),
+    *("ssl_min_protocol_version", "ssl_max_protocol_version", "target_session_attrs", "krbsrvname", "gsslib"),
+}
+# libpq's, whose promise asyncpg cannot keep: what to do instead.
+_NOT_SPOKEN = {
+    "hostaddr": "write the address in place of the host's name",
+    "requirepeer": "take it out: by TCP, sslmode=verify-full says who answers",
+    "sslcrldir": "name one file with all lists of revoked certificates in sslcrl",
+    "servicefile": "set PGSERVICEFILE, or write what the service says into the URL",
+    "replication": "take it out",
+    "sslkeylogfile": "take it out",
+    **dict.fromkeys(("scram_client_key", "scram_server_key"), "give the password"),
+    **dict.fromkeys(
+        ("oauth_issuer", "oauth_client_id", "oauth_client_secret", "oauth_scope"), "give the user a password"
+    ),
 }
 # libpq's, of which the answer depends on the value: (the values that are what we do anyway, what to do about others).
 _DEPENDING: Mapping[str, tuple[frozenset[str], str]] = {
@@ -148,6 +168,14 @@ def _is_passed_on(name: str, value: str) -> bool:
         if value not in harmless:
             raise ValueError(f"has a {name} that cannot be: {advice}")
         return False
+    if name in _NOT_SPOKEN:
+        raise ValueError(f"has the parameter {name}, which is not spoken here: {_NOT_SPOKEN[name]}")
+    if name not in _TAKEN | _WITHOUT_EFFECT:
+        shown = name if _NAME.fullmatch(name) else "whose name is none"
+        raise ValueError(
+            f"has a parameter {shown}, which nobody here knows: correct it or take it out; a setting of the server "
+            "goes into options=-c%20name%3Dvalue"
+        )
     return name not in _WITHOUT_EFFECT
 
 

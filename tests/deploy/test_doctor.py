@@ -20,7 +20,7 @@ from deploy.cli.roles import SERVICES, apply_roles
 from deploy.local.child import until_answering
 from deploy.local.reverse_proxy import ReverseProxy
 from shared.db.connections import connect
-from shared.db.errors import SchemaError
+from shared.db.errors import DatabaseUnavailable, SchemaError, translated
 from shared.db.migrate import migrate
 from shared.db.requirements import Facts, look, require_for_role
 from tests.ports import free_port
@@ -331,6 +331,28 @@ async def test_finds_a_pooler_that_lends_another_backend_to_each_transaction(
     monkeypatch.setattr("deploy.cli.doctor.connect", lend)
     found = wrong(await examine(Deployment(database_url)))
     assert "LISTEN_DATABASE_URL" in found["listening"].advice
+
+
+@pytest.mark.parametrize(
+    "error", [asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError]
+)
+async def test_finds_a_pooler_that_loses_prepared_statements_whatever_language_it_is_told_in(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, error: type[asyncpg.PostgresError]
+) -> None:
+    async def lost(*_: Any) -> Any:
+        with translated():
+            raise error("vorbereitete Anweisung »__asyncpg_stmt_1__« existiert nicht")
+
+    monkeypatch.setattr("deploy.cli.doctor.room", lost)
+    found = wrong(await examine(Deployment(database_url, listen=False)))["connections"]
+    assert "max_prepared_statements" in found.advice
+
+    async def away(*_: Any) -> Any:
+        raise DatabaseUnavailable("the words prepared statement")
+
+    monkeypatch.setattr("deploy.cli.doctor.room", away)
+    found = wrong(await examine(Deployment(database_url, listen=False)))["connections"]
+    assert "max_prepared_statements" not in found.advice
 
 
 @pytest.mark.parametrize(("skew_s", "well"), [(0.3, True), (0.7, False), (-0.7, False)])

@@ -55,6 +55,19 @@ async def test_a_password_that_is_not_encoded_is_said_to_be_that_and_not_shown(u
         ("postgresql://rt:secret@db/rt?schema=secret", "parameter schema, which is another library's"),
         ("postgresql://rt:secret@db/rt?ssl=true", "parameter ssl, which is another library's"),
         ("postgresql://rt:secret@db/rt?gssencmode=require", "use TLS"),
+        (
+            "postgresql://rt:secret@db/rt?hostaddr=10.0.0.1",
+            "hostaddr, which is not spoken here: write the address",
+        ),
+        ("postgresql://rt:secret@db/rt?requirepeer=postgres", "requirepeer, which is not spoken here"),
+        ("postgresql://rt:secret@db/rt?sslcrldir=/etc/crl", "one file .* in sslcrl"),
+        ("postgresql://rt:secret@db/rt?servicefile=/etc/pg", "set PGSERVICEFILE"),
+        (
+            "postgresql://rt:secret@db/rt?sslmod=require",
+            "parameter sslmod, which nobody here knows: correct it",
+        ),
+        ("postgresql://rt:secret@db/rt?work_mem=5MB", "into options=-c%20name%3Dvalue"),
+        ("postgresql://rt:pw@db/rt?sslmode=disable&S3secret!=1", "a parameter whose name is none"),
         ("postgresql://rt:secret@db/rt?channel_binding=require&sslmode=require", "sslmode=verify-full"),
         ("postgresql://rt:secret@db/rt?sslrootcert=system&sslmode=require", "takes sslmode=verify-full"),
         ("postgresql://rt:secret@db/rt?connect_timeout=soon", "whole number of seconds"),
@@ -85,6 +98,29 @@ async def test_what_libpq_takes_is_taken(database_url: str) -> None:
         assert await connection.fetchval("SHOW application_name") == "test", parameters
         assert ("work_mem" in parameters) == (await connection.fetchval("SHOW work_mem") == "5MB")
         await connection.close()
+
+
+# Those of Postgres 18's documentation, section 34.1.2, in its order.
+OF_LIBPQ = """
+host hostaddr port dbname user password passfile require_auth channel_binding connect_timeout client_encoding options
+application_name fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count
+tcp_user_timeout replication gssencmode sslmode requiressl sslnegotiation sslcompression sslcert sslkey sslkeylogfile
+sslpassword sslcertmode sslrootcert sslcrl sslcrldir sslsni requirepeer ssl_min_protocol_version
+ssl_max_protocol_version min_protocol_version max_protocol_version krbsrvname gsslib gssdelegation scram_client_key
+scram_server_key service servicefile target_session_attrs load_balance_hosts oauth_issuer oauth_client_id
+oauth_client_secret oauth_scope
+"""
+
+
+def test_every_parameter_of_libpq_has_an_answer() -> None:
+    def answer(name: str) -> str:
+        try:
+            return parse_database_url(f"postgresql://rt@db/rt?{name}=1").url
+        except ValueError as error:
+            return str(error)
+
+    assert [each for each in OF_LIBPQ.split() if "nobody here knows" in answer(each)] == []
+    assert "nobody here knows" in answer("sslmod")
 
 
 def test_time_and_trust_that_a_url_asks_for_are_given() -> None:

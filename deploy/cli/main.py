@@ -68,10 +68,10 @@ for service in (gateway, writer, fanout, api):
 @database_url_option
 def migrate(database_url: str | None) -> None:
     """Bring the database's schema up to date. Every service does the same at its start."""
-    from shared.db.migrate import migrate as apply_migrations
+    from deploy.cli.migrate import migrate_and_note
 
     url = required("migrate", database_url)
-    applied = run("migrate", apply_migrations(url))
+    applied = run("migrate", migrate_and_note(url))
     for name in applied:
         click.echo(f"applied {name}")
     if not applied:
@@ -90,12 +90,14 @@ def migrate(database_url: str | None) -> None:
 @database_url_option
 def roles(passfiles: Path | None, database_url: str | None) -> None:
     """Bring the schema up to date, and give each service a database user that may do its work and no more."""
+    from deploy.cli.entries import note_alone
+    from deploy.cli.migrate import migrate_and_note
     from deploy.cli.roles import SERVICES, apply_roles
-    from shared.db.migrate import migrate as apply_migrations
 
     url = required("roles", database_url)
-    run("roles", apply_migrations(url))
+    run("roles", migrate_and_note(url))
     run("roles", apply_roles(url, passfiles=passfiles))
+    run("roles", note_alone(url, "roles_applied", {"passwords": "set" if passfiles else "left as they are"}))
     click.echo(f"users rt_{', rt_'.join(SERVICES)} may do what their services do")
 
 

@@ -163,7 +163,11 @@ class Process:
         self._obey_signals()
         # First: else the schema would be made where nothing of it is looked for.
         await require_addresses(self.settings.database_url, self.settings.direct_url)
-        await migrate(self.settings.direct_url)
+        applied = await migrate(self.settings.direct_url)
+        if applied:
+            self.activity.note(
+                "schema_migrated", count=len(applied), last=applied[-1], by=f"rt-server {self.role}"
+            )
         async with self.connected():
             if before is not None:
                 await before()

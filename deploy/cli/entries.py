@@ -1,0 +1,42 @@
+"""What a command did, told to operators as an api process tells it: an entry of the log, with who asked."""
+
+import getpass
+import os
+import socket
+from collections.abc import Mapping
+from uuid import UUID
+
+from shared.db.channels import ACTIVITY
+from shared.db.connections import Pool, create_pool
+from shared.db.errors import translated
+from shared.runtime.activity import append, entry
+
+__all__ = ["note", "note_alone"]
+
+# The command is no process of the cluster.
+_NOBODY = UUID(int=0)
+
+
+async def note(pool: Pool, event: str, fields: Mapping[str, object]) -> None:
+    """Write an entry, and notify; RtServerError when that cannot be."""
+    await append(pool, _NOBODY, [entry(event, "info", {**fields, "by": _by(), "address": ""})])
+    with translated():
+        await pool.execute("SELECT pg_notify($1, '')", ACTIVITY)
+
+
+async def note_alone(url: str, event: str, fields: Mapping[str, object]) -> None:
+    """Write an entry over a connection of its own."""
+    pool = await create_pool(url, name="rt-server entry", size=1)
+    try:
+        await note(pool, event, fields)
+    finally:
+        pool.terminate()
+
+
+def _by() -> str:
+    """Return who runs the command, and where. A note, no proof; a uid without a name is its number."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}"
+    return f"command line ({user}@{socket.gethostname()})"

@@ -1,6 +1,6 @@
 # Everything a newcomer, a developer and CI run. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos chaos-minute screenshots format lock
+.PHONY: help demo test test-as-root check bench chaos chaos-minute screenshots format lock programs
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,14 +10,14 @@ SOURCES := gateway writer fanout api shared deploy tests
 export PYTHONDONTWRITEBYTECODE =
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/ready  ## run the whole pipeline here, with a simulated race
 	@$(BIN)/rt-server up --demo
 
 # Two more than there are cores: tests wait for processes, and for time to pass, a third of the time.
 WORKERS ?= $(shell echo $$(($$(nproc) + 2)))
-test: .venv/ready  ## run all tests
+test: .venv/ready .venv/programs/ready  ## run all tests
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: .venv/ready  ## what CI runs: format, lint, types, import walls, tests, a minute of chaos
@@ -66,3 +66,14 @@ lock: .venv/ready  ## bring the locked versions in line with pyproject.toml; UPG
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
 	@$(PIP) check || (echo "deploy/constraints.txt lacks what pyproject.toml asks for: make lock" && false)
 	@touch $@
+
+# What no wheel brings (tests/programs.py). Tried once; without it some tests are skipped, and say so.
+.venv/programs/ready: | .venv/ready
+	@$(BIN)/python -m tests.programs
+
+# Those are skipped for anybody else: containers, small disks, directories that are closed to Postgres' user.
+test-as-root: .venv/ready  ## run with sudo what only root can: tests in containers, on small disks
+	@sudo $(BIN)/pytest $(shell grep -rl AS_ROOT tests/*/test_*.py)
+
+programs: .venv/ready  ## fetch what tests need besides: nginx, promtool and the like, unpacked into .venv
+	@$(BIN)/python -m tests.programs

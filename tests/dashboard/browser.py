@@ -103,7 +103,7 @@ async def chromium() -> AsyncIterator[Browser]:
     """Run Chromium; whoever has none is told how to get it."""
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
-        pytest.skip("there is no Chromium here, so the dashboard is not tested: apt-get install chromium")
+        pytest.skip("there is no Chromium here, so the dashboard is not tested: `apt-get install chromium`")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program)
         yield browser

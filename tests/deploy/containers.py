@@ -72,12 +72,12 @@ _CONFINED = (
 def why_not() -> str | None:
     """Return why there can be no containers here, or None."""
     if os.geteuid() != 0:
-        return "network namespaces are root's to make"
+        return "they are root's to make"
     if not all(shutil.which(program) for program in ("ip", "nsenter", "unshare", "setpriv")):
-        return "iproute2 and util-linux are not installed"
+        return "`apt-get install iproute2 util-linux`"
     probe = f"rt{os.getpid()}-probe"
     if subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode:
-        return "network namespaces cannot be made here"
+        return "none can be made here, as in a container without CAP_SYS_ADMIN"
     subprocess.run(["ip", "netns", "del", probe], check=True)
     return None
 

@@ -20,10 +20,11 @@ from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
 from tests.deploy.compose import COMPOSE_FILE, load_compose, read_env
 from tests.deploy.containers import Container, Engine, in_namespace, why_not
+from tests.programs import AS_ROOT
 from tests.waiting import stretched, wait_until
 
 pytestmark = [
-    pytest.mark.skipif(bool(why_not()), reason=f"no namespaces: {why_not()}"),
+    pytest.mark.skipif(bool(why_not()), reason=f"no namespaces: {why_not()}: {AS_ROOT}"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 

@@ -213,7 +213,7 @@ def test_sees_the_difference() -> None:
         assert not same(told, {**came, name: value}), name
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="the examples ask by curl, which is not installed")
+@pytest.mark.skipif(not shutil.which("curl"), reason="the examples ask by curl: `apt-get install curl`")
 @pytest.mark.usefixtures("race")
 async def test_every_example_is_answered_as_it_says(
     running: Services, database: Connection, tmp_path: Path

@@ -13,6 +13,7 @@ import yaml
 from deploy.local.reverse_proxy import VARIABLES
 from shared.runtime.process import STOP_DEADLINE_S
 from tests.deploy.compose import load_compose
+from tests.programs import find, needs
 
 FILES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 BASE, EXAMPLE = FILES / "base", FILES / "overlays" / "example"
@@ -34,7 +35,6 @@ def named(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 OBJECTS = named([*objects(BASE), *objects(EXAMPLE)])
-RENDERED = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 
 
 def pod(name: str, kind: str = "Deployment") -> dict[str, Any]:
@@ -158,14 +158,14 @@ def test_the_example_makes_every_secret_that_is_asked_for() -> None:
     assert asked == made
 
 
-@RENDERED
+@needs("kubectl")
 def test_the_example_renders_to_valid_objects(tmp_path: Path) -> None:
     copy = tmp_path / "kubernetes"
     shutil.copytree(FILES, copy)
     example = copy / "overlays" / "example"
     for secret in ("api.token", *(f"{service}.password" for service in SERVICES)):
         (example / secret).write_text("s")
-    done = subprocess.run(["kubectl", "kustomize", str(example)], capture_output=True, check=True)
+    done = subprocess.run([*find("kubectl"), "kustomize", str(example)], capture_output=True, check=True)
     rendered = list(yaml.safe_load_all(done.stdout))
     for each in rendered:
         check(each)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from itertools import combinations
@@ -17,6 +16,7 @@ import tests.deploy.every_service  # noqa: F401 (and with it all metrics)
 from api.alerts import rules
 from api.alerts.rules import clock as clocks
 from tests.numbers import series
+from tests.programs import find, needs
 
 FILES = Path(__file__).parents[2] / "deploy" / "observability"
 DASHBOARD: dict[str, Any] = json.loads((FILES / "grafana-dashboard.json").read_text())
@@ -154,10 +154,10 @@ def test_an_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(aler
     assert {bool(case["exp_alerts"]) for case in CASES if case["alertname"] == alert} == {True, False}
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (Debian: prometheus)")
+@needs("promtool")
 def test_promtool_has_the_alerts_fire_when_they_should() -> None:
     for command in ("check rules alerts.yml", "check config prometheus.yml", "test rules alerts.test.yml"):
         done = subprocess.run(
-            ["promtool", *command.split()], cwd=FILES, capture_output=True, text=True, check=False
+            [*find("promtool"), *command.split()], cwd=FILES, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr

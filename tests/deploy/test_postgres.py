@@ -15,6 +15,7 @@ import pytest
 from deploy.local import StackError, postgres
 from deploy.local.child import start_child
 from deploy.local.postgres import EmbeddedPostgres, unprivileged, write_launchers
+from tests.programs import AS_ROOT
 
 STARTED_BY_ANOTHER = """
 import asyncio, sys
@@ -133,7 +134,9 @@ async def test_says_in_one_line_where_it_cannot_write() -> None:
         await EmbeddedPostgres(Path("/proc/1/nowhere")).start()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has directories closed to the server's user")
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason=f"only root has directories closed to the server's user: {AS_ROOT}"
+)
 def test_finds_programs_below_a_directory_closed_to_its_user(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)

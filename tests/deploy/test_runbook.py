@@ -67,7 +67,7 @@ async def leave_running(scene: Scene, each: Block) -> None:
     await scene.stack.until_shown("Ctrl-C stops everything; the data stays", within_s=100)
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="the runbook asks by curl, which is not installed")
+@pytest.mark.skipif(not shutil.which("curl"), reason="the runbook asks by curl: `apt-get install curl`")
 @pytest.mark.timeout(400)
 async def test_every_block_does_what_it_says_over_the_stack_that_it_starts(scene: Scene) -> None:
     runnable = [each for each in blocks(RUNBOOK.read_text()) if each.kind != "compose"]

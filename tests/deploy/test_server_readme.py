@@ -19,12 +19,12 @@ from aiohttp.test_utils import TestServer
 from deploy.local.reverse_proxy import caddy
 from tests.deploy.compose import COMPOSE_FILE, load_compose, read_env
 from tests.deploy.pages import table
+from tests.programs import find, needs
 from tests.services import free_port
 from tests.waiting import wait_until
 
 README = COMPOSE_FILE.with_name("README.md")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-NGINX = shutil.which("nginx") or (shutil.which("nginx", path="/usr/sbin"))
 # Below which path each leads to us, in the order of the document.
 PREFIXES = ["", "/timing"]
 
@@ -235,7 +235,7 @@ async def test_caddy_leads_to_us(number: int, prefix: str, upstream: str, tmp_pa
             running.terminate()
 
 
-@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
+@needs("nginx")
 @pytest.mark.parametrize(("number", "prefix"), list(enumerate(PREFIXES)))
 async def test_nginx_leads_to_us(number: int, prefix: str, upstream: str, tmp_path: Path) -> None:
     port = free_port()
@@ -250,7 +250,7 @@ async def test_nginx_leads_to_us(number: int, prefix: str, upstream: str, tmp_pa
     configuration.write_text(
         f"daemon off; pid {tmp_path}/pid; error_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{text}}}\n"
     )
-    with subprocess.Popen([str(NGINX), "-c", str(configuration)]) as running:  # noqa: ASYNC220
+    with subprocess.Popen([*find("nginx"), "-c", str(configuration)]) as running:  # noqa: ASYNC220
         try:
             await leads_on(f"http://127.0.0.1:{port}", prefix, "timing.example.org")
         finally:

@@ -17,6 +17,7 @@ from deploy.local.postgres_programs import give_to_server
 from tests.failure.cluster import Cluster, own_cluster
 from tests.failure.facts import Database
 from tests.failure.fleet import fleet
+from tests.programs import AS_ROOT
 from tests.services import Process, services
 from tests.waiting import wait_until
 
@@ -34,7 +35,7 @@ def small_disk(place: Path, mib: int) -> Iterator[Path]:
         capture_output=True,
     )
     if mounted.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+        pytest.skip(f"no small disk can be mounted ({mounted.stderr.decode().strip()}): {AS_ROOT}")
     try:
         yield place
     finally:

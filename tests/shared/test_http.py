@@ -173,7 +173,10 @@ async def test_an_address_that_is_taken_is_said_in_a_line(port: int) -> None:
             raise AssertionError("two served one address")
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+@pytest.mark.skipif(
+    not socket.has_dualstack_ipv6(),
+    reason="no IPv6 here: `sysctl net.ipv6.conf.all.disable_ipv6=0`, if the kernel has it",
+)
 async def test_all_addresses_of_ipv6_are_those_of_ipv4_too() -> None:
     app = web.Application()
     app.add_routes(health_routes({}))

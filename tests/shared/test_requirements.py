@@ -34,12 +34,11 @@ from shared.runtime.settings import Settings
 from shared.wake import Stop
 from tests.ports import free_port
 from tests.postgres import Postgresql, start_cluster
+from tests.programs import find, needs
 from tests.services import Process
 from tests.waiting import stretched, wait_until
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-DEBIAN = Path("/usr/lib/postgresql")
 
 WELL = Facts(
     version=18,
@@ -369,9 +368,6 @@ async def test_a_role_as_another_role_s_user_is_told_so(database_url: str) -> No
         await presence.__aenter__()
 
 
-OLDER = [path for version in (15, 16, 17) if (path := DEBIAN / str(version) / "bin" / "postgres").exists()]
-
-
 @pytest.fixture
 def older() -> Iterator[str]:
     """The address of an older Postgres, a real one."""
@@ -381,15 +377,22 @@ def older() -> Iterator[str]:
         data.mkdir(mode=0o700)
         data.parent.chmod(0o755)
         give_to_server(data)
-        initdb = [str(OLDER[0].with_name("initdb")), "-D", str(data), "-U", "postgres", "-A", "trust", "-N"]
+        *before, postgres = find("postgres")
+        initdb = [
+            *before,
+            str(Path(postgres).with_name("initdb")),
+            "-D",
+            str(data),
+            *("-U", "postgres", "-A", "trust", "-N"),
+        ]
         subprocess.run(unprivileged(initdb), check=True, capture_output=True)
-        argv = [str(OLDER[0]), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-F", "-k", ""]
+        argv = [*before, postgres, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-F", "-k", ""]
         with subprocess.Popen(unprivileged(argv), stderr=subprocess.DEVNULL) as server:
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
             server.terminate()
 
 
-@pytest.mark.skipif(not OLDER, reason="no older Postgres is installed")
+@needs("postgres")
 async def test_an_older_postgres_is_refused_in_one_line_before_any_migration(older: str) -> None:
     async def up() -> bool:
         with suppress(DatabaseUnavailable):

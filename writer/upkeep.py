@@ -1,12 +1,16 @@
-"""Keeps the inbox small: looks at it every few seconds, shows its numbers, and rids it of dead rows. Beside that it
-takes dead letters off their list that have been stored since, and tells operators of a snapshot that is old.
+"""Keeps the inbox small: looks at it every few seconds, shows its numbers, and rids it of dead rows, less often where
+that is refused. Beside that it takes dead letters off their list that have been stored since, and tells operators of a
+snapshot that is old and of a disk that lets nothing into the inbox.
 
 Two ways, because either alone fails: a vacuum makes the room of dead rows free again without holding up anyone, but
 takes nothing away while a snapshot lasts that is older than they; a truncate takes everything, but needs the tables
 for itself for a moment and has to carry over what lives.
 """
 
-from shared.db.connections import Link
+from collections.abc import Callable
+from time import monotonic
+
+from shared.db.connections import Connection, Link
 from shared.log import get_logger
 from shared.runtime.process import Process
 from writer import metrics
@@ -41,18 +45,21 @@ class Upkeep:
         dead_bytes: int = DEAD_BYTES,
         look_every_s: float = LOOK_EVERY_S,
         old_snapshot_s: float = OLD_SNAPSHOT_S,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._old_snapshot_s = old_snapshot_s
         self._snapshot: store.Snapshot | None = None
         self._dead_bytes = dead_bytes
         self._look_every_s = look_every_s
         self._pause_s = look_every_s
+        self._clock = clock
+        self._make_room_at = clock()
         self._process = process
         self._link = Link(
             process.settings.database_url, name="rt-server writer upkeep", lock_timeout=LOCK_TIMEOUT
         )
         self._loop = process.loop(
-            "upkeep", self._look, poll_s=lambda: self._pause_s, on_failure=lambda _: self._link.drop()
+            "upkeep", self._look, poll_s=look_every_s, on_failure=lambda _: self._link.drop()
         )
         process.concerns["snapshot"] = self._held_by
         self._staging_problem: str | None = None
@@ -77,12 +84,19 @@ class Upkeep:
         self._snapshot = await store.old_snapshot(
             connection, self._process.presence.process_id, older_than_s=self._old_snapshot_s
         )
-        # Truncating comes first, because it alone gives room back while somebody's old snapshot lasts; where its lock
-        # is refused a vacuum does what it can, which holds up nobody.
         state = await store.inbox_state(connection)
         metrics.INBOX_PARTS.set(state.parts)
         metrics.INBOX_AGE.set(state.age_s)
         metrics.INBOX_BYTES.set(state.bytes)
+        # Only this may be put off: what is said above, of a full disk too, is told to everyone within seconds.
+        if self._clock() >= self._make_room_at:
+            await self._make_room(connection, state)
+            self._make_room_at = self._clock() + self._pause_s
+
+    async def _make_room(self, connection: Connection, state: store.InboxState) -> None:
+        """Truncating comes first, because it alone gives room back while somebody's old snapshot lasts; where its lock
+        is refused a vacuum does what it can, which holds up nobody.
+        """
         if state.bytes < self._dead_bytes:
             self._pause_s = self._look_every_s
         elif self._worth_it(state) and await store.empty_inbox(connection):

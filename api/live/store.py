@@ -124,7 +124,8 @@ LIMIT $1
 """
 
 SELECT_PROCESSES = """
-SELECT process_id, role, host, pid, address, version, started_at, last_seen_at, connections, events_per_second, ready
+SELECT process_id, role, host, pid, address, version, started_at, last_seen_at, connections, events_per_second, ready,
+       problem
 FROM expected_processes
 ORDER BY role, started_at, process_id
 """

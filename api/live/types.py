@@ -155,8 +155,11 @@ class Database(Answer):
 
 
 class WatchedProcess(Process):
-    """A process of the cluster, and its state; one that has died and is missed, too."""
+    """A process of the cluster, and its state; one that has died and is missed, too. problem: what is wrong with it, by
+    its own word.
+    """
 
+    problem: str | None
     level: Level
     quiet: Quiet | None
 

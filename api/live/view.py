@@ -57,8 +57,8 @@ REST = 3
 # What nobody sends a notification for: acks of receivers, heartbeats.
 POLL_S = 1.0
 ASKED_LATELY_S = 60.0
-# How large the database is need not be asked with every read.
-STORAGE_EVERY_S = 1.0
+# How large the database is need not be asked with every read. A full disk is to be told within 5 s all the same.
+STORAGE_EVERY_S = 0.5
 # Looks come once a second; where each takes long, as often as they can. Twice the usual time without one that succeeded
 # is too long, and so is this, whatever they take.
 KNOWS_S, KNOWS_AT_MOST_S = 5.0, 30.0

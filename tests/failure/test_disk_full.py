@@ -13,13 +13,18 @@ import aiohttp
 import asyncpg
 import pytest
 
+from api.live import digest, view
 from deploy.local.postgres_programs import give_to_server
+from shared.runtime import liveness
 from tests.failure.cluster import Cluster, own_cluster
 from tests.failure.facts import Database
 from tests.failure.fleet import fleet
 from tests.programs import AS_ROOT
 from tests.services import Process, services
 from tests.waiting import wait_until
+from writer import drain, upkeep
+
+TOLD_WITHIN_S = 5.0
 
 # A segment that is full is followed by a new one, and not by an old one that a checkpoint has done with.
 _NEW_WAL = "-c wal_recycle=off -c min_wal_size=2MB -c max_wal_size=1GB"
@@ -145,6 +150,17 @@ async def next_segment(cluster: Cluster) -> bool:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return True
     return False
+
+
+def test_everyone_is_told_of_a_full_disk_within_five_seconds_by_how_often_each_looks() -> None:
+    """The sum of what each waits at the most; what the looks themselves take comes to it."""
+    rows_are_read_s = view.STORAGE_EVERY_S + view.PACE_S + view.POLL_S
+    pages_are_told_s = rows_are_read_s + digest.EVERY_S
+    # A writer that cannot store says so in its row, and the page reads it there.
+    assert drain.POLL_S + liveness.RENEW_EVERY_S + pages_are_told_s < TOLD_WITHIN_S
+    # So does a gateway that cannot stage, at once; and a writer that has nothing to store reads it there, too.
+    assert liveness.RENEW_EVERY_S + pages_are_told_s < TOLD_WITHIN_S
+    assert liveness.RENEW_EVERY_S + upkeep.LOOK_EVERY_S < TOLD_WITHIN_S
 
 
 async def test_a_full_disk_is_told_and_all_goes_on_when_there_is_room(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -102,17 +103,21 @@ async def test_the_upkeep_empties_an_inbox_that_has_grown(database: Database, da
     await keeping
 
 
-def upkeep_of(database_url: str, old_snapshot_s: float = 60.0) -> tuple[Process, Upkeep]:
+def upkeep_of(database_url: str, old_snapshot_s: float = 60.0, **more: Any) -> tuple[Process, Upkeep]:
     process = Process(
         "writer", Settings.read({"database_url": database_url, "bind": f"127.0.0.1:{free_port()}"})
     )
-    return process, Upkeep(process, look_every_s=0.05, old_snapshot_s=old_snapshot_s)
+    return process, Upkeep(process, look_every_s=0.05, old_snapshot_s=old_snapshot_s, **more)
 
 
+# Room is made again only when the clock has gone on.
+@pytest.mark.parametrize(
+    "room", [{}, {"dead_bytes": 0, "clock": lambda: 0.0}], ids=["at rest", "when it waits to make room again"]
+)
 async def test_a_disk_that_lets_nothing_into_the_inbox_is_told_by_the_gateway(
-    database: Database, database_url: str
+    database: Database, database_url: str, room: dict[str, Any]
 ) -> None:
-    process, upkeep = upkeep_of(database_url)
+    process, upkeep = upkeep_of(database_url, **room)
     keeping = asyncio.create_task(upkeep.run())
     await database.execute(
         "INSERT INTO processes (process_id, role, host, pid, address, version, holds_lock, lease_expires_at, problem)"

@@ -1,10 +1,12 @@
-// The cluster's activity log, the newest first, live, with a filter.
+// The cluster's activity log, the newest first, live, with a filter. Above it stands what processes say of themselves at
+// the moment: while nothing can be written, that is in no entry.
 
-import { h, setText } from "./dom.js";
+import { h, keyed, setText } from "./dom.js";
 import { time, withTimes } from "./format.js";
 import { fresh } from "./fresh.js";
 import { ask } from "./http.js";
 import { badge, empty, field } from "./parts.js";
+import { shownAs } from "./quiet.js";
 import { rows } from "./rows.js";
 import { onEvent, serverNow, state } from "./state.js";
 
@@ -23,10 +25,13 @@ export function logPage(find = "") {
   const table = rows(COLUMNS, { label: "Log", kind: "log", key: (entry) => entry.activity_id });
   const none = empty("Nothing in the log.");
   const log = fresh(load);
+  const problems = h("ul", { class: "alerts", "aria-label": "What processes say" });
+  const showProblems = keyed(problems, { key: (process) => process.process_id, make: problem });
   const node = h(
     "div",
     {},
     h("h1", {}, "Log"),
+    problems,
     h("div", { class: "filters" }, field("Find", text)),
     log.said,
     table.node,
@@ -60,8 +65,26 @@ export function logPage(find = "") {
     entries = merged(entries, [entry]);
     show();
   });
-  log.refresh();
-  return { title: "Log", node, update: log.refresh, close };
+  const update = () => {
+    const saying = [...state.processes.values()].filter((process) => process.problem !== null);
+    showProblems(saying);
+    problems.hidden = saying.length === 0;
+    log.refresh();
+  };
+  update();
+  return { title: "Log", node, update, close };
+}
+
+function problem() {
+  const level = badge();
+  const said = h("p", { class: "what" });
+  const where = h("p", { class: "advice" });
+  const update = (process) => {
+    level.update(...shownAs(process));
+    setText(said, withTimes(process.problem, serverNow()));
+    setText(where, `${process.role} ${process.host}, ${process.ready ? "ready" : "not ready"}`);
+  };
+  return { node: h("li", { class: "alert" }, level.node, h("div", {}, said, where)), update };
 }
 
 // Each once, the newest first, at most as many as the server keeps for us.

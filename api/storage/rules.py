@@ -38,8 +38,8 @@ ADVICE = (
 )
 UNSEEN_ADVICE = (
     "What is amber and red was so when it was last looked at, and what has begun since is not shown. Reads are stored "
-    "all the same. Mend what it says: end a session of the database that holds a lock, give a right back. Else start "
-    "the api's processes again; their log says more."
+    "all the same. The log says above its entries what keeps each process from it. Mend what it says: end a session of "
+    "the database that holds a lock (the runbook names it), or give a right back. Else start the api's processes again."
 )
 
 Judgement: TypeAlias = tuple[Literal["watch", "act"], str]

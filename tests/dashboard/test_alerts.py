@@ -118,6 +118,47 @@ async def test_who_comes_second_is_told_in_the_dialog_that_is_open(
         await expect(dialog(other).get_by_role("button", name="Acknowledge")).to_be_disabled()
 
 
+# Whether words are on the screen, all of them in one line: what is cut off or covered is not what stands there.
+_ON_SCREEN = """(node, words) => {
+    const texts = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode() && !texts.currentNode.data.includes(words));
+    const range = document.createRange();
+    const at = texts.currentNode.data.indexOf(words);
+    range.setStart(texts.currentNode, at);
+    range.setEnd(texts.currentNode, at + words.length);
+    const { left, right, top, bottom } = range.getBoundingClientRect();
+    const there = (x) => node.contains(document.elementFromPoint(x, (top + bottom) / 2));
+    return {
+        shown: there(left + 1) && there(right - 1),
+        oneLine: range.getClientRects().length === 1,
+        first: top - node.getBoundingClientRect().top < bottom - top,
+    };
+}"""
+
+
+async def test_however_long_a_name_is_what_is_wrong_is_on_a_phone_s_screen(
+    browser: Browser, stack: Stack
+) -> None:
+    alias = ("Zieleinlauf Marktplatz Halbmarathon der Männer und Frauen Nordseite " * 3)[:160]
+    async with stack.forwarder("long-named", READER) as forwarder, narrow(browser, stack) as phone:
+        forwarder.record(READER, line("0580000000A1"))
+        await forwarder.drained()
+        await stack.silence("long-named", seconds=600)
+        path = f"{stack.url}/api/v1/streams/{await stack.stream_id('long-named')}"
+        assert (await phone.page.request.patch(path, data={"display_alias": alias})).ok
+        await phone.open()
+        await phone.verdict("1 ACT")
+        reason = "no read for more than 45 s"
+        verdict, first = phone.page.locator(".verdict .what"), phone.page.locator(".alert .what").first
+        for place in (verdict, first):
+            await expect(place).to_contain_text(alias[:30])
+            await expect(place).to_contain_text(reason)
+            where = await place.evaluate(_ON_SCREEN, reason)
+            assert where == {"shown": True, "oneLine": True, "first": True}
+        await fits(phone)
+    await stack.retire()
+
+
 async def test_a_stream_is_closed_at_its_alert_and_opened_on_its_page(
     page: Tab, browser: Browser, stack: Stack
 ) -> None:

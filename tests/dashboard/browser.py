@@ -119,14 +119,18 @@ async def tab(
     theme: Theme = "light",
     password: str | None = None,
     zone: str | None = None,
+    trusting: bool = False,
 ) -> AsyncIterator[Tab]:
-    """Open a tab of a browser that knows nothing, and close it. zone: the time zone it is in, if not this machine's."""
+    """Open a tab of a browser that knows nothing, and close it. zone: the time zone it is in, if not this machine's.
+    trusting: whoever has made a certificate.
+    """
     context: BrowserContext = await browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme=theme,
         timezone_id=zone,
         http_credentials=None if password is None else {"username": "operator", "password": password},
         permissions=["clipboard-read", "clipboard-write"],
+        ignore_https_errors=trusting,
     )
     context.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)

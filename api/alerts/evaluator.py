@@ -101,10 +101,13 @@ class Evaluation:
                 await states.write(connection, changed, kept=KEPT)
             await alerts.tidy(connection)
             await closed.tidy(connection)
-            late = await closed.note_reads(connection)
+            for each in await closed.note_reads(connection):
+                fields = each._asdict()
+                await self._process.activity.within(
+                    connection, "read_on_closed_stream", level="warn", **fields
+                )
         # Only what is committed is told.
-        for each in late:
-            self._process.activity.note("read_on_closed_stream", level="warn", **each._asdict())
+        self._process.activity.told()
         if changed:
             self._process.notifier.notify(STATES)
         return True

@@ -9,6 +9,7 @@ from api.http.asking import NAMELESS, asker
 from api.http.context import Api
 from api.http.errors import ApiError
 from shared.db.channels import STATES
+from shared.db.connections import Transaction
 
 __all__ = [
     "acknowledge_alert",
@@ -24,24 +25,29 @@ _BOUNDS: Final = store.MuteBounds(usual=timedelta(hours=1), at_most=MUTED_AT_MOS
 
 async def acknowledge_alert(api: Api, *, path: AlertPath, body: AcknowledgeRequest) -> Alert:
     """Say that you know of an alert: it is shown, and does not count in the verdict until it ends or gets worse."""
-    said = await store.acknowledge(
-        api.pool, path.alert_id, reason=_text(body.reason), by=asker().by, level=body.expected_level
-    )
-    alert = await _found(api, path)
-    if not said.done:
-        raise _not_acknowledged(alert, body)
     because = _text(body.reason)
-    _note(api, "alert_acknowledged", alert, **({} if because is None else {"because": because}))
+    async with api.changing() as (connection, note):
+        said = await store.acknowledge(
+            connection, path.alert_id, reason=because, by=asker().by, level=body.expected_level
+        )
+        alert = await _found(connection, path)
+        if not said.done:
+            raise _not_acknowledged(alert, body)
+        await note("alert_acknowledged", **_about(alert), **({} if because is None else {"because": because}))
+    api.process.notifier.notify(STATES)
     return alert
 
 
 async def take_back_acknowledgement(api: Api, *, path: AlertPath) -> None:
     """Have an acknowledged alert count again."""
-    alert = await store.find(api.pool, path.alert_id)
-    if not await store.take_back_acknowledgement(api.pool, path.alert_id):
-        raise ApiError("NOT_FOUND", "nobody has acknowledged this alert, or it is taken back already")
-    if alert is not None:
-        _note(api, "acknowledgement_taken_back", alert)
+    async with api.changing() as (connection, note):
+        alert = await store.find(connection, path.alert_id)
+        if not await store.take_back_acknowledgement(connection, path.alert_id):
+            raise ApiError("NOT_FOUND", "nobody has acknowledged this alert, or it is taken back already")
+        await note(
+            "acknowledgement_taken_back", **({"alert_id": path.alert_id} if alert is None else _about(alert))
+        )
+    api.process.notifier.notify(STATES)
 
 
 async def mute_alert(api: Api, *, path: AlertPath, body: MuteRequest) -> Alert:
@@ -51,29 +57,32 @@ async def mute_alert(api: Api, *, path: AlertPath, body: MuteRequest) -> Alert:
     reason = _text(body.reason)
     if reason is None:
         raise ApiError("BAD_REQUEST", "reason: it is blank; say why, for whoever sees that it is muted")
-    said = await store.mute_alert(
-        api.pool, path.alert_id, reason=reason, by=asker().by, until=body.until, bounds=_BOUNDS
-    )
-    if said.until is None:
-        raise ApiError("BAD_REQUEST", "until: it must be within the next 24 hours; mute it again then")
-    alert = await _found(api, path)
-    if not said.done:
-        raise _not_muted(alert)
-    _note(api, "alert_muted", alert, because=reason, until=said.until.isoformat())
+    async with api.changing() as (connection, note):
+        said = await store.mute_alert(
+            connection, path.alert_id, reason=reason, by=asker().by, until=body.until, bounds=_BOUNDS
+        )
+        if said.until is None:
+            raise ApiError("BAD_REQUEST", "until: it must be within the next 24 hours; mute it again then")
+        alert = await _found(connection, path)
+        if not said.done:
+            raise _not_muted(alert)
+        await note("alert_muted", **_about(alert), because=reason, until=said.until.isoformat())
+    api.process.notifier.notify(STATES)
     return alert
 
 
 async def take_back_mute(api: Api, *, path: AlertPath) -> None:
     """Have what is muted count again: by the alert itself, or by the one that it was said of."""
-    title = await store.take_back_mute(api.pool, path.alert_id)
-    if title is None:
-        raise ApiError("NOT_FOUND", "this is not muted, or not any more")
+    async with api.changing() as (connection, note):
+        title = await store.take_back_mute(connection, path.alert_id)
+        if title is None:
+            raise ApiError("NOT_FOUND", "this is not muted, or not any more")
+        await note("mute_taken_back", alert=title, alert_id=path.alert_id)
     api.process.notifier.notify(STATES)
-    api.note("mute_taken_back", alert=title, alert_id=path.alert_id)
 
 
-async def _found(api: Api, path: AlertPath) -> Alert:
-    alert = await store.find(api.pool, path.alert_id)
+async def _found(connection: Transaction, path: AlertPath) -> Alert:
+    alert = await store.find(connection, path.alert_id)
     if alert is None:
         raise ApiError("NOT_FOUND", "there is no such alert, or not any more")
     return alert
@@ -109,10 +118,9 @@ def _not_muted(alert: Alert) -> ApiError:
     )
 
 
-def _note(api: Api, event: str, alert: Alert, **more: object) -> None:
-    """Tell all pages, and the log what it was of, in words: an id says nothing to whoever reads it a day later."""
-    api.process.notifier.notify(STATES)
-    api.note(event, alert=alert.title, was=alert.level, reason=alert.reason, **more)
+def _about(alert: Alert) -> dict[str, object]:
+    """What the log says of an alert, in words: an id says nothing to whoever reads it a day later."""
+    return {"alert": alert.title, "was": alert.level, "reason": alert.reason}
 
 
 def _whom(by: str) -> str:

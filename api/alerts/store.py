@@ -4,11 +4,11 @@ finds what the first has said, in whichever process each of them is.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from api.alerts.shown import alert, mute
 from api.alerts.types import Alert, Mute
-from shared.db.connections import Connection, Pool
+from shared.db.connections import Connection, Statements
 from shared.db.errors import translated
 
 __all__ = [
@@ -136,46 +136,48 @@ class SaidMute(NamedTuple):
     until: datetime | None
 
 
-async def find(pool: Pool, alert_id: int) -> Alert | None:
+async def find(database: Statements, alert_id: int) -> Alert | None:
     """Return an alert, open or over; None when there is none, or none any more."""
     with translated():
-        row = await pool.fetchrow(_FIND, alert_id)
+        row = await database.fetchrow(_FIND, alert_id)
     return None if row is None or row["level"] == "good" else alert(dict(row))
 
 
-async def acknowledge(pool: Pool, alert_id: int, *, reason: str | None, by: str, level: str | None) -> Said:
+async def acknowledge(
+    database: Statements, alert_id: int, *, reason: str | None, by: str, level: str | None
+) -> Said:
     """Note that somebody knows of an alert. level: as it was looked at; nothing is noted of one that is worse."""
     with translated():
-        (row,) = await pool.fetch(_ACKNOWLEDGE, alert_id, reason, by, level)
+        (row,) = await database.fetch(_ACKNOWLEDGE, alert_id, reason, by, level)
     return Said(**row)
 
 
-async def take_back_acknowledgement(pool: Pool, alert_id: int) -> bool:
+async def take_back_acknowledgement(database: Statements, alert_id: int) -> bool:
     """Take back that somebody knows of an alert; false when nobody has said so."""
     with translated():
-        return await pool.fetchval(_TAKE_BACK_ACKNOWLEDGEMENT, alert_id) is not None
+        return await database.fetchval(_TAKE_BACK_ACKNOWLEDGEMENT, alert_id) is not None
 
 
 async def mute_alert(
-    pool: Pool, alert_id: int, *, reason: str, by: str, until: datetime | None, bounds: MuteBounds
+    database: Statements, alert_id: int, *, reason: str, by: str, until: datetime | None, bounds: MuteBounds
 ) -> SaidMute:
     """Have the condition of an alert count no more until then."""
     with translated():
-        (row,) = await pool.fetch(_MUTE, alert_id, reason, by, until, MUTES, *bounds)
+        (row,) = await database.fetch(_MUTE, alert_id, reason, by, until, MUTES, *bounds)
     return SaidMute(**row)
 
 
-async def take_back_mute(pool: Pool, alert_id: int) -> str | None:
+async def take_back_mute(database: Statements, alert_id: int) -> str | None:
     """Have it count again, and return of what; None when it is not muted."""
     with translated():
-        title: str | None = await pool.fetchval(_TAKE_BACK_MUTE, alert_id)
+        title: str | None = await database.fetchval(_TAKE_BACK_MUTE, alert_id)
     return title
 
 
-async def mutes(connection: "Connection | Pool | Any") -> Sequence[Mute]:
+async def mutes(database: Statements) -> Sequence[Mute]:
     """Return all that is muted, what ends first before all."""
     with translated():
-        return [mute(dict(row)) for row in await connection.fetch(_MUTES)]
+        return [mute(dict(row)) for row in await database.fetch(_MUTES)]
 
 
 async def tidy(connection: Connection) -> None:

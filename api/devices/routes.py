@@ -33,17 +33,19 @@ async def list_cursors(api: Api, *, path: ReceiverPath) -> Cursors:
 
 async def delete_cursors(api: Api, *, path: ReceiverPath) -> None:
     """Forget what a receiver has acked: everything is sent to it again, at once where it is connected."""
-    if not await store.delete_cursors(api.pool, path.receiver_id):
-        raise ApiError("NOT_FOUND", "no cursor of this receiver is stored")
-    api.note("cursors_deleted", receiver_id=path.receiver_id)
+    async with api.changing() as (connection, note):
+        if not await store.delete_cursors(connection, path.receiver_id):
+            raise ApiError("NOT_FOUND", "no cursor of this receiver is stored")
+        await note("cursors_deleted", receiver_id=path.receiver_id)
 
 
 async def delete_stream_cursors(api: Api, *, path: ReceiverStreamPath) -> None:
     """Forget what a receiver has acked of a stream: it is sent again, at once where the receiver is connected."""
-    if not await store.delete_cursors(api.pool, path.receiver_id, path.stream_id):
-        raise ApiError("NOT_FOUND", "no cursor of this receiver and stream is stored")
-    stream = await stream_title(api.pool, path.stream_id)
-    api.note("cursors_deleted", receiver_id=path.receiver_id, stream=stream, stream_id=path.stream_id)
+    async with api.changing() as (connection, note):
+        if not await store.delete_cursors(connection, path.receiver_id, path.stream_id):
+            raise ApiError("NOT_FOUND", "no cursor of this receiver and stream is stored")
+        stream = await stream_title(connection, path.stream_id)
+        await note("cursors_deleted", receiver_id=path.receiver_id, stream=stream, stream_id=path.stream_id)
 
 
 async def list_processes(api: Api) -> Processes:

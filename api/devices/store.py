@@ -14,7 +14,7 @@ from api.devices.types import (
     ReceiverSession,
     ReceiverStream,
 )
-from shared.db.connections import Pool
+from shared.db.connections import Pool, Statements
 from shared.db.errors import translated
 
 __all__ = [
@@ -179,10 +179,10 @@ async def list_cursors(pool: Pool, receiver_id: str) -> list[Cursor]:
         return [Cursor(**row) for row in await pool.fetch(_CURSORS, receiver_id, CURSORS)]
 
 
-async def delete_cursors(pool: Pool, receiver_id: str, stream_id: UUID | None = None) -> int:
+async def delete_cursors(database: Statements, receiver_id: str, stream_id: UUID | None = None) -> int:
     """Forget what a receiver, of one stream or of all, has acked and that it is missed; return how many rows went."""
     with translated():
-        return int(await pool.fetchval(_DELETE_CURSORS, receiver_id, stream_id))
+        return int(await database.fetchval(_DELETE_CURSORS, receiver_id, stream_id))
 
 
 async def list_processes(pool: Pool) -> list[Process]:

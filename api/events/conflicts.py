@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.db.connections import Pool
+from shared.db.connections import Statements
 from shared.db.errors import translated
 
 __all__ = ["SeenConflict", "acknowledge", "acknowledge_all"]
@@ -37,14 +37,14 @@ class SeenConflict(NamedTuple):
     new: bool
 
 
-async def acknowledge(pool: Pool, conflict_id: int) -> SeenConflict | None:
+async def acknowledge(database: Statements, conflict_id: int) -> SeenConflict | None:
     """Note that a person has seen a conflict; None when there is no such conflict."""
     with translated():
-        row = await pool.fetchrow(_ACKNOWLEDGE, conflict_id)
+        row = await database.fetchrow(_ACKNOWLEDGE, conflict_id)
     return None if row is None else SeenConflict(**row)
 
 
-async def acknowledge_all(pool: Pool, stream_id: UUID) -> int:
+async def acknowledge_all(database: Statements, stream_id: UUID) -> int:
     """Note that a person has seen all conflicts of a stream, and return how many were new to them."""
     with translated():
-        return int(await pool.fetchval(_ACKNOWLEDGE_ALL, stream_id))
+        return int(await database.fetchval(_ACKNOWLEDGE_ALL, stream_id))

@@ -124,25 +124,27 @@ async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
 
 async def acknowledge_conflict(api: Api, *, path: ConflictPath) -> None:
     """Say that a conflict has been seen: its stream is not red for it any more."""
-    seen = await conflicts.acknowledge(api.pool, path.conflict_id)
-    if seen is None:
-        raise ApiError("NOT_FOUND", "there is no conflict of this id")
-    if seen.new:
-        api.note(
-            "conflict_acknowledged",
-            stream=seen.stream,
-            stream_epoch=seen.stream_epoch,
-            seq=seen.seq,
-            conflict_id=path.conflict_id,
-        )
+    async with api.changing() as (connection, note):
+        seen = await conflicts.acknowledge(connection, path.conflict_id)
+        if seen is None:
+            raise ApiError("NOT_FOUND", "there is no conflict of this id")
+        if seen.new:
+            await note(
+                "conflict_acknowledged",
+                stream=seen.stream,
+                stream_epoch=seen.stream_epoch,
+                seq=seen.seq,
+                conflict_id=path.conflict_id,
+            )
 
 
 async def acknowledge_conflicts(api: Api, *, path: StreamPath) -> Acknowledged:
     """Say that all conflicts of a stream have been seen."""
-    stream = await stream_title(api.pool, path.stream_id)
-    if stream is None:
-        raise no_stream()
-    count = await conflicts.acknowledge_all(api.pool, path.stream_id)
-    if count:
-        api.note("conflicts_acknowledged", stream=stream, stream_id=path.stream_id, count=count)
+    async with api.changing() as (connection, note):
+        stream = await stream_title(connection, path.stream_id)
+        if stream is None:
+            raise no_stream()
+        count = await conflicts.acknowledge_all(connection, path.stream_id)
+        if count:
+            await note("conflicts_acknowledged", stream=stream, stream_id=path.stream_id, count=count)
     return Acknowledged(acknowledged=count)

@@ -79,17 +79,18 @@ async def begin(
     }
     results = [found.get(each) or _failed(each, "there is no stream of this id") for each in wanted]
     begun = {each.stream_id: each.new_stream_epoch for each in results if each.new_stream_epoch}
-    if name is not None and name.strip():
-        await epoch_names.name_epochs(api.pool, begun, name.strip())
-    api.note(
-        "race_begun",
-        level="info" if len(begun) == len(results) else "warn",
-        race=race,
-        race_id=race_id,
-        streams=len(results),
-        begun=len(begun),
-        epoch_name=name,
-    )
+    async with api.changing() as (connection, note):
+        if name is not None and name.strip():
+            await epoch_names.name_epochs(connection, begun, name.strip())
+        await note(
+            "race_begun",
+            level="info" if len(begun) == len(results) else "warn",
+            race=race,
+            race_id=race_id,
+            streams=len(results),
+            begun=len(begun),
+            epoch_name=name,
+        )
     return results
 
 

@@ -22,10 +22,10 @@ class Forgetting:
 
     async def forget(self) -> bool:
         """Remove people whose time has come, and tell whether there were any."""
-        forgotten = await roster.forget(self._process.pool)
+        async with self._process.activity.changing(self._process.pool) as (connection, note):
+            forgotten = await roster.forget(connection)
+            for each in forgotten:
+                await note("participants_forgotten", race=each.name, race_id=each.race_id, count=each.people)
         for each in forgotten:
             self._process.notifier.notify(RACES, str(each.race_id))
-            self._process.activity.note(
-                "participants_forgotten", race=each.name, race_id=each.race_id, count=each.people
-            )
         return bool(forgotten)

@@ -22,6 +22,7 @@ from api.races.types import (
 )
 from api.streams.types import EpochPath
 from shared.db.channels import RACES
+from shared.db.connections import Transaction
 from shared.transport.tokens import is_forwarder_id
 
 __all__ = [
@@ -50,20 +51,22 @@ async def assign_race(api: Api, *, path: ForwarderPath, body: WantedRace) -> Ass
     """Give a forwarder a race, or none; it need not have connected yet."""
     if not is_forwarder_id(path.forwarder_id):
         raise ApiError("BAD_REQUEST", "path: no forwarder can have this id")
-    if body.race_id is None:
-        before = await store.unassign(api.pool, path.forwarder_id)
-        changed = before is not None
-    else:
-        before = None
-        exists, changed = await store.assign(api.pool, path.forwarder_id, body.race_id)
-        if not exists:
-            raise no_race()
-    if changed:
+    async with api.changing() as (connection, note):
+        if body.race_id is None:
+            before = await store.unassign(connection, path.forwarder_id)
+            changed = before is not None
+        else:
+            before = None
+            exists, changed = await store.assign(connection, path.forwarder_id, body.race_id)
+            if not exists:
+                raise no_race()
         race_id = body.race_id or before
-        name = await races.name_of(api.pool, race_id) if race_id else None
+        if changed:
+            name = await races.name_of(connection, race_id) if race_id else None
+            event = "forwarder_race_set" if body.race_id else "forwarder_race_unset"
+            await note(event, forwarder_id=path.forwarder_id, race=name, race_id=race_id)
+    if changed:
         api.process.notifier.notify(RACES, str(race_id))
-        event = "forwarder_race_set" if body.race_id else "forwarder_race_unset"
-        api.note(event, forwarder_id=path.forwarder_id, race=name, race_id=race_id)
     return Assignment(forwarder_id=path.forwarder_id, race_id=body.race_id)
 
 
@@ -79,27 +82,29 @@ async def map_epoch(api: Api, *, path: EpochPath, body: WantedRace) -> EpochRace
     targets = await store.streams_of(api.pool, [path.stream_id])
     if path.stream_id not in targets:
         raise no_stream()
-    if body.race_id is None:
-        changed = await store.unmap_epoch(api.pool, path.stream_id, path.epoch)
-    else:
-        changed = await _map(api, path, body.race_id)
+    async with api.changing() as (connection, note):
+        if body.race_id is None:
+            changed = await store.unmap_epoch(connection, path.stream_id, path.epoch)
+        else:
+            changed = await _map(connection, path, body.race_id)
+        if changed:
+            name = await races.name_of(connection, body.race_id) if body.race_id else None
+            await note(
+                "epoch_race_set" if body.race_id else "epoch_race_unset",
+                stream=targets[path.stream_id].title,
+                stream_id=path.stream_id,
+                stream_epoch=path.epoch,
+                race=name,
+                race_id=body.race_id,
+            )
     if changed:
-        name = await races.name_of(api.pool, body.race_id) if body.race_id else None
         api.process.notifier.notify(RACES, str(body.race_id or ""))
-        api.note(
-            "epoch_race_set" if body.race_id else "epoch_race_unset",
-            stream=targets[path.stream_id].title,
-            stream_id=path.stream_id,
-            stream_epoch=path.epoch,
-            race=name,
-            race_id=body.race_id,
-        )
     return EpochRace(stream_id=path.stream_id, stream_epoch=path.epoch, race_id=body.race_id)
 
 
-async def _map(api: Api, path: EpochPath, race_id: UUID) -> bool:
+async def _map(connection: Transaction, path: EpochPath, race_id: UUID) -> bool:
     """Map an epoch and return whether it was mapped otherwise."""
-    mapped = await store.map_epoch(api.pool, path.stream_id, path.epoch, race_id)
+    mapped = await store.map_epoch(connection, path.stream_id, path.epoch, race_id)
     if not mapped.stream:
         raise no_stream()
     if not mapped.race:

@@ -117,12 +117,13 @@ def _bad_rows(parsed: Parsed[Any]) -> ApiError:
 
 
 async def _store(api: Api, race_id: UUID, kind: Kind, rows: Sequence[Any], *, kept_days: int) -> None:
-    if kind == "participants":
-        stored = await store.replace_participants(api.pool, race_id, rows, kept_days=kept_days)
-    else:
-        stored = await store.replace_chips(api.pool, race_id, rows)
-    if not stored:
-        raise no_race()  # deleted meanwhile
-    name = await races.name_of(api.pool, race_id)
+    async with api.changing() as (connection, note):
+        if kind == "participants":
+            stored = await store.replace_participants(connection, race_id, rows, kept_days=kept_days)
+        else:
+            stored = await store.replace_chips(connection, race_id, rows)
+        if not stored:
+            raise no_race()  # deleted meanwhile
+        name = await races.name_of(connection, race_id)
+        await note(f"{kind}_imported", race=name, race_id=race_id, count=len(rows))
     api.process.notifier.notify(RACES, str(race_id))
-    api.note(f"{kind}_imported", race=name, race_id=race_id, count=len(rows))

@@ -1,6 +1,5 @@
 """Races and who runs in them."""
 
-from typing import Any
 from uuid import UUID
 
 from msgspec import UNSET
@@ -50,10 +49,12 @@ async def list_races(api: Api) -> Races:
 
 async def create_race(api: Api, *, body: NewRace) -> Race:
     """Make a race."""
-    race = await store.add(api.pool, _named(body.name))
-    if race is None:
-        raise ApiError("CONFLICT", f"there are {store.MOST_RACES} races already; delete one that is over")
-    _tell(api, "race_created", race.race_id, race.name)
+    async with api.changing() as (connection, note):
+        race = await store.add(connection, _named(body.name))
+        if race is None:
+            raise ApiError("CONFLICT", f"there are {store.MOST_RACES} races already; delete one that is over")
+        await note("race_created", race=race.name, race_id=race.race_id)
+    _tell(api, race.race_id)
     return race
 
 
@@ -70,39 +71,45 @@ async def patch_race(api: Api, *, path: RacePath, body: RacePatch) -> Race:
     name = None if body.name is UNSET else _named(body.name)
     has_until = body.participants_until is not UNSET
     until = body.participants_until if has_until else None
-    before = await store.patch(
-        api.pool, path.race_id, name=name, participants_until=until or None, has_until=has_until
-    )
-    race = await store.find(api.pool, path.race_id)
-    if before is None or race is None:
-        raise no_race()
-    if name is not None and name != before:
-        _tell(api, "race_renamed", path.race_id, before, name=name)
-    if has_until:
-        at = None if race.participants_until is None else race.participants_until.isoformat()
-        _tell(api, "participants_kept_until", path.race_id, race.name, until=at)
+    async with api.changing() as (connection, note):
+        before = await store.patch(
+            connection, path.race_id, name=name, participants_until=until or None, has_until=has_until
+        )
+        race = await store.find(connection, path.race_id)
+        if before is None or race is None:
+            raise no_race()
+        if name is not None and name != before:
+            await note("race_renamed", race=before, race_id=path.race_id, name=name)
+        if has_until:
+            at = None if race.participants_until is None else race.participants_until.isoformat()
+            await note("participants_kept_until", race=race.name, race_id=path.race_id, until=at)
+    _tell(api, path.race_id)
     return race
 
 
 async def delete_race(api: Api, *, path: RacePath) -> None:
     """Delete a race with its people, chips and mappings; reads and names of epochs stay."""
-    name = await store.name_of(api.pool, path.race_id)
-    outcome = await store.delete(api.pool, path.race_id)
-    if outcome == "followed":
-        raise ApiError("CONFLICT", _FOLLOWED.format(what="this race"))
-    if outcome == "absent":
-        raise no_race()
-    _tell(api, "race_deleted", path.race_id, name)
+    async with api.changing() as (connection, note):
+        name = await store.name_of(connection, path.race_id)
+        outcome = await store.delete(connection, path.race_id)
+        if outcome == "followed":
+            raise ApiError("CONFLICT", _FOLLOWED.format(what="this race"))
+        if outcome == "absent":
+            raise no_race()
+        await note("race_deleted", race=name, race_id=path.race_id)
+    _tell(api, path.race_id)
 
 
 async def delete_all_races(api: Api) -> None:
     """Delete all races, or none of them."""
-    outcome = await store.delete(api.pool, None)
-    if outcome == "followed":
-        raise ApiError("CONFLICT", _FOLLOWED.format(what="one of the races"))
+    async with api.changing() as (connection, note):
+        outcome = await store.delete(connection, None)
+        if outcome == "followed":
+            raise ApiError("CONFLICT", _FOLLOWED.format(what="one of the races"))
+        if outcome == "deleted":
+            await note("races_deleted")
     if outcome == "deleted":
         api.process.notifier.notify(RACES)
-        api.note("races_deleted")
 
 
 async def list_participants(api: Api, *, path: RacePath) -> Encoded[Roster]:
@@ -122,12 +129,14 @@ async def list_unknown_chips(api: Api, *, path: RacePath) -> UnknownChips:
 
 async def remove_participant(api: Api, *, path: ParticipantPath) -> None:
     """Remove a person from a race; what was read of the chip shows a bib without a name."""
-    name = await store.name_of(api.pool, path.race_id)
-    if name is None:
-        raise no_race()
-    if not await roster.remove_participant(api.pool, path.race_id, path.bib):
-        raise ApiError("NOT_FOUND", "the race has nobody of this bib")
-    _tell(api, "participant_removed", path.race_id, name, bib=path.bib)
+    async with api.changing() as (connection, note):
+        name = await store.name_of(connection, path.race_id)
+        if name is None:
+            raise no_race()
+        if not await roster.remove_participant(connection, path.race_id, path.bib):
+            raise ApiError("NOT_FOUND", "the race has nobody of this bib")
+        await note("participant_removed", race=name, race_id=path.race_id, bib=path.bib)
+    _tell(api, path.race_id)
 
 
 async def import_participants(api: Api, *, path: RacePath, query: UploadQuery, upload: Upload) -> Imported:
@@ -154,7 +163,6 @@ def _named(text: str) -> str:
     return name
 
 
-def _tell(api: Api, event: str, race_id: UUID, race: str | None, **fields: Any) -> None:
-    """Tell processes that a race has changed, and operators how."""
+def _tell(api: Api, race_id: UUID) -> None:
+    """Tell processes that a race has changed."""
     api.process.notifier.notify(RACES, str(race_id))
-    api.note(event, race=race, race_id=race_id, **fields)

@@ -4,10 +4,10 @@ A row is made or deleted by whoever comes first, and that decides who has done i
 nothing and is told so.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from shared.db.connections import Connection, Pool
+from shared.db.connections import Connection, Statements
 from shared.db.errors import translated
 
 __all__ = ["LateRead", "close", "close_all", "note_reads", "reopen", "reopen_all", "tidy"]
@@ -64,28 +64,28 @@ class LateRead(NamedTuple):
     closed_by: str
 
 
-async def close(connection: "Connection | Any", stream_id: UUID, *, by: str) -> bool:
+async def close(database: Statements, stream_id: UUID, *, by: str) -> bool:
     """Close a stream; false when it is closed already, or is not there."""
     with translated():
-        return await connection.fetchval(_CLOSE, stream_id, by) is not None
+        return await database.fetchval(_CLOSE, stream_id, by) is not None
 
 
-async def reopen(connection: "Connection | Any", stream_id: UUID) -> bool:
+async def reopen(database: Statements, stream_id: UUID) -> bool:
     """Open a stream again; false when it is open."""
     with translated():
-        return await connection.fetchval(_REOPEN, stream_id) is not None
+        return await database.fetchval(_REOPEN, stream_id) is not None
 
 
-async def close_all(pool: Pool, forwarder_id: str, *, by: str) -> int:
+async def close_all(database: Statements, forwarder_id: str, *, by: str) -> int:
     """Close all streams of a forwarder, and return how many were open."""
     with translated():
-        return int(await pool.fetchval(_CLOSE_ALL, forwarder_id, by))
+        return int(await database.fetchval(_CLOSE_ALL, forwarder_id, by))
 
 
-async def reopen_all(pool: Pool, forwarder_id: str) -> int:
+async def reopen_all(database: Statements, forwarder_id: str) -> int:
     """Open all streams of a forwarder again, and return how many were closed."""
     with translated():
-        return int(await pool.fetchval(_REOPEN_ALL, forwarder_id))
+        return int(await database.fetchval(_REOPEN_ALL, forwarder_id))
 
 
 async def note_reads(connection: Connection) -> list[LateRead]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 from uuid import UUID
 
-from shared.db.connections import Pool
+from shared.db.connections import Statements
 from shared.db.errors import translated
 
 __all__ = ["MOST_NAMES", "name_epoch", "name_epochs"]
@@ -45,22 +45,28 @@ ON CONFLICT (stream_id, stream_epoch) DO UPDATE SET name = excluded.name, named_
 
 
 async def name_epoch(
-    pool: Pool, stream_id: UUID, epoch: int, name: str | None, *, expected: str | None, checked: bool
+    database: Statements,
+    stream_id: UUID,
+    epoch: int,
+    name: str | None,
+    *,
+    expected: str | None,
+    checked: bool,
 ) -> Literal["named", "otherwise", "full"]:
     """Call an epoch something, or nothing. otherwise: its name is not the expected one, where that is checked; full:
     the stream has as many names as it may have.
     """
     with translated():
         if name is None:
-            cleared = await pool.fetchval(_CLEAR, stream_id, epoch, expected, checked)
+            cleared = await database.fetchval(_CLEAR, stream_id, epoch, expected, checked)
             return "named" if cleared else "otherwise"
         arguments = stream_id, epoch, name, expected, checked, MOST_NAMES
-        if await pool.fetchval(_NAME_EPOCH, *arguments) is not None:
+        if await database.fetchval(_NAME_EPOCH, *arguments) is not None:
             return "named"
-        return "full" if await pool.fetchval(_COUNT, stream_id, epoch) >= MOST_NAMES else "otherwise"
+        return "full" if await database.fetchval(_COUNT, stream_id, epoch) >= MOST_NAMES else "otherwise"
 
 
-async def name_epochs(pool: Pool, epochs: Mapping[UUID, int], name: str) -> None:
+async def name_epochs(database: Statements, epochs: Mapping[UUID, int], name: str) -> None:
     """Call one epoch of each of some streams the same."""
     with translated():
-        await pool.execute(_NAME_ALL, list(epochs), list(epochs.values()), name)
+        await database.execute(_NAME_ALL, list(epochs), list(epochs.values()), name)

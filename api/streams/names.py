@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.db.connections import Connection, Pool
+from shared.db.connections import Connection, Statements
 from shared.db.errors import translated
 
 __all__ = ["StreamName", "stream_name", "stream_names", "stream_title"]
@@ -20,7 +20,7 @@ class StreamName(NamedTuple):
     reader_ip: str
 
 
-async def stream_name(connection: "Connection | Pool", stream_id: UUID) -> StreamName | None:
+async def stream_name(connection: Statements, stream_id: UUID) -> StreamName | None:
     """Return how a stream is known; None when there is no such stream."""
     with translated():
         row = await connection.fetchrow(_STREAM_NAME, stream_id)
@@ -37,7 +37,7 @@ async def stream_names(connection: Connection) -> dict[UUID, StreamName]:
 _TITLE = "SELECT stream_title(streams) FROM streams WHERE stream_id = $1"
 
 
-async def stream_title(connection: "Connection | Pool", stream_id: UUID) -> str | None:
+async def stream_title(connection: Statements, stream_id: UUID) -> str | None:
     """Return what people call a stream; None when there is none of this id."""
     with translated():
         title: str | None = await connection.fetchval(_TITLE, stream_id)

@@ -24,7 +24,7 @@ from api.streams.types import (
     StreamsChanged,
 )
 from shared.db.channels import RACES, STATES, STREAMS
-from shared.db.connections import Connection
+from shared.db.connections import Transaction
 
 __all__ = [
     "delete_stream",
@@ -44,7 +44,7 @@ async def list_streams(api: Api) -> Streams:
 
 async def patch_stream(api: Api, *, path: StreamPath, body: StreamPatch) -> Stream:
     """Give a stream an alias, close it, or open it again."""
-    async with store.changing(api.pool) as connection:
+    async with api.changing() as (connection, note):
         before = await store.find(connection, path.stream_id)
         if before is None:
             raise no_stream()
@@ -54,20 +54,16 @@ async def patch_stream(api: Api, *, path: StreamPath, body: StreamPatch) -> Stre
         switched = await _switch(connection, before, body)
         stream = await store.find(connection, path.stream_id)
         title = await stream_title(connection, path.stream_id)
-    if stream is None:
-        raise no_stream()
+        if stream is None:
+            raise no_stream()
+        if body.display_alias is not UNSET and stream.display_alias != before.display_alias:
+            alias = stream.display_alias
+            await note("stream_renamed", stream=named, stream_id=stream.stream_id, display_alias=alias)
+        if switched:
+            event = "stream_closed" if stream.closed else "stream_opened"
+            await note(event, stream=title, stream_id=stream.stream_id)
     api.process.notifier.notify(STREAMS)
     api.process.notifier.notify(STATES)
-    if body.display_alias is not UNSET and stream.display_alias != before.display_alias:
-        api.note(
-            "stream_renamed",
-            stream=named,
-            stream_id=stream.stream_id,
-            display_alias=stream.display_alias,
-        )
-    if switched:
-        event = "stream_closed" if stream.closed else "stream_opened"
-        api.note(event, stream=title, stream_id=stream.stream_id)
     return stream
 
 
@@ -75,18 +71,20 @@ async def patch_forwarder_streams(
     api: Api, *, path: ForwarderPath, body: ForwarderStreamsPatch
 ) -> StreamsChanged:
     """Close all streams of a forwarder, or open them again."""
-    if body.closed:
-        changed = await closed.close_all(api.pool, path.forwarder_id, by=asker().by)
-    else:
-        changed = await closed.reopen_all(api.pool, path.forwarder_id)
+    async with api.changing() as (connection, note):
+        if body.closed:
+            changed = await closed.close_all(connection, path.forwarder_id, by=asker().by)
+        else:
+            changed = await closed.reopen_all(connection, path.forwarder_id)
+        if changed:
+            event = "streams_closed" if body.closed else "streams_opened"
+            await note(event, forwarder_id=path.forwarder_id, count=changed)
     if changed:
         api.process.notifier.notify(STATES)
-        event = "streams_closed" if body.closed else "streams_opened"
-        api.note(event, forwarder_id=path.forwarder_id, count=changed)
     return StreamsChanged(changed=changed)
 
 
-async def _rename(connection: "Connection", stream: Stream, body: StreamPatch) -> None:
+async def _rename(connection: Transaction, stream: Stream, body: StreamPatch) -> None:
     """Give a stream the alias that is wanted, if one is, and if it has the one that is expected, if one is."""
     if body.expected_display_alias is UNSET:
         if body.display_alias is not UNSET:
@@ -106,7 +104,7 @@ async def _rename(connection: "Connection", stream: Stream, body: StreamPatch) -
         )
 
 
-async def _switch(connection: "Connection", stream: Stream, body: StreamPatch) -> bool:
+async def _switch(connection: Transaction, stream: Stream, body: StreamPatch) -> bool:
     """Close or open a stream, if that is wanted; return whether it was otherwise."""
     switched, now = False, stream.closed
     if body.closed is not UNSET:
@@ -123,18 +121,22 @@ async def _switch(connection: "Connection", stream: Stream, body: StreamPatch) -
 
 async def delete_stream(api: Api, *, path: StreamPath) -> None:
     """Delete a stream of which nothing was ever read, while its forwarder is not connected."""
-    title = await stream_title(api.pool, path.stream_id)
-    outcome = await store.delete(api.pool, path.stream_id)
-    if outcome == "absent" or title is None:
-        raise no_stream()
-    if outcome == "used":
-        raise ApiError(
-            "CONFLICT", "the stream has reads: what was read is deleted by the database's administrator only"
-        )
-    if outcome == "connected":
-        raise ApiError("CONFLICT", "its forwarder is connected, and would make it anew; disconnect it first")
+    async with api.changing() as (connection, note):
+        title = await stream_title(connection, path.stream_id)
+        outcome = await store.delete(connection, path.stream_id)
+        if outcome == "absent" or title is None:
+            raise no_stream()
+        if outcome == "used":
+            raise ApiError(
+                "CONFLICT",
+                "the stream has reads: what was read is deleted by the database's administrator only",
+            )
+        if outcome == "connected":
+            raise ApiError(
+                "CONFLICT", "its forwarder is connected, and would make it anew; disconnect it first"
+            )
+        await note("stream_deleted", stream=title, stream_id=path.stream_id)
     api.process.notifier.notify(STREAMS)
-    api.note("stream_deleted", stream=title, stream_id=path.stream_id)
 
 
 async def stream_metrics(api: Api, *, path: StreamPath) -> StreamMetrics:
@@ -157,21 +159,23 @@ async def list_epochs(api: Api, *, path: StreamPath, query: EpochQuery) -> list[
 async def name_epoch(api: Api, *, path: EpochPath, body: EpochName) -> NamedEpoch:
     """Give an epoch a name, whether it has begun or not; a forwarder, by its own token, one of its own streams."""
     await _must_be_its_own(api, path)
-    stream = await stream_title(api.pool, path.stream_id)
-    if stream is None:
-        raise no_stream()
     name, checked = _named(body.name), body.expected_name is not UNSET
     expected = _named(body.expected_name) if body.expected_name is not UNSET else None
-    outcome = await epoch_names.name_epoch(
-        api.pool, path.stream_id, path.epoch, name, expected=expected, checked=checked
-    )
-    if outcome == "otherwise":
-        raise ApiError("CONFLICT", "somebody else has named this epoch otherwise; look at it again")
-    if outcome == "full":
-        raise ApiError("CONFLICT", f"{epoch_names.MOST_NAMES:,} epochs of this stream have names already")
+    async with api.changing() as (connection, note):
+        stream = await stream_title(connection, path.stream_id)
+        if stream is None:
+            raise no_stream()
+        outcome = await epoch_names.name_epoch(
+            connection, path.stream_id, path.epoch, name, expected=expected, checked=checked
+        )
+        if outcome == "otherwise":
+            raise ApiError("CONFLICT", "somebody else has named this epoch otherwise; look at it again")
+        if outcome == "full":
+            raise ApiError("CONFLICT", f"{epoch_names.MOST_NAMES:,} epochs of this stream have names already")
+        about = {"stream_id": path.stream_id, "stream_epoch": path.epoch, "name": name}
+        await note("epoch_named", stream=stream, **about)
     # Its races too: whoever follows them follows what their epochs are called.
     api.process.notifier.notify(RACES)
-    api.note("epoch_named", stream=stream, stream_id=path.stream_id, stream_epoch=path.epoch, name=name)
     known = await store.epoch(api.pool, path.stream_id, path.epoch) or _unused(path.epoch)
     fields = {**asdict(known), "name": name}
     return NamedEpoch(stream_id=path.stream_id, stream_epoch=path.epoch, **fields)

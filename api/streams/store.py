@@ -1,13 +1,12 @@
 """Streams, their numbers and their epochs. No statement here counts events: the writer counts as it goes."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
 from api.http.types import LARGEST
 from api.streams.types import Epoch, MissingRange, Stream, StreamMetrics
-from shared.db.connections import Connection, Pool
+from shared.db.connections import Pool, Statements
 from shared.db.errors import translated
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "SELECT_EPOCHS",
     "SELECT_METRICS",
     "Deletion",
-    "changing",
     "delete",
     "epoch",
     "epochs",
@@ -145,39 +143,31 @@ async def list_streams(pool: Pool) -> list[Stream]:
         return [Stream(**row) for row in await pool.fetch(_LIST)]
 
 
-@asynccontextmanager
-async def changing(pool: Pool) -> AsyncIterator[Any]:
-    """Yield a connection for changes that are made together, or not at all."""
-    with translated():
-        async with pool.acquire() as connection, connection.transaction():
-            yield connection
-
-
-async def find(connection: "Connection | Pool | Any", stream_id: UUID) -> Stream | None:
+async def find(database: Statements, stream_id: UUID) -> Stream | None:
     """Return a stream; None when there is none of this id."""
     with translated():
-        row = await connection.fetchrow(_FIND, stream_id)
+        row = await database.fetchrow(_FIND, stream_id)
     return None if row is None else Stream(**row)
 
 
-async def set_alias(connection: "Connection | Any", stream_id: UUID, alias: str | None) -> bool:
+async def set_alias(database: Statements, stream_id: UUID, alias: str | None) -> bool:
     """Give a stream an alias, or none; false when there is no such stream."""
     with translated():
-        return await connection.fetchval(_SET_ALIAS, stream_id, alias) is not None
+        return await database.fetchval(_SET_ALIAS, stream_id, alias) is not None
 
 
 async def set_alias_of(
-    connection: "Connection | Any", stream_id: UUID, alias: str | None, *, expected: str | None
+    database: Statements, stream_id: UUID, alias: str | None, *, expected: str | None
 ) -> bool:
     """Give a stream that has an alias another; false when it has another one by now, or is not there."""
     with translated():
-        return await connection.fetchval(_SET_ALIAS_OF, stream_id, alias, expected) is not None
+        return await database.fetchval(_SET_ALIAS_OF, stream_id, alias, expected) is not None
 
 
-async def delete(pool: Pool, stream_id: UUID) -> Deletion:
+async def delete(database: Statements, stream_id: UUID) -> Deletion:
     """Delete a stream that holds nothing, if its forwarder is not connected; say what became of that."""
     with translated():
-        outcome: Deletion = await pool.fetchval(_DELETE, stream_id)
+        outcome: Deletion = await database.fetchval(_DELETE, stream_id)
     return outcome
 
 

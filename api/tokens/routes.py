@@ -7,7 +7,7 @@ from api.http.errors import ApiError
 from api.tokens import store
 from api.tokens.types import MintedToken, TokenPath, TokenRequest, Tokens
 from shared.db.channels import TOKENS
-from shared.db.connections import Pool
+from shared.db.connections import Statements
 from shared.log import get_logger
 from shared.transport.tokens import FIELD_RECEIVER_ID, is_forwarder_id, token_hash
 
@@ -20,20 +20,21 @@ log = get_logger(__name__)
 
 async def mint_token(api: Api, *, body: TokenRequest) -> MintedToken:
     """Make a token for a device."""
-    minted = await mint(api.pool, body)
-    api.note(
-        "token_minted", token_id=minted.token_id, device_type=minted.device_type, device_id=minted.device_id
-    )
+    async with api.changing() as (connection, note):
+        minted = await mint(connection, body)
+        about = {each: getattr(minted, each) for each in ("token_id", "device_type", "device_id")}
+        await note("token_minted", **about)
+    log.info("token_minted", **{name: str(value) for name, value in about.items()})
     return minted
 
 
-async def mint(pool: Pool, body: TokenRequest) -> MintedToken:
+async def mint(database: Statements, body: TokenRequest) -> MintedToken:
     """Make a token, given or new; ApiError when no device could use it or it exists already."""
     _check(body)
-    warnings = await _warnings(pool, body)
+    warnings = await _warnings(database, body)
     token = secrets.token_urlsafe(TOKEN_BYTES) if body.token is None else body.token
     token_id = await store.add_token(
-        pool,
+        database,
         token_hash=token_hash(token),
         device_type=body.device_type,
         device_id=body.device_id,
@@ -41,7 +42,6 @@ async def mint(pool: Pool, body: TokenRequest) -> MintedToken:
     )
     if token_id is None:
         raise ApiError("CONFLICT", "this token exists already")
-    log.info("token_minted", token_id=str(token_id), device_type=body.device_type, device_id=body.device_id)
     return MintedToken(
         token_id=token_id,
         device_type=body.device_type,
@@ -51,11 +51,11 @@ async def mint(pool: Pool, body: TokenRequest) -> MintedToken:
     )
 
 
-async def _warnings(pool: Pool, body: TokenRequest) -> list[str]:
+async def _warnings(database: Statements, body: TokenRequest) -> list[str]:
     """Say what a token means that is not the first of the id that all receivers of the first generation have."""
     if body.device_type != "receiver" or body.device_id != FIELD_RECEIVER_ID:
         return []
-    if not await store.live_tokens(pool, "receiver", FIELD_RECEIVER_ID):
+    if not await store.live_tokens(database, "receiver", FIELD_RECEIVER_ID):
         return []
     return [
         f"there is a token of {FIELD_RECEIVER_ID} already: this one stands for another receiver, which begins where it "
@@ -70,12 +70,13 @@ async def list_tokens(api: Api) -> Tokens:
 
 async def revoke_token(api: Api, *, path: TokenPath) -> None:
     """Revoke a token: its device's sessions end, and it opens none any more."""
-    device = await store.revoke_token(api.pool, path.token_id)
-    if device is None:
-        raise ApiError("NOT_FOUND", "there is no such token, or it is revoked already")
+    async with api.changing() as (connection, note):
+        device = await store.revoke_token(connection, path.token_id)
+        if device is None:
+            raise ApiError("NOT_FOUND", "there is no such token, or it is revoked already")
+        await note("token_revoked", **device._asdict(), token_id=path.token_id)
     api.process.notifier.notify(TOKENS)
     log.info("token_revoked", token_id=str(path.token_id), **device._asdict())
-    api.note("token_revoked", **device._asdict(), token_id=path.token_id)
 
 
 def _check(body: TokenRequest) -> None:

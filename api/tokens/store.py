@@ -4,7 +4,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from api.tokens.types import Token
-from shared.db.connections import Pool
+from shared.db.connections import Pool, Statements
 from shared.db.errors import translated
 from shared.transport.tokens import DeviceType
 
@@ -37,7 +37,7 @@ class Device(NamedTuple):
 
 
 async def add_token(
-    pool: Pool,
+    database: Statements,
     *,
     token_hash: bytes,
     device_type: DeviceType,
@@ -46,16 +46,16 @@ async def add_token(
 ) -> UUID | None:
     """Make a token known and return its id; None when it exists, revoked or not."""
     with translated():
-        token_id: UUID | None = await pool.fetchval(
+        token_id: UUID | None = await database.fetchval(
             _ADD, token_hash, device_type, device_id, events_per_second
         )
     return token_id
 
 
-async def live_tokens(pool: Pool, device_type: DeviceType, device_id: str) -> int:
+async def live_tokens(database: Statements, device_type: DeviceType, device_id: str) -> int:
     """Return how many tokens of a device are not revoked."""
     with translated():
-        return int(await pool.fetchval(_LIVE, device_type, device_id))
+        return int(await database.fetchval(_LIVE, device_type, device_id))
 
 
 async def list_tokens(pool: Pool) -> list[Token]:
@@ -64,8 +64,8 @@ async def list_tokens(pool: Pool) -> list[Token]:
         return [Token(**row) for row in await pool.fetch(_LIST)]
 
 
-async def revoke_token(pool: Pool, token_id: UUID) -> Device | None:
+async def revoke_token(database: Statements, token_id: UUID) -> Device | None:
     """End a token and return whose it was; None when there is none, or none any more."""
     with translated():
-        row = await pool.fetchrow(_REVOKE, token_id)
+        row = await database.fetchrow(_REVOKE, token_id)
     return Device(row["device_type"], row["device_id"]) if row is not None and row["done"] else None

@@ -7,19 +7,23 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from shared.db.channels import ACTIVITY
-from shared.db.connections import Pool, create_pool
+from shared.db.connections import Pool, Statements, create_pool
 from shared.db.errors import translated
 from shared.runtime.activity import append, entry
 
-__all__ = ["note", "note_alone"]
+__all__ = ["note", "note_alone", "tell"]
 
 # The command is no process of the cluster.
 _NOBODY = UUID(int=0)
 
 
-async def note(pool: Pool, event: str, fields: Mapping[str, object]) -> None:
-    """Write an entry, and notify; RtServerError when that cannot be."""
-    await append(pool, _NOBODY, [entry(event, "info", {**fields, "by": _by(), "address": ""})])
+async def note(database: Statements, event: str, fields: Mapping[str, object]) -> None:
+    """Write an entry; RtServerError when that cannot be."""
+    await append(database, _NOBODY, [entry(event, "info", {**fields, "by": _by(), "address": ""})])
+
+
+async def tell(pool: Pool) -> None:
+    """Say that there is an entry, once it is committed."""
     with translated():
         await pool.execute("SELECT pg_notify($1, '')", ACTIVITY)
 
@@ -29,6 +33,7 @@ async def note_alone(url: str, event: str, fields: Mapping[str, object]) -> None
     pool = await create_pool(url, name="rt-server entry", size=1)
     try:
         await note(pool, event, fields)
+        await tell(pool)
     finally:
         pool.terminate()
 

@@ -21,6 +21,8 @@ __all__ = [
     "Connection",
     "Link",
     "Pool",
+    "Statements",
+    "Transaction",
     "connect",
     "create_pool",
     "ping",
@@ -29,6 +31,9 @@ __all__ = [
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+# A connection with a transaction begun on it, of a pool or of its own; and whatever runs statements, in one or not.
+Transaction: TypeAlias = "Connection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Statements: TypeAlias = "Pool | Transaction"
 
 # Far above any statement of ours, far below an operator's patience.
 COMMAND_TIMEOUT_S = 60.0

@@ -1,18 +1,23 @@
 """The cluster's activity log: what happened, for operators, in one table that every process appends to.
 
 Noting never waits and never fails: entries gather here, and `run` writes what has gathered, in order, at most a block
-at a time. What must not happen without its entry is recorded instead, which does wait, and may fail. What one subject
-repeats is coalesced: its first entry is written at once, what follows within ten seconds becomes one entry with a
-count, so that a device which comes and goes a hundred times a second cannot flood the log. While the database is away
-they stay here, up to a bound; what comes beyond it is counted, not kept. With every block the table is trimmed to the
-newest entries, so that nobody else needs to. An entry's time is when it was written. What is worth an entry, its name
-and its fields are for those who note; a secret never is.
+at a time. That is for what has happened anyway. What somebody changes is committed together with its entry (`changing`,
+`within`), or recorded before a device is asked for it: whichever process dies when, no change is without its entry.
+
+What one subject repeats is coalesced: its first entry is written at once, what follows within ten seconds becomes one
+entry with a count, so that a device which comes and goes a hundred times a second cannot flood the log. While the
+database is away they stay here, up to a bound; what comes beyond it is counted, not kept. The table is trimmed to the
+newest entries by whoever writes, so that nobody else needs to. An entry's time is when it was written, or when the
+transaction began that it is of. What is worth an entry, its name and its fields are for those who note; a secret never
+is.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Literal, NamedTuple, TypeAlias
@@ -20,15 +25,17 @@ from uuid import UUID
 
 import orjson
 
-from shared.db.connections import Pool
+from shared.db.connections import Pool, Statements, Transaction
 from shared.db.errors import DatabaseRefused, DatabaseUnavailable, translated
 from shared.db.poll_loop import Outage, PollLoop
 from shared.log import get_logger
 from shared.wake import Stop
 
-__all__ = ["Activity", "Entry", "Level", "append", "entry"]
+__all__ = ["Activity", "Entry", "Level", "Note", "append", "entry", "insert"]
 
 Level: TypeAlias = Literal["info", "warn", "error"]
+# As `Activity.within`, without the connection.
+Note: TypeAlias = Callable[..., Awaitable[None]]
 
 WAITING_AT_MOST = 1_000
 OF_DEVICES_WAITING_AT_MOST = 800
@@ -91,6 +98,7 @@ class Activity:
         self._writing = asyncio.Lock()  # whoever writes what waits, so that it is written once and in order
         self._waiting: deque[Entry] = deque()
         self._dropped = 0
+        self._untrimmed = False  # something was written since the table was trimmed
 
     def note(
         self, event: str, *, level: Level = "info", of: str | None = None, own: bool = False, **fields: object
@@ -104,6 +112,40 @@ class Activity:
         of_device = of is not None and not own
         if of is None or self._is_first(event, of, of_device=of_device, level=level, fields=fields):
             self._add(event, level, fields, of_device=of_device)
+
+    @asynccontextmanager
+    async def changing(self, pool: Pool) -> AsyncIterator[tuple[Transaction, Note]]:
+        """Yield a connection for a change and what notes it: they are committed together, or nothing is."""
+        with translated():
+            async with pool.acquire() as connection, connection.transaction():
+                yield connection, partial(self.within, connection)
+        self.told()
+
+    async def within(
+        self,
+        connection: Transaction,
+        event: str,
+        *,
+        level: Level = "info",
+        of: str | None = None,
+        **fields: object,
+    ) -> None:
+        """Write an entry in the transaction of what it tells of; after the commit it is to be `told`.
+
+        of: the device that has done it, if one has. What it repeats, as it can at will, is counted and written later,
+        as by `note`.
+        """
+        if of is None or self._is_first(event, of, of_device=True, level=level, fields=fields):
+            mine = entry(event, level, fields, of_device=of is not None)
+            await insert(connection, self._process_id, [mine])
+            self._untrimmed = True
+
+    def told(self) -> None:
+        """Tell of what was written in others' transactions, if anything was, and have the table trimmed."""
+        if self._untrimmed:
+            # Not within them: who changes something waits for nobody who trims.
+            self._wake.set()
+            self._written()
 
     async def record(
         self, pool: Pool, event: str, *, level: Level = "info", of_device: bool = False, **fields: object
@@ -173,6 +215,10 @@ class Activity:
         while self._waiting:
             await self._write_block(pool)
             self._close_windows()
+        if self._untrimmed and not self._stop.asked:
+            self._untrimmed = False
+            with translated():
+                await pool.execute(_TRIM)
 
     def _next_fold_s(self) -> float:
         """Return how long it is until a window is over."""
@@ -207,12 +253,18 @@ def entry(event: str, level: Level, fields: Mapping[str, object], *, of_device: 
     return Entry(level, event, orjson.dumps(plain).decode(), of_device)
 
 
-async def append(pool: Pool, process_id: UUID, block: Sequence[Entry]) -> None:
-    """Write entries, in their order, and trim the table."""
+async def append(database: Statements, process_id: UUID, block: Sequence[Entry]) -> None:
+    """Trim the table, and write entries in their order."""
+    with translated():
+        await database.execute(_TRIM)
+    await insert(database, process_id, block)
+
+
+async def insert(database: Statements, process_id: UUID, block: Sequence[Entry]) -> None:
+    """Write entries, in their order."""
     columns = [list(column) for column in zip(*block, strict=True)]
     with translated():
-        await pool.execute(_TRIM)
-        await pool.execute(_APPEND, process_id, *columns)
+        await database.execute(_APPEND, process_id, *columns)
 
 
 def _plain(value: object) -> int | float | str | None:

@@ -1,7 +1,8 @@
 """Everything that changes anything is in the log, with who asked: over all routes that there are, not over a list.
 
-A route that is new is gone through by itself, and fails here until it leaves an entry; what it needs in order to have
-something to change is said below. So is each field of a body, which is a change of its own.
+A route that is new is gone through by itself, and fails here until it leaves an entry, and until it changes nothing
+where it can leave none: a process may die between any two commits. What it needs in order to have something to change
+is said below. So is each field of a body, which is a change of its own.
 """
 
 from base64 import b64encode
@@ -20,7 +21,7 @@ from tests.api.gateways import carrying_out
 from tests.api.looking import looked
 from tests.api.overviews import add_conflict
 from tests.api.seeds import Database, add_cursor, add_stream
-from tests.waiting import wait_until
+from tests.api.test_races import form
 
 Key: TypeAlias = tuple[str, str]
 
@@ -36,6 +37,7 @@ FORWARDER = "/api/v1/forwarders/{forwarder_id}"
 READER = FORWARDER + "/readers/{reader_ip}"
 ALERT = "/api/v1/alerts/{alert_id}"
 TOKENS = "/api/v1/admin/tokens"
+RACE = "/api/v1/races/{race_id}"
 
 CHANGING = [route for route in ROUTES if route.method not in ("GET", "HEAD")]
 # Asks a device to look, and changes nothing.
@@ -50,15 +52,30 @@ BODIES: dict[Key, tuple[Any, ...]] = {
     ("PUT", READER + "/read-mode"): ({"mode": "fsls", "timeout": 9},),
     ("PUT", READER + "/tto"): ({"enabled": True},),
     ("PUT", READER + "/recording"): ({"enabled": True},),
+    ("POST", "/api/v1/races"): ({"name": "5 km"},),
+    ("PATCH", RACE): ({"name": "Half"}, {"participants_until": "2030-01-01T00:00:00Z"}),
+    ("PUT", FORWARDER + "/race"): ({"race_id": "{race_id}"},),
+    ("PUT", STREAM + "/epochs/{epoch}/race"): ({"race_id": "{race_id}"},),
+    ("POST", RACE + "/begin"): ({"stream_ids": ["{stream_id}"], "epoch_name": "Heat"},),
     ("POST", TOKENS): (
         {"device_type": "receiver", "device_id": "tent", "token": "another", "events_per_second": 5},
     ),
+}
+FILES: dict[Key, str] = {
+    ("POST", RACE + "/participants/upload"): "2,Turing,Alan,,,M\n",
+    ("POST", RACE + "/chips/upload"): "2,058000000002\n",
 }
 # What has to be done before it can be taken back.
 FIRST: dict[Key, Key] = {
     ("DELETE", ALERT + "/acknowledge"): ("POST", ALERT + "/acknowledge"),
     ("DELETE", ALERT + "/mute"): ("POST", ALERT + "/mute"),
 }
+# As if the process died between a change and its entry.
+NO_ENTRIES = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN RAISE EXCEPTION 'no entry' USING ERRCODE = '57014'; END $$;
+CREATE TRIGGER no_entries BEFORE INSERT ON activity EXECUTE FUNCTION refuse();
+"""
 EVERY = [(route, body) for route in CHANGING for body in BODIES.get((route.method, route.path), (None,))]
 
 
@@ -79,6 +96,12 @@ async def names(ask: Ask, database: Database, evaluation: Evaluation, gateway_id
     connected = await add_stream(database, "start")
     await add_cursor(database, "desk", connected, last_seq=1)
     await add_conflict(database, connected)
+    race = await ask("POST", "/api/v1/races", status=201, json={"name": "10 km"})
+    await database.execute(
+        "INSERT INTO participants VALUES ($1, 1, 'Ada', 'Byron', NULL, 'F')", race["race_id"]
+    )
+    # An epoch of it, so that the stream can be commanded to another.
+    await database.execute("INSERT INTO epoch_races VALUES ($1, 7, $2)", connected, race["race_id"])
     return {
         "stream_id": connected,
         # Only of such a one is a stream deleted.
@@ -92,6 +115,8 @@ async def names(ask: Ask, database: Database, evaluation: Evaluation, gateway_id
         "action": "restart-service",
         "receiver_id": "desk",
         "token_id": token["token_id"],
+        "race_id": race["race_id"],
+        "bib": 1,
     }
 
 
@@ -100,13 +125,25 @@ async def operator(serve: Callable[..., Awaitable[Client]]) -> Client:
     return await serve(api_token=TOKEN)
 
 
-async def change(client: Client, key: Key, names: dict[str, Any], body: Any) -> None:
-    """Do what a route does, which must not be refused."""
+async def change(client: Client, key: Key, names: dict[str, Any], body: Any) -> int:
+    """Do what a route does, and return the status of the answer."""
     if key == ("DELETE", STREAM):
         names = {**names, "stream_id": names["unconnected"]}
-    path = key[1].format(**names)
-    async with client.request(key[0], path, json=body, headers=HEADERS) as answer:
-        assert answer.status < 300, await answer.text()
+    sent: dict[str, Any] = {"json": filled(body, names)}
+    if key in FILES:
+        sent = {"data": form(FILES[key])}
+    async with client.request(key[0], key[1].format(**names), headers=HEADERS, **sent) as answer:
+        await answer.read()
+        return answer.status
+
+
+def filled(body: Any, names: dict[str, Any]) -> Any:
+    """Return a body with the ids that its texts stand for."""
+    if isinstance(body, dict):
+        return {name: filled(value, names) for name, value in body.items()}
+    if isinstance(body, list):
+        return [filled(value, names) for value in body]
+    return body.format(**names) if isinstance(body, str) else body
 
 
 @pytest.mark.parametrize(
@@ -122,19 +159,38 @@ async def test_whatever_changes_anything_is_in_the_log_with_who_asked(
     body: Any,
 ) -> None:
     key = (route.method, route.path)
-    async with carrying_out(database_url, does):
+    async with carrying_out(database_url, does) as asked:
         if key in FIRST:
             (before,) = BODIES[FIRST[key]]
-            await change(operator, FIRST[key], names, before)
-            await wait_until(lambda: noted(database), what="the entry of what is taken back")
+            assert await change(operator, FIRST[key], names, before) < 300
             await database.execute("DELETE FROM activity")
-        await change(operator, key, names, body)
-    if key in CHANGE_NOTHING:
-        # What is noted is written in order.
-        await change(operator, ("PATCH", STREAM), names, {"display_alias": "Last"})
-        assert await wait_until(lambda: noted(database), what="the last entry") == {"stream_renamed"}
-        return
-    assert await wait_until(lambda: noted(database), what="its entry")
+        if key in CHANGE_NOTHING:
+            assert await change(operator, key, names, body) < 300
+            assert not await noted(database)
+            return
+        was = await all_rows(database)
+        await database.execute(NO_ENTRIES)
+        refused = await change(operator, key, names, body)
+        assert (await all_rows(database), asked) == (was, []), "it is changed, and nothing says so"
+        assert refused == 503
+        await database.execute("DROP TRIGGER no_entries ON activity")
+        assert await change(operator, key, names, body) < 300
+    assert await noted(database)
+    assert asked or await all_rows(database) != was
+
+
+async def all_rows(database: Database) -> dict[str, str]:
+    """Return what tells the rows of all tables from others, but for those that say of processes that they live."""
+    tables = await database.fetch(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    ours = {str(row["relname"]) for row in tables} - {"activity", "processes"}
+    return {
+        table: await database.fetchval(
+            f"SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM {table} AS t"
+        )
+        for table in sorted(ours)
+    }
 
 
 async def noted(database: Database) -> set[str]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from api.races.types import Assignment, Mapping
-from shared.db.connections import Pool
+from shared.db.connections import Pool, Statements
 from shared.db.errors import translated
 
 __all__ = [
@@ -115,33 +115,33 @@ async def assignment(pool: Pool, forwarder_id: str) -> UUID | None:
     return race_id
 
 
-async def assign(pool: Pool, forwarder_id: str, race_id: UUID) -> tuple[bool, bool]:
+async def assign(database: Statements, forwarder_id: str, race_id: UUID) -> tuple[bool, bool]:
     """Give a forwarder a race; return whether there is such a race, and whether it was another."""
     with translated():
-        exists, changed = await pool.fetchrow(_ASSIGN, forwarder_id, race_id) or (False, False)
+        exists, changed = await database.fetchrow(_ASSIGN, forwarder_id, race_id) or (False, False)
     return exists, changed
 
 
-async def unassign(pool: Pool, forwarder_id: str) -> UUID | None:
+async def unassign(database: Statements, forwarder_id: str) -> UUID | None:
     """Let a forwarder have no race, and return the one that it had."""
     with translated():
-        race_id: UUID | None = await pool.fetchval(_UNASSIGN, forwarder_id)
+        race_id: UUID | None = await database.fetchval(_UNASSIGN, forwarder_id)
     return race_id
 
 
-async def map_epoch(pool: Pool, stream_id: UUID, epoch: int, race_id: UUID) -> Mapped:
+async def map_epoch(database: Statements, stream_id: UUID, epoch: int, race_id: UUID) -> Mapped:
     """Let an epoch be of a race."""
     with translated():
-        row = await pool.fetchrow(_MAP, stream_id, epoch, race_id, MOST_MAPPED)
+        row = await database.fetchrow(_MAP, stream_id, epoch, race_id, MOST_MAPPED)
     stream, race, changed, held = row or (False, False, False, False)
     # What the statement sees is older than what it does.
     return Mapped(stream, race, changed, changed or held)
 
 
-async def unmap_epoch(pool: Pool, stream_id: UUID, epoch: int) -> bool:
+async def unmap_epoch(database: Statements, stream_id: UUID, epoch: int) -> bool:
     """Take an epoch out of its race; false when it was in none."""
     with translated():
-        return bool(await pool.fetchval(_UNMAP, stream_id, epoch))
+        return bool(await database.fetchval(_UNMAP, stream_id, epoch))
 
 
 async def mappings(pool: Pool, race_id: UUID) -> list[Mapping]:

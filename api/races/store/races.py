@@ -5,7 +5,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from api.races.types import MappedEpoch, Race, RaceDetails
-from shared.db.connections import Pool
+from shared.db.connections import Pool, Statements
 from shared.db.errors import translated
 
 __all__ = ["MOST_RACES", "add", "delete", "details", "find", "list_races", "name_of", "patch"]
@@ -71,17 +71,17 @@ async def list_races(pool: Pool) -> list[Race]:
         return [Race(**row) for row in await pool.fetch(_LIST)]
 
 
-async def find(pool: Pool, race_id: UUID) -> Race | None:
+async def find(database: Statements, race_id: UUID) -> Race | None:
     """Return a race; None when there is none of this id."""
     with translated():
-        row = await pool.fetchrow(_FIND, race_id)
+        row = await database.fetchrow(_FIND, race_id)
     return None if row is None else Race(**row)
 
 
-async def name_of(pool: Pool, race_id: UUID) -> str | None:
+async def name_of(database: Statements, race_id: UUID) -> str | None:
     """Return what a race is called; None when there is none of this id."""
     with translated():
-        name: str | None = await pool.fetchval(_NAME, race_id)
+        name: str | None = await database.fetchval(_NAME, race_id)
     return name
 
 
@@ -97,15 +97,15 @@ async def details(pool: Pool, race_id: UUID) -> RaceDetails | None:
     return RaceDetails(**fields, **found, mapped_epochs=[MappedEpoch(**row) for row in mapped])
 
 
-async def add(pool: Pool, name: str) -> Race | None:
+async def add(database: Statements, name: str) -> Race | None:
     """Make a race; None when there are as many as there may be."""
     with translated():
-        row = await pool.fetchrow(_ADD, name, MOST_RACES)
+        row = await database.fetchrow(_ADD, name, MOST_RACES)
     return None if row is None else Race(**row)
 
 
 async def patch(
-    pool: Pool,
+    database: Statements,
     race_id: UUID,
     *,
     name: str | None = None,
@@ -116,14 +116,14 @@ async def patch(
     None when there is no such race.
     """
     with translated():
-        before: str | None = await pool.fetchval(
+        before: str | None = await database.fetchval(
             _PATCH, race_id, name is not None, name, has_until, participants_until
         )
     return before
 
 
-async def delete(pool: Pool, race_id: UUID | None) -> Literal["deleted", "absent", "followed"]:
+async def delete(database: Statements, race_id: UUID | None) -> Literal["deleted", "absent", "followed"]:
     """Delete a race, or all of them, with what belongs to it; say what became of that."""
     with translated():
-        outcome: Literal["deleted", "absent", "followed"] = await pool.fetchval(_DELETE, race_id)
+        outcome: Literal["deleted", "absent", "followed"] = await database.fetchval(_DELETE, race_id)
     return outcome

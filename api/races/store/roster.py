@@ -6,7 +6,7 @@ from uuid import UUID
 
 from api.races.imports import Chip, Participant
 from api.races.types import UnknownChip
-from shared.db.connections import Pool
+from shared.db.connections import Pool, Statements, Transaction
 from shared.db.errors import translated
 
 __all__ = [
@@ -111,29 +111,28 @@ class Forgotten(NamedTuple):
 
 
 async def replace_participants(
-    pool: Pool, race_id: UUID, rows: Sequence[Participant], *, kept_days: int = 0
+    connection: Transaction, race_id: UUID, rows: Sequence[Participant], *, kept_days: int = 0
 ) -> bool:
     """Let a race have these people and no others; false when there is no such race. kept_days: for how long, where
     nobody has said it of the race; 0: until somebody does.
     """
-    return await _replace(pool, race_id, "participants", rows, kept_days=kept_days)
+    return await _replace(connection, race_id, "participants", rows, kept_days=kept_days)
 
 
-async def replace_chips(pool: Pool, race_id: UUID, rows: Sequence[Chip]) -> bool:
+async def replace_chips(connection: Transaction, race_id: UUID, rows: Sequence[Chip]) -> bool:
     """Let a race have these chips and no others; false when there is no such race."""
-    return await _replace(pool, race_id, "chips", rows)
+    return await _replace(connection, race_id, "chips", rows)
 
 
 async def _replace(
-    pool: Pool, race_id: UUID, table: str, rows: Sequence[tuple[Any, ...]], *, kept_days: int = 0
+    connection: Transaction, race_id: UUID, table: str, rows: Sequence[tuple[Any, ...]], *, kept_days: int = 0
 ) -> bool:
     with translated():
-        async with pool.acquire() as connection, connection.transaction():
-            if await connection.fetchval(_LOCK, race_id) is None:
-                return False
-            await connection.execute(_EMPTY[table], race_id)
-            await connection.copy_records_to_table(table, records=_of(race_id, rows), columns=_COLUMNS[table])
-            await connection.execute(_CHANGED, race_id, kept_days)
+        if await connection.fetchval(_LOCK, race_id) is None:
+            return False
+        await connection.execute(_EMPTY[table], race_id)
+        await connection.copy_records_to_table(table, records=_of(race_id, rows), columns=_COLUMNS[table])
+        await connection.execute(_CHANGED, race_id, kept_days)
     return True
 
 
@@ -154,13 +153,13 @@ async def unknown_chips(pool: Pool, race_id: UUID) -> list[UnknownChip]:
         return [UnknownChip(**row) for row in await pool.fetch(_UNKNOWN_CHIPS, race_id, UNKNOWN_CHIPS)]
 
 
-async def remove_participant(pool: Pool, race_id: UUID, bib: int) -> bool:
+async def remove_participant(database: Statements, race_id: UUID, bib: int) -> bool:
     """Remove one person; false when the race has none of this bib."""
     with translated():
-        return await pool.fetchval(_REMOVE, race_id, bib) is not None
+        return await database.fetchval(_REMOVE, race_id, bib) is not None
 
 
-async def forget(pool: Pool) -> list[Forgotten]:
+async def forget(database: Statements) -> list[Forgotten]:
     """Remove the people of all races whose time has come."""
     with translated():
-        return [Forgotten(*row) for row in await pool.fetch(_FORGET)]
+        return [Forgotten(*row) for row in await database.fetch(_FORGET)]

@@ -61,20 +61,23 @@ class Epochs:
             epoch = await self._reserve(reader_ip, stream_id, race_id, unless_beyond)
             if epoch is None:
                 return None
+            facts: dict[str, Any] = {
+                "forwarder_id": forwarder_id,
+                "reader_ip": reader_ip,
+                "stream_epoch": epoch,
+                "asked_by": asked_by,
+            }
+            # Before the device is told, who may act on it whatever becomes of this process. What its conflicts bring
+            # about it can bring about again, for each of its readers.
+            of = forwarder_id if asked_by == "conflict" else None
+            await self._process.activity.record(
+                self._process.pool, "epoch_reset", level="warn", of=of, **facts
+            )
             _still(until)
             await self._connection.send(
                 encode_epoch_reset(self._connection.session_id, forwarder_id, reader_ip, epoch)
             )
-        facts: dict[str, Any] = {
-            "forwarder_id": forwarder_id,
-            "reader_ip": reader_ip,
-            "stream_epoch": epoch,
-            "asked_by": asked_by,
-        }
         log.warning("epoch_reset", **facts)
-        # What a device's conflicts bring about it can bring about again, for each of its readers.
-        of = forwarder_id if asked_by == "conflict" else None
-        self._process.activity.note("epoch_reset", level="warn", of=of, **facts)
         return epoch
 
     async def _reserve(

@@ -148,14 +148,23 @@ class Activity:
             self._written()
 
     async def record(
-        self, pool: Pool, event: str, *, level: Level = "info", of_device: bool = False, **fields: object
+        self,
+        pool: Pool,
+        event: str,
+        *,
+        level: Level = "info",
+        of: str | None = None,
+        of_device: bool = False,
+        **fields: object,
     ) -> None:
         """Write an entry now, behind those that wait and before what it tells of is done; DatabaseUnavailable when that
-        had better not be done.
+        had better not be done. of: as for `within`. of_device: a device caused it, and all that it repeats is written.
         """
+        if of is not None and not self._is_first(event, of, of_device=True, level=level, fields=fields):
+            return
         async with self._writing:
             waiting = list(islice(self._waiting, _BLOCK))
-            mine = entry(event, level, fields, of_device=of_device)
+            mine = entry(event, level, fields, of_device=of_device or of is not None)
             await append(pool, self._process_id, [*waiting, mine])
             self._take_off(waiting)
         self._written()

@@ -64,7 +64,7 @@ async def test_a_reader_that_was_told_nothing_is_not_said_to_clear_its_memory(
 
 
 @pytest.mark.parametrize("epoch", [7, None])
-async def test_fanouts_hear_of_an_epoch_that_a_race_has_got(
+async def test_operators_and_fanouts_hear_of_an_epoch_that_a_race_has_got_before_its_device_does(
     monkeypatch: pytest.MonkeyPatch, epoch: int | None
 ) -> None:
     race_id, told = uuid4(), list[tuple[str, str]]()
@@ -74,10 +74,17 @@ async def test_fanouts_hear_of_an_epoch_that_a_race_has_got(
 
     async def send(_: bytes) -> None:
         assert told == [(RACES, str(race_id))]  # whether the device takes its command or not
+        # A process that dies by now has left its entry.
+        assert recorded == ["epoch_reset"]
 
     monkeypatch.setattr(epochs, "next_epoch_of_race", next_epoch_of_race)
     notifier = SimpleNamespace(notify=lambda *what: told.append(what))
-    activity = SimpleNamespace(note=lambda *_, **__: None)
+    recorded: list[str] = []
+
+    async def record(_: object, event: str, **__: object) -> None:
+        recorded.append(event)
+
+    activity = SimpleNamespace(record=record)
     process = cast("Process", SimpleNamespace(pool=None, notifier=notifier, activity=activity))
     connection = cast("DeviceConnection", SimpleNamespace(gone=False, session_id=uuid4(), send=send))
     found = await Epochs(connection, process).command(

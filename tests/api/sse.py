@@ -24,7 +24,10 @@ class Events:
         """Return the next event."""
         name, data = "", b""
         while True:
-            line = (await self._answer.content.readuntil(b"\n")).rstrip(b"\n")
+            whole = await self._answer.content.readuntil(b"\n")
+            # Reading at an end returns at once, again and again: nothing else would ever run, and no timeout come.
+            assert whole, "the stream has ended"
+            line = whole.rstrip(b"\n")
             field, _, value = line.partition(b": ")
             if line.startswith(b":"):
                 self.comments += 1

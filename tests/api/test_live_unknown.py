@@ -4,6 +4,7 @@ import asyncio
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from api.live import routes as handlers
 from api.live.view import Live
@@ -59,7 +60,13 @@ async def test_a_page_whose_looks_are_refused_is_not_told_that_nothing_has_happe
 ) -> None:
     async with following(client, query=CHANGED) as events, asyncio.timeout(stretched(60)):
         await events.named("tick")
-        await database.execute("ALTER TABLE epoch_names RENAME TO elsewhere")
+        with capture_logs() as logs:
+            await database.execute("ALTER TABLE epoch_names RENAME TO elsewhere")
+            # A look that is late is told as stalled too, and nothing was missed by it: what must happen is a refusal.
+            await wait_until(
+                lambda: any(each.get("loop") == "live" and "epoch_names" in each["error"] for each in logs),
+                what="a look to be refused",
+            )
         await events.named("stalled")
         await database.execute("ALTER TABLE elsewhere RENAME TO epoch_names")
         # What was missed is not known.

@@ -30,6 +30,7 @@ __all__ = ["Container", "Engine", "why_not"]
 T = TypeVar("T")
 
 TOP = Path(__file__).parents[2]
+_LAST_LINES = 20  # of what a container said that has ended
 RESOLVER = "127.0.0.11"  # as the one best known has it
 # What an engine whose client is configured to go through a proxy gives every container: there is no way to this one.
 PROXIED = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), "http://192.0.2.1:3128")
@@ -90,11 +91,19 @@ class Container:
     namespace: str
     addresses: dict[str, str]
     child: Child | None = None
+    said: Path = Path(os.devnull)
 
     @property
     def pid(self) -> int:
         assert self.child is not None
         return self.child.pid
+
+    def lives(self) -> None:
+        """AssertionError when its process has ended: whoever waits for something of it would do so in vain."""
+        assert self.child is not None
+        if self.child.returncode is not None:
+            last = "\n".join(self.said.read_text(errors="replace").splitlines()[-_LAST_LINES:])
+            raise AssertionError(f"{self.service} ended with {self.child.returncode}; it said last:\n{last}")
 
     async def stop(self, *, within_s: float) -> int:
         """Send SIGTERM and return the exit code; TimeoutError when it takes longer than it is given."""
@@ -154,10 +163,13 @@ class Engine:
             argv = ["setpriv", *_CONFINED, "--", *(argv or _command(described))]
             argv = ["unshare", "--mount", "sh", "-c", _ENTER, "sh", *argv]
             environment |= self._mounts(described)
-        container.child = await asyncio.create_subprocess_exec(
-            *ends_with_parent(self._inside(container, argv or []), Signals.SIGKILL),
-            env={name: _moved(value) for name, value in environment.items()},
-        )
+        with container.said.open("wb") as said:
+            container.child = await asyncio.create_subprocess_exec(
+                *ends_with_parent(self._inside(container, argv or []), Signals.SIGKILL),
+                env={name: _moved(value) for name, value in environment.items()},
+                stdout=said,
+                stderr=said,
+            )
         return container
 
     async def execute(self, container: Container, argv: Sequence[str]) -> int:
@@ -200,7 +212,8 @@ class Engine:
 
     def _make_container(self, service: str, networks: Sequence[str]) -> Container:
         number = next(self._numbers)
-        container = Container(service, f"{self._names}-{number}", {})
+        said = self.directory / f"{service}-{number}.log"
+        container = Container(service, f"{self._names}-{number}", {}, said=said)
         self._make_namespace(container.namespace)
         for network in networks:
             address = f"10.77.{self._networks.index(network)}.{number}"

@@ -63,7 +63,11 @@ async def start_postgres(engine: Engine, directory: Path) -> None:
             return False
         return True
 
-    await wait_until(lambda: in_namespace(container.namespace, answers), what="Postgres")
+    def serves() -> bool:
+        container.lives()
+        return in_namespace(container.namespace, answers)
+
+    await wait_until(serves, what="Postgres")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -80,7 +84,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engi
         await start_postgres(engine, tmp_path)
         migrate = await engine.run("migrate")
         assert migrate.child is not None
-        assert await migrate.child.wait() == 0
+        assert await migrate.child.wait() == 0, migrate.said.read_text()
         for service, count in SCALE.items():
             for _ in range(count):
                 await engine.run(service)
@@ -93,6 +97,7 @@ async def healthy(engine: Engine, container: Container) -> None:
     _, *check = engine.compose["services"][container.service]["healthcheck"]["test"]
 
     async def passes() -> bool:
+        container.lives()
         return await engine.execute(container, check) == 0
 
     await wait_until(passes, deadline_s=90, what=f"{container.service} to be healthy")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 READERS = [f"10.0.{n // 100}.{n % 100}:10000" for n in range(200)]
 READS_PER_S = 50
-READS = 400
+READS = 200
 # Of processor time.
 LONG_TASK_MS = 50.0
 # A phone is some four times slower than what this runs on; the browser makes it so by spending the time.

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -110,3 +110,61 @@ async def test_what_is_recorded_is_there_at_once_behind_what_waits_and_once(
     async with writing(database_url, activity, stop):
         activity.note("restart_ended")
     assert await entries(database) == [*expected, ("restart_ended", {})]
+
+
+async def test_an_entry_of_a_change_is_there_if_and_only_if_the_change_is(
+    database_url: str, database: Database
+) -> None:
+    told: list[bool] = []
+    activity = Activity(uuid4(), stop=Stop(), written=lambda: told.append(True))
+    await database.execute("CREATE TABLE changed (what text)")
+    async with await create_pool(database_url, name="test", size=1) as pool:
+        with suppress(LookupError):
+            async with activity.changing(pool) as (connection, note):
+                await connection.execute("INSERT INTO changed VALUES ('half')")
+                await note("changed", what="half")
+                raise LookupError
+        assert not told
+        async with activity.changing(pool) as (connection, note):
+            await connection.execute("INSERT INTO changed VALUES ('whole')")
+            await note("changed", what="whole")
+            assert not told, "what is told of is there to be found"
+        assert told
+    assert await database.fetchval("SELECT array_agg(what) FROM changed") == ["whole"]
+    assert await entries(database) == [("changed", {"what": "whole"})]
+
+
+async def test_what_a_device_changes_again_and_again_becomes_one_entry_with_a_count(
+    database_url: str, database: Database
+) -> None:
+    stop = Stop()
+    activity = Activity(uuid4(), stop=stop)
+    async with writing(database_url, activity, stop):
+        async with await create_pool(database_url, name="test", size=1) as pool:
+            for n in range(20):
+                async with activity.changing(pool) as (_, note):
+                    await note("epoch_named", of="forwarder f", n=n)
+        assert await entries(database) == [("epoch_named", {"n": 0})]
+    assert await entries(database) == [("epoch_named", {"n": 0}), ("epoch_named", {"n": 19, "count": 19})]
+
+
+async def test_changes_alone_have_the_table_trimmed(database_url: str, database: Database) -> None:
+    """Of a process that notes nothing besides."""
+    stop = Stop()
+    activity = Activity(uuid4(), stop=stop)
+    await database.execute(
+        "INSERT INTO activity (level, process_id, event)"
+        " SELECT 'info', gen_random_uuid(), 'old' FROM generate_series(1, 5010)"
+    )
+
+    async def trimmed() -> bool:
+        return await database.fetchval("SELECT count(*) FROM activity") <= 5000
+
+    async with writing(database_url, activity, stop):
+        async with (
+            await create_pool(database_url, name="test", size=1) as pool,
+            activity.changing(pool) as (_, note),
+        ):
+            await note("new")
+        await wait_until(trimmed, what="the newest entries alone")
+    assert (await entries(database))[-1] == ("new", {})

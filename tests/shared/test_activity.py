@@ -158,7 +158,7 @@ async def test_changes_alone_have_the_table_trimmed(database_url: str, database:
     )
 
     async def trimmed() -> bool:
-        return await database.fetchval("SELECT count(*) FROM activity") <= 5000
+        return bool(await database.fetchval("SELECT count(*) FROM activity") <= 5000)
 
     async with writing(database_url, activity, stop):
         async with (

@@ -12,6 +12,7 @@ from aiohttp import web
 from api.http.access import DEVICE
 from api.http.device_tokens import Device
 from api.http.errors import Handler
+from shared.runtime.proxies import address_of
 
 __all__ = ["NAMELESS", "Asker", "asked_by", "asker", "remember_asker"]
 
@@ -45,7 +46,7 @@ def asker() -> Asker:
 @web.middleware
 async def remember_asker(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Keep in mind who asks, for as long as the request is answered."""
-    address = (request.headers.get("X-Forwarded-For") or request.remote or "")[:LONGEST]
+    address = address_of(request)
     device = request.get(DEVICE)
     if device is None:
         who = Asker(_name(request.headers.get("Authorization", "")), address)

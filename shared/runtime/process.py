@@ -31,6 +31,7 @@ from shared.runtime.health import Checks, health_routes, problems
 from shared.runtime.http import serving
 from shared.runtime.liveness import Presence, Vitals
 from shared.runtime.pace import Pace, counted
+from shared.runtime.proxies import PROXIES
 from shared.runtime.settings import Settings, host_port
 from shared.runtime.stall import measuring_stalls
 from shared.wake import Stop, Wake
@@ -219,6 +220,7 @@ class Process:
 
     async def _serve(self, app: web.Application, shut: Callable[[], Awaitable[None]] | None) -> None:
         app.add_routes(health_routes(self.checks))
+        app[PROXIES] = self.settings.trusted_proxies
         async with serving(app, self.settings.bind) as server:
             # What there is now stays for ever: a full collection that walks through it again and again stops the
             # process for 20 to 50 ms each time, every few seconds.

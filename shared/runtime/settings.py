@@ -7,9 +7,12 @@ imported by what reads: `--help` knows the settings and comes at once.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from shared.levels import LEVELS
+
+if TYPE_CHECKING:
+    from shared.runtime.proxies import Network
 
 __all__ = ["Settings", "Spec", "bind_address", "choice", "host_port", "number", "setting"]
 
@@ -89,6 +92,13 @@ def host_port(bind: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def trusted_proxies(text: str) -> frozenset["Network"]:
+    """Accept networks of reverse proxies (shared/runtime/proxies.py)."""
+    from shared.runtime.proxies import networks
+
+    return networks(text)
+
+
 def switch(text: str) -> bool:
     """Read on or off."""
     return choice("on", "off")(text) == "on"
@@ -126,6 +136,14 @@ class Settings:
         lambda text: database_url(text) if text else "",
         default="",
         text="a direct address of the same database for LISTEN, where DATABASE_URL is a pooler's",
+    )
+
+    trusted_proxies: frozenset["Network"] = setting(
+        "TRUSTED_PROXIES",
+        trusted_proxies,
+        default="",
+        text="networks of reverse proxies beside this machine's, like 10.0.0.7 172.16.0.0/12, whose X-Forwarded-For is "
+        "believed",
     )
 
     @classmethod

@@ -19,6 +19,7 @@ from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.metrics import CONNECTIONS
 from shared.protocol.v1 import encode_error, encode_heartbeat
+from shared.runtime.proxies import address_of
 from shared.transport.account import Account
 from shared.transport.inlet import Inlet
 
@@ -32,7 +33,6 @@ CLOSE_WITHIN_S = 2.0
 UNRESPONSIVE_AFTER_HELLO_S = 15.0
 # A device that reads takes what we send at once.
 FLUSH_LOOK_S = 0.01
-MAX_ADDRESS = 100
 # Below a transport's low-water mark a send never waits.
 NEVER_WAITS_BYTES = 16 * 1024
 
@@ -52,8 +52,7 @@ class DeviceConnection:
 
     def __init__(self, request: web.Request, account: Account, *, message_bytes: int) -> None:
         self.session_id: UUID = uuid4()
-        # Whoever it came through says whom it came from; for people who look for a device, and for nothing else.
-        self.address = (request.headers.get("X-Forwarded-For") or request.remote or "")[:MAX_ADDRESS]
+        self.address = address_of(request)
         self._request = request
         self._loop = asyncio.get_running_loop()
         self._message_bytes = message_bytes

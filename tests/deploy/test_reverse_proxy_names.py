@@ -103,10 +103,21 @@ def replica(running: AsyncExitStack) -> Start:
 
 
 @pytest.fixture
+def trusted() -> str:
+    """The networks of proxies before this one."""
+    return ""
+
+
+@pytest.fixture
 async def url(
-    running: AsyncExitStack, name_server: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    running: AsyncExitStack,
+    name_server: NameServer,
+    trusted: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """The acceptor; it asks for the names gateway, fanout and api."""
+    monkeypatch.setenv("TRUSTED_PROXIES", trusted)
     monkeypatch.setenv("UPSTREAMS", "named")
     monkeypatch.setenv("DNS", f"resolvers {name_server.address}")
     replicas = {role: [role, str(PORT)] for role in ("gateway", "fanout", "api")}
@@ -203,6 +214,19 @@ async def test_passes_who_asks_and_with_what_token_on_and_offers_no_compression(
     assert headers["X-Forwarded-For"] == "127.0.0.1"  # ours, not what the client made up
     assert headers["X-Forwarded-Proto"] == "http"
     assert "Sec-WebSocket-Extensions" not in headers
+
+
+@pytest.mark.parametrize(
+    ("trusted", "came_by"),
+    [("127.0.0.0/8", "192.0.2.7"), ("10.0.0.7 127.0.0.1", "192.0.2.7"), ("10.0.0.0/8", "127.0.0.1")],
+)
+async def test_whom_a_proxy_before_it_was_asked_by_is_passed_on_where_that_one_is_trusted(
+    names: Names, replica: Start, http: aiohttp.ClientSession, url: str, came_by: str
+) -> None:
+    names["gateway"] = [(await replica("127.0.0.2")).host]
+    told = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7"}
+    async with http.ws_connect(f"{url}{FORWARDERS}", headers=told) as device:
+        assert (await device.receive_json())["headers"]["X-Forwarded-For"] == came_by
 
 
 async def test_sends_each_path_to_its_name(

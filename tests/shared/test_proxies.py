@@ -1,120 +1,53 @@
-"""What receivers ask through their sockets: whose answer it is, and what every answer must hold."""
+"""Whom a request comes from: what X-Forwarded-For says is believed of those who may say it, and of nobody else."""
 
-import json
+from unittest.mock import Mock
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
-from shared.protocol.proxies import KINDS, Asked, Kind, read_request
-
-
-def request(name: str, **fields: object) -> bytes:
-    return json.dumps({"kind": f"receiver_proxy_{name}_request", "request_id": "q", **fields}).encode()
-
-
-def asked(name: str, **fields: object) -> Asked:
-    found = read_request(request(name, **fields))
-    assert found is not None
-    return found
+from shared.errors import SettingsError
+from shared.runtime.proxies import PROXIES, address_of, networks
+from shared.runtime.settings import Settings
 
 
-def test_a_request_is_known_by_its_kind_and_the_receivers_own_id() -> None:
-    found = asked("config_get", forwarder_id="start", more=[1, {"a": None}])
-    assert (found.kind.name, found.request_id, found.forwarder_id) == ("config_get", "q", "start")
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        b"",
-        b"[]",
-        b'{"kind": "receiver_proxy_config_get_request"}',
-        b'{"kind": "receiver_proxy_config_get_request", "request_id": 1}',
-        b'{"kind": "receiver_proxy_config_get_request", "request_id": null}',
-        request("config_get") + b"}",
-        json.dumps(
-            {"kind": "receiver_proxy_config_get_request", "request_id": 256 * "x", "forwarder_id": "f"}
-        ).encode(),
-        request("firmware_set"),
-        b'{"kind": "receiver_proxy_config_get_response", "request_id": "q"}',
-    ],
-)
-def test_nobody_could_be_answered(message: bytes) -> None:
-    assert read_request(message) is None
-
-
-@pytest.mark.parametrize("request_id", ["", "x" * 255, '"\\\u0000\u2028é\U0001f3c1'])
-def test_any_text_is_an_id_and_comes_back(request_id: str) -> None:
-    found = read_request(
-        json.dumps({"kind": "receiver_proxy_restart_request", "request_id": request_id}).encode()
+def asked(came_by: str, *told: str, trusted: str = "") -> str:
+    """Return whom a request is taken to come from; told: each header as it was sent."""
+    app = web.Application()
+    app[PROXIES] = networks(trusted)
+    transport = Mock(
+        get_extra_info=lambda name, default=None: (came_by, 1) if name == "peername" else default
     )
-    assert found is not None
-    answer = json.loads(found.response(found.success(b"{}")))
-    assert answer == {
-        "kind": "receiver_proxy_control_response",
-        "request_id": request_id,
-        "ok": True,
-        "error": None,
-    }
+    headers = CIMultiDict([("X-Forwarded-For", each) for each in told])
+    return address_of(make_mocked_request("GET", "/", headers, app=app, transport=transport))
 
 
-# protocol-v12's own table: each kind of response, and what a client cannot parse one without.
-NEEDED: dict[str, tuple[str, dict[str, object]]] = {
-    "config_get": ("config_get", {"config": None, "restart_needed": False}),
-    "config_set": ("config_set", {"restart_needed": False}),
-    "restart": ("control", {}),
-    "device_control": ("control", {}),
-    "reader_control": ("reader_control", {"reader_info": None}),
-    "streams_list": ("streams_list", {"streams": []}),
-    "announcer_config_get": ("announcer_config", {"config": None}),
-    "announcer_config_set": ("announcer_config", {"config": None}),
-    "announcer_reset": ("announcer_reset", {}),
-    "races_list": ("races_list", {"races": []}),
-    "race_create": ("race_create", {"race": None}),
-    "race_delete": ("race_delete", {}),
-    "participants_get": ("participants_get", {"participants": [], "chips_without_participant": []}),
-    "file_upload": ("file_upload", {"imported": 0}),
-    "forwarder_race_get": ("forwarder_race_get", {"forwarder_id": "f", "race_id": None}),
-    "forwarder_race_set": ("forwarder_race_set", {"forwarder_id": "f", "race_id": None}),
-}
+@pytest.mark.parametrize("came_by", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", "::ffff:10.1.2.3"])
+def test_this_machine_and_the_networks_that_are_trusted_say_who_asked(came_by: str) -> None:
+    assert asked(came_by, "192.0.2.7", trusted="10.0.0.0/8, fd00::1") == "192.0.2.7"
+    assert asked(came_by, "2001:db8::7", trusted="10.0.0.0/8") == "2001:db8::7"
 
 
-@pytest.mark.parametrize("name", NEEDED)
-def test_a_no_has_every_field_that_its_receiver_needs(name: str) -> None:
-    response, fields = NEEDED[name]
-    found = asked(name, forwarder_id="f")
-    assert json.loads(found.response(found.failure("why not"))) == {
-        "kind": f"receiver_proxy_{response}_response",
-        "request_id": "q",
-        "ok": False,
-        "error": "why not",
-        **fields,
-    }
+@pytest.mark.parametrize("came_by", ["192.168.1.5", "203.0.113.9", "2001:db8::9", "11.0.0.1"])
+def test_nobody_else_does(came_by: str) -> None:
+    assert asked(came_by, "192.0.2.7", trusted="10.0.0.0/8") == came_by
 
 
-def test_there_are_no_other_kinds() -> None:
-    assert {kind.name for kind in KINDS.values()} == NEEDED.keys()
+def test_what_a_client_made_up_stands_before_what_the_proxy_says_and_is_not_believed() -> None:
+    assert asked("127.0.0.1", "6.6.6.6, 192.0.2.7") == "192.0.2.7"
+    assert asked("127.0.0.1", "6.6.6.6", "192.0.2.7") == "192.0.2.7"
 
 
-@pytest.mark.parametrize("forwarder_id", [7, None, ["f"], {"a": 1}])
-def test_a_forwarder_that_is_no_text_is_named_as_one_without_a_name(forwarder_id: object) -> None:
-    found = asked("forwarder_race_get", forwarder_id=forwarder_id)
-    assert json.loads(found.failure("no"))["forwarder_id"] == ""
+@pytest.mark.parametrize("told", ["", "unknown", "192.0.2.7, <script>", "x" * 10_000])
+def test_what_is_no_address_is_none(told: str) -> None:
+    assert asked("127.0.0.1", told) == "127.0.0.1"
 
 
-def test_a_yes_has_its_own_fields_and_the_forwarder_where_it_is_named() -> None:
-    found = asked("forwarder_race_get", forwarder_id="f")
-    assert json.loads(found.response(found.success(b'{"race_id":"r"}'))) == {
-        "kind": "receiver_proxy_forwarder_race_get_response",
-        "request_id": "q",
-        "ok": True,
-        "error": None,
-        "forwarder_id": "f",
-        "race_id": "r",
-    }
-
-
-def test_an_answer_is_handed_on_without_being_read() -> None:
-    found = Asked(Kind("x"), "q", "")
-    assert found.response(b"{ not looked at") == (
-        b'{"kind":"receiver_proxy_x_response","request_id":"q", not looked at'
-    )
+def test_the_setting_takes_addresses_and_networks_and_says_what_it_wants_else() -> None:
+    url = {"database_url": "postgresql://u@h/d"}
+    read = Settings.read({**url, "trusted_proxies": "10.0.0.7, 172.16.0.0/12 fc00::/7"})
+    assert {str(each) for each in read.trusted_proxies} == {"10.0.0.7/32", "172.16.0.0/12", "fc00::/7"}
+    for wrong in ("proxy.example", "10.0.0.1/8", "10.0.0.0/33"):
+        with pytest.raises(SettingsError, match="TRUSTED_PROXIES is wrong: it must be addresses or networks"):
+            Settings.read({**url, "trusted_proxies": wrong})

@@ -57,15 +57,23 @@ SERVER_SETTINGS = {
     "idle_session_timeout": "0",
 }
 
-# Three more, which are not told at the start of a connection but set once it is there: a pooler's list of what it lets
-# through need not grow, a Postgres that does not know the second is still asked for its version, and what is stricter
-# than ours stays. Nothing is read-only by default, no transaction ends before its time, and a commit is on the disks
+# More, which are not told at the start of a connection but set once it is there: a pooler's list of what it lets
+# through need not grow, a Postgres that does not know one is still asked for its version, and what is stricter than
+# ours stays. Nothing is read-only by default, no transaction ends before its time, none waits for a better moment
+# (deferrable); an error ends a statement, not the connection; no row is left out unsaid; text is written and read as
+# our SQL has it; tables are heaps; a statement may take the plan that it was written for. And a commit is on the disks
 # that it is to be on before anyone is told of it; an administrator's remote_apply is that and more. Set, they also
 # outlive a change of the server's own configuration.
 PINS = """
-SELECT set_config('default_transaction_read_only', 'off', false),
-       CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
-            THEN set_config('transaction_timeout', '0', false) END;
+SELECT set_config(name, value, false)
+FROM (VALUES ('default_transaction_read_only', 'off'), ('default_transaction_deferrable', 'off'),
+             ('transaction_timeout', '0'), ('exit_on_error', 'off'), ('row_security', 'on'),
+             ('datestyle', 'ISO, MDY'), ('intervalstyle', 'postgres'), ('bytea_output', 'hex'),
+             ('standard_conforming_strings', 'on'), ('transform_null_equals', 'off'), ('array_nulls', 'on'),
+             ('default_table_access_method', 'heap'),
+             ('enable_indexscan', 'on'), ('enable_indexonlyscan', 'on'), ('enable_nestloop', 'on')
+     ) AS pinned (name, value)
+WHERE current_setting(name, true) IS NOT NULL;
 """
 DURABLE = """
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') <> 'remote_apply';

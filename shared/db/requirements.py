@@ -9,10 +9,11 @@ process starts: one that does not keeps none of them.
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from secrets import randbits
-from typing import NamedTuple
 
 from shared.db.connections import SERVER_SETTINGS, Connection, connect, transaction
 from shared.db.errors import SchemaError, translated
+from shared.db.facts import POOLED, Facts, Finding, look, unless
+from shared.db.promised import judge_promised
 from shared.db.rights import SERVICES, lacking
 
 __all__ = [
@@ -39,25 +40,6 @@ CONNECTIONS = {"gateway": 9, "writer": 6, "fanout": 8, "api": 20}
 # So many rights are named in a line; the same command gives all of them.
 _NAMED = 3
 
-# One statement that any Postgres since 10 can answer, whoever asks.
-_LOOK = """
-SELECT current_setting('server_version_num')::integer / 10000 AS version,
-       pg_is_in_recovery() AS standby,
-       current_setting('transaction_read_only') = 'on' AS read_only,
-       current_setting('server_encoding') AS encoding,
-       array_to_string(current_schemas(false), ', ') AS search_path,
-       current_setting('default_transaction_isolation') AS isolation,
-       current_setting('fsync') AS fsync,
-       current_setting('full_page_writes') AS full_page_writes,
-       current_setting('synchronous_commit') AS synchronous_commit,
-       coalesce(current_setting('transaction_timeout', true), '0') AS transaction_timeout,
-       current_user::text AS database_user,
-       current_database()::text AS database,
-       to_regnamespace('public') IS NOT NULL AS has_public,
-       coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'USAGE'), false) AS may_use,
-       coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false) AS may_create,
-       EXISTS (SELECT FROM pg_extension WHERE extname = 'plpgsql') AS has_plpgsql
-"""
 # How many more connections each of these users may open.
 _ROOM = """
 WITH taken AS MATERIALIZED (
@@ -86,53 +68,6 @@ SELECT EXISTS (
     WHERE datname = current_database() AND locktype = 'advisory' AND objsubid = 1
       AND classid::bigint << 32 | objid::bigint = $1)
 """
-
-
-class Finding(NamedTuple):
-    """One thing looked at: what it is, how it stands, and what to do if it is not well.
-
-    needed: nothing starts while it is not well.
-    """
-
-    what: str
-    says: str
-    advice: str = ""
-    needed: bool = False
-
-    @property
-    def well(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.advice
-
-
-class Facts(NamedTuple):
-    """A database as one connection sees it."""
-
-    version: int
-    standby: bool
-    read_only: bool
-    encoding: str
-    search_path: str
-    isolation: str
-    fsync: str
-    full_page_writes: str
-    synchronous_commit: str
-    transaction_timeout: str
-    database_user: str
-    database: str
-    has_public: bool
-    may_use: bool
-    may_create: bool
-    has_plpgsql: bool
-
-
-async def look(connection: Connection) -> Facts:
-    """Return what the database says of itself; DatabaseUnavailable when it does not."""
-    with translated():
-        row = await connection.fetchrow(_LOOK)
-    if row is None:
-        raise RuntimeError("whoever is connected is a role, and in a database")
-    return Facts(**row)
 
 
 async def require(connection: Connection) -> Facts:
@@ -207,7 +142,7 @@ def require_creation(facts: Facts) -> None:
 
 def judge(facts: Facts, *, outdated: bool = False) -> list[Finding]:
     """Return what there is to say of a database; outdated: its schema is to be made or changed by who asks."""
-    found = [_server(facts), _version(facts), *_needed(facts), *_promised(facts)]
+    found = [_server(facts), _version(facts), *_needed(facts), *judge_promised(facts)]
     return [*found, _creation(facts, outdated=outdated)]
 
 
@@ -241,7 +176,7 @@ def judge_room(role: str, user: str, left: int) -> Finding:
         f"run `rt-server roles`, or raise the CONNECTION LIMIT of {user} or of the database"
     )
     says = f"a process of the role {role} takes up to {takes}, and {user} may open {left} more"
-    return Finding(f"connections of {role}", says, _unless(left >= takes - 1, advice))
+    return Finding(f"connections of {role}", says, unless(left >= takes - 1, advice))
 
 
 def _server(facts: Facts) -> Finding:
@@ -249,7 +184,7 @@ def _server(facts: Facts) -> Finding:
         advice = "DATABASE_URL must lead to the primary: use the address that follows it when it changes"
         return Finding("database", "a standby", advice, needed=True)
     if facts.read_only:
-        return Finding("database", "read-only", f"default_transaction_read_only {_POOLED}", needed=True)
+        return Finding("database", "read-only", f"default_transaction_read_only {POOLED}", needed=True)
     return Finding("database", "reachable, the primary", needed=True)
 
 
@@ -257,12 +192,6 @@ def _version(facts: Facts) -> Finding:
     advice = f"upgrade to {OLDEST_POSTGRES} or newer; nothing has been changed in it"
     advice = "" if facts.version >= OLDEST_POSTGRES else advice
     return Finding("version", f"Postgres {facts.version}", advice, needed=True)
-
-
-_POOLED = (
-    "is set for each connection, and something between leaves it out, or an older setting came before: set it for "
-    "the database's users (deploy/docs/poolers.md)"
-)
 
 
 def _needed(facts: Facts) -> list[Finding]:
@@ -279,9 +208,19 @@ def _needed(facts: Facts) -> list[Finding]:
         ),
         # Schemas that there are and that may be used: none is what the next but one finds.
         Finding(
-            "search_path", facts.search_path, _unless(facts.search_path in (path, ""), _POOLED), needed=True
+            "search_path", facts.search_path, unless(facts.search_path in (path, ""), POOLED), needed=True
         ),
-        Finding("isolation", facts.isolation, "" if facts.isolation == isolation else _POOLED, needed=True),
+        Finding(
+            "session_replication_role",
+            facts.replication_role,
+            unless(
+                facts.replication_role == "origin",
+                f"triggers and foreign keys do nothing then, and only a superuser can take it back: ALTER ROLE "
+                f"{facts.database_user} (or ALTER DATABASE {facts.database}) RESET session_replication_role",
+            ),
+            needed=True,
+        ),
+        Finding("isolation", facts.isolation, "" if facts.isolation == isolation else POOLED, needed=True),
         Finding(
             "schema public",
             "there" if usable else "missing" if not facts.has_public else f"closed to {facts.database_user}",
@@ -295,7 +234,7 @@ def _needed(facts: Facts) -> list[Finding]:
         Finding(
             "extensions",
             "plpgsql, and no other is needed" if facts.has_plpgsql else "plpgsql is missing",
-            _unless(
+            unless(
                 facts.has_plpgsql, "CREATE EXTENSION plpgsql, as the owner of the database or a superuser"
             ),
             needed=True,
@@ -316,35 +255,3 @@ def _creation(facts: Facts, *, outdated: bool) -> Finding:
         f"superuser; if {user} is a role's own user: run `rt-server roles` as the owner first",
         needed=True,
     )
-
-
-def _promised(facts: Facts) -> list[Finding]:
-    """Return the settings that the promises of ARCHITECTURE.md rest on."""
-    commit = f"acks go out before reads are safe (off), or on the standby (local, remote_write). It {_POOLED}"
-    timeout = f"ends exports and whatever else takes its time. It {_POOLED}"
-    return [
-        Finding(
-            "fsync",
-            facts.fsync,
-            _unless(facts.fsync == "on", "a crash loses what was acked. Turn it on and restart Postgres"),
-        ),
-        Finding(
-            "full_page_writes",
-            facts.full_page_writes,
-            _unless(facts.full_page_writes == "on", "a power loss can tear stored pages. Turn it on"),
-        ),
-        Finding(
-            "synchronous_commit",
-            facts.synchronous_commit,
-            _unless(facts.synchronous_commit in ("on", "remote_apply"), commit),
-        ),
-        Finding(
-            "transaction_timeout",
-            facts.transaction_timeout,
-            _unless(facts.transaction_timeout == "0", timeout),
-        ),
-    ]
-
-
-def _unless(well: bool, advice: str) -> str:
-    return "" if well else advice

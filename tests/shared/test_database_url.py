@@ -192,6 +192,45 @@ async def test_acks_and_exports_do_not_depend_on_what_an_administrator_has_set(o
                 assert await pinned(lent) == ["off", "0", "on"]
 
 
+ODD = {
+    "default_transaction_deferrable": "on",
+    "exit_on_error": "on",
+    "row_security": "off",
+    "datestyle": "German, DMY",
+    "intervalstyle": "iso_8601",
+    "bytea_output": "escape",
+    "standard_conforming_strings": "off",
+    "transform_null_equals": "on",
+    "array_nulls": "off",
+    "enable_indexscan": "off",
+    "enable_indexonlyscan": "off",
+    "enable_nestloop": "off",
+}
+
+
+async def test_statements_mean_and_do_what_they_were_written_for_whatever_is_set(database_url: str) -> None:
+    administrator = await asyncpg.connect(database_url)
+    name = database_url.rpartition("/")[2]
+    usual = {each: await administrator.fetchval("SELECT current_setting($1)", each) for each in ODD}
+    for setting, odd in ODD.items():
+        await administrator.execute(f"ALTER DATABASE {name} SET {setting} = {odd}")
+    await administrator.close()
+
+    async def found(connection: Any) -> dict[str, str]:
+        return {each: await connection.fetchval("SELECT current_setting($1)", each) for each in ODD}
+
+    plain = await asyncpg.connect(database_url)
+    assert all(value != usual[each] for each, value in (await found(plain)).items())
+    await plain.close()
+    connection = await connect(database_url, name="test")
+    assert await found(connection) == usual
+    await connection.close()
+    async with await create_pool(database_url, name="test", size=1) as pool:
+        for _ in range(2):
+            async with pool.acquire() as lent:
+                assert await found(lent) == usual
+
+
 async def test_a_commit_that_waits_for_more_than_ours_stays_and_so_does_one_that_nobody_waits_for(
     database_url: str,
 ) -> None:

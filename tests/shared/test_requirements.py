@@ -47,10 +47,14 @@ WELL = Facts(
     encoding="UTF8",
     search_path="public",
     isolation="read committed",
+    replication_role="origin",
     fsync="on",
     full_page_writes="on",
     synchronous_commit="on",
     transaction_timeout="0",
+    autovacuum="on",
+    track_counts="on",
+    track_activities="on",
     database_user="rt",
     database="rt",
     has_public=True,
@@ -78,6 +82,7 @@ def test_a_database_that_is_well_has_nothing_to_be_done() -> None:
         ({"encoding": "SQL_ASCII"}, "encoding"),
         ({"search_path": "app, public"}, "search_path"),
         ({"isolation": "serializable"}, "isolation"),
+        ({"replication_role": "replica"}, "session_replication_role"),
         ({"has_public": False}, "schema public"),
         ({"may_use": False}, "schema public"),
         ({"has_plpgsql": False}, "extensions"),
@@ -88,13 +93,43 @@ def test_nothing_starts_without_what_is_needed(changed: dict[str, object], what:
 
 
 def test_what_only_the_promises_rest_on_stops_no_start() -> None:
-    odd = WELL._replace(fsync="off", synchronous_commit="off", transaction_timeout="10s")
-    assert not needed(odd)
-    assert [each.what for each in judge(odd) if not each.well] == [
+    off = (
         "fsync",
+        "full_page_writes",
         "synchronous_commit",
-        "transaction_timeout",
-    ]
+        "autovacuum",
+        "track_counts",
+        "track_activities",
+    )
+    odd = WELL._replace(**dict.fromkeys(off, "off"), transaction_timeout="10s")  # type: ignore[arg-type]
+    assert not needed(odd)
+    assert {each.what for each in judge(odd) if not each.well} == {*off, "transaction_timeout"}
+
+
+async def test_triggers_and_keys_that_an_administrator_has_switched_off_end_a_start_in_one_line(
+    database_url: str,
+) -> None:
+    """Restoring tools set it for a role, and forget it: nothing would notify, and no key be looked at."""
+    name = database_url.rpartition("/")[2]
+    administrator = await asyncpg.connect(database_url)
+    await administrator.execute(f"ALTER DATABASE {name} SET session_replication_role = replica")
+    await administrator.close()
+    with pytest.raises(
+        SchemaError, match=r"^session_replication_role: replica; .*ALTER DATABASE \w+\) RESET[^\n]*$"
+    ):
+        await migrate(database_url)
+
+
+async def test_what_is_left_to_the_server_is_asked_of_it_and_not_of_our_list(database_url: str) -> None:
+    administrator = await asyncpg.connect(database_url)
+    name = database_url.rpartition("/")[2]
+    await administrator.execute(f"ALTER DATABASE {name} SET track_activities = off")
+    await administrator.execute(f"ALTER DATABASE {name} SET track_counts = off")
+    await administrator.close()
+    connection = await connect(database_url, name="test")
+    unwell = {each.what for each in judge(await look(connection)) if not each.well}
+    await connection.close()
+    assert unwell - {"fsync"} == {"track_activities", "track_counts"}
 
 
 @pytest.mark.parametrize(("left", "well"), [(19, True), (18, False), (0, False)])

@@ -13,6 +13,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from tests import forks
+from tests.order import long_ones_first
 from tests.postgres import TEMPLATE, Postgresql, execute, make_seed, start_cluster, use_memory_for_files
 
 _numbers = itertools.count(1)
@@ -23,6 +24,14 @@ forks.enable()
 # A busy machine is slow, which says nothing of what is tested.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("steady")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let long tests begin first where several processes share them; all of them find the same order."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > 1:
+        long = [each for each in items if any(mark.name == "timeout" for mark in each.own_markers)]
+        items[:] = long_ones_first(items, long, workers)
 
 
 @pytest.fixture(autouse=True)

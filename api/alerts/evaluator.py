@@ -20,7 +20,7 @@ from shared.errors import RtServerError
 from shared.log import get_logger
 from shared.runtime.process import Process
 
-__all__ = ["Evaluation"]
+__all__ = ["CONNECTION", "Evaluation"]
 
 EVERY_S = 1.0
 # A little less than the interval: those who come a moment early need not wait for another round.
@@ -29,7 +29,7 @@ TURN_S = 0.9
 REST = 4
 KEPT = 500
 
-_CONNECTION = {
+CONNECTION = {
     **ALONG_THE_KEY,
     "lock_timeout": "1s",
     "statement_timeout": "5s",
@@ -57,7 +57,7 @@ class Evaluation:
             poll_s=lambda: max(EVERY_S, REST * self._took_s),
             on_failure=self._failed,
         )
-        self._link = Link(process.settings.database_url, name="rt-server api evaluation", **_CONNECTION)
+        self._link = Link(process.settings.database_url, name="rt-server api evaluation", **CONNECTION)
 
     async def run(self) -> None:
         """Look, or see that another does, until the process stops."""

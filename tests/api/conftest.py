@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from api.alerts import evaluator
 from api.alerts.evaluator import Evaluation
 from api.app import API, POOL_SETTINGS, build_app
 from api.commands import ask as commands
@@ -71,8 +72,12 @@ async def activity(process: Process) -> AsyncIterator[Activity]:
 
 
 @pytest.fixture
-async def evaluation(process: Process, activity: Activity) -> AsyncIterator[Evaluation]:
-    """The evaluation, to be made to look; what it notes is written."""
+async def evaluation(
+    process: Process, activity: Activity, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Evaluation]:
+    """The evaluation, to be made to look, however long that takes here; what it notes is written."""
+    patient = dict.fromkeys(("statement_timeout", "idle_in_transaction_session_timeout"), "1min")
+    monkeypatch.setattr(evaluator, "CONNECTION", {**evaluator.CONNECTION, **patient})
     process.activity = activity
     evaluation = Evaluation(process)
     yield evaluation

@@ -41,12 +41,14 @@ async def test_both_processes_tell_the_same(
                 lambda event: event["type"] == "metrics_updated" and event["card"]["epoch_reads"] == 1
             )
             assert moved["metrics"]["dedup_count"] == 1
-        # It was received half a year ago: red, from both, under the same number and since the same moment.
+        # It was received an hour ago: red, from both, under the same number and since the same moment.
+        await database.execute("UPDATE stream_metrics SET last_received_at = now() - interval '1 hour'")
         await add_forwarder_session(database, "start", await add_process(database, "gateway"))
         troubled = [
             await each.until(lambda event: event["type"] == "verdict_updated" and event["verdict"]["act"])
             for each in (one, other)
         ]
+        assert [each["signal"] for each in troubled[0]["troubles"]] == ["last_read"]
         assert troubled[0] == troubled[1]
     overviews = [await get(http, each) for each in apis]
     assert overviews[0]["troubles"] == overviews[1]["troubles"]

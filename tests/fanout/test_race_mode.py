@@ -139,8 +139,9 @@ async def test_flags_that_a_lock_held_up_are_written_though_the_stream_is_quiet(
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "flag_cursors", locked)
+        # Before, not after: it may come while we are held up.
+        turns.news.clear()
         await turns.begin()
-    turns.news.clear()
     await wait_until(turns.news.is_set, what="a further look")
     await turns.begin()
     wanted = await database.fetchval("SELECT wanted FROM receiver_cursors WHERE stream_id = $1", stream_id)

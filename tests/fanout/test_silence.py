@@ -59,7 +59,12 @@ async def test_no_ping_comes_before_the_first_heartbeat(database_url: str, token
         assert await wire.silent(for_s=0.5)
         assert wire.frames == []
         await wire.greet()
-        await wire.silent(for_s=0.3)
+
+        async def pinged() -> bool:
+            await wire.silent(for_s=0.05)
+            return "ping" in wire.frames
+
+        await wait_until(pinged, what="a ping")
     assert wire.frames[:2] == ["heartbeat", "ping"]
 
 

@@ -92,6 +92,9 @@ class Container:
     addresses: dict[str, str]
     child: Child | None = None
     said: Path = Path(os.devnull)
+    # How it was started, and so is again.
+    argv: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pid(self) -> int:
@@ -105,11 +108,11 @@ class Container:
             last = "\n".join(self.said.read_text(errors="replace").splitlines()[-_LAST_LINES:])
             raise AssertionError(f"{self.service} ended with {self.child.returncode}; it said last:\n{last}")
 
-    async def stop(self, *, within_s: float) -> int:
-        """Send SIGTERM and return the exit code; TimeoutError when it takes longer than it is given."""
+    async def stop(self, *, within_s: float, by: Signals = Signals.SIGTERM) -> int:
+        """Send a signal and return the exit code; TimeoutError when it takes longer than it is given."""
         assert self.child is not None
         if self.child.returncode is None:
-            self.child.send_signal(Signals.SIGTERM)
+            self.child.send_signal(by)
         async with asyncio.timeout(within_s):
             return await self.child.wait()
 
@@ -163,14 +166,23 @@ class Engine:
             argv = ["setpriv", *_CONFINED, "--", *(argv or _command(described))]
             argv = ["unshare", "--mount", "sh", "-c", _ENTER, "sh", *argv]
             environment |= self._mounts(described)
-        with container.said.open("wb") as said:
-            container.child = await asyncio.create_subprocess_exec(
-                *ends_with_parent(self._inside(container, argv or []), Signals.SIGKILL),
-                env={name: _moved(value) for name, value in environment.items()},
-                stdout=said,
-                stderr=said,
-            )
+        container.argv = ends_with_parent(self._inside(container, argv or []), Signals.SIGKILL)
+        container.environment = {name: _moved(value) for name, value in environment.items()}
+        await self.start(container)
         return container
+
+    async def start(self, container: Container) -> None:
+        """Start a container's program, where it was before if it has ended; what it says comes after what it said."""
+        with container.said.open("ab") as said:
+            container.child = await asyncio.create_subprocess_exec(
+                *container.argv, env=container.environment, stdout=said, stderr=said
+            )
+
+    async def stop(self, container: Container) -> int:
+        """Stop a container as compose does: with the signal of its image, in the time that the file gives it."""
+        grace = self.compose["services"][container.service].get("stop_grace_period", "10s")
+        by = Signals.SIGINT if container.service == "postgres" else Signals.SIGTERM
+        return await container.stop(within_s=float(grace.removesuffix("s")), by=by)
 
     async def execute(self, container: Container, argv: Sequence[str]) -> int:
         """Run a program in a container's namespaces, as its user, and return the exit code."""

@@ -3,6 +3,7 @@ users with their own passwords, no privileges, and nothing that is reached which
 """
 
 import asyncio
+import json
 import re
 import secrets
 import socket
@@ -54,7 +55,11 @@ async def start_postgres(engine: Engine, directory: Path) -> None:
     postgres = make_cluster(directory, described["environment"]["POSTGRES_INITDB_ARGS"].split())
     listen = ("-c", "listen_addresses=*", "-c", "unix_socket_directories=")
     argv = [str(postgres), "-D", str(directory / "cluster"), *listen, *described["command"][1:]]
-    container = await engine.run("postgres", argv, confined=False)
+    await up(await engine.run("postgres", argv, confined=False))
+
+
+async def up(container: Container) -> None:
+    """Wait until the database takes connections."""
 
     def answers() -> bool:
         try:
@@ -269,3 +274,91 @@ async def test_reads_pass_the_proxy_spread_over_all_processes_and_survive_one_th
     for receiver in receivers:
         assert len(receiver.events) == len(forwarders)
         assert all(arrived == sent for arrived in receiver.events.values())
+
+
+# --- the user's runbook, as it is typed --------------------------------------------------------------------
+
+
+def with_all_before(engine: Engine, services: Sequence[str]) -> list[str]:
+    """Return services and all that they depend on, each after those, as compose starts them."""
+    found: list[str] = []
+    for name in services:
+        before = with_all_before(engine, [*engine.compose["services"][name].get("depends_on", ())])
+        found += [each for each in (*before, name) if each not in found and each != "migrate"]
+    return found
+
+
+async def typed(engine: Engine, command: str) -> str:
+    """Do what compose does at a command of the runbook, and return what it prints of it."""
+    subcommand, *words = command.split()
+    services = [word for word in words if not word.startswith("-")]
+    assert {*services} <= engine.compose["services"].keys(), f"no such service: {command}"
+    order = with_all_before(engine, [*engine.compose["services"]])
+    if subcommand == "logs":
+        (tail,) = [int(word.removeprefix("--tail=")) for word in words if word.startswith("--tail=")]
+        return "\n".join(
+            line
+            for name in services
+            for each in engine.of(name)
+            for line in each.said.read_text().splitlines()[-tail:]
+        )
+    if subcommand in ("restart", "down"):
+        for name in reversed(services or order):
+            codes = await asyncio.gather(*(engine.stop(each) for each in engine.of(name)))
+            assert {*codes} == {0}, (name, codes)
+    if subcommand in ("restart", "up"):
+        for name in with_all_before(engine, services or order) if subcommand == "up" else services:
+            for each in engine.of(name):
+                if each.child is None or each.child.returncode is not None:
+                    await engine.start(each)
+                await (up(each) if name == "postgres" else healthy(engine, each))
+    assert subcommand in ("ps", "restart", "down", "up"), command
+    return "\n".join(
+        f"{each.service} {'up' if each.child and each.child.returncode is None else 'exited'}"
+        for name in order
+        for each in engine.of(name)
+    )
+
+
+async def asked(url: str, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as http, http.get(url + path) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_the_commands_of_the_runbook_do_what_it_says_and_no_read_is_lost_by_any(
+    engine: Engine, url: str
+) -> None:
+    """restart server, restart postgres, down and up -d, up -d server: after each a device that was there before goes on
+    with the token that it had, everything that was stored is, and what the runbook asks is answered.
+    """
+    await typed(engine, "up -d")  # one gateway was stopped above
+    reader = "10.0.9.1:10000"
+    forwarder = Forwarder(
+        url=url,
+        token=await mint(url, "forwarder", "finish"),
+        device_id="finish",
+        readers=[reader],
+        backoff_s=(0.05, 0.5),
+    )
+    running = asyncio.create_task(forwarder.run())
+    commands = ("restart server", "restart postgres", "down", "up -d", "up -d server")
+    for number, command in enumerate(commands, 1):
+        forwarder.record(reader, f"before {command}")
+        if command == "up -d server":
+            await asyncio.gather(*(engine.stop(engine.of(name)[0]) for name in ("server", "api")))
+        printed = await typed(engine, command)
+        if command == "down":
+            assert "up" not in printed.split()
+            continue
+        await wait_until(lambda: forwarder.acked == number, deadline_s=60, what=f"acks after {command}")  # noqa: B023
+        assert "exited" not in await typed(engine, "ps")
+        for path in ("/healthz", "/readyz", "/api/v1/streams"):
+            status, text = await asked(url, path)
+            assert status == 200, (command, path, text)
+        status, text = await asked(url, "/api/v1/overview")
+        (stream,) = [each for each in json.loads(text)["streams"] if each["forwarder_id"] == "finish"]
+        status, text = await asked(url, f"/api/v1/streams/{stream['stream_id']}/export.txt")
+        assert text.splitlines() == [f"before {each}" for each in commands[:number]]
+    running.cancel()
+    said = await typed(engine, "logs server --tail=50")
+    assert len(said.splitlines()) <= 50

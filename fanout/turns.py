@@ -4,6 +4,7 @@ tail waits until the page of another one is through.
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from uuid import UUID
 
 from fanout.delivery import Cursor
@@ -192,16 +193,29 @@ class Turns:
     async def _begin_together(self, due: list[Subscription]) -> None:
         by_id = {each.tail.stream_id: each for each in due if each.tail.stream_id is not None}
         resumes = {stream_id: each.resume_of(stream_id) for stream_id, each in by_id.items()}
-        pool = self._node.process.pool
-        points = await store.starting_points(pool, self._receiver_id, resumes)
+        # Rows of receivers that want some epochs only say that theirs are wanted when these are known (_flag): that a
+        # row says so is taken for a session that has begun with the epoch (plans/live.py).
+        begin = partial(
+            store.starting_points,
+            self._node.process.pool,
+            self._receiver_id,
+            resumes,
+            earliest={
+                stream_id: each.plan.earliest
+                for stream_id, each in by_id.items()
+                if each.plan.earliest is not None
+            },
+            wanted=all(each.plan.wants_all for each in due),
+        )
+        points = await begin()
         disbelieved = [
             point.cursor_ids[epoch]
             for stream_id, point in points.items()
             for epoch in by_id[stream_id].plan.disbelieves(point)
         ]
         if disbelieved:  # before they are held: their rows get other ids
-            await store.begin_again(pool, disbelieved)
-            points = await store.starting_points(pool, self._receiver_id, resumes)
+            await store.begin_again(self._node.process.pool, disbelieved)
+            points = await begin()
         for stream_id, subscription in by_id.items():
             ref = subscription.tail.ref
             self._node.cursors.release(subscription.cursor_ids.values(), self)

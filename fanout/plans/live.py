@@ -14,14 +14,17 @@ __all__ = ["FromFloor"]
 
 class FromFloor:
     """The epochs from the lowest on that we have a record for or that a resume names; without any, from the one that
-    the receiver asked for, without that either from the current one.
+    the receiver asked for, without that either from the current one. A record is an ack, or that a session has begun
+    with the epoch, acked or not: what comes of it while the receiver is away is not less wanted because a newer epoch
+    has become the current one meanwhile.
     """
 
+    wants_all = False
     is_empty = False
     missing: Collection[int] = ()
 
     def __init__(self, earliest_epoch: int | None) -> None:
-        self._earliest = earliest_epoch
+        self.earliest = earliest_epoch
         self._floor: int | None = None
 
     def begin(self, point: StartingPoint, resume: Mapping[int, int]) -> dict[int, Cursor]:
@@ -30,9 +33,13 @@ class FromFloor:
         Whose cursors are deleted begins again from no higher one: to be sent everything again is never to lose some.
         """
         valid = {epoch: seq for epoch, seq in resume.items() if _can_be_true(point, epoch, seq)}
-        recorded = {epoch for epoch, state in point.epochs.items() if state.cursor.last_seq}
-        floor = min(valid.keys() | recorded, default=self._without_any(point.current_epoch))
-        self._floor = floor = floor if self._floor is None else min(self._floor, floor)
+        acked = {epoch for epoch, state in point.epochs.items() if state.cursor.last_seq}
+        begun = {epoch for epoch, wanted in point.wanted.items() if wanted}
+        # That one has begun proves nothing of it, so it never raises a floor.
+        known = valid.keys() | acked or {self._without_any(point.current_epoch)}
+        floor = min(known | begun)
+        floor = floor if self._floor is None else min(self._floor, floor)
+        self._floor = self.earliest = floor
         return {
             epoch: begin_of(point.last_position, state, valid.get(epoch))
             for epoch, state in point.epochs.items()
@@ -40,7 +47,7 @@ class FromFloor:
         }
 
     def _without_any(self, current: int) -> int:
-        return current if self._earliest is None else min(self._earliest, current)
+        return current if self.earliest is None else min(self.earliest, current)
 
     def disbelieves(self, _point: StartingPoint) -> Collection[int]:
         """None: from the floor on, what an older session's resume implied counts as it did then."""

@@ -13,7 +13,14 @@ __all__ = ["Everything", "Plan"]
 
 
 class Plan(Protocol):
-    """What a receiver wants of one stream."""
+    """What a receiver wants of one stream.
+
+    wants_all: all epochs that there are, from the moment that it begins. earliest: the epoch from which on it is asked
+    for, if one is.
+    """
+
+    wants_all: bool
+    earliest: int | None
 
     @property
     def is_empty(self) -> bool:
@@ -38,6 +45,8 @@ class Everything:
     (protocol.md, section 5.2).
     """
 
+    wants_all = True
+    earliest: int | None = None
     is_empty = False
     missing: Collection[int] = ()
 

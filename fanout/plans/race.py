@@ -14,6 +14,9 @@ __all__ = ["Mapped"]
 class Mapped:
     """The epochs of a stream that are mapped to a race, which change while the receiver is connected."""
 
+    wants_all = False
+    earliest: int | None = None
+
     def __init__(self, epochs: Collection[int]) -> None:
         self.epochs = frozenset(epochs)
         self._begun: frozenset[int] = frozenset()

@@ -127,6 +127,30 @@ async def test_what_was_acked_is_the_floor_of_the_next_session_whatever_that_ask
         assert await wire.silent(for_s=0.1)
 
 
+@pytest.mark.parametrize("acked", [[], [1], [1, 2]])
+async def test_an_epoch_that_a_session_began_with_is_the_next_ones_floor_before_any_ack(
+    standing: Standing, acked: list[int]
+) -> None:
+    """Also where it had no read then: all of it comes while the receiver is away, and a newer epoch behind it."""
+    stream = await make_stream(standing.database, *START)
+    if acked:  # an epoch before it, of which the receiver has had some
+        await store(standing.database, stream, events(1, 1, 2))
+        async with receiver_v12(standing.url, standing.token, live(START)) as wire:
+            assert await wire.identities(2, acking=False) == run(1, 1, 2)
+            await wire.ack((START, 1, acked[-1]))
+            await acks_written(standing, e1=acked[-1])
+    command = "UPDATE streams SET stream_epoch = stream_epoch + 1 WHERE stream_id = $1"
+    await standing.database.execute(command, stream)
+    async with receiver_v12(standing.url, standing.token, live(START)) as wire:
+        await wire.applied()
+    await store(standing.database, stream, events(2, 1, 3))
+    await standing.database.execute(command, stream)
+    await store(standing.database, stream, events(3, 1, 1))
+    expected = run(1, 2) * (acked == [1]) + run(2, 1, 2, 3) + run(3, 1)
+    async with receiver_v12(standing.url, standing.token, live(START, earliest={START: 3})) as wire:
+        assert await wire.identities(len(expected)) == expected
+
+
 async def test_what_it_does_not_want_it_is_not_owed(standing: Standing) -> None:
     stream = await make_stream(standing.database, *START)
     await store(standing.database, stream, events(1, 1, 5) + events(2, 1, 3))

@@ -1,5 +1,6 @@
 """The world of test_property.py with receivers that want some epochs only: from a floor on, or those of a race, which
-change. What must be true besides: nothing comes that is not wanted, and in the end nothing is missing that is.
+change. What must be true besides: nothing comes that is not wanted, in the end nothing is missing that is, and what a
+session had begun with the next one still wants.
 """
 
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class PlannedWorld(World):
         self.mapped: frozenset[int] = frozenset()
         self.implied: set[Event] = set()  # by resumes of newer epochs alone
         self.kinds = {kind}
+        self.begun: int | None = None  # the lowest epoch that live sessions have begun with
 
     # --- what happens ---
 
@@ -141,9 +143,21 @@ class PlannedWorld(World):
                 # A stream that is followed from now on is looked up at once.
                 await self.nodes[session.node].tails._resolve([self.ref])
 
+    async def command(self) -> None:
+        """A device is told to begin another epoch, of which there is no event yet."""
+        await self.database.execute(
+            "UPDATE streams SET stream_epoch = least(stream_epoch + 1, $2) WHERE stream_id = $1",
+            self.stream_id,
+            EPOCHS[-1],
+        )
+
     async def delete(self) -> None:
         await super().delete()
-        self.implied = set()
+        self.implied, self.begun = set(), None
+
+    async def restore(self, cursors: bool) -> None:
+        self.begun = None
+        await super().restore(cursors)
 
     async def forget(self, epoch: int, last_seq: int) -> None:
         await super().forget(epoch, last_seq)
@@ -177,26 +191,38 @@ class PlannedWorld(World):
         expected = await self._floor(subscription)
         if plan._floor is not None:  # it is never raised while the receiver is there
             expected = min(expected, plan._floor)
-        await session.following.turns.begin()
-        if not session.following.turns.subscriptions[self.ref].awaits_start:  # else a row is locked
+        turns = session.following.turns
+        await turns.begin()
+        if not turns.subscriptions[self.ref].awaits_start:  # else a row is locked
             assert plan._floor == expected
+            # Other kinds of sessions say that other epochs are wanted; and a row that is locked says nothing yet.
+            if self.kinds <= {"live"} and not turns._unflagged:
+                assert self.begun is None or max(1, expected) <= self.begun
+                self.begun = max(1, expected)
 
     async def _floor(self, subscription: Subscription) -> int:
         """The lowest epoch with an ack or a resume; without any what is asked for, at most the current one. Who begins
-        anew has neither.
+        anew has neither. And none that a row says is wanted lies below.
         """
         facts = await self.database.fetch(_FACTS, self.stream_id)
         current: int = await self.database.fetchval(
             "SELECT stream_epoch FROM streams WHERE stream_id = $1", self.stream_id
         )
         newest = {row["stream_epoch"]: row["newest"] for row in facts}
-        with_any = {row["stream_epoch"] for row in facts if 0 < (row["acked"] or 0) <= row["newest"]}
+        with_any: set[int] = {
+            row["stream_epoch"] for row in facts if 0 < (row["acked"] or 0) <= row["newest"]
+        }
         for epoch, seq in subscription.resume.items():
             if (seq == 0 and epoch <= current) or 0 < seq <= newest.get(epoch, 0):
                 with_any.add(epoch)
         if subscription._restarts:
             with_any = set()
-        return min(with_any, default=current if self.earliest is None else min(self.earliest, current))
+        rows = await self.database.fetch(
+            "SELECT stream_epoch FROM receiver_cursors WHERE stream_id = $1 AND wanted", self.stream_id
+        )
+        known = with_any or {current if self.earliest is None else min(self.earliest, current)}
+        begun: set[int] = {row["stream_epoch"] for row in rows}
+        return min(known | begun)
 
     def _planned_of(self, session: Session) -> Planned:
         following: Any = session.following

@@ -20,7 +20,8 @@ from tests.fanout.world import EPOCHS
 EPOCH_SETS = st.lists(st.sampled_from(EPOCHS), unique=True, max_size=len(EPOCHS))
 CONNECT = st.tuples(st.just("connect"), WHICH, st.sampled_from(KINDS))
 MAP = st.tuples(st.just("map"), EPOCH_SETS)
-STEPS = st.lists(st.one_of(FLOW, FLOW, FLOW, CONNECT, END, TROUBLE, MAP, MAP), max_size=40)
+COMMAND = st.tuples(st.just("command"))
+STEPS = st.lists(st.one_of(FLOW, FLOW, FLOW, CONNECT, END, TROUBLE, MAP, MAP, COMMAND), max_size=40)
 EARLIEST = st.sampled_from([None, 0, 1, 2, 9])
 
 # What a session of the first generation implied of epoch 1 is no ack of it, nor is the ack of a late one on top of it.
@@ -85,6 +86,29 @@ MAPPED_WHILE_ITS_ROW_FAILS: list[Step] = [
     ("map", [1, 2]),
     ("send", 0, 3),
 ]
+# It comes before the first read of its epoch, and back when another epoch is the current one; so does one that has been
+# sent reads and has acked none.
+BEGUN_WITHOUT_A_READ: list[Step] = [
+    ("connect", 0),
+    ("leave", 0, True),
+    ("store", 1, [1, 2]),
+    ("command",),
+    ("store", 2, [1]),
+]
+BEGUN_WITHOUT_AN_ACK: list[Step] = [
+    ("flow", 1, [1, 2], 0),
+    ("leave", 0, True),
+    ("store", 2, [1]),
+    ("connect", 0),
+]
+# The epoch that is asked for has no read while the receiver is there, and a newer one has: the first comes late.
+ASKED_FOR_WITHOUT_A_READ: list[Step] = [
+    ("command",),
+    ("flow", 2, [1], 0),
+    ("take", 0, 1, 1),
+    ("leave", 0, True),
+    ("store", 1, [1]),
+]
 
 
 async def _world(
@@ -108,6 +132,9 @@ def test_in_the_end_a_receiver_has_had_just_what_its_plans_want(
         @given(st.booleans(), st.sampled_from(KINDS), EARLIEST, STEPS)
         @example(False, "live", None, BELOW_THE_FLOOR)
         @example(False, "live", 0, LATE_WHILE_AWAY)
+        @example(False, "live", None, BEGUN_WITHOUT_A_READ)
+        @example(False, "live", None, BEGUN_WITHOUT_AN_ACK)
+        @example(False, "live", 1, ASKED_FOR_WITHOUT_A_READ)
         @example(False, "race", None, MAPPED_WHILE_LIVE)
         @example(False, "race", None, MAPPED_AFTER_CONNECTING)
         @example(False, "race", None, UNMAPPED_AND_MAPPED)

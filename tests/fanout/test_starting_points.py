@@ -66,6 +66,25 @@ async def test_a_starting_point_keeps_the_rows_that_are_there(
     assert len(await rows_of(database)) == 1
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_an_epoch_without_an_event_has_its_row_and_keeps_it(
+    process: Process, database: Connection, stream_id: UUID, wanted: bool
+) -> None:
+    await stored.store(database, stream_id, [(1, 1, b"a")])
+    old = await stored.make_cursor(database, "tent", stream_id, 2)  # of an epoch that never had any
+    await database.execute("UPDATE streams SET stream_epoch = 3")
+    for _ in range(2):
+        found = await starting_points(process.pool, "tent", {stream_id: {3: 0}}, wanted=wanted)
+        point = found[stream_id]
+        assert point.current_epoch == 3
+        assert point.epochs.keys() == {1}
+        assert point.wanted == {1: wanted, 2: True, 3: wanted}
+        assert point.cursor_ids[2] == old
+        assert {("tent", epoch): id_ for epoch, id_ in point.cursor_ids.items()} == {
+            key: id_ for key, (id_, cursor) in (await rows_of(database)).items() if cursor == NOTHING
+        }
+
+
 async def test_where_more_is_missing_than_the_list_says_nobody_tells_how_many_events_there_are(
     process: Process, database: Connection, stream_id: UUID
 ) -> None:
@@ -156,7 +175,7 @@ async def test_where_to_start_costs_the_same_for_each_epoch_however_many_there_a
 
 async def rows_passed(process: Process, statement: str, ids: list[UUID]) -> int:
     """Return how many rows all nodes of a statement's plan gave or threw away."""
-    arguments = ["tent", ids] if statement == cursors._BEGIN else ["tent", ids, "{}"]
+    arguments = ["tent", ids, *([[None] * len(ids), True] if statement == cursors._BEGIN else ["{}"])]
     found = await process.pool.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments)
 
     def passed(node: dict[str, Any]) -> float:

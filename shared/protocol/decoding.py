@@ -18,6 +18,7 @@ import msgspec
 from shared.protocol.commands import ANSWER_TOO_LARGE, KINDS, ReaderControlResponse, Response
 from shared.protocol.devices import DEVICE_MESSAGES, UnusableMessage
 from shared.protocol.pieces import pieces
+from shared.protocol.surrogates import without_half_surrogates
 from shared.protocol.v1 import (
     LINE_BYTES,
     AckEntry,
@@ -268,27 +269,32 @@ def _decode(decoder: msgspec.json.Decoder[M], known: frozenset[Any], message: by
     except msgspec.ValidationError as error:
         return _unknown(message, known, str(error)[:_COMPLAINT_LENGTH])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        if (mended := without_half_surrogates(message)) is not None:
+            return _unknown(mended, known, f"half a surrogate in a text: {error}")
         raise Malformed(f"not a JSON message: {error}") from None
 
 
 def _unknown(message: bytes, known: frozenset[Any], complaint: str) -> UnknownMessage:
     """Tell a kind that we do not know from a malformed message of a known kind."""
-    try:
-        found = _any_kind.decode(message)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise Malformed(complaint) from None
-    if found.kind in known:
+    found = _kind_of(message)
+    if found is None or found.kind in known:
         raise Malformed(complaint)
     return found
 
 
+def _kind_of(message: bytes) -> UnknownMessage | None:
+    """Return what kind a message that is not right is of, whatever is wrong with its texts; None where it says none."""
+    try:
+        return _any_kind.decode(message)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        mended = without_half_surrogates(message)
+    return None if mended is None else _kind_of(mended)
+
+
 def _spared(message: bytes) -> UnusableMessage | None:
     """Return what is left of a malformed message if it may be ignored: texts that are none are passed over, too."""
-    try:
-        kind = _any_kind.decode(message).kind
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-    return UnusableMessage(kind) if kind in _SPARED else None
+    found = _kind_of(message)
+    return UnusableMessage(found.kind) if found is not None and found.kind in _SPARED else None
 
 
 def _refuse_nul(*texts: str) -> None:

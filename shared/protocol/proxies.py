@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 import orjson
 
+from shared.protocol.surrogates import without_half_surrogates
 from shared.protocol.v1 import Text
 
 __all__ = ["KINDS", "NOT_YET", "RESPONSE_BYTES", "Asked", "Kind", "is_proxied", "read_request"]
@@ -122,8 +123,13 @@ def read_request(message: bytes) -> Asked | None:
     """
     try:
         head = _head.decode(message)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except msgspec.ValidationError:
         return None
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        # What is wrong elsewhere is told to who asked; by an id that is no text nobody would know the answer.
+        mended = without_half_surrogates(message)
+        asked = None if mended is None else read_request(mended)
+        return None if asked is None or "\N{REPLACEMENT CHARACTER}" in asked.request_id else asked
     kind = KINDS.get(head.kind)
     return None if kind is None else Asked(kind, head.request_id, _forwarder_id(head.forwarder_id))
 

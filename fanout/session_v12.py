@@ -25,7 +25,7 @@ from fanout.store import sessions as store
 from fanout.turns import MAX_SUBSCRIPTIONS, Turns
 from fanout.updates.watch import Watch
 from shared.db.errors import DatabaseUnavailable
-from shared.db.patience import before_next_try, patiently
+from shared.db.patience import before_next_try, patiently, promptly
 from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.protocol.decoding import decode_receiver_v12
@@ -39,6 +39,8 @@ __all__ = ["SessionV12"]
 
 # The row comes first, as of every session, but the receiver waits for its heartbeat with all else.
 ROW_WITHIN_S = 0.7
+# A row that is left is forgotten by its node within a minute or two.
+END_WITHIN_S = 5.0
 # A person waits to hear how the mode was understood, however long the past is.
 APPLIED_WITHIN_S = 10.0
 # What a receiver calls itself that nobody has given a name.
@@ -113,15 +115,15 @@ class SessionV12:
         time. What may have been done can be done again.
         """
         try:
-            async with asyncio.timeout(ROW_WITHIN_S):
-                self._has_race = await store.begin_session(
-                    self._node.process.pool,
-                    session_id=self._connection.session_id,
-                    receiver_id=self._receiver_id,
-                    fanout_id=self._node.process.presence.process_id,
-                    token_id=self._identity.token_id,
-                    race_id=mode.race_id,
-                )
+            row = store.begin_session(
+                self._node.process.pool,
+                session_id=self._connection.session_id,
+                receiver_id=self._receiver_id,
+                fanout_id=self._node.process.presence.process_id,
+                token_id=self._identity.token_id,
+                race_id=mode.race_id,
+            )
+            self._has_race = await promptly(row, within_s=ROW_WITHIN_S)
         except (DatabaseUnavailable, TimeoutError) as error:
             log.debug("session_row_waits", session_id=str(self._connection.session_id), error=str(error))
             return False
@@ -137,7 +139,8 @@ class SessionV12:
     async def _live(self, mode: Mode, sender: Sender, *, has_row: bool) -> None:
         async with asyncio.TaskGroup() as tasks:
             side = [
-                tasks.create_task(self._deliver(mode, sender, has_row=has_row), name="deliver"),
+                # Where the database hangs, neither a close nor an error waits for what was asked of it.
+                tasks.create_task(promptly(self._deliver(mode, sender, has_row=has_row)), name="deliver"),
                 tasks.create_task(self._connection.stay_alive(self._identity.name), name="alive"),
                 tasks.create_task(self._requests.run(), name="requests"),
             ]
@@ -208,6 +211,7 @@ class SessionV12:
 
     async def _end(self) -> None:
         try:
-            await store.end_session(self._node.process.pool, self._connection.session_id)
-        except DatabaseUnavailable as error:
+            ending = store.end_session(self._node.process.pool, self._connection.session_id)
+            await promptly(ending, within_s=END_WITHIN_S)
+        except (DatabaseUnavailable, TimeoutError) as error:
             log.warning("session_row_left", session_id=str(self._connection.session_id), error=str(error))

@@ -18,7 +18,7 @@ from fanout.proxy.replies import Replies
 from fanout.store import requests as store
 from shared.db.channels import REPLIES, REQUESTS
 from shared.db.errors import DatabaseUnavailable
-from shared.db.patience import before_next_try
+from shared.db.patience import before_next_try, promptly
 from shared.log import get_logger
 from shared.metrics import POLLS_FOUND_WORK
 from shared.protocol.proxies import NOT_YET, Asked, read_request
@@ -114,16 +114,19 @@ class Requests:
         if not self._open:
             return
         try:
-            async with asyncio.timeout_at(self._open[0].until):
-                for each in self._open:
-                    if each.body is not None:
-                        await self._ask(each, each.body)
-                await self._collect(polled=polled)
+            left_s = max(0.0, self._open[0].until - self._clock())
+            await promptly(self._ask_and_collect(polled=polled), within_s=left_s)
         except TimeoutError:
             pass
         except DatabaseUnavailable as error:
             log.debug("requests_wait", session_id=str(self._connection.session_id), error=str(error))
             await before_next_try()
+
+    async def _ask_and_collect(self, *, polled: bool) -> None:
+        for each in self._open:
+            if each.body is not None:
+                await self._ask(each, each.body)
+        await self._collect(polled=polled)
 
     async def _ask(self, request: _Open, body: bytes) -> None:
         left_s = request.until - self._clock() - WAY_BACK_S
@@ -170,8 +173,8 @@ class Requests:
 
     async def _withdraw(self, rows: list[UUID]) -> None:
         try:
-            async with asyncio.timeout(WITHDRAW_WITHIN_S):
-                if rows:
-                    await store.withdraw(self._process.pool, self._connection.session_id, rows)
+            if rows:
+                taking_back = store.withdraw(self._process.pool, self._connection.session_id, rows)
+                await promptly(taking_back, within_s=WITHDRAW_WITHIN_S)
         except (DatabaseUnavailable, TimeoutError) as error:
             log.debug("requests_left", session_id=str(self._connection.session_id), error=str(error))

@@ -6,19 +6,22 @@ device stays open meanwhile. PollLoop does the same for background work.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from shared.db.errors import DatabaseUnavailable
 from shared.log import get_logger
 
-__all__ = ["before_next_try", "patiently", "retry_pause_s"]
+__all__ = ["before_next_try", "patiently", "promptly", "retry_pause_s"]
 
 RETRY_S = 0.3
 
 T = TypeVar("T")
 
 log = get_logger(__name__)
+
+# What was cancelled and has not ended yet; each holds a connection of the pool at the most, so it is as bounded.
+_ending: set[asyncio.Task[Any]] = set()
 
 
 def retry_pause_s() -> float:
@@ -43,3 +46,28 @@ async def patiently(act: Callable[[], Awaitable[T]], *, waits: str, **fields: st
         except DatabaseUnavailable as error:
             log.debug(waits, error=str(error), **fields)
             await before_next_try()
+
+
+async def promptly(work: Coroutine[Any, Any, T], *, within_s: float | None = None) -> T:
+    """Do what needs the database, and wait so long for it and no longer, nor when cancelled: TimeoutError.
+
+    A pool takes a connection back only when the server has confirmed that its statement is cancelled. One that hangs
+    does not, and `asyncio.timeout` would wait for that, up to a minute: what hangs is cancelled and left to end alone.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=within_s)
+    finally:
+        if not task.done():
+            task.cancel()
+            _ending.add(task)
+            task.add_done_callback(_ended)
+    if not task.done():
+        raise TimeoutError
+    return task.result()
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
+    _ending.discard(task)
+    if not task.cancelled():
+        task.exception()  # nobody waits for it any more

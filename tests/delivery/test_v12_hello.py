@@ -1,5 +1,6 @@
 """How a session of the second generation begins: who is who, what ends its attempts for good, and what does not."""
 
+import asyncio
 from typing import Any
 
 import asyncpg
@@ -171,3 +172,24 @@ async def test_a_session_that_ends_leaves_no_row(standing: Standing) -> None:
             return not await sessions(standing.database)
 
         await wait_until(gone, what="the row to go")
+
+
+async def test_a_database_that_confirms_no_cancellation_holds_up_neither_heartbeat_nor_close(
+    database_url: str, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirmed = asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> bool:
+        try:
+            await asyncio.Event().wait()
+        finally:  # as a pool does, which waits for the server before it takes a connection back
+            await confirmed.wait()
+        return False
+
+    monkeypatch.setattr("fanout.store.sessions.begin_session", hang)
+    async with running_inside(database_url) as url, connect_v12(url, token) as wire:
+        assert (await wire.greet_v12(live()))["kind"] == "heartbeat"
+        await wire.send(HELLO)
+        assert await refused(wire) == ("PROTOCOL_ERROR", False, 1008)
+        assert not confirmed.is_set()
+        confirmed.set()

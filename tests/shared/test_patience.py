@@ -1,11 +1,13 @@
 """What needs the database is tried again until it is there, by each at a moment of its own."""
 
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
 from shared.db import patience
 from shared.db.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable
-from shared.db.patience import patiently, retry_pause_s
+from shared.db.patience import patiently, promptly, retry_pause_s
 
 
 async def test_it_is_tried_until_the_database_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +39,34 @@ def test_those_who_wait_for_the_same_database_come_at_different_moments() -> Non
     pauses = [retry_pause_s() for _ in range(100)]
     assert max(pauses) - min(pauses) > patience.RETRY_S / 2
     assert all(patience.RETRY_S / 2 <= each <= patience.RETRY_S * 3 / 2 for each in pauses)
+
+
+async def _hangs(begun: asyncio.Event, confirmed: asyncio.Event) -> None:
+    """As a statement does whose server is silent: that it is cancelled is confirmed when it is."""
+    begun.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await confirmed.wait()
+
+
+async def test_what_hangs_is_not_waited_for_when_its_time_is_over_nor_when_cancelled() -> None:
+    begun, confirmed = asyncio.Event(), asyncio.Event()
+    with pytest.raises(TimeoutError):
+        await promptly(_hangs(begun, confirmed), within_s=0.01)
+    waiting = asyncio.create_task(promptly(_hangs(begun, confirmed)))
+    await begun.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not confirmed.is_set()
+    confirmed.set()
+
+
+async def test_what_is_done_in_time_gives_its_result_or_its_error() -> None:
+    async def fails() -> None:
+        raise DatabaseUnavailable("away")
+
+    assert await promptly(asyncio.sleep(0, "done"), within_s=60) == "done"
+    with pytest.raises(DatabaseUnavailable):
+        await promptly(fails(), within_s=60)

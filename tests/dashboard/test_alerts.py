@@ -156,6 +156,15 @@ async def test_however_long_a_name_is_what_is_wrong_is_on_a_phone_s_screen(
             where = await place.evaluate(_ON_SCREEN, reason)
             assert where == {"shown": True, "oneLine": True, "first": True}
         await fits(phone)
+        # On its own page, too, it stands before what can be pressed.
+        await phone.open(f"stream/{await stack.stream_id('long-named')}")
+        head = phone.page.locator(".stream-head")
+        wrong = await head.locator(".reasons").bounding_box()
+        pressed = await head.get_by_role("button", name="Close…").bounding_box()
+        assert wrong is not None
+        assert pressed is not None
+        assert wrong["y"] + wrong["height"] <= pressed["y"]
+        await fits(phone)
     await stack.retire()
 
 

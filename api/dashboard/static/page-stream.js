@@ -109,12 +109,10 @@ function streamHead(stream_id) {
     h(
       "div",
       { class: "name-line" },
-      name,
+      // On a phone the buttons come after what is wrong, not before it.
+      h("div", {}, name, origin, closed, reasons),
       h("span", { class: "buttons" }, close, reopen, renames, remove),
     ),
-    origin,
-    closed,
-    reasons,
     h("div", { class: "card-middle" }, parts.age.node, parts.line.node),
   );
   const update = (card) => {

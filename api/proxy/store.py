@@ -6,17 +6,27 @@ from uuid import UUID
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
-__all__ = ["Taken", "answer", "read_body", "take"]
+__all__ = ["OF_ONE", "Taken", "answer", "read_body", "take"]
+
+# Of one receiver, at once, by all processes: as many as one of its sessions may ask.
+OF_ONE = 16
 
 # What another process takes just then is its. A request is not read yet: each may have 16 MiB. Whoever dies with one in
-# hand leaves it without an answer, because what it asks for may have been done.
+# hand leaves it without an answer, because what it asks for may have been done. Who has fewest in hand comes first, and
+# nobody has more than $2: most requests wait for a device, and one receiver must not keep the others from all places.
 _TAKE = """
-WITH mine AS MATERIALIZED (
-    SELECT request_id FROM receiver_requests
-    WHERE state = 'asked' AND expires_at > clock_timestamp()
-    ORDER BY request_id
+WITH ranked AS MATERIALIZED (
+    SELECT request_id, state, row_number() OVER (PARTITION BY receiver_id ORDER BY state = 'asked', request_id) AS place
+    FROM receiver_requests
+    WHERE state IN ('asked', 'taken') AND expires_at > clock_timestamp()
+),
+mine AS MATERIALIZED (
+    SELECT waiting.request_id
+    FROM ranked JOIN receiver_requests AS waiting USING (request_id)
+    WHERE ranked.state = 'asked' AND waiting.state = 'asked' AND ranked.place <= $2
+    ORDER BY ranked.place, waiting.request_id
     LIMIT $1
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF waiting SKIP LOCKED
 )
 UPDATE receiver_requests AS taken SET state = 'taken'
 FROM mine
@@ -43,9 +53,9 @@ class Taken(NamedTuple):
 
 
 async def take(pool: Pool, at_most: int) -> list[Taken]:
-    """Take the oldest of what is asked, in the order of asking."""
+    """Take the oldest of what each receiver asks, in the order of asking."""
     with translated():
-        rows = await pool.fetch(_TAKE, at_most)
+        rows = await pool.fetch(_TAKE, at_most, OF_ONE)
     return sorted(Taken(*row) for row in rows)
 
 

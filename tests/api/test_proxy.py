@@ -31,7 +31,7 @@ READER = "10.0.0.1:10000"
 
 _PUT = """
 INSERT INTO receiver_requests (session_id, receiver_id, token_id, address, kind, body, expires_at)
-VALUES ($1, 'tent', $1, '10.9.8.7', $2, $3, clock_timestamp() + make_interval(secs => $4)) RETURNING request_id
+VALUES ($1, $5, $1, '10.9.8.7', $2, $3, clock_timestamp() + make_interval(secs => $4)) RETURNING request_id
 """
 
 
@@ -51,9 +51,13 @@ async def running(api: Api) -> AsyncIterator[Answers]:
     await task
 
 
-async def put(database: Database, kind: str, within_s: float = 60.0, **fields: Any) -> UUID:
+async def put(
+    database: Database, kind: str, within_s: float = 60.0, *, receiver_id: str = "tent", **fields: Any
+) -> UUID:
     message = {"kind": f"receiver_proxy_{kind}_request", "request_id": "q", **fields}
-    row: UUID = await database.fetchval(_PUT, uuid4(), kind, json.dumps(message).encode(), within_s)
+    row: UUID = await database.fetchval(
+        _PUT, uuid4(), kind, json.dumps(message).encode(), within_s, receiver_id
+    )
     return row
 
 
@@ -301,7 +305,7 @@ async def test_whatever_goes_wrong_is_told_as_over_http(ask: Ask, monkeypatch: p
 
 
 async def test_a_request_is_taken_by_one_of_several(api: Api, database: Database) -> None:
-    wanted = {await put(database, "streams_list") for _ in range(20)}
+    wanted = {await put(database, "streams_list", receiver_id=f"tent-{n % 4}") for n in range(20)}
     taken = await asyncio.gather(*(store.take(api.pool, 20) for _ in range(4)))
     assert sorted(each.request_id for some in taken for each in some) == sorted(wanted)
 
@@ -461,3 +465,17 @@ async def test_what_is_wrong_with_a_race_is_said_in_the_words_of_http_with_the_f
         assert not answer["ok"], kind
         assert answer["error"], kind
     assert (await ask("participants_get", race_id=str(uuid4())))["participants"] == []
+
+
+async def test_who_asks_much_leaves_places_for_the_others(process: Process, database: Database) -> None:
+    """However many sessions it asks through, and whichever process takes them."""
+    for _ in range(2 * store.OF_ONE):
+        await put(database, "races_list", receiver_id="greedy")
+    modest = [await put(database, "races_list", receiver_id="modest") for _ in range(2)]
+    first = await store.take(process.pool, 4)
+    assert [each.receiver_id for each in first] == ["greedy", "greedy", "modest", "modest"]
+    assert [each.request_id for each in first[2:]] == modest
+    rest = [each for _ in range(3) for each in await store.take(process.pool, 4 * store.OF_ONE)]
+    assert [each.receiver_id for each in rest] == ["greedy"] * (store.OF_ONE - 2)
+    await store.answer(process.pool, first[0].request_id, b"{}")
+    assert len(await store.take(process.pool, 64)) == 1

@@ -10,6 +10,7 @@ from api.http.contract import Route
 from api.http.errors import Code
 from api.live import routes as live
 from api.logs import routes as logs
+from api.races import course_routes as course
 from api.races import mapping_routes as mappings
 from api.races import routes as races
 from api.readers import routes as readers
@@ -152,6 +153,8 @@ ROUTES = (
     Route("POST", _RACE + "/chips/upload", races.import_chips, errors=("NOT_FOUND",)),
     Route("DELETE", _RACE + "/bibs/{bib}", races.remove_participant, status=204, errors=("NOT_FOUND",)),
     Route("GET", _RACE + "/unknown-chips", races.list_unknown_chips, errors=("NOT_FOUND",)),
+    Route("GET", _RACE + "/course", course.show_course, errors=("NOT_FOUND",)),
+    Route("PUT", _RACE + "/course", course.set_course, errors=("NOT_FOUND",)),
     Route("GET", _RACE + "/stream-epochs", mappings.list_mappings, errors=("NOT_FOUND",)),
     Route(
         "POST",

@@ -112,9 +112,8 @@ async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
     if query.after is not None and query.stream_id is None:
         raise ApiError("BAD_REQUEST", "query: `after` is a place in one stream; name its `stream_id`, too")
     behind = 0 if query.after is None else decode_cursor(query.after)[0]
-    page, newest = await store.latest(
-        api.pool, query.stream_id, query.tag_id, limit=query.limit, behind=behind
-    )
+    tags = None if query.tag_id is None else [each.strip().lower() for each in query.tag_id.split(",")]
+    page, newest = await store.latest(api.pool, query.stream_id, tags, limit=query.limit, behind=behind)
     return LatestReads(
         reads=await named(api.pool, page.rows),
         cut=page.more and len(page.rows) < query.limit,

@@ -118,15 +118,15 @@ WHERE conflict_id < $2 AND ($1::uuid IS NULL OR stream_id = $1)
 )
 
 
-# $1 a stream or null; $2 a tag or null; $3, $5 at most; $6 behind this position, which is one of a stream. Streams have
-# no order among each other but by the clock. A tag
-# is looked for in as many of the newest positions of each stream as make LATEST_LOOKED_AT of all ($4). Without one the
+# $1 a stream or null; $2 tags or null; $3, $5 at most; $6 behind this position, which is one of a stream. Streams have
+# no order among each other but by the clock. Tags
+# are looked for in as many of the newest positions of each stream as make LATEST_LOOKED_AT of all ($4). Without one the
 # newest reads are among those of as many streams as are asked for, of which something came last.
 _LATEST_READS = """
 SELECT streams.stream_id, newest.*
 FROM (
     SELECT stream_id, last_position,
-           CASE WHEN $2::text IS NULL THEN $3::bigint
+           CASE WHEN $2::text[] IS NULL THEN $3::bigint
                 WHEN $1::uuid IS NULL THEN $4::bigint / greatest(count(*) OVER (), 1)
                 ELSE $4::bigint END AS looked_at
     FROM streams
@@ -136,7 +136,7 @@ FROM (
     ) AS last
     WHERE $1::uuid IS NULL OR stream_id = $1
     ORDER BY last.at DESC NULLS LAST
-    LIMIT CASE WHEN $2::text IS NULL THEN $3::bigint END
+    LIMIT CASE WHEN $2::text[] IS NULL THEN $3::bigint END
 ) AS streams
 CROSS JOIN LATERAL (
     SELECT stream_epoch, seq, reader_timestamp, raw_frame AS raw_read_line, read_type, tag_id, read_at, received_at,
@@ -144,7 +144,7 @@ CROSS JOIN LATERAL (
     FROM events
     WHERE events.stream_id = streams.stream_id
       AND position > greatest(last_position - greatest(looked_at, 1), $6)
-      AND ($2::text IS NULL OR tag_id = lower($2::text))
+      AND ($2::text[] IS NULL OR tag_id = ANY($2))
     ORDER BY position DESC
     LIMIT $3
 ) AS newest
@@ -231,13 +231,13 @@ async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: in
 
 
 async def latest(
-    pool: Pool, stream_id: UUID | None, tag_id: str | None, *, limit: int, behind: int = 0
+    pool: Pool, stream_id: UUID | None, tags: Sequence[str] | None, *, limit: int, behind: int = 0
 ) -> tuple[Page[Read], int]:
     """Return the newest reads of one stream or of all, the newest first: `limit` or PAGE_BYTES of them; of one, those
     behind a position, and the position of the newest.
     """
     with translated():
-        rows = await pool.fetch(LATEST, stream_id, tag_id, limit, LATEST_LOOKED_AT, PAGE_BYTES, behind)
+        rows = await pool.fetch(LATEST, stream_id, tags, limit, LATEST_LOOKED_AT, PAGE_BYTES, behind)
     newest = max((row["position"] for row in rows), default=behind)
     return _paged(Read, rows, "raw_read_line"), newest
 

@@ -14,6 +14,7 @@ from api.http.types import (
     ReadCursor,
     Request,
     Tag,
+    Tags,
     Time,
     WallClock,
 )
@@ -122,13 +123,14 @@ class ReadPage(Answer):
 
 
 class LatestQuery(Request):
-    """The newest reads; of one stream, of one chip (in either case), among some 20,000 of the newest of all streams.
+    """The newest reads; of one stream, of one chip or of several with commas between them (in either case), among some
+    20,000 of the newest of all streams.
     after: the cursor of an earlier answer of the same stream: only what was stored since.
     """
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     stream_id: UUID | None = None
-    tag_id: Tag | None = None
+    tag_id: Tags | None = None
     after: PositionCursor | None = None
 
 

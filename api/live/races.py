@@ -29,7 +29,7 @@ _RACES = """
 SELECT race_id, name, roster_changed_at, coalesce(
     (SELECT min(forwarder_id) FROM forwarder_races WHERE forwarder_races.race_id = races.race_id),
     (SELECT min(forwarder_id) FROM epoch_races JOIN streams USING (stream_id)
-     WHERE epoch_races.race_id = races.race_id)) AS forwarder_id
+     WHERE epoch_races.race_id = races.race_id)) AS forwarder_id, gun_at, course_changed_at
 FROM races
 """
 _ASSIGNED = "SELECT forwarder_id, race_id FROM forwarder_races"
@@ -48,11 +48,13 @@ GROUP BY streams.stream_id
 
 
 class Race(NamedTuple):
-    """A race as it was seen."""
+    """A race as it was seen. Of its clock and its course programs of the field know nothing: only our page is told."""
 
     name: str
     roster_changed_at: datetime | None
     forwarder_id: str | None
+    gun_at: datetime | None = None
+    course_changed_at: datetime | None = None
 
 
 class Mark(NamedTuple):
@@ -123,10 +125,14 @@ class RaceNews:
         self._due = True
         self._looked_at = -POLL_S
         self._told: Marks | None = None
+        self.any = False
         process.listener.on(RACES, self._on_notification)
 
     async def next(self, *, telling: bool) -> list[Message]:
-        """Return what has changed since it was asked last; nothing, when nobody is told: all is fetched anew."""
+        """Return what has changed since it was asked last; nothing, when nobody is told: all is fetched anew. `any`
+        says whether anything has, also where no message tells of it.
+        """
+        self.any = False
         if not telling:
             self._told = None
         since = self._clock() - self._looked_at
@@ -139,6 +145,7 @@ class RaceNews:
             self._due = True
             raise
         told, self._told = self._told, now
+        self.any = told not in (None, now)
         return [] if told is None else list(changes(told, now))
 
     def _on_notification(self, _payload: str) -> None:

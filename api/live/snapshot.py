@@ -25,6 +25,7 @@ from api.live.types import (
     Flow,
     Message,
     ProcessUpdated,
+    RaceOn,
     ReceiverUpdated,
     Resync,
     StreamCreated,
@@ -215,10 +216,14 @@ def _verdict(rows: Rows, troubles: Sequence[Alert]) -> Verdict:
     )
 
 
-def _races(cards: Iterable[Row]) -> list[str]:
-    """Return what the races are called that are on."""
-    on = {row["race_name"] for row in cards if row["online"] and not row["closed_at"] and row["race_name"]}
-    return sorted(on)[:RACES_SHOWN]
+def _races(cards: Iterable[Row]) -> list[RaceOn]:
+    """Return the races that are on, by name."""
+    on = {
+        row["race_id"]: RaceOn(race_id=row["race_id"], name=row["race_name"], gun_at=row["gun_at"])
+        for row in cards
+        if row["race_id"] and row["online"] and not row["closed_at"]
+    }
+    return sorted(on.values(), key=lambda race: (race.name, race.race_id))[:RACES_SHOWN]
 
 
 def changes(told: Page, now: Page) -> Iterator[Message]:

@@ -62,7 +62,7 @@ SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwar
        epoch_names.name AS epoch_name,
        live.forwarder_id IS NOT NULL AS online, live.connected_at AS online_since, streams.created_at,
        coalesce(reader.connected, live.forwarder_id IS NOT NULL) AS reader_connected,
-       races.race_id, races.name AS race_name,
+       races.race_id, races.name AS race_name, races.gun_at,
        CASE WHEN epoch.dedup_count > 0 THEN epoch.last_received_at END AS last_received_at,
        coalesce(epoch.dedup_count, 0) AS epoch_reads,
        coalesce(epoch.chip_count, 0) AS unique_chips,

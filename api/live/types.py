@@ -34,6 +34,7 @@ __all__ = [
     "OverviewTold",
     "Partial",
     "ProcessUpdated",
+    "RaceOn",
     "RateBins",
     "ReaderDownloadProgress",
     "ReaderInfoUpdated",
@@ -54,12 +55,20 @@ Form = Literal["single", "changed"]
 Partial: TypeAlias = dict[str, Any]
 
 
+class RaceOn(Answer):
+    """A race that is on, and since when its clock goes."""
+
+    race_id: UUID
+    name: str
+    gun_at: Time | None
+
+
 class Verdict(Answer):
     """How things stand as a whole: the worst level, how many alerts are open of each, and of the worst the oldest.
     What is acknowledged, muted or about to clear is open too, and counted apart. How many streams there are, of how
     many the forwarder is connected, how many are closed, and how many reads their current epochs miss; flows: how many
-    streams receivers follow, each receiver counted. races: what those are called that streams with a connected
-    forwarder are in. The overview lists no more than 500 of each.
+    streams receivers follow, each receiver counted. races: those that streams with a connected forwarder are in, by
+    name. The overview lists no more than 500 of each.
     """
 
     level: Level
@@ -75,7 +84,7 @@ class Verdict(Answer):
     closed: int
     missing: int
     flows: int
-    races: list[str]
+    races: list[RaceOn]
 
 
 class Card(Answer):

@@ -293,7 +293,7 @@ class Live:
         else:
             for message in (*changes(told, page), *races):
                 self.tell(message, SINGLE)
-            self._digest.races_changed = self._digest.races_changed or bool(races)
+            self._digest.races_changed = self._digest.races_changed or self._races.any
             self._tell_metrics(page, metrics)
             for message in self.news.take(news):
                 self.tell(message, SINGLE)

@@ -64,7 +64,9 @@ async def begin(
     name: str | None,
 ) -> list[BegunStream]:
     """Command streams to their next epochs, as the race's, and give these a name; return what became of each."""
-    until = asyncio.get_running_loop().time() + BEGIN_WITHIN_S
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    until = began + BEGIN_WITHIN_S
     places = asyncio.Semaphore(FORWARDERS_AT_ONCE)
 
     async def of_forwarder(streams: Sequence[Target]) -> list[BegunStream]:
@@ -80,6 +82,9 @@ async def begin(
     results = [found.get(each) or _failed(each, "there is no stream of this id") for each in wanted]
     begun = {each.stream_id: each.new_stream_epoch for each in results if each.new_stream_epoch}
     async with api.changing() as (connection, note):
+        if begun:
+            # Since the command, not since its answer.
+            await races.start_clock(connection, race_id, ago_s=clock() - began)
         if name is not None and name.strip():
             await epoch_names.name_epochs(connection, begun, name.strip())
         await note(
@@ -91,6 +96,7 @@ async def begin(
             begun=len(begun),
             epoch_name=name,
         )
+    api.process.notifier.notify(RACES, str(race_id))
     return results
 
 

@@ -1,5 +1,6 @@
 """Races and who runs in them."""
 
+from datetime import datetime
 from uuid import UUID
 
 from msgspec import UNSET
@@ -67,22 +68,21 @@ async def show_race(api: Api, *, path: RacePath) -> RaceDetails:
 
 
 async def patch_race(api: Api, *, path: RacePath, body: RacePatch) -> Race:
-    """Give a race another name, or another time at which its people are removed."""
-    name = None if body.name is UNSET else _named(body.name)
-    has_until = body.participants_until is not UNSET
-    until = body.participants_until if has_until else None
+    """Give a race another name, another time at which its people are removed, or another time of the gun."""
+    name = UNSET if body.name is UNSET else _named(body.name)
     async with api.changing() as (connection, note):
-        before = await store.patch(
-            connection, path.race_id, name=name, participants_until=until or None, has_until=has_until
-        )
+        wanted = store.Patch(name, body.participants_until, body.gun_at)
+        before = await store.patch(connection, path.race_id, wanted)
         race = await store.find(connection, path.race_id)
         if before is None or race is None:
             raise no_race()
-        if name is not None and name != before:
+        if name not in (UNSET, before):
             await note("race_renamed", race=before, race_id=path.race_id, name=name)
-        if has_until:
-            at = None if race.participants_until is None else race.participants_until.isoformat()
-            await note("participants_kept_until", race=race.name, race_id=path.race_id, until=at)
+        if body.participants_until is not UNSET:
+            until = _said(race.participants_until)
+            await note("participants_kept_until", race=race.name, race_id=path.race_id, until=until)
+        if body.gun_at is not UNSET:
+            await note("race_gun_set", race=race.name, race_id=path.race_id, gun_at=_said(race.gun_at))
     _tell(api, path.race_id)
     return race
 
@@ -154,6 +154,10 @@ async def _import(api: Api, race_id: UUID, kind: Kind, query: UploadQuery, uploa
     return await import_file(
         api, race_id, kind, lambda: upload.first_field(at_most=MOST_BYTES), dry_run=query.dry_run == "true"
     )
+
+
+def _said(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def _named(text: str) -> str:

@@ -15,14 +15,19 @@ __all__ = [
     "Begun",
     "BegunStream",
     "Bib",
+    "Course",
+    "CoursePoint",
     "EpochRace",
     "Imported",
     "MappedEpoch",
     "Mapping",
     "Mappings",
+    "NewCourse",
+    "NewPoint",
     "NewRace",
     "Participant",
     "ParticipantPath",
+    "PointStream",
     "Race",
     "RaceDetails",
     "RacePatch",
@@ -64,7 +69,7 @@ class RaceStreamPath(Request):
 
 class Race(Answer):
     """A race. chip_count: rows of the file; a chip of two bibs counts twice. participants_until: when its people are
-    removed; null: when somebody does it.
+    removed; null: when somebody does it. gun_at: since when its clock goes; null: it has not begun.
     """
 
     race_id: UUID
@@ -73,6 +78,7 @@ class Race(Answer):
     participant_count: int
     chip_count: int
     participants_until: Time | None
+    gun_at: Time | None
 
 
 class Races(Answer):
@@ -107,14 +113,15 @@ class NewRace(Request):
 
 
 class RacePatch(Request):
-    """What of a race can be changed, either or both. participants_until: when its people are to be removed; null: when
-    somebody does it.
+    """What of a race can be changed, one or more. participants_until: when its people are to be removed; null: when
+    somebody does it. gun_at: when the gun was, or will be; null: when it begins.
     """
 
     says_something: ClassVar[bool] = True
 
     name: RaceName | UnsetType = UNSET
     participants_until: Time | UnsetType | None = UNSET
+    gun_at: Time | UnsetType | None = UNSET
 
 
 class UploadQuery(Request):
@@ -254,3 +261,46 @@ class Begun(Answer):
     """What became of each stream; repeat with those that have not begun."""
 
     results: list[BegunStream]
+
+
+class PointStream(Answer):
+    """A stream that stands at a point, and what it is called."""
+
+    stream_id: UUID
+    forwarder_id: str
+    title: str
+
+
+class CoursePoint(Answer):
+    """A point of a course. placed: somebody has said where it is; else it is a stream of the race by itself, behind
+    those that have a place. crossed: bibs that were read there in epochs of the race; unknown_chips: chips that are
+    none of it; reads: all.
+    """
+
+    name: str
+    placed: bool
+    streams: list[PointStream]
+    crossed: int
+    unknown_chips: int
+    reads: int
+    last_received_at: Time | None
+
+
+class Course(Answer):
+    """The points of a race, in the order in which runners come by."""
+
+    race_id: UUID
+    points: list[CoursePoint]
+
+
+class NewPoint(Request):
+    """A point: what it is called, and the streams that stand there."""
+
+    name: RaceName
+    stream_ids: Annotated[list[UUID], Meta(min_length=1, max_length=20)]
+
+
+class NewCourse(Request):
+    """All points that have a place, in course order. A stream stands at one of them."""
+
+    points: Annotated[list[NewPoint], Meta(max_length=50)]

@@ -53,7 +53,12 @@ BODIES: dict[Key, tuple[Any, ...]] = {
     ("PUT", READER + "/tto"): ({"enabled": True},),
     ("PUT", READER + "/recording"): ({"enabled": True},),
     ("POST", "/api/v1/races"): ({"name": "5 km"},),
-    ("PATCH", RACE): ({"name": "Half"}, {"participants_until": "2030-01-01T00:00:00Z"}),
+    ("PATCH", RACE): (
+        {"name": "Half"},
+        {"participants_until": "2030-01-01T00:00:00Z"},
+        {"gun_at": "2026-05-03T09:00:00Z"},
+    ),
+    ("PUT", RACE + "/course"): ({"points": [{"name": "Start", "stream_ids": ["{stream_id}"]}]},),
     ("PUT", FORWARDER + "/race"): ({"race_id": "{race_id}"},),
     ("PUT", STREAM + "/epochs/{epoch}/race"): ({"race_id": "{race_id}"},),
     ("POST", RACE + "/begin"): ({"stream_ids": ["{stream_id}"], "epoch_name": "Heat"},),

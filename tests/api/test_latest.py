@@ -31,6 +31,7 @@ async def test_the_latest_reads_come_from_all_streams(ask: Ask, database: Databa
     assert await lines("?limit=1") == [READ]
     assert await lines(f"?stream_id={other}") == ["d", "c"]
     (read,) = (await ask("GET", f"{LATEST}?tag_id={READ[4:16].upper()}"))["reads"]
+    assert (await ask("GET", f"{LATEST}?tag_id=none, {READ[4:16].upper()}"))["reads"] == [read]
     assert (read["stream_id"], read["seq"]) == (str(one), 3)
     await ask("GET", f"{LATEST}?limit=201", status=400)
 

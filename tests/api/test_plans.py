@@ -184,7 +184,9 @@ async def test_the_latest_reads_look_at_as_many_of_each_stream_as_they_may_show(
     )
     assert scan["Index Name"] == "events_stream_id_position_key"
     assert (scan["Actual Rows"], scan["Actual Loops"]) == (50, 3)
-    (scan,) = of_events(await plan_of(process, events.LATEST, None, "none", 50, 3_000, events.PAGE_BYTES, 0))
+    (scan,) = of_events(
+        await plan_of(process, events.LATEST, None, ["none"], 50, 3_000, events.PAGE_BYTES, 0)
+    )
     assert scan["Rows Removed by Filter"] == 1_000
 
 

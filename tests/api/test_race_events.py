@@ -197,7 +197,10 @@ async def test_the_page_is_told_that_races_have_changed_and_which_are_on(
         await events.until(lambda event: event["type"] == "changed" and event.get("races_changed"))
         await ask(http, "PUT", "/api/v1/forwarders/start/race", json={"race_id": race})
         await events.until(
-            lambda event: event["type"] == "changed" and event.get("verdict", {}).get("races") == ["10 km"]
+            lambda event: (
+                event["type"] == "changed"
+                and [each["name"] for each in event.get("verdict", {}).get("races", [])] == ["10 km"]
+            )
         )
     overview = await ask(http, "GET", "/api/v1/overview")
     (card,) = overview["streams"]

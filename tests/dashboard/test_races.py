@@ -133,6 +133,69 @@ async def test_a_race_begins_on_its_streams_and_says_what_happened_to_each(page:
         ).to_be_visible()
 
 
+async def test_the_first_page_has_the_course_the_clock_and_finds_people(page: Tab, stack: Stack) -> None:
+    async with stack.forwarder("mat", READER, "10.0.0.2:10000") as forwarder:
+        race_id = await make_race(page, "Marathon")
+        await stack.database.execute(
+            "INSERT INTO participants VALUES ($1, 77, 'Grace', 'Hopper', NULL, 'F')", race_id
+        )
+        await stack.database.execute("INSERT INTO chips VALUES ($1, '0580000000d4', 77, 1, true)", race_id)
+        await page.page.get_by_role("button", name="Give it to this race: mat").click()
+        # Each stream is a point, until somebody says which is where: here, both at the same.
+        points = page.page.get_by_role("table", name="Points").locator(".body .row")
+        await expect(points).to_have_count(2)
+        await page.page.get_by_role("button", name="Arrange the points…").click()
+        dialog = page.page.get_by_role("dialog")
+        for n in range(2):
+            await dialog.get_by_role("spinbutton").nth(n).fill("1")
+            await dialog.get_by_role("textbox").nth(n).fill("Finish")
+        await dialog.get_by_role("button", name="Arrange", exact=True).click()
+        await page.closed()
+        await expect(points).to_have_count(1)
+        await page.page.get_by_role("button", name="Gun at…").click()
+        await dialog.get_by_label("The gun").fill("2020-05-03T09:00:00")
+        await dialog.get_by_role("button", name="Save").click()
+        await page.closed()
+        await expect(page.fact(page.page.locator(".facts"), "Clock")).to_have_text(
+            re.compile(r"^\d+:\d\d:\d\d$")
+        )
+        for each in forwarder.readers:
+            forwarder.record(each, line("0580000000D4"))
+        forwarder.record(READER, line("0580000000FF"))
+        await page.open()
+        point = page.page.get_by_role("region", name="Course").locator(".point")
+        await expect(point.locator(".point-name")).to_have_text("Finish")
+        await expect(point.locator(".crossed")).to_have_text("1")
+        await expect(point.locator(".unknown")).to_have_text("1 unknown chip")
+        await expect(point.locator(".where a")).to_have_text(["mat · 10.0.0.1:10000", "mat · 10.0.0.2:10000"])
+        await expect(page.page.locator(".verdict .what")).to_contain_text(
+            re.compile(r"Marathon · \d+:\d\d:\d\d")
+        )
+        await finds_people(page)
+
+
+async def finds_people(page: Tab) -> None:
+    """Filter the live tail by bib, name and chip; no name is in an address."""
+    addresses: list[str] = []
+    page.page.on("request", lambda request: addresses.append(request.url))
+    tail = page.page.locator(".tail .body .row")
+    await expect(tail.filter(has_text="0580000000ff")).to_have_count(1)
+    for text, shown in (
+        ("hopper", 2),
+        ("Grace Ho", 2),
+        ("77", 2),
+        ("0580000000FF", 1),
+        ("Nobody", 0),
+        ("", None),
+    ):
+        await page.page.get_by_label("Chip, bib or name").fill(text)
+        if shown is None:
+            await expect(tail.filter(has_text="0580000000ff")).not_to_have_count(0)
+        else:
+            await expect(tail).to_have_count(shown)
+    assert not [each for each in addresses if re.search("hopper|grace|nobody", each, re.IGNORECASE)]
+
+
 async def test_a_race_is_renamed_and_deleted_and_others_see_it(
     browser: Browser, page: Tab, stack: Stack
 ) -> None:

@@ -20,13 +20,16 @@ export function merged(reads, more, { order, most }) {
   return [...all.values()].sort(order).slice(0, most);
 }
 
+const byChip = ({ tag_id }, wanted) => !wanted.tag_id || tag_id === wanted.tag_id.toLowerCase();
+
 /**
  * Returns {reads(), skipped(), cut(), refresh(), restart(), close()}. cut(): of long lines fewer came than would be
  * shown. wanted() is the filter, {stream_id, tag_id}, each of them
  * empty for all; changed() is called when there are other reads, failed(error) when they could not be had. Who has
- * those of before from elsewhere says what to do when some may have been missed: again().
+ * those of before from elsewhere says what to do when some may have been missed: again(). means(read, wanted): whether a
+ * read is of whom the filter means, where that is more than a chip.
  */
-export function feed({ wanted, most, changed, failed, again = null }) {
+export function feed({ wanted, most, changed, failed, again = null, means = byChip }) {
   let reads = [];
   let skipped = 0;
   let cut = false;
@@ -63,13 +66,13 @@ export function feed({ wanted, most, changed, failed, again = null }) {
     [cursor, cut] = [next, isCut];
     // Behind the last of an answer that is cut there are others, which are not here: what is older than that goes.
     if (isCut) reads = reads.filter((read) => newestFirst(read, found.at(-1)) <= 0);
-    reads = merged(reads, found, { order: newestFirst, most });
+    reads = merged(reads, found.filter(passes), { order: newestFirst, most });
     changed();
   }
 
   function passes(read) {
-    const { stream_id, tag_id } = wanted();
-    return (!stream_id || read.stream_id === stream_id) && (!tag_id || read.tag_id === tag_id.toLowerCase());
+    const { stream_id } = wanted();
+    return (!stream_id || read.stream_id === stream_id) && means(read, wanted());
   }
 
   const close = onEvent((event) => {

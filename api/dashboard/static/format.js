@@ -169,6 +169,16 @@ export function bytes(size) {
   return `${size >= 10 || unit === 0 ? Math.round(size) : size.toFixed(1)} ${units[unit]}`;
 }
 
+/** A race's clock: 1:14:07; before the gun, how long it is to go. gun_at: a time, or null. */
+export function raceClock(gun_at, nowMs) {
+  if (!gun_at) return "";
+  const seconds = Math.floor((nowMs - Date.parse(gun_at)) / 1000);
+  const left = Math.abs(seconds);
+  const two = (value) => String(value).padStart(2, "0");
+  const said = `${Math.floor(left / 3600)}:${two(Math.floor(left / 60) % 60)}:${two(left % 60)}`;
+  return seconds < 0 ? `gun in ${said}` : said;
+}
+
 /** One thing, two things. */
 export const count = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
 

@@ -2,6 +2,7 @@
 
 import { streamCards } from "./cards.js";
 import { clusterFold } from "./cluster.js";
+import { courseStrip } from "./course.js";
 import { databaseCard } from "./database.js";
 import { h, setText } from "./dom.js";
 import { flowTable } from "./flow.js";
@@ -14,7 +15,7 @@ import { alertList } from "./alerts.js";
 
 /** Returns {title, node, update(), close()}. */
 export function firstPage() {
-  const parts = { alerts: alertList(), flow: flowTable(), tail: liveTail(), cluster: clusterFold(), database: databaseCard() };
+  const parts = { alerts: alertList(), course: courseStrip(), flow: flowTable(), tail: liveTail(), cluster: clusterFold(), database: databaseCard() };
   const cards = streamCards();
   const many = streamCount();
   const none = noStreams();
@@ -23,6 +24,7 @@ export function firstPage() {
     {},
     h("h1", { class: "unseen" }, "Race day"),
     section("Needs a look", { id: "alerts" }, parts.alerts.node),
+    parts.course.node,
     section("Streams", { aside: many.node }, cards.node, none),
     section("Flow to receivers", {}, parts.flow.node),
     section("Latest reads", {}, parts.tail.node),
@@ -37,7 +39,8 @@ export function firstPage() {
     many.update(all.length);
   };
   const update = inTurns([showCards, ...Object.values(parts).map((part) => part.update)]);
-  return { title: "Race day", node, update, close: parts.tail.close };
+  const close = () => [parts.tail, parts.course].forEach((part) => part.close());
+  return { title: "Race day", node, update, close };
 }
 
 /** Returns {node, update(shown)}: how many streams there are, and where those are that have no card. */

@@ -2,17 +2,18 @@
 // begins.
 
 import { h, setText } from "./dom.js";
-import { number } from "./format.js";
+import { NONE, number, raceClock, time } from "./format.js";
 import { fresh } from "./fresh.js";
 import { ask, path } from "./http.js";
 import { empty, fact, section } from "./parts.js";
 import { beginning } from "./race-begin.js";
 import { changeRace } from "./race-changes.js";
 import { chipTrouble } from "./race-chips.js";
+import { raceCourse } from "./race-course.js";
 import { raceFiles } from "./race-files.js";
 import { raceEpochs, raceForwarders } from "./race-mappings.js";
 import { rosterList } from "./race-roster.js";
-import { onEvent, racesChanged } from "./state.js";
+import { onEvent, racesChanged, serverNow } from "./state.js";
 
 /** Returns {title, node, update(), close()}. */
 export function racePage(race_id) {
@@ -23,6 +24,7 @@ export function racePage(race_id) {
   const chips = chipTrouble();
   const parts = [raceForwarders(race_id, again), raceEpochs(race_id, again), beginning(race_id, again)];
   const [forwarders, epochs, begin] = parts;
+  const course = raceCourse(race_id, again);
   const body = h(
     "div",
     {},
@@ -31,6 +33,7 @@ export function racePage(race_id) {
     section("Begin", {}, begin.node),
     section("Files", {}, raceFiles(race_id, again)),
     section("Chips to look at", {}, chips.node),
+    section("Course", {}, course.node),
     section("Forwarders", {}, forwarders.node),
     section("Epochs of its own", {}, epochs.node),
     section("People", {}, roster.node),
@@ -43,8 +46,8 @@ export function racePage(race_id) {
 
   async function load() {
     try {
-      const asked = [at(), at("participants"), at("unknown-chips"), at("stream-epochs"), "api/v1/forwarder-races"];
-      const [found, people, unknown, { mappings }, { assignments }] = await Promise.all(
+      const asked = [at(), at("participants"), at("unknown-chips"), at("stream-epochs"), at("course"), "api/v1/forwarder-races"];
+      const [found, people, unknown, { mappings }, { points }, { assignments }] = await Promise.all(
         asked.map((each) => ask("GET", each)),
       );
       race = found;
@@ -55,6 +58,7 @@ export function racePage(race_id) {
       forwarders.update(race, assignments);
       epochs.update(race, mappings);
       begin.update(race);
+      course.update(points);
     } catch (error) {
       if (error.code !== "NOT_FOUND") throw error;
       race = null;
@@ -71,13 +75,17 @@ export function racePage(race_id) {
   const update = () => {
     list.refresh();
     // What they say of streams the events tell.
-    if (race) parts.forEach((each) => each.refresh?.());
+    if (!race) return;
+    parts.forEach((each) => each.refresh?.());
+    facts.update(race);
   };
   list.refresh();
   return { title: () => race?.name ?? "Race", node, update, close };
 }
 
 const FACTS = {
+  Gun: (race) => [race.gun_at ? time(race.gun_at, serverNow()) : NONE],
+  Clock: (race) => [raceClock(race.gun_at, serverNow()) || NONE],
   People: (race) => [number(race.participant_count)],
   Chips: (race) => [number(race.chip_count)],
   "Chips of nobody": (race) => watched(race.unmatched_count),

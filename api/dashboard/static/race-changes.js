@@ -2,7 +2,7 @@
 
 import { askFirst, say } from "./dialog.js";
 import { h } from "./dom.js";
-import { count, moment, time } from "./format.js";
+import { count, moment, time, zoneNow } from "./format.js";
 import { ask, path } from "./http.js";
 import { button, field } from "./parts.js";
 import { serverNow } from "./state.js";
@@ -36,6 +36,19 @@ export function changeRace(race_id, race, changed) {
     if (kept) changed();
   }
 
+  async function gun() {
+    const { gun_at } = race();
+    const input = h("input", { name: "gun", type: "datetime-local", step: 1 });
+    const said = gun_at ? `it was ${time(gun_at, serverNow())}` : "the race has not begun";
+    const set = await askFirst("When the gun was", {
+      body: h("p", {}, `As far as the race's clock knows, ${said}. Begin race lets it go, unless a time stands here.`),
+      controls: { gun: field("The gun", input, { hint: `${zoneNow(serverNow()).said}. Empty: when the race begins.` }) },
+      verb: "Save",
+      act: ({ gun: typed }) => ask("PATCH", at, { body: { gun_at: moment(typed) || null } }),
+    });
+    if (set) changed();
+  }
+
   async function remove() {
     const { name, participant_count } = race();
     const removed = await askFirst(`Delete ${name}`, {
@@ -54,6 +67,7 @@ export function changeRace(race_id, race, changed) {
     "span",
     { class: "buttons" },
     button("Rename…", rename, { "aria-label": "Rename… the race" }),
+    button("Gun at…", gun),
     button("Remove people at…", keep),
     button("Delete…", remove, { kind: "danger", "aria-label": "Delete… the race" }),
   );

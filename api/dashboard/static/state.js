@@ -20,6 +20,8 @@ export const state = {
   processes: new Map(),
   database: null,
   ratesBin: 0,
+  // The points of races that are on, by race: while a page shows them, and keeps them up to date.
+  courses: new Map(),
 };
 
 /** The server's time in ms, as well as we know it. */

@@ -1,4 +1,4 @@
-// The latest reads of all streams, or of one stream or chip, as they come; pausable.
+// The latest reads of all streams, or of one stream, chip, bib or name, as they come; pausable.
 
 import { h, keyed, setAttribute, setText } from "./dom.js";
 import { feed, readKey } from "./feed.js";
@@ -6,6 +6,7 @@ import { NONE, count, number, readerTime, received, streamName } from "./format.
 import { empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
 import { serverNow, state } from "./state.js";
+import { isOf, whoIs } from "./who.js";
 
 const SHOWN = 50;
 
@@ -39,21 +40,34 @@ export function liveTail() {
   const node = h(
     "div",
     {},
-    h("div", { class: "filters" }, field("Chip", tag), field("Stream", stream), pause),
+    h("div", { class: "filters" }, field("Chip, bib or name", tag), field("Stream", stream), pause),
     said,
     box,
     left,
   );
   let paused = false;
-  const reads = feed({ wanted, most: SHOWN, changed: show, failed });
+  const who = whoIs();
+  // Of whom reads are asked for: they are sought when the filter changes.
+  let chips = "";
+  const reads = feed({ wanted, most: SHOWN, changed: show, failed, means: (read) => isOf(read, tag.value) });
 
   function wanted() {
-    return { tag_id: tag.value.trim(), stream_id: stream.value };
+    return { tag_id: chips, stream_id: stream.value };
   }
 
   function changed() {
     said.replaceChildren();
+    seek();
+  }
+
+  async function seek() {
+    const text = tag.value;
+    const found = text.trim() === "" ? null : await who.chips(text);
+    if (text !== tag.value) return;
+    // Of nobody there is no read, but what comes may be.
+    chips = found === null ? "" : found.join(",") || "-";
     reads.restart();
+    show();
   }
 
   function toggle() {
@@ -69,13 +83,13 @@ export function liveTail() {
 
   function show() {
     if (paused) return;
-    const { tag_id, stream_id } = wanted();
+    const [text, stream_id] = [tag.value.trim(), stream.value];
     const found = reads.reads();
     table.update(found);
     table.node.hidden = found.length === 0;
     none.hidden = found.length > 0;
     const where = stream_id ? " of this stream" : "";
-    none.firstChild.textContent = tag_id ? `No read of chip ${tag_id}${where}.` : `No reads${where} yet.`;
+    none.firstChild.textContent = text ? `No read of ${text}${where}.` : `No reads${where} yet.`;
     const skipped = reads.skipped();
     const said = [
       reads.cut() && "Their lines are long, so that not all of the newest reads are shown here.",
@@ -89,7 +103,8 @@ export function liveTail() {
     if (document.activeElement !== stream) showStreams([{ stream_id: "", all: true }, ...all]);
     reads.refresh();
   };
-  return { node, update, close: reads.close };
+  const close = () => [reads, who].forEach((part) => part.close());
+  return { node, update, close };
 }
 
 const option = (first) => {
@@ -100,7 +115,7 @@ const option = (first) => {
 const chip = (read) => read.tag_id ?? (read.parse_error === null ? NONE : `unparsed: ${read.parse_error}`);
 
 // Whose chip it is in the race of its epoch: a bib without a name where the race has no such person.
-function who({ race_id, tag_id, bib, bib_ambiguous, first_name, last_name }) {
+function whose({ race_id, tag_id, bib, bib_ambiguous, first_name, last_name }) {
   if (bib === null || bib === undefined) return race_id && tag_id ? "unknown chip" : "";
   const name = `${first_name ?? ""} ${last_name ?? ""}`.trim();
   return `${bib} ${name}${bib_ambiguous ? " (chip of several bibs)" : ""}`.trim();
@@ -120,7 +135,7 @@ const NUMBER = {
 /** The columns of reads: of one stream, and of all. Which of its two times a column has, its title says. */
 const RECEIVED = { title: "Received", kind: "num", text: (read) => received(read.received_at, serverNow()) };
 const CHIP = { title: "Chip", kind: "mono strong", text: chip };
-const WHO = { title: "Who", kind: "plain who", text: who };
+const WHO = { title: "Who", kind: "plain who", text: whose };
 export const READ_COLUMNS = [
   RECEIVED,
   { title: "Reader time", kind: "num", text: (read) => readerTime(read, serverNow()) },

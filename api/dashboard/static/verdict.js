@@ -3,7 +3,7 @@
 // numbers and ages that go on are not worth an interruption. Beside the pages' names stands the zone of all times.
 
 import { h, setAttribute, setText } from "./dom.js";
-import { count, duration, number, time, withTimes, zoneNow } from "./format.js";
+import { count, duration, number, raceClock, time, withTimes, zoneNow } from "./format.js";
 import { linkState } from "./link.js";
 import { isSilent, shape } from "./parts.js";
 import { serverNow, state } from "./state.js";
@@ -76,8 +76,7 @@ function verdict() {
     return { level: "lost", word, what: why.what, age, title: word, news: word };
   }
   if (state.verdict === null) return { level: "wait", word: "CONNECTING", what: "", age: "", title: "connecting", news: null };
-  // Which race is on; a process of the release before says nothing of it.
-  const { level, act, watch, headline, since, races = [] } = state.verdict;
+  const { level, act, watch, headline, since } = state.verdict;
   if (level === "good")
     return { level, word: "ALL GOOD", what: cleared(), age: `data ${age} old`, title: "ALL GOOD", news: level };
   const word = level === "act" ? `${act} ACT` : `${watch} WATCH`;
@@ -86,20 +85,30 @@ function verdict() {
   return {
     level,
     word,
-    what: [`${withTimes(headline ?? "", serverNow())}${from}${rest}`, ...races].join(" · "),
+    what: [`${withTimes(headline ?? "", serverNow())}${from}${rest}`, ...racesOn().map(called)].join(" · "),
     age: `data ${age} old`,
     title: `${word}: ${headline}`,
     news: `${level} ${headline}`,
   };
 }
 
+// Which races are on; a process of the release before says nothing of it.
+const racesOn = () => state.verdict.races ?? [];
+const called = ({ name, gun_at }) => [name, raceClock(gun_at, serverNow())].filter(Boolean).join(" · ");
+
+// Who has come by where, as far as the page that shows it knows.
+function course({ race_id }) {
+  const points = (state.courses.get(race_id) ?? []).filter((point) => point.placed);
+  return points.map((point) => `${number(point.crossed)} at ${point.name}`).join(", ");
+}
+
 function cleared() {
-  const { streams, online, closed, missing, acknowledged, muted, races = [] } = state.verdict;
+  const { streams, online, closed, missing, acknowledged, muted } = state.verdict;
   if (!streams) return "No streams yet";
   const silent = [...state.streams.values()].filter(isSilent).length;
   const known = [acknowledged && `${number(acknowledged)} acknowledged`, muted && `${number(muted)} muted`];
   return [
-    ...races,
+    ...racesOn().flatMap((race) => [called(race), course(race)]),
     `${number(online)} of ${count(streams, "stream")} online${closed ? `, ${number(closed)} closed` : ""}`,
     silent && `${number(silent)} without a read yet`,
     `${number(missing)} missing`,

@@ -1,21 +1,34 @@
 """Races: made, named, looked at, deleted."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
+
+from msgspec import UNSET, UnsetType
 
 from api.races.types import MappedEpoch, Race, RaceDetails
 from shared.db.connections import Pool, Statements
 from shared.db.errors import translated
 
-__all__ = ["MOST_RACES", "add", "delete", "details", "find", "list_races", "name_of", "patch"]
+__all__ = [
+    "MOST_RACES",
+    "Patch",
+    "add",
+    "delete",
+    "details",
+    "find",
+    "list_races",
+    "name_of",
+    "patch",
+    "start_clock",
+]
 
 # Who looks at races looks at all of them.
 MOST_RACES = 1000
 
 # Each table is counted once, whatever the number of races.
 _LIST = """
-SELECT race_id, name, created_at, participants_until, coalesce(people.found, 0) AS participant_count,
+SELECT race_id, name, created_at, participants_until, gun_at, coalesce(people.found, 0) AS participant_count,
        coalesce(worn.found, 0) AS chip_count
 FROM races
 LEFT JOIN (SELECT race_id, count(*) AS found FROM participants GROUP BY race_id) AS people USING (race_id)
@@ -23,7 +36,7 @@ LEFT JOIN (SELECT race_id, count(*) AS found FROM chips GROUP BY race_id) AS wor
 ORDER BY created_at DESC, race_id DESC
 """
 _FIND = """
-SELECT race_id, name, created_at, participants_until,
+SELECT race_id, name, created_at, participants_until, gun_at,
        (SELECT count(*) FROM participants WHERE participants.race_id = $1) AS participant_count,
        (SELECT count(*) FROM chips WHERE chips.race_id = $1) AS chip_count
 FROM races WHERE race_id = $1
@@ -51,18 +64,31 @@ SELECT stream_id, stream_epoch FROM epoch_races WHERE race_id = $1 ORDER BY stre
 _ADD = """
 INSERT INTO races (name)
 SELECT $1 WHERE (SELECT count(*) FROM races) < $2
-RETURNING race_id, name, created_at, participants_until, 0 AS participant_count, 0 AS chip_count
+RETURNING race_id, name, created_at, participants_until, gun_at, 0 AS participant_count, 0 AS chip_count
 """
-# $2, $4: whether $3 and $5 are wanted. changed: whether the name was another, for whoever tells of it.
+# $2, $4, $6: whether $3, $5 and $7 are wanted.
 _PATCH = """
-WITH before AS (SELECT race_id, name FROM races WHERE race_id = $1 FOR UPDATE)
+WITH before AS (SELECT race_id, name FROM races WHERE race_id = $1 FOR NO KEY UPDATE)
 UPDATE races SET name = CASE WHEN $2 THEN $3 ELSE races.name END,
-                 participants_until = CASE WHEN $4 THEN $5 ELSE participants_until END
+                 participants_until = CASE WHEN $4 THEN $5 ELSE participants_until END,
+                 gun_at = CASE WHEN $6 THEN $7 ELSE gun_at END
 FROM before
 WHERE races.race_id = before.race_id
 RETURNING before.name
 """
+# $2: seconds since it began. Told once more, for those that had not begun, it began when it did.
+_START_CLOCK = """
+UPDATE races SET gun_at = clock_timestamp() - make_interval(secs => $2) WHERE race_id = $1 AND gun_at IS NULL
+"""
 _DELETE = "SELECT delete_races($1)"
+
+
+class Patch(NamedTuple):
+    """What of a race is to be another; UNSET: nothing of it. Null is a time that nobody has said."""
+
+    name: str | UnsetType = UNSET
+    participants_until: datetime | UnsetType | None = UNSET
+    gun_at: datetime | UnsetType | None = UNSET
 
 
 async def list_races(pool: Pool) -> list[Race]:
@@ -104,22 +130,19 @@ async def add(database: Statements, name: str) -> Race | None:
     return None if row is None else Race(**row)
 
 
-async def patch(
-    database: Statements,
-    race_id: UUID,
-    *,
-    name: str | None = None,
-    participants_until: datetime | None = None,
-    has_until: bool = False,
-) -> str | None:
-    """Give a race a name, if one is given, and a time to forget its people, if has_until; return its name of before,
-    None when there is no such race.
-    """
+async def patch(database: Statements, race_id: UUID, wanted: Patch) -> str | None:
+    """Change what is wanted of a race; return its name of before, None when there is no such race."""
+    # Each with whether it is wanted at all, because null is a value.
+    given = (each for value in wanted for each in (value is not UNSET, None if value is UNSET else value))
     with translated():
-        before: str | None = await database.fetchval(
-            _PATCH, race_id, name is not None, name, has_until, participants_until
-        )
+        before: str | None = await database.fetchval(_PATCH, race_id, *given)
     return before
+
+
+async def start_clock(database: Statements, race_id: UUID, *, ago_s: float) -> None:
+    """Let the clock of a race go since then, unless somebody has said since when it goes."""
+    with translated():
+        await database.execute(_START_CLOCK, race_id, ago_s)
 
 
 async def delete(database: Statements, race_id: UUID | None) -> Literal["deleted", "absent", "followed"]:

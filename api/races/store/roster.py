@@ -6,7 +6,7 @@ from uuid import UUID
 
 from api.races.imports import Chip, Participant
 from api.races.types import UnknownChip
-from shared.db.connections import Pool, Statements, Transaction
+from shared.db.connections import Pool, Transaction
 from shared.db.errors import translated
 
 __all__ = [
@@ -22,8 +22,10 @@ __all__ = [
 
 UNKNOWN_CHIPS = 500
 
-# Two imports of a race queue here, and who deletes it waits.
-_LOCK = "SELECT race_id FROM races WHERE race_id = $1 FOR UPDATE"
+# Two imports of a race queue here, and who deletes it waits. NO KEY: a forwarder that is given the race, an epoch that
+# is reserved for it and a receiver that follows it refer to the row, and plain FOR UPDATE would have them wait until
+# fifty thousand people are stored.
+_LOCK = "SELECT race_id FROM races WHERE race_id = $1 FOR NO KEY UPDATE"
 _EMPTY = {
     "participants": "DELETE FROM participants WHERE race_id = $1",
     "chips": "DELETE FROM chips WHERE race_id = $1",
@@ -82,23 +84,23 @@ ORDER BY tag_id
 LIMIT $2
 """
 
+# Behind _LOCK, and statements of their own: what they see is younger than the lock, so whoever was imported just before
+# is removed, too. The lock comes first, as everywhere: who held a person and waited for the race, while an import holds
+# the race and waits for the person, would wait for ever.
 _REMOVE = """
 WITH removed AS (DELETE FROM participants WHERE race_id = $1 AND bib = $2 RETURNING race_id)
 UPDATE races SET roster_changed_at = clock_timestamp() FROM removed WHERE races.race_id = removed.race_id
 RETURNING races.race_id
 """
 # Whose time has come; what another process is at is passed over.
+_LOCK_DUE = """
+SELECT race_id FROM races WHERE participants_until <= now() ORDER BY race_id FOR NO KEY UPDATE SKIP LOCKED
+"""
 _FORGET = """
-WITH due AS MATERIALIZED (
-    SELECT race_id FROM races WHERE participants_until <= now() ORDER BY race_id FOR UPDATE SKIP LOCKED
-),
-removed AS (
-    DELETE FROM participants USING due WHERE participants.race_id = due.race_id RETURNING due.race_id
-)
+WITH removed AS (DELETE FROM participants WHERE race_id = ANY($1::uuid[]) RETURNING race_id)
 UPDATE races SET participants_until = NULL, roster_changed_at = clock_timestamp()
-FROM due
-WHERE races.race_id = due.race_id
-RETURNING races.race_id, name, (SELECT count(*) FROM removed WHERE removed.race_id = races.race_id) AS people
+WHERE race_id = ANY($1::uuid[])
+RETURNING race_id, name, (SELECT count(*) FROM removed WHERE removed.race_id = races.race_id) AS people
 """
 
 
@@ -153,13 +155,15 @@ async def unknown_chips(pool: Pool, race_id: UUID) -> list[UnknownChip]:
         return [UnknownChip(**row) for row in await pool.fetch(_UNKNOWN_CHIPS, race_id, UNKNOWN_CHIPS)]
 
 
-async def remove_participant(database: Statements, race_id: UUID, bib: int) -> bool:
+async def remove_participant(connection: Transaction, race_id: UUID, bib: int) -> bool:
     """Remove one person; false when the race has none of this bib."""
     with translated():
-        return await database.fetchval(_REMOVE, race_id, bib) is not None
+        await connection.execute(_LOCK, race_id)
+        return await connection.fetchval(_REMOVE, race_id, bib) is not None
 
 
-async def forget(database: Statements) -> list[Forgotten]:
+async def forget(connection: Transaction) -> list[Forgotten]:
     """Remove the people of all races whose time has come."""
     with translated():
-        return [Forgotten(*row) for row in await database.fetch(_FORGET)]
+        due = [row["race_id"] for row in await connection.fetch(_LOCK_DUE)]
+        return [Forgotten(*row) for row in await connection.fetch(_FORGET, due)] if due else []

@@ -1,0 +1,121 @@
+// The course of each race that is on: its points in the order in which runners come by, and who has. On a phone it is a
+// list. What it says is asked for again when something was read, and not more often than that can be looked at.
+
+import { h, keyed, setAttribute, setText } from "./dom.js";
+import { NONE, count, number, raceClock, secondsSince, shortDuration } from "./format.js";
+import { fresh } from "./fresh.js";
+import { ask, path } from "./http.js";
+import { badge, section } from "./parts.js";
+import { shownAs } from "./quiet.js";
+import { onEvent, racesChanged, serverNow, state } from "./state.js";
+
+const EVERY_MS = 5000;
+const RANK = { act: 3, watch: 2, good: 1, silent: 1, quiet: 0 };
+
+/** Returns {node, update(), close()}. */
+export function courseStrip() {
+  const strips = h("div");
+  const show = keyed(strips, { key: (race) => race.race_id, make: strip });
+  const list = fresh(load, { everyMs: EVERY_MS });
+  const node = section("Course", {}, list.said, strips);
+  let asked = "";
+
+  const races = () => state.verdict?.races ?? [];
+  const ids = () => races().map((race) => race.race_id).join(" ");
+
+  async function load() {
+    asked = ids();
+    const found = await Promise.all(races().map(({ race_id }) => courseOf(race_id)));
+    state.courses = new Map(found.filter(Boolean).map(({ race_id, points }) => [race_id, points]));
+  }
+
+  const stop = onEvent((event) => {
+    if (racesChanged(event) || event.streams || event.reads) list.mark();
+  });
+  const update = () => {
+    if (ids() !== asked) list.mark();
+    if (races().length) list.refresh();
+    const shown = races().filter(({ race_id }) => state.courses.get(race_id)?.length);
+    node.hidden = shown.length === 0;
+    show(shown);
+  };
+  // Who does not ask any more does not know.
+  const close = () => {
+    stop();
+    state.courses = new Map();
+  };
+  return { node, update, close };
+}
+
+// A race that is deleted at this moment has none.
+async function courseOf(race_id) {
+  try {
+    return await ask("GET", path(["races", race_id, "course"]));
+  } catch (error) {
+    if (error.code === "NOT_FOUND") return null;
+    throw error;
+  }
+}
+
+function strip({ race_id }) {
+  const link = h("a", { href: `#/race/${race_id}` });
+  const clock = h("span", { class: "num clock" });
+  const list = h("ol", { class: "course" });
+  const show = keyed(list, { key: (each) => each.key, make: pointColumn });
+  const node = h("div", {}, h("div", { class: "course-head" }, h("h3", {}, link), clock), list);
+  const update = (race) => {
+    setText(link, race.name);
+    setText(clock, raceClock(race.gun_at, serverNow()));
+    const points = state.courses.get(race_id) ?? [];
+    // Two points may be called the same.
+    show(points.map((point, at) => ({ ...point, key: point.placed ? `${at}` : point.streams[0].stream_id })));
+  };
+  return { node, update };
+}
+
+function pointColumn() {
+  const level = badge();
+  const name = h("p", { class: "point-name" });
+  const crossed = h("span", { class: "crossed num" });
+  const came = h("span", { class: "aside" }, "came by");
+  const last = h("p", { class: "num" });
+  const unknown = h("p", { class: "unknown" });
+  const where = h("ul", { class: "where" });
+  const showWhere = keyed(where, { key: (each) => each.stream_id, make: streamLink });
+  const node = h(
+    "li",
+    { class: "point" },
+    h("div", { class: "point-top" }, name, level.node),
+    h("p", { class: "came" }, crossed, " ", came),
+    last,
+    unknown,
+    where,
+  );
+  const update = ({ name: called, streams, crossed: bibs, unknown_chips, last_received_at }) => {
+    const cards = streams.map(({ stream_id }) => state.streams.get(stream_id)).filter(Boolean);
+    level.node.hidden = cards.length === 0;
+    const [as, word] = cards.map(shownAs).sort((a, b) => RANK[b[0]] - RANK[a[0]])[0] ?? ["silent", null];
+    level.update(as, word);
+    setAttribute(node, "data-level", as);
+    setText(name, called);
+    setText(crossed, number(bibs));
+    setText(last, lastRead(cards, last_received_at));
+    setText(unknown, unknown_chips ? count(unknown_chips, "unknown chip") : "");
+    unknown.hidden = unknown_chips === 0;
+    showWhere(streams);
+  };
+  return { node, update };
+}
+
+// The cards know of reads that came since it was asked.
+function lastRead(cards, last_received_at) {
+  const times = [last_received_at, ...cards.map((card) => card.last_received_at)].filter(Boolean);
+  if (!times.length) return "no read yet";
+  const age = Math.min(...times.map((at) => secondsSince(at, serverNow())));
+  return `last read ${shortDuration(age).join(" ")} ago`;
+}
+
+function streamLink({ stream_id }) {
+  const link = h("a", { href: `#/stream/${stream_id}` });
+  return { node: h("li", {}, link), update: ({ title }) => setText(link, title || NONE) };
+}

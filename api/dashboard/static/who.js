@@ -1,0 +1,48 @@
+// Whom a filter means: a chip, a bib, or a part of a name. A name stands in no address, because proxies keep addresses: its
+// chips are found in the roster that the page has, and reads are asked for by chip.
+
+import { ask, path } from "./http.js";
+import { onEvent, racesChanged, state } from "./state.js";
+
+// Of one question; more than so many are meant by a text that is too short to mean anybody.
+const MOST = 20;
+// What a reader says of a chip.
+const CHIP = /^[0-9a-f]{12}$/;
+
+/** Whether a read is of whom a text means; an empty one means everybody. */
+export function isOf({ tag_id, bib, first_name, last_name }, text) {
+  const wanted = text.trim().toLowerCase();
+  if (wanted === "" || tag_id === wanted || String(bib ?? "") === wanted) return true;
+  return Boolean(first_name || last_name) && isCalled(first_name, last_name, wanted);
+}
+
+const isCalled = (first, last, wanted) => [`${first} ${last}`, `${last} ${first}`, `${last}, ${first}`].some((name) => name.toLowerCase().includes(wanted));
+
+/** Returns {chips(text), close()}. chips: resolves to the chips that a text means, which may be none. */
+export function whoIs() {
+  let rosters = null;
+  const close = onEvent((event) => {
+    if (racesChanged(event)) rosters = null;
+  });
+
+  async function chips(text) {
+    const wanted = text.trim().toLowerCase();
+    rosters ??= load();
+    const found = new Set(CHIP.test(wanted) ? [wanted] : []);
+    // Without a roster a chip is found all the same; the next text asks for it again.
+    for (const roster of await rosters.catch(() => ((rosters = null), []))) {
+      for (const person of roster.participants)
+        if (String(person.bib) === wanted || person.chip_ids.includes(wanted) || isCalled(person.first_name, person.last_name, wanted))
+          person.chip_ids.forEach((chip) => found.add(chip));
+      for (const { chip_id, bib } of roster.chips_without_participant) if (String(bib) === wanted) found.add(chip_id);
+    }
+    return [...found].slice(0, MOST);
+  }
+  return { chips, close };
+}
+
+// Of the races that streams are in at the moment: those are the names that the reads have.
+function load() {
+  const ids = new Set([...state.streams.values()].map((card) => card.race_id).filter(Boolean));
+  return Promise.all([...ids].map((race_id) => ask("GET", path(["races", race_id, "participants"]))));
+}

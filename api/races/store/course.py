@@ -1,0 +1,110 @@
+"""The course of a race: its points in order, and who has come by each. Read by what the writer counts: no event is."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from api.races.types import CoursePoint, NewPoint, PointStream
+from shared.db.connections import Pool, Transaction
+from shared.db.errors import translated
+
+__all__ = ["COURSE", "NoSuchRace", "NoSuchStream", "course", "replace"]
+
+# $1: the race. Its epochs: those that were given to it, and of its forwarders' streams the current one, where that was
+# given to none. (Older ones without a race of their own were run under whatever race the forwarder had then.) A stream
+# without a place is a point by itself: `at` is the place, or the stream. Of a chip of several bibs the owner came by.
+COURSE = """
+WITH epochs AS MATERIALIZED (
+    SELECT stream_id, stream_epoch FROM epoch_races WHERE race_id = $1
+    UNION ALL
+    SELECT stream_id, stream_epoch
+    FROM streams JOIN forwarder_races USING (forwarder_id) LEFT JOIN epoch_races USING (stream_id, stream_epoch)
+    WHERE forwarder_races.race_id = $1 AND epoch_races.race_id IS NULL
+),
+standing AS MATERIALIZED (
+    SELECT streams.stream_id, forwarder_id, created_at, coalesce(place::text, streams.stream_id::text) AS at,
+           stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names())) AS title
+    FROM streams
+    LEFT JOIN point_streams AS point ON point.stream_id = streams.stream_id AND point.race_id = $1
+    WHERE place IS NOT NULL
+       OR streams.stream_id IN (SELECT stream_id FROM epochs)
+       OR forwarder_id IN (SELECT forwarder_id FROM forwarder_races WHERE race_id = $1)
+),
+points AS (
+    SELECT at, min(created_at) AS created_at, min(title) AS title,
+           json_agg(json_build_object('stream_id', stream_id, 'forwarder_id', forwarder_id, 'title', title)
+                    ORDER BY title, stream_id) AS streams
+    FROM standing GROUP BY at
+),
+seen AS (
+    SELECT at, count(DISTINCT worn.bib) AS crossed,
+           count(DISTINCT tag_id) FILTER (WHERE worn.bib IS NULL) AS unknown_chips
+    FROM standing
+    JOIN epochs USING (stream_id)
+    JOIN epoch_chips USING (stream_id, stream_epoch)
+    LEFT JOIN chips AS worn ON worn.race_id = $1 AND worn.chip_id = tag_id AND worn.is_owner
+    GROUP BY at
+),
+counted AS (
+    SELECT at, sum(dedup_count)::bigint AS reads, max(last_received_at) FILTER (WHERE dedup_count > 0) AS last
+    FROM standing JOIN epochs USING (stream_id) JOIN stream_metrics USING (stream_id, stream_epoch)
+    GROUP BY at
+),
+named AS (SELECT place, place::text AS at, name FROM race_points WHERE race_id = $1)
+SELECT coalesce(name, title) AS name, place IS NOT NULL AS placed, coalesce(streams, '[]'::json)::text AS streams,
+       coalesce(crossed, 0) AS crossed, coalesce(unknown_chips, 0) AS unknown_chips,
+       coalesce(reads, 0) AS reads, last AS last_received_at
+FROM named FULL JOIN points USING (at) LEFT JOIN seen USING (at) LEFT JOIN counted USING (at)
+ORDER BY place NULLS LAST, created_at, at
+"""
+
+_LOCK = "SELECT race_id FROM races WHERE race_id = $1 FOR NO KEY UPDATE"
+_CLEAR = "DELETE FROM race_points WHERE race_id = $1"
+_POINTS = "INSERT INTO race_points (race_id, place, name) SELECT $1, * FROM unnest($2::integer[], $3::text[])"
+# Streams that are gone, or never were, are left out: how many are in says whether all are.
+_STREAMS = """
+WITH placed AS (
+    INSERT INTO point_streams (race_id, place, stream_id)
+    SELECT $1, given.place, stream_id
+    FROM unnest($2::integer[], $3::uuid[]) AS given(place, stream_id) JOIN streams USING (stream_id)
+    RETURNING 1
+)
+SELECT count(*) FROM placed
+"""
+_CHANGED = "UPDATE races SET course_changed_at = clock_timestamp() WHERE race_id = $1"
+
+
+class NoSuchRace(Exception):
+    """There is no race of this id."""
+
+
+class NoSuchStream(Exception):
+    """One of the streams is not there."""
+
+
+async def course(pool: Pool, race_id: UUID) -> list[CoursePoint]:
+    """Return the points of a race in course order, those without a place behind them."""
+    with translated():
+        rows = await pool.fetch(COURSE, race_id)
+    return [_point(**row) for row in rows]
+
+
+def _point(*, streams: str, **fields: Any) -> CoursePoint:
+    return CoursePoint(streams=[PointStream(**each) for each in orjson.loads(streams)], **fields)
+
+
+async def replace(connection: Transaction, race_id: UUID, points: Sequence[NewPoint]) -> None:
+    """Let the course of a race have these points and no others. NoSuchRace, NoSuchStream: nothing may be kept."""
+    at = [(place, stream_id) for place, point in enumerate(points, 1) for stream_id in point.stream_ids]
+    places, streams = [place for place, _ in at], [stream_id for _, stream_id in at]
+    with translated():
+        if await connection.fetchval(_LOCK, race_id) is None:
+            raise NoSuchRace
+        await connection.execute(_CLEAR, race_id)
+        numbers = list(range(1, len(points) + 1))
+        await connection.execute(_POINTS, race_id, numbers, [point.name for point in points])
+        if await connection.fetchval(_STREAMS, race_id, places, streams) < len(at):
+            raise NoSuchStream
+        await connection.execute(_CHANGED, race_id)

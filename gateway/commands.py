@@ -114,6 +114,8 @@ class Commands:
     async def _take(self) -> bool:
         # The deadline counts from before the question: what the database takes to answer is not the device's to have.
         asked_at = asyncio.get_running_loop().time()
+        # Committed before anything is done. Who dies from here on, or never gets the answer, leaves them taken and in
+        # nobody's hand: "nobody knows", and nobody does them twice.
         commands = await store.take_commands(self._process.pool, self._gateway_id)
         for taken in commands:
             self._tasks.start(
@@ -157,6 +159,8 @@ class Commands:
         return (task.result() if task.done() else None) or Carried("lost")
 
     async def _carry_out(self, command: Command, *, held: bool, until: float) -> Carried:
+        # The session may have ended since it was asked, and its device be connected anew: then the command was not for
+        # that.
         carry_out = self._sessions.get(command.session_id)
         if carry_out is None or not held:
             return Carried("absent")
@@ -166,6 +170,8 @@ class Commands:
             )  # we were stopped with it in hand: whoever asked has been told that nobody knows
         if self._at_once[command.session_id] >= MOST_AT_ONCE:
             return Carried("busy")
+        # Given back when it has ended, not at its deadline: what hangs in a stuck socket keeps its place, which is the
+        # bound.
         self._at_once[command.session_id] += 1
         try:
             return await carry_out(command, until)

@@ -58,6 +58,8 @@ class Epochs:
             _still(until)
             if self._connection.gone:
                 return None
+            # Committed before the device hears of it. Whatever fails from here on leaves an epoch that was never
+            # commanded, and the next is above it; a gap costs nothing, an epoch that is given twice costs reads.
             epoch = await self._reserve(reader_ip, stream_id, race_id, unless_beyond)
             if epoch is None:
                 return None
@@ -103,6 +105,7 @@ class Epochs:
         """
         if reader_ip in self._reset:
             return
+        # The ack task alone comes here, one conflict after the other, so the sets do not change while it waits.
         spared = reader_ip in self._spared
         if spared and self._seen.get(reader_ip, 0) > epoch:
             return

@@ -65,11 +65,15 @@ class Ownership:
         Raises ProtocolError while another session is alive, DatabaseUnavailable.
         """
         forwarder_id = identity.device_id
+        # Registered before the first try: a session that ends right after we were refused must find us here.
         takeover = Wake()
         self._takeovers.setdefault(forwarder_id, set()).add(takeover)
+        # Known before the database may say that the place is ours: a probe of a third connection is answered for us,
+        # not against us.
         self.acquiring[connection.session_id] = connection
         try:
             fence = await self._acquire_waiting(connection, identity, display_name, takeover)
+            # Before it is taken out of `acquiring`: at no step of the loop is it in neither.
             self.held[connection.session_id] = connection
         finally:
             del self.acquiring[connection.session_id]
@@ -87,6 +91,8 @@ class Ownership:
         # Tried anew after every wake: the session may have ended unheard, or its gateway have died meanwhile. Asked
         # once: whoever holds it answers one question, and an answer counts for all who wait.
         while True:
+            # Where the answer is lost the place may be ours unheard: the next newcomer's probe finds no connection of
+            # that session here, and ends it.
             fence = await store.acquire_session(
                 self._process.pool,
                 forwarder_id=identity.device_id,
@@ -99,6 +105,7 @@ class Ownership:
                 return fence
             if not asked:
                 await store.ask_probe(self._process.pool, identity.device_id)
+                # Row first: the gateway that is woken looks for the question there.
                 self._process.notifier.notify(SESSIONS, identity.device_id)
                 asked = True
             elif loop.time() > gives_up_at or await store.probe_answered(
@@ -109,8 +116,10 @@ class Ownership:
 
     async def release(self, connection: DeviceConnection, forwarder_id: str) -> None:
         """Give the place free. Without a database the row stays: the next newcomer's probe ends it."""
+        # First, and whatever the database does: a probe that comes now finds nobody, and ends the session itself.
         self.held.pop(connection.session_id, None)
         try:
+            # By its own id: a row that another session has by now is left alone.
             awaited = await store.end_session(self._process.pool, forwarder_id, connection.session_id)
         except DatabaseUnavailable as error:
             log.warning("release_failed", session_id=str(connection.session_id), error=str(error))
@@ -150,6 +159,7 @@ class Ownership:
     async def _answer_probes(self) -> None:
         for probe in await store.probed_sessions(self._process.pool, self._gateway_id):
             if probe.session_id not in self._probing:
+                # The question stands in its row until the device has answered: the next looks find it again.
                 self._probing.add(probe.session_id)
                 self._tasks.start("probe", self._answer(probe), session_id=str(probe.session_id))
 
@@ -160,6 +170,7 @@ class Ownership:
             if connection is not None and await connection.answers(PROBE_S):
                 await store.answer_probe(self._process.pool, *probe)
             else:
+                # The row before the socket: the newcomer need not wait for the end of a connection that is dead.
                 await store.end_session(self._process.pool, *probe)
                 if connection is not None:
                     log.info("session_half_open", session_id=str(probe.session_id))

@@ -115,6 +115,8 @@ class Session:
 
     async def run(self) -> None:
         """Live until the socket ends. Raises what `attend` tells the device: ProtocolError and others."""
+        # Nothing that it says is stored before it owns the place: a second connection of the device that is refused
+        # changes nothing.
         hello = await greet(self._connection, decode_forwarder, ForwarderHello)
         check_id(hello.forwarder_id, self._identity)
         self._fence = await self._ownership.acquire(self._connection, self._identity, hello.display_name)
@@ -168,6 +170,8 @@ class Session:
         message = await self._connection.receive()
         if message is None:
             return False
+        # The inlet has just given its room back. No step of the loop lies between, so nobody else has got it. From
+        # `submit` on staging counts it for itself.
         with self._staging.holding(len(message)):
             try:
                 decoded = decode_forwarder(message)
@@ -247,8 +251,11 @@ class Session:
         if isinstance(message, ForwarderEventBatch) and len(message.events) <= SPLIT_AT_ONCE:
             split(batch, message.events)
             return
+        # What is made of one takes several times its bytes, so one at a time in the process; the others wait here with
+        # their bytes alone.
         async with self._staging.one_large:
             for events in _pieces(message):
+                # Acks and pings of all others have their turn between two pieces.
                 await asyncio.sleep(0)
                 for start in range(0, len(events), SPLIT_AT_ONCE):
                     split(batch, events[start : start + SPLIT_AT_ONCE])
@@ -261,6 +268,7 @@ class Session:
         if unknown and perf_counter() > self._no_room_until:
             await self._patiently(lambda: self._register(sorted(unknown)))
             self._process.notifier.notify(STREAMS)
+        # Whatever waited above, the mapping is read now: staging may have made a stream anew meanwhile.
         batch.place()
         for part in batch.parts:
             self._epochs.saw(part.reader_ip, part.stream_epoch)
@@ -273,6 +281,7 @@ class Session:
                 self._settled.clear()  # before we look: whatever is settled from here on wakes us again
                 while self._owed and self._owed[0].batch.settled:
                     await self._ack(*self._owed.popleft())
+                    # Each time, not at the end: the receiving task may read on while the next ack waits in its send.
                     self._room.set()
         except ConnectionGone:
             if not self._questions.waiting:
@@ -298,6 +307,8 @@ class Session:
         if batch.conflicts:
             metrics.CONFLICTS.inc()
         for reader_ip, epoch in batch.conflicts.items():
+            # In this task, and before the next ack: what the session knows of commanded epochs is looked at by one
+            # conflict at a time.
             await self._after_conflict(reader_ip, epoch)
 
     def _trace(self, event: str, batch: Batch) -> None:
@@ -340,6 +351,7 @@ class Session:
         )
         if epoch is None:
             return Carried("absent")
+        # "done" says that it has left us: what only lies in the buffer of a dead connection was commanded to nobody.
         await self._connection.flush()
         return Carried("done", msgspec.json.encode({"new_stream_epoch": epoch}))
 

@@ -105,6 +105,8 @@ class Staging:
         batch.open_parts = len(batch.parts)
         for part in batch.parts:
             part.part_id = next(self._part_ids)
+            # Known before it lies in the inbox: a writer may store and tell of it while the answer to our insert is on
+            # its way.
             self.waiting[part.part_id] = self._receipts[str(part.receipt)] = part
             self.unstaged.append(part)
         self._hold(batch.size)
@@ -131,6 +133,8 @@ class Staging:
         self._stage_link.drop()
 
     async def _stage_all(self) -> None:
+        # What is submitted while an insert is under way goes with the next round. At a stop the rest is dropped,
+        # unacked: its devices have it.
         while (self.unstaged or self._gone or self._uncertain) and not self._stop.asked:
             try:
                 await self._stage_next()
@@ -148,6 +152,8 @@ class Staging:
         if self._uncertain:
             await self._recover()
         await self._revive_gone()
+        # Off the queue before they are written: where that fails they stand in `waiting` alone, and the doubt that the
+        # failure raises finds them there.
         parts = list(self._take())
         if not parts:
             return
@@ -193,15 +199,21 @@ class Staging:
         looks, or a new doubt came, both must be taken again.
         """
         connection = await self._stage_link.get()
+        # Held over both looks: what the other task has taken and not settled is in neither place, and would look lost.
         async with self.collecting:
             self._uncertain = False
+            # A part goes from the inbox to the outcomes and never back: in this order it is met in one of them at
+            # least, whatever a writer does in between.
             staged = await store.staged_parts(connection, self._gateway_id)
             collected = await store.collect_outcomes(connection, self._gateway_id)
             self._uncertain |= collected.generation != staged.generation
             self._generation = collected.generation
             self._settle_all(collected)
+            # Those whose stream is gone lie in neither, and are not lost: they wait for their stream to be made anew.
             found = staged.part_ids | {part.part_id for part in self._gone}
             lost = [part for part_id, part in self.waiting.items() if part_id not in found]
+        # In place of the queue, not behind it: what was submitted meanwhile is in `waiting` too, behind all that is
+        # older.
         self.unstaged = deque(lost)
         metrics.STAGED_AGAIN.inc(len(lost))
         self._recovery = {"staged": len(staged.part_ids), "again": len(lost)}
@@ -214,6 +226,7 @@ class Staging:
             if part.part_id not in self.waiting:
                 self._gone.pop(0)
                 continue
+            # Without a bound on readers: these had a stream, and their batch has been taken.
             streams = await register_streams(
                 self._process.pool, batch.forwarder_id, [part.reader_ip], batch.display_name
             )
@@ -250,6 +263,8 @@ class Staging:
 
     async def _collect(self, link: Link) -> bool:
         """Take the outcomes, and tell whether a part waited for one of them."""
+        # Taken by the statement's commit: until they are settled they are nowhere but in our hands. Where the
+        # connection ends in between, `_collect_failed` has the other task look.
         async with self.collecting:
             collected = await store.collect_outcomes(await link.get(), self._gateway_id)
             if self._generation not in (None, collected.generation):
@@ -281,6 +296,7 @@ class Staging:
         return found
 
     def _settle(self, part: Part, outcome: store.Outcome) -> None:
+        # Out of both first: a receipt and a row may both tell of it, and whichever comes second finds nothing.
         batch = part.batch
         del self.waiting[part.part_id], self._receipts[str(part.receipt)]
         if outcome in REFUSALS:
@@ -299,6 +315,7 @@ class Staging:
                 "part_dead_lettered", level="error", of=batch.forwarder_id, forwarder_id=batch.forwarder_id
             )
         for part in batch.parts:
+            # The others may be staged, even stored: that is no harm, but no ack will say so.
             self.waiting.pop(part.part_id, None)
             self._receipts.pop(str(part.receipt), None)
         self._give_back(batch.size)

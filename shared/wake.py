@@ -25,6 +25,7 @@ class Stop:
     def ask(self) -> None:
         """Ask everything that waits to come to its end; may be called again."""
         self._event.set()
+        # After the flag: whoever is woken by it looks at `asked` and finds it set.
         for wake in self._wakes:
             wake.set()
 
@@ -44,6 +45,7 @@ class Stop:
         """Return a new Wake that a stop wakes as well; one for each loop, for the life of the process."""
         wake = Wake()
         self._wakes.append(wake)
+        # Made too late to be woken by `ask`: its loop would sleep for a whole poll interval before it looked.
         if self.asked:
             wake.set()
         return wake
@@ -69,6 +71,10 @@ class Wake:
             async with asyncio.timeout(at_most_s):
                 await self._event.wait()
         except TimeoutError:
+            # Woken in the same step of the loop in which the time was over: the flag stays set, and ends the next wait
+            # at once. Nothing is lost; a poll is counted that was none.
             return False
+        # Cleared before the caller looks, not after: what is set while it looks may be of something that its look has
+        # missed.
         self._event.clear()
         return True

@@ -92,6 +92,7 @@ class Drain:
         self._link.drop()
 
     def _interrupt(self, error: DatabaseUnavailable) -> None:
+        # Once for all tries: the entry waits in memory, and is written when the database is back.
         if self._interrupted is None:
             self._note("storing_interrupted", level="error", error=str(error))
         self._interrupted = str(error)
@@ -125,8 +126,11 @@ class Drain:
             # well again.
             await self._try_faults_again(connection)
             more = await self._drain_once(connection)
+            # Whatever came of it, the database has answered.
             self._resume()
             if more is None or self._clock() >= self._look_at:
+                # Parts whose stream is gone are in nobody's drain: no lock finds a row for them. So they are looked
+                # for where nothing else is left, and now and then where much is.
                 self._look_at = self._clock() + LOOK_EVERY_S
                 self._tell(await store.reject_stream_deleted(connection))
             if more is not None:
@@ -166,6 +170,7 @@ class Drain:
             try:
                 return await self._drain_stream(connection, stream_id) is not None
             except DatabaseRefused:
+                # The first refusal has rolled all of the stream back: which part it was is not known yet.
                 await self._drain_parts(connection, stream_id)
         except store.RowLocked:
             self._let_rest(stream_id)
@@ -177,9 +182,12 @@ class Drain:
     async def _try_faults_again(self, connection: Connection) -> None:
         """Try streams that were at fault, up to the first that still is."""
         while (stream_id := self._faults.next_due()) is not None:
+            # First: whatever comes out of the try, a lost connection too, the next look begins with another stream.
             self._faults.postpone(stream_id)
             tried = self._faults.failures
             drained = await self._drain_alone(connection, stream_id)
+            # One that fails is enough to see that the cause is still there: the work of all others must not wait for a
+            # thousand.
             if self._faults.failures > tried:
                 return
             # Nothing to be had where parts lie: another writer tries the same at this moment.
@@ -206,6 +214,7 @@ class Drain:
                         error=str(error),
                     )
                     metrics.DEAD_LETTERED.inc()
+                    # Behind the commit that has put it aside and written its outcome.
                     self._tell([part.gateway_id])
         return True
 
@@ -226,12 +235,14 @@ class Drain:
     def _rested(self) -> list[UUID]:
         """Return the streams that still rest; those that have just rested are known a little longer."""
         now = self._clock()
+        # A second longer than they rest, so that one which must rest again and again is logged once.
         self._resting = {each: until for each, until in self._resting.items() if until + REST_S > now}
         return [each for each, until in self._resting.items() if until > now]
 
     def _report(self, done: tuple[store.Drained | None, list[UUID]]) -> bool | None:
         """Count and log, and tell whether anything is left; None where no stream could be had."""
         drained, resting = done
+        # Even where nothing else was drained: they were skipped for somebody's locks, and would be met again at once.
         for stream_id in resting:
             self._let_rest(stream_id)
         if drained is None:

@@ -72,6 +72,7 @@ class Upkeep:
 
     async def _look(self) -> None:
         connection = await self._link.get()
+        # First, by reading alone: what comes next writes, and would fail on the very disk that is full.
         self._staging_problem = await store.staging_problem(connection)
         await store.forget_outcomes(connection)
         for letter in await store.resolve_dead_letters(connection):
@@ -91,6 +92,7 @@ class Upkeep:
         # Only this may be put off: what is said above, of a full disk too, is told to everyone within seconds.
         if self._clock() >= self._make_room_at:
             await self._make_room(connection, state)
+            # Counted from the end: an attempt waits for its lock, and everybody else behind it.
             self._make_room_at = self._clock() + self._pause_s
 
     async def _make_room(self, connection: Connection, state: store.InboxState) -> None:
@@ -99,6 +101,7 @@ class Upkeep:
         """
         if state.bytes < self._dead_bytes:
             self._pause_s = self._look_every_s
+        # False where its lock was not to be had in 200 ms: whoever drains or stages has waited behind it for as long.
         elif self._worth_it(state) and await store.empty_inbox(connection):
             self._pause_s = self._look_every_s
             metrics.INBOX_EMPTIED.inc()

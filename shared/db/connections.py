@@ -206,6 +206,8 @@ class Link:
     async def get(self) -> Connection:
         """Return the connection, open; DatabaseUnavailable when it cannot be had."""
         if self._connection is None or self._connection.is_closed():
+            # Only now: until then `is_open` must not speak for a connection that does not LISTEN, or hold its lock,
+            # yet.
             self._connection = await self._open()
         return self._connection
 
@@ -216,6 +218,7 @@ class Link:
                 with translated():
                     await self._opened(connection)
         except BaseException:
+            # Not close: that says goodbye first, to a server that may not answer.
             connection.terminate()
             raise
         return connection
@@ -223,6 +226,8 @@ class Link:
     def drop(self) -> None:
         """Give the connection up: its state is not known any more."""
         if self._connection is not None:
+            # What is under way on it may have happened or not. Nobody waits for the answer: the next `get` opens
+            # another connection, and its user looks what became of it.
             self._connection.terminate()
             self._connection = None
 

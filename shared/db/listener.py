@@ -77,6 +77,8 @@ class Listener:
 
     async def _listen_on(self) -> None:
         was_open = self._link.is_open
+        # One that has ended is not pinged: `get` opens another and runs `_listen`, which has everyone look. One that
+        # hangs fails the ping, is dropped by on_failure, and takes this way at the next try.
         connection = await self._link.get()
         if was_open:
             NOTIFY_QUEUE.set(await ping(connection))
@@ -86,8 +88,10 @@ class Listener:
 
     async def _listen(self, connection: Connection) -> None:
         """LISTEN first, then have everyone look: what is committed in between is notified, and seen."""
+        # All channels before any callback: who looks now and finds nothing must be told of what comes a moment later.
         for channel in self._callbacks:
             await connection.add_listener(channel, self._on_notification)
+        # An end that asyncpg sees by itself need not wait for the next ping.
         connection.add_termination_listener(lambda _: self._loop.wake())
         for callbacks in self._callbacks.values():
             for callback in callbacks:
@@ -95,5 +99,6 @@ class Listener:
 
     def _on_notification(self, _connection: Any, _pid: int, channel: str, payload: object) -> None:
         NOTIFICATIONS_RECEIVED.labels(channel).inc()
+        # asyncpg has the loop call this in a step of its own: callbacks set flags, and whoever they wake looks later.
         for callback in self._callbacks[channel]:
             callback(str(payload))

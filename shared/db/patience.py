@@ -40,6 +40,8 @@ async def patiently(act: Callable[[], Awaitable[T]], *, waits: str, **fields: st
     """Do what needs the database, again and again until it is there. waits: the event of the log, at level debug: that
     the database is away is said once by the process's loops.
     """
+    # No bound of its own: a deadline, or the end of whoever waits, cancels it from outside. A session that waits here
+    # in its receiving task notices the end of its socket only when the database is back.
     while True:
         try:
             return await act()

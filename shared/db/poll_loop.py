@@ -45,6 +45,7 @@ class Outage:
         kind = type(error)
         if kind is not DatabaseUnavailable:
             self._over(DatabaseUnavailable, loop)  # it answers
+        # Not the other way round: that the server is away now says nothing of whether a missing right is back.
         failing = self._failing.setdefault(kind, set())
         if not failing:
             self._began[kind] = _Began(self._clock(), str(error))
@@ -60,6 +61,7 @@ class Outage:
 
     def left(self, loop: str) -> None:
         """Note that a loop has ended, which says nothing of the database."""
+        # Without a line: the last one to leave may do so in the middle of an outage, because the process stops.
         for failing in self._failing.values():
             failing.discard(loop)
 
@@ -111,18 +113,24 @@ class PollLoop:
         """Work until the process stops."""
         # Work comes before the first wait: what happened before anybody listened was notified to nobody.
         polled = False
+        # What has woken us until now (a listener that has just connected wakes everybody) this first look covers.
         self._wake.clear()
         while not self._stop.asked:
             try:
                 found = await self._work()
+            # Any other error leaves the loop, and takes the process down: nobody knows what state it left behind.
             except DatabaseUnavailable as error:
                 self._outage.began(self._name, error)
+                # Before the pause: that a connection was dropped is what /readyz and the acceptor go by meanwhile.
                 self._on_failure(error)
+                # Not `_wake.wait`: notifications go on while one statement fails, and each would be a try at once.
                 await self._stop.sleep(retry_pause_s())
                 polled = False  # what waits now waited for the database, and not for a notification
                 continue
             self._outage.ended(self._name)
             if found and polled and self._channel is not None:
                 POLLS_FOUND_WORK.labels(self._channel).inc()
+            # Whoever woke us while we worked has left the flag set: this returns at once, and the next look sees what
+            # the last one may have missed.
             polled = not await self._wake.wait(at_most_s=self._poll_s())
         self._outage.left(self._name)

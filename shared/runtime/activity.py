@@ -163,9 +163,13 @@ class Activity:
         if of is not None and not self._is_first(event, of, of_device=True, level=level, fields=fields):
             return
         async with self._writing:
+            # What waits is older, and written by the same statement. Beyond a block of it the order is given up:
+            # whoever is about to ask a device does not wait for a backlog.
             waiting = list(islice(self._waiting, _BLOCK))
             mine = entry(event, level, fields, of_device=of_device or of is not None)
             await append(pool, self._process_id, [*waiting, mine])
+            # Not before: where the write failed, or its answer was lost, they wait on. Twice in the log is better than
+            # never.
             self._take_off(waiting)
         self._written()
 
@@ -187,12 +191,15 @@ class Activity:
         """Add the entries of windows that are over. All last equally long, so that the first to begin is the first."""
         while self.windows:
             key, window = next(iter(self.windows.items()))
+            # At a stop all are over: what they have counted is the last that this process writes.
             if window.ends_at > monotonic() and not self._stop.asked:
                 return
             del self.windows[key]
             if window.count:
                 counted = {"count": window.count} if window.count > 1 else {}
                 self._add(key[0], window.level, {**window.fields, **counted}, of_device=window.of_device)
+                # Another window at once: who goes on repeating gets an entry in ten seconds, not a first one each
+                # time.
                 self.windows[key] = _Window(monotonic() + WINDOW_S, window.of_device)
 
     def _add(self, event: str, level: Level, fields: dict[str, object], *, of_device: bool) -> None:
@@ -225,6 +232,7 @@ class Activity:
             await self._write_block(pool)
             self._close_windows()
         if self._untrimmed and not self._stop.asked:
+            # Before the statement: what is written while it runs may be too new for it, and is trimmed the next time.
             self._untrimmed = False
             with translated():
                 await pool.execute(_TRIM)
@@ -241,9 +249,11 @@ class Activity:
             if not block:
                 return
             try:
+                # The lock is held over the write: two that wrote the same block would both take it off.
                 await append(pool, self._process_id, block)
                 self._written()
             except DatabaseRefused as error:
+                # It is taken off all the same: it would be refused again, and keep all others behind it for ever.
                 log.error("activity_refused", error=str(error), entries=len(block))
             self._take_off(block)
         if self._dropped:

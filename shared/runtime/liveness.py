@@ -94,6 +94,8 @@ class Presence:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Only over a connection that is there: the lease ends soon enough, and a stop must not wait for a database
+        # that is away.
         if self._link.is_open:
             try:
                 connection = await self._link.get()
@@ -113,17 +115,23 @@ class Presence:
         if not was_open:
             RECONNECTS.labels("presence").inc()
             log.info("presence_back")
+            # Row and lock are there again, since `get`: whoever is sent to look what was lost meanwhile finds us
+            # alive.
             self._on_return()
         vitals = self._vitals()
         with translated():
             row = await connection.fetchval(_RENEW, self.process_id, LEASE_S, *vitals, timeout=3)
+        # As a lost connection: the next try enters anew, and `on_return` tells all who must look.
         if row is None:  # reaped while we hung for a day
             raise DatabaseUnavailable("our row is gone")
 
     async def _enter(self, connection: Connection) -> None:
         """Make our row, or find it again, and hold the lock that says that we live, whose key is in the row."""
         connection.add_termination_listener(lambda _: self._loop.wake())
+        # By whoever comes next: a process that has died cannot, and nobody needs it before.
         await connection.execute(_REAP)
+        # The row before the lock, whose key is in it. In between a new process counts as dead, which nobody minds: it
+        # has no session yet. One that is back may count as alive all along, by its former connection's lock.
         lock_key = await connection.fetchval(
             _ENTER,
             self.process_id,
@@ -138,4 +146,6 @@ class Presence:
         if lock_key is None:
             raise SchemaError(f"this database user is another role's: a {self._role} is rt_{self._role}")
         if self._holds_lock:
+            # Waited for where the server has not seen our former connection's end yet. Beyond the time we begin again
+            # with the row, so that the lease goes on.
             await connection.execute(_LOCK, PROCESS_LOCK_CLASS, lock_key, timeout=3)

@@ -161,6 +161,8 @@ class Process:
         `stop` is asked. before: run once when the database is there, before any task. shut: run at the end,
         when no device is accepted any more: closes their connections. Raises RtServerError when the start fails.
         """
+        # Before all that takes time: a stop during the start is kept, and ends the process as soon as it is up, or by
+        # force after the deadline.
         self._obey_signals()
         # First: else the schema would be made where nothing of it is looked for.
         await require_addresses(self.settings.database_url, self.settings.direct_url)
@@ -216,6 +218,8 @@ class Process:
                 for name, task in tasks.items():
                     group.create_task(_guarded(name, task, self.stop), name=name)
                 group.create_task(self._serve(app, shut), name="serve")
+            # Not reached where a task has failed: then the outer group cancels those that last, and what they had left
+            # is lost.
             self.last_stop.ask()
 
     async def _serve(self, app: web.Application, shut: Callable[[], Awaitable[None]] | None) -> None:
@@ -232,6 +236,8 @@ class Process:
             # No new devices before the old are told to go: they would come back to us.
             server.close()
             if shut is not None:
+                # The loops have been asked to stop as well, but not those that last: a session that ends here still
+                # notifies, and writes its entry.
                 await shut()
 
     def _obey_signals(self) -> None:
@@ -257,6 +263,7 @@ class Process:
 
 
 async def _guarded(name: str, task: Task, stop: Stop) -> None:
+    # Its own errors go through to the group, which cancels all others: nobody goes on with half a process.
     await task()
     if not stop.asked:
         raise RuntimeError(f"task {name} ended though nobody asked it to")

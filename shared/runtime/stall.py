@@ -67,6 +67,8 @@ class _Meter:
 
     def _start(self, step_s: float) -> None:
         self._due_at = time.monotonic() + step_s
+        # From here on, not from when the timer was due: more than what was used while it was late, so a bound from
+        # above.
         self._used_s = time.thread_time()
         self._timer = self._loop.call_later(step_s, self._look)
 
@@ -77,6 +79,7 @@ class _Meter:
             _STALLS.observe(late_s)
             self._longest.note(late_s, now=now)
             self._longest_own.note(min(late_s, used_s), now=now)
+        # Set anew only now: a stall counts once, however many steps long it was.
         self._start(_STEP_S if used_s >= _IDLE_BELOW_S else _IDLE_STEP_S)
 
 

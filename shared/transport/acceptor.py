@@ -94,6 +94,8 @@ class Acceptor:
             return identity
         at_most = message_bytes or MESSAGE_BYTES[self._device_type]
         connection = DeviceConnection(request, self._account, message_bytes=at_most)
+        # From the last look at the bounds to here nothing is awaited (but for a crowded receiver's probe), and from
+        # here on it counts. Before the upgrade is answered: a stop that comes meanwhile closes it, too.
         self._connections[connection] = identity
         try:
             with self._account.socket():
@@ -106,6 +108,7 @@ class Acceptor:
         """Return whose token it is, or what a device is answered that is not admitted."""
         if self._refuses():
             return _retry_later()
+        # While its token is looked up nothing else says that it is there: a fleet that comes back would see no bound.
         self._entering += 1
         try:
             identity = await authenticate(
@@ -135,6 +138,8 @@ class Acceptor:
         full = _too_soon(PROBE_S, f"{len(mine)} sessions of this receiver are open here")
         if self._probing:
             return full
+        # One probe at a time: newcomers that come within its two seconds are refused, not each let the same sessions
+        # be pinged.
         self._probing = True
         try:
             asked = [connection for connection in mine if connection.answers_pings]
@@ -144,6 +149,8 @@ class Acceptor:
         dead = [connection for connection, answered in zip(asked, answers, strict=True) if not answered]
         for connection in dead:
             log.info("session_half_open", session_id=str(connection.session_id))
+            # Their handlers end in a moment, and take them off the list themselves: the count below must not wait for
+            # it.
             connection.abort()
         return full if len(mine) - len(dead) >= SESSIONS_OF_ONE else None
 
@@ -232,6 +239,8 @@ class Acceptor:
                 )
 
     async def _end_revoked(self) -> None:
+        # Who enters while we ask was recognised before, perhaps by a token that is revoked by now: the next poll finds
+        # it.
         held = {identity.token_id for identity in self._connections.values() if identity is not None}
         if not held:
             return
@@ -244,6 +253,7 @@ class Acceptor:
         if ended:
             log.info("tokens_revoked", sessions=len(ended))
             refusal = ProtocolError("the token was revoked", code="INVALID_TOKEN")
+            # All at once: each takes seconds where its device takes nothing, and the next look waits for the slowest.
             await asyncio.gather(*(connection.refuse(refusal) for connection in ended))
 
 

@@ -94,6 +94,8 @@ class Account:
     def admit(self, held: Held, admitted: Callable[[], None]) -> bool:
         """Count a message that begins, if there is room; else it waits, and is counted when `admitted` is called."""
         pool = self._pool(held)
+        # Whoever waits comes first, also where the newcomer is small enough to fit: or a large message would wait for
+        # ever.
         if not pool.waiting and self._fits(pool, held.size):
             pool.held += held.size
             return True
@@ -107,6 +109,7 @@ class Account:
         for pool in self._pools:
             for each in pool.waiting:
                 if each.admitted == admitted:
+                    # Those behind it may fit, though nothing was given back.
                     pool.waiting.remove(each)
                     self._look_soon()
                     return
@@ -152,10 +155,13 @@ class Account:
             asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
+        # First: what is given back from here on must be able to ask for another look.
         self._looking = False
+        # The large before the small: whether one of them still waits decides how much the small may have.
         for pool in self._pools:
             while pool.waiting and self._fits(pool, pool.waiting[0].size):
                 size, admitted = pool.waiting.popleft()
+                # Counted before it is told: it reads on at once, and its next message may ask for room.
                 pool.held += size
                 admitted()
         if not self.awaited:

@@ -89,6 +89,8 @@ class DeviceConnection:
 
     async def accept(self) -> None:
         """Finish the upgrade."""
+        # Before the answer: a device may send right behind its request. Held back until aiohttp, in `prepare`, has put
+        # its reader of frames in place.
         if self._request.transport is not None:
             self._inlet.install(self._request.transport)
         await self._socket.prepare(self._request)
@@ -112,6 +114,7 @@ class DeviceConnection:
                 if message.type is WSMsgType.TEXT:
                     data: bytes = message.data
                     return data
+                # Looked at before the kind: what wakes us for it is a pong.
                 if self._inlet.too_large:
                     reason = f"a message may have {self._inlet.limit} bytes"
                     await self.close(WSCloseCode.MESSAGE_TOO_BIG, reason)
@@ -153,6 +156,8 @@ class DeviceConnection:
         await self._send(payload, WSMsgType.PING)
 
     async def _send(self, message: bytes, kind: WSMsgType) -> None:
+        # Before the await: aiohttp writes the whole frame before it waits, so messages of several tasks never mix and
+        # go out in the order of the calls.
         self._written += len(message)
         try:
             await self._socket.send_frame(message, kind)
@@ -171,6 +176,7 @@ class DeviceConnection:
         """Send the error message and close: 1008, or 1011 when the fault is ours."""
         ours = error.code == "INTERNAL_ERROR"
         if not (self.withholds_passing_errors and (ours or isinstance(error, NoHello))):
+            # Each of the two has a bound: a device that takes nothing costs a few seconds, and then its transport.
             await self._or_abort(self.send(encode_error(error.code, str(error))))
         await self.close(WSCloseCode.INTERNAL_ERROR if ours else WSCloseCode.POLICY_VIOLATION, error.code)
 
@@ -178,12 +184,15 @@ class DeviceConnection:
         """End with a close frame; after CLOSE_WITHIN_S, by aborting the transport. Never raises."""
         self._inlet.throw_away(2 * self._message_bytes)  # but the answer to the close frame is read
         await self._or_abort(self._socket.close(code=code, message=reason.encode()[:120], drain=False))
+        # aiohttp has closed the transport by now, which keeps itself until all of that is taken.
         if self._unsent:  # the transport would wait for ever to send it
             self._loop.call_later(CLOSE_WITHIN_S, self.abort)
 
     async def _or_abort(self, ending: Coroutine[Any, Any, object]) -> None:
         """Let last words take CLOSE_WITHIN_S and a bit, then drop the connection under them."""
         task = asyncio.ensure_future(ending)
+        # The task itself is not cancelled: the abort ends what it waits for. One that does not even end then is left
+        # behind.
         _, waiting = await asyncio.wait({task}, timeout=CLOSE_WITHIN_S + 1)
         if waiting:
             self.abort()
@@ -221,6 +230,8 @@ class DeviceConnection:
 
         A socket that we do not read at the moment (back-pressure) cannot prove anything: it counts as alive.
         """
+        # Before the ping, and before the look at whether we listen: what comes from here on counts, be it the pong or
+        # something that was on its way.
         self._inlet.received.clear()
         if not self._listening:
             return not self.gone
@@ -231,6 +242,7 @@ class DeviceConnection:
         except ConnectionGone:
             return False
         except TimeoutError:
+            # Back-pressure may have begun since: then the answer waits unread, and proves nothing.
             return not (self.gone or self._listening)
         return not self.gone
 
@@ -245,12 +257,16 @@ class DeviceConnection:
         next_heartbeat, next_ping = began + HEARTBEAT_EVERY_S, began + PING_EVERY_S
         pinged_at: float | None = None
         waited, took = False, 0
+        # What this sends is sent only where nothing waits: so it never waits in a send itself, and always comes back
+        # here to see that a device has been silent for too long.
         while not self.gone:
             await asyncio.sleep(min(next_heartbeat, next_ping) - self._loop.time())
             now = self._loop.time()
             received = pinged_at is not None and self._inlet.received_at >= pinged_at
+            # Either it has answered, or we have not been reading, and cannot know.
             if not self._unsent and (received or not self._listening):
                 pinged_at = None
+            # Something waited at the last look, and the kernel has taken of it since: the device reads.
             if waited and self._taken > took:
                 pinged_at = None
             waited, took = self._unsent > 0, self._taken
@@ -259,6 +275,8 @@ class DeviceConnection:
                 self.abort()
                 return
             if now >= next_ping:
+                # While an answer is owed we look each second, and ping anew where that is possible; the time counts
+                # from the first ping.
                 next_ping = now + (PING_EVERY_S if pinged_at is None else 1.0)
                 pinged_at = pinged_at or now
                 await self._ping()
@@ -330,6 +348,7 @@ async def attend(
         await connection.refuse(ProtocolError("the server failed", code="INTERNAL_ERROR"))
     finally:
         CONNECTIONS.dec()
+        # Its bytes are given back last, when nothing more of it is read: whoever waits for the room gets all of it.
         await connection.close(WSCloseCode.OK, "")
         connection.end()
 

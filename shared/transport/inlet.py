@@ -87,6 +87,7 @@ class Inlet(asyncio.Protocol):
     def admitted(self) -> None:
         """Take more than one message from now on, each of the full size."""
         self._is_past_hello = True
+        # Its second message waits at its head for this and for nothing else.
         if self._holding_back and self._begun and not self._admitted:
             self._account.withdraw(self._has_room)
             self._go_on()
@@ -110,6 +111,8 @@ class Inlet(asyncio.Protocol):
         """Keep nothing more, because the connection is being closed; drop it after so many bytes."""
         if self._thrown is None:
             self._thrown, self._throws_at_most = 0, at_most
+            # Nothing waits for room any more: what stands at its head is walked through, and thrown away. The device's
+            # close frame may be behind it.
             self._account.withdraw(self._has_room)
             if self._holding_back:
                 self._go_on()
@@ -130,6 +133,8 @@ class Inlet(asyncio.Protocol):
         self.received_at = self._loop.time()
         self.received.set()
         if self._holding_back:
+            # The transport had this in hand already, or aiohttp has resumed it, as it does whenever a message is taken
+            # from its queue. Paused again, the stash never grows beyond a read or two.
             self._stash += data
             self._inner.pause_reading()
             return
@@ -144,6 +149,8 @@ class Inlet(asyncio.Protocol):
             if not self._left:
                 head = _head(data, at)
                 if head is None or not self._begins(head):
+                    # It waits with all that is behind it. What lies before it belongs to what was begun, and is passed
+                    # on below.
                     self._stash = data[at:]
                     break
                 if not self._passing:
@@ -175,6 +182,7 @@ class Inlet(asyncio.Protocol):
             return True
         limit = self.limit
         if self._under_way is not None:  # a further part of it
+            # Never held back: it has its room, and others may wait for the room that it gives back at its end.
             return self._fits(self._got + head.length, limit)
         if self._begun and not self._is_past_hello:
             self._hold_back()
@@ -201,6 +209,8 @@ class Inlet(asyncio.Protocol):
         if not self._admitted and not self._account.admit(held, self._has_room):
             self._hold_back()
             return False
+        # The room was counted when it was given (Account._look), just before this walk: asked for again it would be
+        # counted twice.
         self._admitted = False
         self._begun += not self._is_past_hello
         self._under_way, self._under_way_since, self._got = held, self._loop.time(), 0
@@ -227,10 +237,12 @@ class Inlet(asyncio.Protocol):
         self._inner.pause_reading()
 
     def _has_room(self) -> None:
+        # Called by the account in a step of the loop of its own, never from within `_walk`.
         self._admitted = True
         self._go_on()
 
     def _go_on(self) -> None:
+        # Before the walk, which may hold back again at the next head; reading goes on only if it has not.
         self._holding_back = False
         data, self._stash = self._stash, b""
         self._walk(data)
@@ -244,6 +256,7 @@ class Inlet(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell aiohttp; what it has is read to the end."""
+        # A place in the account's queue is kept until the session has noticed, and calls `end`.
         self._inner.connection_lost(error)
 
     def eof_received(self) -> None:

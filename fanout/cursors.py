@@ -86,12 +86,14 @@ class Cursors:
     async def flush(self) -> None:
         """Write what has moved by now, as the last thing; what cannot be written is lost, and delivered again."""
         try:
+            # The loop's last write may still be under way: whichever of the two comes second takes no cursor back.
             await self._write_moved()
         except DatabaseUnavailable as error:
             log.warning("cursors_unwritten", cursors=len(self._moved), error=str(error))
 
     async def _write_moved(self) -> None:
         """Write what has moved; what cannot be written stays for the next time."""
+        # Acks that come while they are written gather in the new one, and are never wiped out by what comes back.
         moved, self._moved = self._moved, {}
         waiting = list(moved.items())
         while waiting:
@@ -111,6 +113,8 @@ class Cursors:
         try:
             self._restart(await store.advance_cursors(self._process.pool, dict(moved)))
         except store.RowLocked:
+            # All of the statement was rolled back. Stream by stream, so that one administrator holds up the acks of
+            # his stream alone.
             for stream_id, of_stream in groupby(sorted(moved, key=_stream), key=_stream):
                 await self._write_alone(stream_id, dict(of_stream))
         metrics.CURSOR_WRITES.inc()
@@ -130,12 +134,15 @@ class Cursors:
     def _on_notification(self, payload: str) -> None:
         """Note which cursors are said to be deleted; any of them, where the notification does not say."""
         if payload:
+            # One that a session is about to hold, whose row it has just read, is not among them: its next ack finds no
+            # row, or the next look at all finds it.
             self._doubtful |= {int(each) for each in payload.split(",")} & self._holders.keys()
         else:
             self._look_at = 0.0
 
     async def _look_for_deletions(self) -> None:
         """Look whether the rows are still there: a notification may name what was made anew, or be lost."""
+        # Taken before the question: who is named while we ask may have been deleted after it.
         doubtful, self._doubtful = self._doubtful, set()
         if monotonic() >= self._look_at:
             self._look_at = monotonic() + LOOK_EVERY_S
@@ -157,6 +164,7 @@ class Cursors:
 
     def _restart(self, gone: Iterable[int]) -> None:
         for cursor_id in gone:
+            # Off the list before they are told: each begins anew and holds other rows. It is told of a deletion once.
             for holder, ref in self._holders.pop(cursor_id, {}).items():
                 holder.restart(ref)
 

@@ -137,6 +137,7 @@ class Pages:
             metrics.PAGES_SHARED.inc()
         # One receiver's end must not take the page away from the others that wait for it.
         page = await asyncio.shield(task)
+        # It may have been asked for by somebody who needed less, before what we know of was stored.
         if page.complete_up_to < up_to:
             return await self._get(ref, key, up_to, read)
         return page
@@ -145,8 +146,10 @@ class Pages:
         try:
             page = await reading
         finally:
+            # Before it is kept, and whatever came of it: whoever asks next finds the page, or reads it anew.
             del self._reading[key]
         metrics.PAGES_READ.inc()
+        # One that was not complete enough for somebody: this one is, and takes its place and its bytes.
         before = self._kept.pop(key, None)
         self._kept[key] = page
         self._kept_bytes += page.size - (before.size if before else 0)

@@ -74,6 +74,8 @@ class Sender:
 
     def tell(self, saying: Saying) -> None:
         """Send a message when there is time."""
+        # In the place of an older one, if that still waits: a slow receiver is told what is so by then, and of no more
+        # than there is to be told about.
         self._sayings[saying.about] = saying
         self._source.news.set()
 
@@ -93,12 +95,14 @@ class Sender:
     async def run(self) -> None:
         """Send what there is, until cancelled; ConnectionGone when the socket ends."""
         while True:
+            # Room before events: what is taken is on its way, and can neither be put back nor wait here.
             room = await self._allowance.room()
             try:
                 await self._source.begin()
                 taken = await self._source.gather(room)
             except DatabaseUnavailable as error:
                 log.debug("delivery_waits", receiver_id=self._receiver_id, error=str(error))
+                # Nothing was taken: neither of them raises with events in its hands.
                 await before_next_try()
                 continue
             if taken:
@@ -107,6 +111,8 @@ class Sender:
             for saying in told:
                 await self._connection.send(saying.message)
             if not (taken or told):
+                # What came while we looked has left it set. It is cleared behind the wait and before the next look, so
+                # that nothing falls between.
                 await self._source.news.wait()
                 self._source.news.clear()
 
@@ -124,6 +130,7 @@ class Sender:
     async def _send(self, taken: list[tuple[StreamRef, Taken]]) -> None:
         for ref, each in taken:
             for sent, step in zip(each.slice.sent, each.steps, strict=True):
+                # Before it is written: where the socket takes it slowly its ack may come while the send still waits.
                 done = self._in_flight.add(ref, sent, step)
                 if done is not None:
                     self._source.advance(ref, sent.stream_epoch, done)
@@ -135,6 +142,7 @@ class Sender:
             self._trace(taken)
         events = b",".join([each.slice.json for _, each in taken if each.slice.event_count])
         await self._connection.send(b"".join((self._prefix, events, BATCH_SUFFIX)))
+        # The pause counts from when the socket has taken it.
         now = asyncio.get_running_loop().time()
         self._allowance.pace.sent(now, count, live=all(each.live for _, each in taken))
 

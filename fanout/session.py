@@ -50,6 +50,7 @@ class Session:
         hello = await greet(self._connection, decode_receiver, ReceiverHello)
         check_id(hello.receiver_id, identity)
         session_id, receiver_id = self._connection.session_id, identity.device_id
+        # The row before the heartbeat: operators see whoever has been told that it is connected.
         await store.begin_session(
             self._node.process.pool,
             session_id=session_id,
@@ -65,6 +66,7 @@ class Session:
             await self._live(following, identity, hello)
         finally:
             self._note("receiver_gone", receiver_id)
+            # Before the row goes, which waits for the database: nothing is told to a session that has ended.
             following.turns.leave()
             await self._end(session_id)
 
@@ -79,8 +81,10 @@ class Session:
                 tasks.create_task(following.sender.run(), name="send"),
                 tasks.create_task(self._connection.stay_alive(identity.name), name="alive"),
             ]
+            # Behind the other two: while this waits for the database the device is kept alive, and pinged.
             await self._resume(following, hello.resume or [])
             await self._receive(following, identity)
+            # The socket has been read to its end. What was sent and not acked is owed, and comes again.
             for task in side:
                 task.cancel()
 

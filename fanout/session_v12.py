@@ -72,16 +72,20 @@ class SessionV12:
             check_id(hello.receiver_id, self._identity)
         mode = self._mode(hello)
         sender = Sender(self._connection, mode.source, self._allowance, receiver_id=self._receiver_id)
+        # A try with a bound, because the heartbeat is behind it. Where it fails `_deliver` makes the row, before
+        # anything is sent.
         has_row = await self._make_row(mode)
         self._connection.admit()
         self._note("receiver_connected")
         try:
             heartbeat = encode_heartbeat(self._connection.session_id, self._identity.name)
             await self._connection.send(heartbeat)
+            # Only now: an error that overtook the heartbeat would end the receiver's attempts.
             self._connection.withholds_passing_errors = False
             await self._live(mode, sender, has_row=has_row)
         finally:
             self._note("receiver_gone")
+            # Whoever could still wake or tell it is told to stop before the row goes, which waits for the database.
             mode.leave()
             for watch in (self._node.numbers, self._node.devices):
                 watch.leave(sender, self._streams)
@@ -152,6 +156,7 @@ class SessionV12:
         """Begin, waiting for the database as long as it takes, then send and tell."""
         if not has_row:
             await self._row(mode)
+        # Behind the row: a race that a session follows cannot be deleted from then on.
         await patiently(mode.start, waits="mode_waits", session_id=str(self._connection.session_id))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(sender.run(), name="send")
@@ -168,6 +173,7 @@ class SessionV12:
         mode.go_live()
         while True:
             await mode.changed.wait()
+            # Before it is looked at: a mapping that changes while we tell of it is told next.
             mode.changed.clear()
             await self._tell_applied(mode, sender)
 
@@ -185,6 +191,7 @@ class SessionV12:
         """Tell of streams that have come from now on, beginning with how they are, and of those that went no more."""
         now = set(streams.values())
         came, gone = now - self._streams, self._streams - now
+        # Noted before anything is awaited: a session that ends in between leaves these as well.
         self._streams = now
         for watch in (self._node.numbers, self._node.devices):
             watch.leave(sender, gone)

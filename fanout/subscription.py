@@ -121,6 +121,8 @@ class Subscription:
         The resume is for the stream that the receiver knows: one that is made anew later starts without it, and so does
         one whose cursors were deleted meanwhile. What it says of an epoch counts once, when that begins, be it later.
         """
+        # The tail may have moved on to another stream while the point was read: then `awaits_start` stays true, and
+        # this begins once more.
         self.resume = self.resume_of(stream_id)
         if stream_id == self.stream_id and not self._restarts:
             self._begin_epochs(point, frozenset(self.plan.missing))
@@ -145,6 +147,8 @@ class Subscription:
         self.resume = {epoch: seq for epoch, seq in self.resume.items() if not self.plan.wants(epoch)}
         if added is not None:
             begins = {epoch: begin for epoch, begin in begins.items() if epoch in added}
+            # Its replay goes up to this position. The live way, which is perhaps far behind it, comes by the same
+            # events, and leaves them out.
             self._live_from |= dict.fromkeys(added, point.last_position)
         start = start_from(point.last_position, point.epochs, begins)
         self.cursor_ids |= {
@@ -191,6 +195,8 @@ class Subscription:
             # Made anew, the stream counts its positions from 1 again: ours mean nothing in its tail.
             elif self.tail.stream_id != stream_id:
                 break
+            # None where the window has moved on beyond us: the rest of the way there is read as pages, and looked at
+            # again after each.
             elif (found := self._window.after(self._position, limit)) is None:
                 await self._turn_live_page(pages, stream_id)
                 continue
@@ -203,6 +209,7 @@ class Subscription:
         return NOTHING_TAKEN
 
     def _take_from_page(self, limit: int) -> Taken:
+        # The rest waits here, its place in the session's only page with it, for the next message.
         count = fitting(self._page, limit)
         events = self._page[:count]
         if self._page_leg is None:
@@ -210,6 +217,7 @@ class Subscription:
         else:
             taken = self._replayed(self._page_leg, events)
         if not self.new_epochs:
+            # Not while a row must be made first: the same events are taken once more then.
             del self._page[:count]
         return taken
 
@@ -228,6 +236,7 @@ class Subscription:
         """Say what the receiver has with events up to `position`; none where a new epoch's row must come first, or
         where none of them is wanted.
         """
+        # The row before the first event of an epoch: its ack must find it. Nothing has been moved on yet.
         self.new_epochs = {sent.stream_epoch for sent in found.sent} - self.cursor_ids.keys()
         if self.new_epochs:
             return NOTHING_TAKEN
@@ -251,6 +260,7 @@ class Subscription:
             and self.plan.wants(event.stream_epoch)
             and event.position > self._live_from.get(event.stream_epoch, 0)
         ]
+        # Behind it nothing of the replay can come: from here on slices need not be taken apart for it.
         self._live_from = {epoch: up_to for epoch, up_to in self._live_from.items() if up_to > position}
         return slice_of(wanted) if wanted else NOTHING_NEW
 
@@ -264,6 +274,7 @@ class Subscription:
         return step
 
     async def _turn_replay_page(self, pages: Pages, stream_id: UUID) -> None:
+        # Not taken off yet: the plan may drop it while its page is read, which shows below.
         leg = self._legs[0]
         if leg.late:
             events, more = await pages.late(self.tail.ref, stream_id, self._generation, leg)
@@ -283,6 +294,7 @@ class Subscription:
             self._legs[0] = leg._replace(after_seq=events[-1].seq)
         else:
             self._legs.popleft()
+        # Before it is overwritten: whether an earlier page of the same leg has been sent.
         goes_on = self._page_leg is not None and (self._page_leg.epoch, self._page_leg.late) == (
             leg.epoch,
             leg.late,
@@ -301,6 +313,8 @@ class Subscription:
             self._reached[leg.epoch] = leg.begin
 
     async def _turn_live_page(self, pages: Pages, stream_id: UUID) -> None:
+        # As it is before the question: where nothing is found we move on to here, and must not pass over what was
+        # stored since.
         head = self.tail.head
         events = await pages.after_position(
             self.tail.ref, stream_id, self._generation, position=self._position, stored_up_to=head

@@ -92,11 +92,15 @@ class Tail:
             self.followers.remove(follower)
             self._following[follower.generation] -= 1
             if not self._following[follower.generation]:
+                # A receiver of it that comes later gets one that begins at the head: what lies before that it reads as
+                # pages.
                 self._windows.pop(follower.generation, None)
 
     def begin(self, stream_id: UUID, head: int) -> None:
         """Follow the stream from `head` on, with empty windows."""
         self.stream_id, self.named_as = stream_id, str(stream_id)
+        # What is stored up to here is the receivers' replay, and what follows is ours: each finds its own horizon in a
+        # later snapshot, which is here or beyond.
         self.head = self._foremost = head
         self.empty()
         self._wake_followers()
@@ -111,6 +115,7 @@ class Tail:
 
     def pass_over(self) -> None:
         """Note that this is not read now, however many notifications come: `on_taken` will say when it is to be."""
+        # The notification that named it is used up by now: `reached` must bring it back, or the poll would.
         self._passed_over = True
 
     def reached(self, position: int) -> None:
@@ -121,6 +126,7 @@ class Tail:
             return
         self._foremost = position
         if self._passed_over and not self.is_ahead:
+            # Once: the read that this asks for passes it over anew, if it must.
             self._passed_over = False
             self.on_taken()
 
@@ -183,6 +189,7 @@ class Tails:
                 raise ProtocolError("this server follows as many streams as it can", code="INTERNAL_ERROR")
             tail = self._tails[ref] = Tail(ref)
             tail.on_taken = partial(self._look_again, tail)
+            # Its name is looked up by the other loop; until then no notification is known to be its.
             self._unknown.add(ref)
             metrics.TAILS.set(len(self._tails))
             self._resolving.wake()
@@ -221,6 +228,8 @@ class Tails:
         if payload:
             self._named.update(payload.split(","))
         else:
+            # Nothing is named where there are too many for a payload, and by a listener that is back and may have
+            # missed some.
             self._read_all_at = 0.0
         self._tailing.wake()
 
@@ -233,13 +242,17 @@ class Tails:
         self._link.drop()
 
     async def _read_news(self) -> bool:
+        # Taken before the read: what is named from here on may be stored after its snapshot, and is read the next
+        # time.
         named, self._named = self._named, set()
         if named and monotonic() < self._read_all_at:
             found = await self._read(named)
         else:
+            # Before the read, for the same reason: who asks for all while it is under way is not forgotten.
             self._read_all_at = monotonic() + POLL_S
             found = await self._read()
         if len(found) * WRITE_S >= COALESCING_AT_LEAST_S:
+            # Followers were woken before: they send meanwhile, and what the writers store gathers for the next read.
             await self._stop.sleep(min(len(found) * WRITE_S, COALESCING_AT_MOST_S))
         return bool(found)
 
@@ -255,6 +268,7 @@ class Tails:
             tails = self._readable(named)
             if not tails:
                 return found
+            # While this is read streams are made anew, and the last follower of one leaves: `_extend` looks again.
             news, more = await store.read_tails(
                 await self._link.get(), {id_: tail.head for id_, tail in tails.items()}
             )
@@ -277,6 +291,7 @@ class Tails:
 
     def _extend(self, tail: Tail, stream_id: UUID, rows: list[EventRow]) -> None:
         """Pass on what was read, unless the stream was made anew meanwhile, and let others come first next time."""
+        # Given up since, and perhaps followed anew: then another tail has its place in the table.
         if self._tails.get(tail.ref) is not tail:
             return
         if tail.stream_id == stream_id and tail.head < rows[0].position:
@@ -305,6 +320,7 @@ class Tails:
 
     async def _resolve_due(self) -> None:
         if monotonic() >= self._resolve_all_at:
+            # Where the question fails only the names that are not known yet are asked for again at once.
             self._resolve_all_at = monotonic() + RESOLVE_S
             await self._resolve(list(self._tails))
         else:
@@ -323,4 +339,5 @@ class Tails:
                 self._unknown.discard(ref)
                 self._window_bytes -= tail.window_bytes
                 tail.begin(resolved.stream_id, resolved.last_position)
+                # What was stored since that snapshot was notified under an id that meant nothing to us then.
                 self._on_notification(str(resolved.stream_id))

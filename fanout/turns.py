@@ -74,6 +74,7 @@ class Turns:
             return
         if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
             raise ProtocolError(f"more than {MAX_SUBSCRIPTIONS} streams")
+        # Before anything of it is read: what moves from here on wakes us, though there is nothing yet to look at.
         tail = self._node.tails.follow(ref, self)
         self.subscriptions[ref] = Subscription(tail, plan, self.generation, resume)
         self.wake(ref)
@@ -88,6 +89,8 @@ class Turns:
 
     def replan(self, ref: StreamRef) -> None:
         """The plan of a stream wants other epochs: stop what it does not want, and look."""
+        # What is not sent yet of what it wants no more never is; what it wants now begins with the next look
+        # (`missing`).
         self.subscriptions[ref].drop()
         self._let_page_go(ref)
         self._unflagged.add(ref)
@@ -101,6 +104,7 @@ class Turns:
 
     def wake(self, ref: StreamRef) -> None:
         """Look at a subscription: its stream has moved."""
+        # A wake of one that rests is not kept: `_rested` looks, and sees whatever has come.
         if ref not in self._resting:
             self._woken[ref] = None
             self.news.set()
@@ -109,6 +113,7 @@ class Turns:
         """Leave a subscription alone for a while."""
         if self._paging == ref:
             self._page_is_free()
+        # Its legs and its rest of a page stay as they are; only the session's place for a page goes to another.
         self._woken.pop(ref, None)
         self._resting.add(ref)
         asyncio.get_running_loop().call_later(REST_S, self._rested, ref)
@@ -187,6 +192,7 @@ class Turns:
                 )
                 self._rest(due[0].tail.ref)
                 return
+            # One by one: each waits for the lock for half a second, and only those whose rows are held rest.
             for subscription in due:
                 await self._begin([subscription])
 
@@ -218,9 +224,13 @@ class Turns:
             points = await begin()
         for stream_id, subscription in by_id.items():
             ref = subscription.tail.ref
+            # Released and held around `begin`, which changes the rows that it stands on. Nothing is awaited in
+            # between, so no deletion is told to nobody.
             self._node.cursors.release(subscription.cursor_ids.values(), self)
             # One that is not there has been deleted meanwhile.
             if subscription.begin(stream_id, points.get(stream_id, _NOTHING_STORED)):
+                # Acks of what was sent before still come: they must not count for the new rows, because all of it is
+                # sent again.
                 self._in_flight.void(ref)
             self._node.cursors.hold(subscription.cursor_ids.values(), self, ref)
             self._record_proven(subscription)
@@ -261,6 +271,7 @@ class Turns:
         taken: list[tuple[StreamRef, Taken]] = []
         size = 0
         failed: DatabaseUnavailable | None = None
+        # A copy: while a page is read others are woken, and whoever has given something goes to the end.
         for ref in list(self._woken):
             subscription = self.subscriptions[ref]
             if self._waits(ref, subscription, failed):
@@ -268,6 +279,8 @@ class Turns:
             try:
                 found = await self._take_turn(ref, subscription, room)
             except DatabaseUnavailable as error:
+                # Noted, and raised if nobody has anything: those behind the tail wait, the others are sent what it
+                # has.
                 failed = error
                 continue
             if found.steps:
@@ -305,6 +318,7 @@ class Turns:
             self._paging = ref
         else:
             self._let_page_go(ref)
+        # A wake that came while a page was read goes with it: what that told of shows in `due`.
         del self._woken[ref]
         if subscription.due:
             self._woken[ref] = None
@@ -315,6 +329,7 @@ class Turns:
         taken = await subscription.take(self._node.pages, room)
         if not taken.steps and subscription.new_epochs and subscription.stream_id is not None:
             wanted = {epoch: subscription.plan.wants(epoch) for epoch in subscription.new_epochs}
+            # Committed before the events are taken: an ack must find its row.
             cursor_ids = await store.begin_epochs(
                 self._node.process.pool, self._receiver_id, subscription.stream_id, wanted
             )
@@ -322,6 +337,7 @@ class Turns:
                 subscription.restart()
             subscription.begin_epochs(cursor_ids)
             subscription.note_flags(wanted)
+            # A deletion between the row's making and this is found by the next look at all of them.
             self._node.cursors.hold(cursor_ids.values(), self, subscription.tail.ref)
             taken = await subscription.take(self._node.pages, room)
         self._record_proven(subscription)

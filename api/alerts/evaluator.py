@@ -72,6 +72,8 @@ class Evaluation:
         began = monotonic()
         try:
             if await self.look(turn_s=max(TURN_S, REST * self._took_s)):
+                # Only of looks of our own: one that finds that another has looked takes nothing, and must not shorten
+                # the rest.
                 self._took_s = monotonic() - began
             self._problem = None
         except DatabaseRefused as error:
@@ -81,6 +83,7 @@ class Evaluation:
 
     def _failed(self, error: RtServerError) -> None:
         """Tell in the process's row, for all to see: what cannot be written cannot be kept as an alert."""
+        # What its transaction has done is not known: it ends with the connection, and the turn is free.
         self.close()
         self._problem = f"{UNSEEN}: {error}"
 
@@ -96,11 +99,13 @@ class Evaluation:
             await samples.sample(connection, time_zone=self._time_zone)
             facts = await findings.gather(connection)
             known = await states.alert_states(connection)
+            # From what is kept, not from what this process remembers: the last look may have been another's.
             changed = engine.advance(known, findings.find(facts, known), now)
             if changed:
                 await states.write(connection, changed, kept=KEPT)
             await alerts.tidy(connection)
             await closed.tidy(connection)
+            # Noted and taken as noted in one commit: a look that dies says it at the next, and none says it twice.
             for each in await closed.note_reads(connection):
                 fields = each._asdict()
                 await self._process.activity.within(

@@ -58,6 +58,7 @@ async def noted(api: Api, kind: Kind, **about: object) -> AsyncIterator[dict[str
     if not kind.changes:
         yield facts
         return
+    # Committed before the device can hear of it: whatever dies from here on, who has asked stands in the log.
     await api.record(f"{kind.name}_asked", **about)
     ending: Ending = "nobody knows"
     try:
@@ -104,6 +105,7 @@ class Commands:
         """
         if self._under_way >= WAITING_AT_MOST:
             raise _busy()
+        # Before the row is written: while the database is slow no more than the bound are in it.
         self._under_way += 1
         try:
             asked = await store.ask(
@@ -122,6 +124,7 @@ class Commands:
                 # To be written, and then to be answered.
                 within_s = ANSWER_WITHIN_S + request.answer_within_s
                 ended = await self._wait(asked.command_id, wake, within_s)
+            # What the gateway has written until the deletion counts; what comes later finds no row.
             return await self._close(kind, asked.command_id, ended=ended)
         finally:
             self._under_way -= 1
@@ -153,8 +156,10 @@ class Commands:
 
     async def _close(self, kind: Kind, command_id: UUID, *, ended: bool) -> Reply:
         try:
+            # Deleted and read in one statement: a gateway takes the row before it, and we see that, or never.
             closed = await store.close(self._process.pool, command_id)
         except DatabaseUnavailable:
+            # It may be deleted or not, and done or not: the one answer that is never wrong is that nobody knows.
             closed = None
         state, answer = closed or ("lost", None)
         if state == "done" and answer is not None:

@@ -54,12 +54,14 @@ class Ring:
         self._bytes += len(message)
         self._next += 1
         while len(self._kept) > self._most_messages or self._bytes > self._most_bytes:
+            # The oldest, whoever still wants it: a follower that is too slow finds it gone, and holds up nobody.
             message, _ = self._kept.pop(next(iter(self._kept)))
             self._bytes -= len(message)
         self.wake()
 
     def rename(self) -> None:
         """Forget all messages and their numbers."""
+        # Positions of before would name other messages now. Nobody follows at this moment, and ids carry the name.
         self._kept.clear()
         self._bytes, self._next, self._name = 0, 1, token_hex(4)
 
@@ -94,6 +96,7 @@ class Ring:
 
     async def news(self, position: int, *, within_s: float) -> None:
         """Wait until there is something at a position, until the ring is closed, or until the time is over."""
+        # From here to the wait nothing is awaited: what is added next sets the very event that we wait for.
         if position < self._next or self.closed:
             return
         try:

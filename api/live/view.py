@@ -130,6 +130,7 @@ class Live:
         try:
             await self._loop.run()
         finally:
+            # However it ends: whoever follows waits for news that nobody makes any more.
             self.ring.close()
 
     async def _look_if_wanted(self) -> None:
@@ -138,6 +139,8 @@ class Live:
             return
         began = self.clock()
         await self._look()
+        # A notification does not end this: while writers store they come without a pause, and the next look sees all
+        # of them.
         await self._process.stop.sleep(max(PACE_S, REST * (self.clock() - began)))
 
     async def overview(self) -> Overview:
@@ -212,6 +215,7 @@ class Live:
 
     async def refresh(self) -> tuple[Page, str]:
         """Return the page, read after this call, and the id of the newest message that it holds already."""
+        # Before the turn: a look that has begun by now may have read what is too old for us; the next one has not.
         asked = self.looks
         async with self._turn:
             if self._fresh is None or self._fresh[0] <= asked:
@@ -219,6 +223,7 @@ class Live:
                 # lock, the last of a hundred would be told after minutes.
                 if self._failed is not None and self._failed[0] > asked:
                     raise type(self._failed[1])(str(self._failed[1])) from self._failed[1]
+                # Before it reads: whoever asks from here on is not served by this look, but by the next.
                 self.looks += 1
                 await self._read(self.looks)
             if self._fresh is None:
@@ -236,6 +241,7 @@ class Live:
         return self._shown
 
     def _rest(self) -> None:
+        # Not while somebody's look is under way: it would number its messages in a ring that has lost its name.
         if self._told is not None and not self._turn.locked():
             self._told = None
             self.ring.rename()
@@ -252,6 +258,7 @@ class Live:
             raise
 
     async def _read(self, number: int) -> None:
+        # Taken before the first statement: who asks from here on is served by the next look.
         whole, self._whole = self._whole, False
         try:
             await self._tell_all(number, whole=whole)
@@ -275,6 +282,7 @@ class Live:
         if known is None:
             self._storage, self._storage_at = rows.storage, self.clock()
         page = made(rows)
+        # Younger than the page: an entry that tells of something newer is followed by it at the next look.
         entries = await logs.latest(pool, ENTRIES)
         told, due = self._told, self._due(page)
         metrics = {} if told is None or self._lost else await streams.metrics_of(pool, due)
@@ -328,11 +336,14 @@ class Live:
         ahead = moved(self._cards, page.cards)
         latest = self.clock() - PACE_S
         due = [stream_id for stream_id in ahead if self._told_at.get(stream_id, latest) <= latest]
+        # Those that were told a moment ago: the look that this asks for finds them due.
         if len(due) < len(ahead):
             self.wake()
         return due
 
     def _tell_entries(self, entries: list[LogEntry]) -> None:
+        # By what was told, not by the highest id: an id is drawn before its commit, and lower ones may become visible
+        # later.
         new = [each for each in reversed(entries) if each.activity_id not in self._entries]
         # As many as we look at: there may have been more.
         if len(new) == ENTRIES:

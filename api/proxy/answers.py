@@ -70,9 +70,13 @@ class Answers:
     async def _take(self) -> bool:
         if self._under_way >= AT_ONCE:
             return False  # the next that is answered wakes us
+        # Before the question: what the database takes to answer is part of the time that the receiver waits.
         asked_at = asyncio.get_running_loop().time()
+        # Committed before anything is done: who dies from here on leaves them taken, nobody does them again, and the
+        # fanout tells the receiver "no answer".
         taken = await store.take(self._process.pool, AT_ONCE - self._under_way)
         for each in taken:
+            # Counted before its task runs, so that the next look takes no more than there is room for.
             self._under_way += 1
             answering = self._tasks.start(
                 "receiver request",
@@ -89,11 +93,14 @@ class Answers:
     async def _see_through(self, taken: Taken, until: float) -> None:
         """Answer a request, or leave it when it is too late."""
         try:
+            # The wait for the one place of a large body is part of it. What a handler has asked of a device by then is
+            # not taken back.
             async with asyncio.timeout_at(until), self._large if taken.size > LARGE_BYTES else nullcontext():
                 fields = await self._fields(taken)
                 await patiently(
                     lambda: store.answer(self._process.pool, taken.request_id, fields), waits="answer_waits"
                 )
+                # Row first: the fanout that is woken finds the answer there.
                 self._process.notifier.notify(REPLIES, str(taken.session_id))
         except TimeoutError:
             log.warning("receiver_request_unanswered", kind=taken.kind, receiver_id=taken.receiver_id)

@@ -43,6 +43,7 @@ class RaceMode:
     async def start(self) -> None:
         """Find what is mapped, and at once what there is of it."""
         if self.race_id is not None:
+            # It is told of each change from here on, also where this first look fails and `start` is tried again.
             await self._node.races.follow(self.race_id, self)
             await self._node.tails.resolve(self._plans)
 

@@ -90,7 +90,9 @@ class Targets:
         if not events:
             self._targets.popleft()
             return False
+        # Moved on before the page is sent: where a later read fails the page waits here, and nothing comes twice.
         self._targets[0] = target._replace(after_seq=events[-1].seq)
+        # What was stored after the question is left out, though the page has it: a replay has an end.
         self._page = [event for event in events if event.position <= target.up_to]
         return bool(self._page)
 

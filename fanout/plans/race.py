@@ -34,6 +34,8 @@ class Mapped:
     def map(self, epochs: Collection[int]) -> None:
         """Want these from now on. What is mapped no more ends at once; what is new waits for `begin`."""
         self.epochs = frozenset(epochs)
+        # An epoch that goes and comes back begins anew, behind what was acked of it: what was stored meanwhile was
+        # passed over.
         self._begun &= self.epochs
 
     def begin(self, point: StartingPoint, _resume: Mapping[int, int]) -> dict[int, Cursor]:

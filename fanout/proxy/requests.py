@@ -86,6 +86,8 @@ class Requests:
             with self._replies.told(self._connection.session_id, self._wake.set):
                 polled = False
                 while True:
+                    # Responses before the next answer is taken: a receiver that reads slowly leaves the rest in the
+                    # database.
                     await self._respond()
                     await self._exchange(polled=polled)
                     self._give_up()
@@ -93,6 +95,7 @@ class Requests:
         finally:
             for each in self._open:
                 self._let_go(each)
+            # What no api process has taken is not carried out for a receiver that is gone.
             await self._withdraw([each.row for each in self._open if each.row])
 
     async def _wait(self) -> bool:
@@ -123,6 +126,8 @@ class Requests:
             await before_next_try()
 
     async def _ask_and_collect(self, *, polled: bool) -> None:
+        # Again, where the database failed before it answered: it may have the request by then, and gets it a second
+        # time.
         for each in self._open:
             if each.body is not None:
                 await self._ask(each, each.body)
@@ -140,10 +145,13 @@ class Requests:
             body=body,
             within_s=max(0.0, left_s),
         )
+        # The database has it. A deadline that ends the statement before leaves a row that nobody knows: its answer
+        # matches no request, and is dropped.
         self._let_go(request)
         self._process.notifier.notify(REQUESTS)
 
     async def _collect(self, *, polled: bool) -> None:
+        # Off the table by the statement's commit: where its answer is lost the request ends at its deadline.
         answer = await store.take_answer(self._process.pool, self._connection.session_id)
         if answer is None:
             return

@@ -68,6 +68,7 @@ class StartingPoint(NamedTuple):
 # The current epoch, and the one that a receiver asks for ($3), get their rows before they have any event: that it has
 # begun with one must outlive the session, or what is stored while it is away would lie below its floor once a newer
 # epoch is the current one (plans/live.py). Such a row says that nothing is acked: it is beyond nothing and never void.
+# A row that goes here (`void`) is told of like any other deletion: sessions of the receiver that hold it begin anew.
 _BEGIN = """
 WITH epochs AS MATERIALIZED (
     SELECT stream.stream_id, stream.last_position, epoch.stream_epoch, epoch.last_seq

@@ -1,4 +1,4 @@
--- version: 6
+-- version: 7
 --
 -- A drain: what the inbox holds becomes events, each once. It is one call.
 --
@@ -99,6 +99,9 @@ DECLARE
     most_receipts CONSTANT integer := 380;
     done record;
 BEGIN
+    -- Taken off and stored in one statement: a drain that is cut off leaves the parts where they are. The fence is
+    -- compared here and not where they were staged: a gateway that slept stages without knowing that another has its
+    -- device.
     WITH taken AS (
         DELETE FROM inbox
         USING (
@@ -123,6 +126,7 @@ BEGIN
             ORDER BY streams.stream_id DESC LIMIT 1
         ) AS last_position
     ),
+    -- Unnested beside one another, all of one length: a row for each event, with its place in the part.
     arrived AS (
         SELECT last_position, gateway_id, part_id, arrival, session_id, stream_id, stream_epoch, received_at, framed,
                unnest(seqs) AS seq, unnest(raw_frames) AS raw_frame, unnest(reader_timestamps) AS reader_timestamp,
@@ -293,6 +297,8 @@ BEGIN
         WHERE streams.ctid = grown.row_place
           AND (grown.dedup > 0 OR grown.top > streams.stream_epoch)
     ),
+    -- One outcome for each part, also where nothing of it was new: its gateway waits for that, and stages again what
+    -- has none. Of a conflict it must hear though all other lines of the part are stored.
     settled AS (
         SELECT gateway_id, part_id, receipt,
                CASE WHEN fenced THEN 'fenced'
@@ -308,6 +314,8 @@ BEGIN
         SELECT gateway_id, outcome, array_agg(part_id) FROM settled GROUP BY gateway_id, outcome
         RETURNING gateway_id, cardinality(part_ids) AS parts
     )
+    -- Whether anything is left is asked of the same snapshot, in which the taken parts still lie, so they are left out
+    -- by their keys. What has come since it sends its own notification.
     SELECT (SELECT coalesce(sum(parts), 0)::integer FROM reported) AS parts,
            EXISTS (
                SELECT FROM inbox WHERE (gateway_id, part_id) NOT IN (SELECT gateway_id, part_id FROM taken)
@@ -356,6 +364,8 @@ DECLARE
     ours       uuid[];
     done       record;
 BEGIN
+    -- A statement of its own: the next one's snapshot is taken when the locks are held, and so sees all that their
+    -- last holders have written.
     SELECT coalesce(array_agg(stream_id) FILTER (WHERE NOT found.resting), '{}'),
            coalesce(array_agg(stream_id) FILTER (WHERE found.resting), '{}')
     INTO ours, resting
@@ -365,10 +375,13 @@ BEGIN
         done := store_parts(ours, most_events, only_gateway, only_part, name_batches);
         result := done.result;
         written_at := clock_timestamp();
+        -- The locks go with it. Cut off before it, nothing of all this has happened; behind it, only the notifications
+        -- are missing, which the polls cover.
         COMMIT;
         commit_seconds := extract(epoch FROM clock_timestamp() - written_at);
         drain_seconds := extract(epoch FROM clock_timestamp() - began_at);
 
+        -- For the transaction that has just begun and that commits when the call ends: nobody waits for its flush.
         PERFORM set_config('synchronous_commit', 'off', true);
         PERFORM ring_unless_jammed('rt_outcomes', payload) FROM unnest(done.outcome_payloads) AS payload;
         IF result.stored > 0 THEN

@@ -1,11 +1,15 @@
--- version: 6
+-- version: 7
 --
 -- Who is alive: processes by lease and lock, sessions by their process.
 
 CREATE OR REPLACE VIEW live_processes AS
 SELECT p.*
 FROM processes p
+-- clock_timestamp, because now() stands still in a transaction, and one that began earlier would take the dead for
+-- living.
 WHERE p.lease_expires_at > clock_timestamp()
+  -- The lease ends for who hangs, the lock at once for who dies: the server lets go of it with the connection. Behind
+  -- a pooler (LISTEN=off) no connection is a process's own: then the lease alone counts.
   AND (NOT p.holds_lock
        OR EXISTS (SELECT FROM pg_locks l
                   WHERE l.locktype = 'advisory'
@@ -45,6 +49,7 @@ BEGIN ATOMIC
     SELECT given_id, given_role, given_host, given_pid, given_address, given_version, given_holds_lock,
            clock_timestamp() + make_interval(secs => lease_s)
     WHERE acts_for(given_role)
+    -- Back after its connection was lost: under the same lock key, which its former connection may still hold.
     ON CONFLICT (process_id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at
     WHERE processes.role = excluded.role
     RETURNING lock_key;

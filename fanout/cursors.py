@@ -101,6 +101,8 @@ class Cursors:
             try:
                 await self._write(taken)
             except DatabaseRefused as error:
+                # Kept and tried again, though the data are said to be at fault: an ack costs nothing to keep, and one
+                # that is dropped has its events sent again.
                 log.warning("cursors_unwritten", cursors=len(moved), error=str(error))
                 self._keep(taken + waiting)
                 return

@@ -168,6 +168,7 @@ class SessionV12:
             async with asyncio.timeout(APPLIED_WITHIN_S):
                 await mode.backlog_done.wait()
         except TimeoutError:
+            # The rest of the past comes behind it, and what is new with it.
             pass
         await self._tell_applied(mode, sender)
         mode.go_live()

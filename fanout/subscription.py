@@ -163,6 +163,7 @@ class Subscription:
 
     def drop(self) -> None:
         """Send nothing more of epochs that the plan wants no more."""
+        # Its rows stay: what of it is on its way will be acked.
         self._legs = deque(leg for leg in self._legs if self.plan.wants(leg.epoch))
         if self._page_leg is not None and not self.plan.wants(self._page_leg.epoch):
             self._page, self._page_leg = [], None

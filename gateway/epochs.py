@@ -55,6 +55,7 @@ class Epochs:
         be written before. Raises ConnectionGone, DatabaseUnavailable.
         """
         async with self._one_at_a_time:
+            # What waited behind another reset may be too late by now, or have outlived its socket.
             _still(until)
             if self._connection.gone:
                 return None

@@ -36,6 +36,7 @@ class LiveMode:
 
     async def start(self) -> None:
         """Subscribe, and find out at once which of the streams exist: their past comes before the answer."""
+        # Followed before they are looked for: one that is made in between is found by its notification.
         for ref in self._asked:
             self._turns.subscribe(ref, FromFloor(self._earliest.get(ref)), dict(self._resume.get(ref, {})))
         await self._node.tails.resolve(self._asked)

@@ -191,6 +191,7 @@ class Process:
             stack.callback(self._pool.terminate)
             # `migrate` has looked at the direct address; a pooler may leave out what we set.
             await self._look_through_the_pool(self._pool)
+            # The listener last, and so the first to go: whoever it wakes finds a row and a notifier to work with.
             for part in (self.notifier, self.presence, self.listener):
                 await stack.enter_async_context(part)
             yield

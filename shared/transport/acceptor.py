@@ -224,6 +224,7 @@ class Acceptor:
         await self._tasks.during(self._loop.run())
 
     async def _look(self) -> None:
+        # First, because it needs no database: whoever waits for the room waits for this.
         self._drop_slow()
         await self._end_revoked()
 
@@ -232,6 +233,7 @@ class Acceptor:
         for connection in self.connections if self._account.awaited else ():
             if connection.is_slow:
                 log.info("connection_slow", session_id=str(connection.session_id), address=connection.address)
+                # In a task: the close frame of one that takes nothing would keep the others' room for seconds.
                 self._tasks.start(
                     "close",
                     connection.close(WSCloseCode.TRY_AGAIN_LATER, "too slow"),

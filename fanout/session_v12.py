@@ -25,7 +25,7 @@ from fanout.store import sessions as store
 from fanout.turns import MAX_SUBSCRIPTIONS, Turns
 from fanout.updates.watch import Watch
 from shared.db.errors import DatabaseUnavailable
-from shared.db.patience import before_next_try, patiently, promptly
+from shared.db.patience import patiently, promptly
 from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.protocol.decoding import decode_receiver_v12
@@ -119,26 +119,30 @@ class SessionV12:
         time. What may have been done can be done again.
         """
         try:
-            row = store.begin_session(
-                self._node.process.pool,
-                session_id=self._connection.session_id,
-                receiver_id=self._receiver_id,
-                fanout_id=self._node.process.presence.process_id,
-                token_id=self._identity.token_id,
-                race_id=mode.race_id,
-            )
-            self._has_race = await promptly(row, within_s=ROW_WITHIN_S)
+            await promptly(self._begin(mode), within_s=ROW_WITHIN_S)
         except (DatabaseUnavailable, TimeoutError) as error:
             log.debug("session_row_waits", session_id=str(self._connection.session_id), error=str(error))
             return False
         return True
 
     async def _row(self, mode: Mode) -> None:
-        """The same, waiting for the database as long as it takes."""
-        while True:
-            if await self._make_row(mode):
-                return
-            await before_next_try()
+        """The same, waiting for the database as long as it takes.
+
+        Each try has all its time: only the heartbeat could not wait, and a database that is slow, and no more, would
+        never be done with one that is cut short.
+        """
+        session_id = str(self._connection.session_id)
+        await patiently(lambda: self._begin(mode), waits="session_row_waits", session_id=session_id)
+
+    async def _begin(self, mode: Mode) -> None:
+        self._has_race = await store.begin_session(
+            self._node.process.pool,
+            session_id=self._connection.session_id,
+            receiver_id=self._receiver_id,
+            fanout_id=self._node.process.presence.process_id,
+            token_id=self._identity.token_id,
+            race_id=mode.race_id,
+        )
 
     async def _live(self, mode: Mode, sender: Sender, *, has_row: bool) -> None:
         async with asyncio.TaskGroup() as tasks:

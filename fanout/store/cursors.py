@@ -209,7 +209,8 @@ CROSS JOIN LATERAL (
 
 # A pair is written whole, and only where neither number falls: of two sessions of one receiver, (100, 100) of one and
 # (50, 200) of the other do not make (100, 200). Locked in the order of their ids, so that two nodes never wait for each
-# other in a circle. Returned are those that are there no more.
+# other in a circle. Returned are those that are there no more. That the ids are these is said to the UPDATE once more:
+# while the table seems to hold one row, a join alone would be planned as a walk through all of its index.
 _ADVANCE = """
 WITH moved AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[])
@@ -226,6 +227,7 @@ written AS (
         implied = moved.implied, updated_at = now()
     FROM moved
     WHERE cursors.cursor_id = moved.cursor_id AND moved.cursor_id IN (SELECT cursor_id FROM held)
+      AND cursors.cursor_id = ANY($1::bigint[])
       AND moved.last_seq >= cursors.last_seq AND moved.position >= coalesce(cursors.position, 0)
 )
 SELECT cursor_id FROM moved WHERE cursor_id NOT IN (SELECT cursor_id FROM held)
@@ -242,6 +244,7 @@ WITH held AS MATERIALIZED (
 UPDATE receiver_cursors AS cursors SET wanted = flagged.wanted
 FROM unnest($1::bigint[], $2::boolean[]) AS flagged(cursor_id, wanted)
 WHERE cursors.cursor_id = flagged.cursor_id AND flagged.cursor_id IN (SELECT cursor_id FROM held)
+  AND cursors.cursor_id = ANY($1::bigint[])
 """
 
 # What was only implied begins again, under another id: acks that were given on top of it count no more. By id, in their

@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from fanout.store import sessions as stored_sessions
 from shared.db.connections import Connection
 from shared.transport.tokens import token_hash
 from tests.delivery.conftest import Standing
@@ -193,3 +194,19 @@ async def test_a_database_that_confirms_no_cancellation_holds_up_neither_heartbe
         assert await refused(wire) == ("PROTOCOL_ERROR", False, 1008)
         assert not confirmed.is_set()
         confirmed.set()
+
+
+async def test_a_slow_database_holds_up_the_row_and_not_for_ever(
+    database_url: str, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.session_v12.ROW_WITHIN_S", 0.05)
+    begin = stored_sessions.begin_session
+
+    async def slow(*args: Any, **fields: Any) -> bool:
+        await asyncio.sleep(0.3)
+        return await begin(*args, **fields)
+
+    monkeypatch.setattr("fanout.store.sessions.begin_session", slow)
+    async with running_inside(database_url) as url, connect_v12(url, token) as wire:
+        await wire.greet_v12(live(START))
+        await wire.applied()

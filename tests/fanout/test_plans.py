@@ -89,9 +89,26 @@ async def deliver(connection: Any, stream_ids: list[UUID], forwarder_id: str) ->
         await events.read_position_page(connection, stream_id, after_position=3)
         for seqs, positions in (((0, 5), (0, 50)), ((0, 50), (0, 5))):
             await events.read_late_page(connection, stream_id, epoch=1, seqs=seqs, positions=positions)
-        begun = await cursors.begin_epochs(connection, "tent", stream_id, {1: True, 2: True})
-        await cursors.flag_cursors(connection, {begun[1]: False})
-        key = cursors.CursorKey(stream_id, begun[2])
-        await cursors.advance_cursors(connection, {key: Cursor(1, 1, 1)})
-        await cursors.gone_cursors(connection, [begun[2]])
-        await cursors.begin_again(connection, [begun[1]])
+        await move_cursors(connection, stream_id)
+
+
+async def move_cursors(connection: Any, stream_id: UUID) -> None:
+    """Begin two epochs, and do to their cursors whatever is done to any."""
+    begun = await cursors.begin_epochs(connection, "tent", stream_id, {1: True, 2: True})
+    await cursors.flag_cursors(connection, {begun[1]: False})
+    key = cursors.CursorKey(stream_id, begun[2])
+    await cursors.advance_cursors(connection, {key: Cursor(1, 1, 1)})
+    await cursors.gone_cursors(connection, [begun[2]])
+    await cursors.begin_again(connection, [begun[1]])
+
+
+async def test_cursors_keep_their_plans_where_the_table_seems_to_hold_one_row(
+    database: Database, connection: Any
+) -> None:
+    stream_id = await add_stream(database)
+    await cursors.begin_epochs(connection, "tent", stream_id, {1: True})
+    await database.execute("VACUUM ANALYZE receiver_cursors")
+    async with planned(connection, nested=False) as plans:
+        await move_cursors(connection, stream_id)
+    asked = {begin: HOT[begin] for begin in ("INSERT INTO receiver_cursors", "WITH moved AS", "WITH held AS")}
+    assert complaints(plans, asked) == []

@@ -25,7 +25,7 @@ from fanout.generation import Generation
 from fanout.in_flight import Step
 from fanout.pages import Pages
 from fanout.plans.plan import Plan
-from fanout.store.cursors import StartingPoint
+from fanout.store.starting_points import StartingPoint
 from fanout.tail import Tail
 from fanout.window import NOTHING_NEW
 

@@ -14,8 +14,10 @@ from fanout.in_flight import InFlight
 from fanout.node import Node
 from fanout.plans.plan import Plan
 from fanout.store import cursors as store
-from fanout.store.cursors import CursorKey, StartingPoint
+from fanout.store import starting_points as begins
+from fanout.store.cursors import CursorKey
 from fanout.store.sessions import subscribe_session
+from fanout.store.starting_points import StartingPoint
 from fanout.subscription import NOTHING_TAKEN, Subscription, Taken
 from shared.db.errors import DatabaseUnavailable
 from shared.errors import ProtocolError
@@ -178,8 +180,13 @@ class Turns:
         if self._unflagged:
             await self._flag()
         if self._unlisted:
-            await subscribe_session(self._node.process.pool, self._session_id, self.streams().values())
+            # Before the row is written: a plan that changes meanwhile is listed the next time.
             self._unlisted = False
+            try:
+                await subscribe_session(self._node.process.pool, self._session_id, self.streams().values())
+            except DatabaseUnavailable:
+                self._unlisted = True
+                raise
 
     async def _begin(self, due: list[Subscription]) -> None:
         """Begin with streams; where an administrator holds rows of one, with all others."""
@@ -202,7 +209,7 @@ class Turns:
         # Rows of receivers that want some epochs only say that theirs are wanted when these are known (_flag): that a
         # row says so is taken for a session that has begun with the epoch (plans/live.py).
         begin = partial(
-            store.starting_points,
+            begins.starting_points,
             self._node.process.pool,
             self._receiver_id,
             resumes,
@@ -241,7 +248,8 @@ class Turns:
     async def _flag(self) -> None:
         """Have the rows say which epochs are wanted; those of a stream that is locked say it later."""
         changed = {ref: flags for ref in self._unflagged if (flags := self.subscriptions[ref].flags())}
-        self._unflagged &= changed.keys()
+        # Before the rows are written: the epochs of whoever changes its plan meanwhile are looked at again.
+        self._unflagged = set()
         if not changed:
             return
         ids = {ref: self.subscriptions[ref].cursor_ids for ref in changed}
@@ -251,11 +259,12 @@ class Turns:
         except store.RowLocked as error:
             log.debug("flags_wait", receiver_id=self._receiver_id, error=str(error))
             asyncio.get_running_loop().call_later(REST_S, self._flag_again, changed.keys())
-            self._unflagged.clear()
             return
+        except DatabaseUnavailable:
+            self._unflagged |= changed.keys()
+            raise
         for ref, flags in changed.items():
             self.subscriptions[ref].note_flags(flags)
-        self._unflagged.clear()
 
     def _flag_again(self, refs: Iterable[StreamRef]) -> None:
         self._unflagged.update(refs)

@@ -14,11 +14,13 @@ from shared.errors import ProtocolError
 from shared.protocol.ipico import annotate, annotate_frame
 from shared.protocol.v1 import HIGHEST_EPOCH, AckEntry, ReadEvent
 
-__all__ = ["Batch", "Part", "split"]
+__all__ = ["SPLIT_AT_ONCE", "Batch", "Part", "split", "split_in_turns"]
 
 # What is written to the database in one go, by us and by a writer's drain; real batches have one part a reader.
 PART_EVENTS = 2_000
 PART_BYTES = 1024 * 1024
+# They take some 3 ms: others have their turn in between.
+SPLIT_AT_ONCE = 500
 # Readers and epochs of a batch, which a device makes up: each costs several times what its reads do.
 MAX_GROUPS = 2_000
 
@@ -177,6 +179,16 @@ def split(batch: Batch, events: Iterable[ReadEvent]) -> None:
         for portion in _portions(group):
             if part := batch.part_for(*key):
                 part.extend(portion)
+
+
+def split_in_turns(batch: Batch, pieces: Iterable[list[ReadEvent]]) -> Iterator[None]:
+    """Add the events of a large message, and yield whenever others should have their turn."""
+    for events in pieces:
+        # Once a piece, too: acks and pings of all others wait while one is made.
+        yield
+        for start in range(0, len(events), SPLIT_AT_ONCE):
+            split(batch, events[start : start + SPLIT_AT_ONCE])
+            yield
 
 
 def _portions(events: list[ReadEvent]) -> Iterator[list[ReadEvent]]:

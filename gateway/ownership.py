@@ -149,8 +149,13 @@ class Ownership:
         """Abort the sessions that are not ours any more."""
         # What is held is noted before the question: a session that begins meanwhile is not in the answer, and is ours.
         held = dict(self.held)
-        owned = await store.owned_sessions(self._process.pool, self._gateway_id)
+        # Before the question, too: a doubt that comes while it is out is answered by another one.
         self._doubtful = False
+        try:
+            owned = await store.owned_sessions(self._process.pool, self._gateway_id)
+        except DatabaseUnavailable:
+            self._doubtful = True
+            raise
         for session_id, connection in held.items():
             if session_id not in owned:
                 log.warning("session_taken_over", session_id=str(session_id))

@@ -8,7 +8,7 @@ not read any further, and its own TCP connection holds it back. Operators' comma
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import NamedTuple, TypeVar
@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 
 from gateway import metrics
-from gateway.batch import Batch, split
+from gateway.batch import SPLIT_AT_ONCE, Batch, split, split_in_turns
 from gateway.brake import Brake
 from gateway.commands import Carried, Command, Commands
 from gateway.control import Control
@@ -37,7 +37,6 @@ from shared.protocol.v1 import (
     ForwarderEventBatch,
     ForwarderHello,
     Malformed,
-    ReadEvent,
     UnknownMessage,
     encode_forwarder_ack,
     encode_heartbeat,
@@ -52,8 +51,6 @@ __all__ = ["Session"]
 
 # Field forwarders wait for each ack; newer ones may have a few batches under way.
 MAX_OWED = 8
-# They take some 3 ms: others have their turn in between.
-SPLIT_AT_ONCE = 500
 # How long a device waits to be told that we cannot store its batch: it comes back with the same one at once.
 REFUSE_AFTER_S = 3.0
 # How soon we look whether a forwarder may have more readers by now, whose reads come with every batch.
@@ -254,12 +251,9 @@ class Session:
         # What is made of one takes several times its bytes, so one at a time in the process; the others wait here with
         # their bytes alone.
         async with self._staging.one_large:
-            for events in _pieces(message):
-                # Acks and pings of all others have their turn between two pieces.
+            pieces = [message.events] if isinstance(message, ForwarderEventBatch) else message.pieces()
+            for _ in split_in_turns(batch, pieces):
                 await asyncio.sleep(0)
-                for start in range(0, len(events), SPLIT_AT_ONCE):
-                    split(batch, events[start : start + SPLIT_AT_ONCE])
-                    await asyncio.sleep(0)
 
     async def _place(self, batch: Batch) -> None:
         """Give the parts their streams, and make those of readers that no hello has named."""
@@ -358,7 +352,3 @@ class Session:
     async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:
         """Do what needs the database, waiting for it as long as it takes: an open session stays open."""
         return await patiently(act, waits="session_waits", forwarder_id=self._forwarder_id)
-
-
-def _pieces(message: ForwarderEventBatch | LargeEventBatch) -> Iterable[list[ReadEvent]]:
-    return [message.events] if isinstance(message, ForwarderEventBatch) else message.pieces()

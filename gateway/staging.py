@@ -189,7 +189,9 @@ class Staging:
                 await store.stage(await self._stage_link.get(), self._gateway_id, [part])
             except DatabaseRefused:
                 log.error("part_refused", session_id=str(part.batch.session_id), error=str(error))
-                self._settle(part, "poisoned")
+                # Looked at again: an outcome of another part may have ended their batch while this one was refused.
+                if part.part_id in self.waiting:
+                    self._settle(part, "poisoned")
 
     async def _recover(self) -> None:
         """Find out which parts were lost on the way and stage them again.

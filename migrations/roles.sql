@@ -170,7 +170,7 @@ GRANT SELECT ON streams, events, stream_metrics, reader_states, forwarder_ups, r
 GRANT SELECT, INSERT, UPDATE (stream_ids, race_id), DELETE ON receiver_sessions TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (cursor_id, last_seq, position, event_count, implied, wanted, updated_at), DELETE
     ON receiver_cursors TO rt_fanout;
-GRANT EXECUTE ON FUNCTION ask_for_receiver, take_answer, withdraw_requests TO rt_fanout;
+GRANT EXECUTE ON FUNCTION ask_for_receiver, ask_once_for_receiver, take_answer, withdraw_requests TO rt_fanout;
 
 
 -- The api reads everything that operators look at, and writes tokens, names and commands.

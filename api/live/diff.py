@@ -14,17 +14,9 @@ from msgspec.structs import fields, replace
 
 from api.alerts.types import Alert
 from api.events.types import Read
+from api.live.messages import Changed, FlowKey, Partial, RateBins
 from api.live.snapshot import Page
-from api.live.types import (
-    Card,
-    Changed,
-    Database,
-    Flow,
-    FlowKey,
-    Partial,
-    RateBins,
-    WatchedProcess,
-)
+from api.live.types import Card, Database, Flow, WatchedProcess
 
 __all__ = ["changed", "settled"]
 

@@ -17,8 +17,8 @@ from api.events.naming import named
 from api.events.types import Read
 from api.live import store as overview
 from api.live.diff import changed, settled
+from api.live.messages import Changed, RateBins
 from api.live.snapshot import Page
-from api.live.types import Changed, RateBins
 from shared.runtime.process import Process
 
 __all__ = ["Digest", "grown_by"]

@@ -14,14 +14,14 @@ import msgspec
 
 from api.devices import store as devices
 from api.devices.store import Numbers
-from api.live.snapshot import Page
-from api.live.types import (
+from api.live.messages import (
     ForwarderMetricsUpdated,
     ForwarderUpsUpdated,
     Message,
     ReaderDownloadProgress,
     ReaderInfoUpdated,
 )
+from api.live.snapshot import Page
 from api.readers import store as readers
 from api.readers.store import Link, Told
 from api.ups import store as ups

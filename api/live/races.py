@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from api.live.types import ForwarderRaceAssigned, Message, Resync, StreamUpdated
+from api.live.messages import ForwarderRaceAssigned, Message, Resync, StreamUpdated
 from shared.db.channels import RACES
 from shared.db.connections import Pool
 from shared.db.errors import translated

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Collection
 from secrets import token_hex
 
-from api.live.types import Form
+from api.live.messages import Form
 
 __all__ = ["BOTH", "CHANGED", "SINGLE", "Ring"]
 

@@ -12,19 +12,10 @@ from api.http.asking import asker
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
 from api.live.followers import Followers
+from api.live.messages import EventQuery, Form, OverviewTold, Resync, Stalled, Tick, encoded
 from api.live.sparing import EVERY_S, spared
-from api.live.types import (
-    Card,
-    CurrentVerdict,
-    EventQuery,
-    Form,
-    Overview,
-    OverviewTold,
-    Resync,
-    Stalled,
-    Tick,
-)
-from api.live.view import Live, encoded
+from api.live.types import Card, CurrentVerdict, Overview
+from api.live.view import Live
 from api.streams.types import StreamPath
 from shared.db.errors import DatabaseRefused, DatabaseUnavailable
 from shared.log import get_logger

@@ -18,22 +18,17 @@ from api.alerts.conditions import RANK, Level
 from api.alerts.engine import worst
 from api.alerts.rules.database import DATABASE
 from api.alerts.types import Alert, Mute, Quiet
-from api.live.store import Row, Rows
-from api.live.types import (
-    Card,
-    Database,
-    Flow,
+from api.live.messages import (
     Message,
     ProcessUpdated,
-    RaceOn,
     ReceiverUpdated,
     Resync,
     StreamCreated,
     StreamUpdated,
-    Verdict,
     VerdictUpdated,
-    WatchedProcess,
 )
+from api.live.store import Row, Rows
+from api.live.types import Card, Database, Flow, RaceOn, Verdict, WatchedProcess
 from api.storage import rules as storage
 from api.storage.rules import StorageFacts
 

@@ -13,31 +13,19 @@ at; the ring comes back under another name, by which it is known that an older i
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from time import monotonic
 from uuid import UUID
 
 import msgspec
-import orjson
 
 from api.live import store as overview
 from api.live.digest import Digest
+from api.live.messages import Form, ForwarderUpsUpdated, LogWritten, Message, MetricsUpdated, Resync, encoded
 from api.live.news import DeviceNews
 from api.live.races import RaceNews
 from api.live.ring import BOTH, CHANGED, SINGLE, Ring
 from api.live.snapshot import Levels, Page, changes, made, moved
-from api.live.types import (
-    Card,
-    CurrentVerdict,
-    Form,
-    ForwarderUpsUpdated,
-    LogWritten,
-    Message,
-    MetricsUpdated,
-    Overview,
-    Resync,
-    name_of,
-)
+from api.live.types import Card, CurrentVerdict, Overview
 from api.logs import store as logs
 from api.logs.types import LogEntry
 from api.storage.rules import StorageFacts
@@ -49,7 +37,7 @@ from shared.log import get_logger
 from shared.metrics import gauge
 from shared.runtime.process import Process
 
-__all__ = ["Live", "encoded"]
+__all__ = ["Live"]
 
 # At most 4 metrics_updated a second for a stream. A refresh that takes long is followed by a rest three times as long.
 PACE_S = 0.25
@@ -71,13 +59,6 @@ ENTRIES = 100
 EVENT_STREAMS = gauge("event_streams", "event streams that are open")
 
 log = get_logger(__name__)
-
-
-def encoded(message: Message, event_id: str | None) -> bytes:
-    """Return a message as it goes over the wire; without an id whoever gets it has seen no more than before."""
-    body = orjson.dumps(msgspec.to_builtins(message, builtin_types=(datetime,)))
-    seen = b"" if event_id is None else b"id: %b\n" % event_id.encode()
-    return b"%bevent: %b\ndata: %b\n\n" % (seen, name_of(message).encode(), body)
 
 
 class Live:

@@ -7,7 +7,7 @@ Pure: no socket, no database.
 from collections.abc import Collection, Mapping
 
 from fanout.delivery import Cursor, begin_of
-from fanout.store.cursors import StartingPoint
+from fanout.store.starting_points import StartingPoint
 
 __all__ = ["FromFloor"]
 

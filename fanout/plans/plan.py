@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from fanout.delivery import Cursor, begin_of, is_valid
-from fanout.store.cursors import StartingPoint
+from fanout.store.starting_points import StartingPoint
 
 __all__ = ["Everything", "Plan"]
 

@@ -6,7 +6,7 @@ Pure: no socket, no database.
 from collections.abc import Collection, Mapping
 
 from fanout.delivery import NOTHING, Cursor, EpochState, begin_of, is_valid
-from fanout.store.cursors import StartingPoint
+from fanout.store.starting_points import StartingPoint
 
 __all__ = ["Mapped"]
 

@@ -43,8 +43,11 @@ log = get_logger(__name__)
 
 @dataclass(eq=False)
 class _Open:
-    """A request without a response. body: until the database has it; row: its id there, from then on."""
+    """A request without a response. number: counted in its session. body: until the database has it; row: its id there,
+    from then on.
+    """
 
+    number: int
     asked: Asked
     until: float
     body: bytes | None
@@ -61,6 +64,7 @@ class Requests:
         self._replies, self._account = replies, account
         self._process = replies.process
         self._poll_s = POLL_S if self._process.settings.listen else POLL_WITHOUT_LISTEN_S
+        self._number = 0  # of the newest request
         self._open: list[_Open] = []  # in the order of asking, and so of their deadlines
         self._responses: deque[bytes] = deque()
         self._wake = Wake()
@@ -73,7 +77,8 @@ class Requests:
             return False
         if len(self._open) < AT_ONCE:
             self._account.hold(Held(len(message)))
-            self._open.append(_Open(asked, self._clock() + ANSWER_WITHIN_S, message))
+            self._number += 1
+            self._open.append(_Open(self._number, asked, self._clock() + ANSWER_WITHIN_S, message))
         elif len(self._responses) < REFUSALS:
             metrics.REQUESTS.labels(asked.kind.name, "busy").inc()
             self._responses.append(asked.response(asked.failure("busy")))
@@ -126,8 +131,7 @@ class Requests:
             await before_next_try()
 
     async def _ask_and_collect(self, *, polled: bool) -> None:
-        # Again, where the database failed before it answered: it may have the request by then, and gets it a second
-        # time.
+        # Again, where the database failed before it answered: it may have the request by then, and knows its number.
         for each in self._open:
             if each.body is not None:
                 await self._ask(each, each.body)
@@ -138,6 +142,7 @@ class Requests:
         request.row = await store.ask(
             self._process.pool,
             session_id=self._connection.session_id,
+            number=request.number,
             receiver_id=self._identity.device_id,
             token_id=self._identity.token_id,
             address=self._connection.address.encode(errors="replace").decode(),

@@ -12,7 +12,7 @@ from shared.db.errors import translated
 
 __all__ = ["Answer", "ask", "take_answer", "withdraw"]
 
-_ASK = "SELECT ask_for_receiver($1, $2, $3, $4, $5, $6, $7)"
+_ASK = "SELECT ask_once_for_receiver($1, $2, $3, $4, $5, $6, $7, $8)"
 _TAKE_ANSWER = "SELECT request_id, answer FROM take_answer($1)"
 _WITHDRAW = "SELECT withdraw_requests($1, $2)"
 
@@ -30,6 +30,7 @@ async def ask(
     pool: Pool,
     *,
     session_id: UUID,
+    number: int,
     receiver_id: str,
     token_id: UUID,
     address: str,
@@ -37,10 +38,13 @@ async def ask(
     body: bytes,
     within_s: float,
 ) -> UUID:
-    """Put down what the receiver of a session asks, to be taken within a time; return the id of its row."""
+    """Put down what the receiver of a session asks, to be taken within a time; return the id of its row.
+
+    number: of the request in its session. What is put down again under its number is not asked twice.
+    """
     with translated():
         row: UUID = await pool.fetchval(
-            _ASK, session_id, receiver_id, token_id, address, kind, body, within_s
+            _ASK, session_id, number, receiver_id, token_id, address, kind, body, within_s
         )
     return row
 

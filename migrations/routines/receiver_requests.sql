@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- What receivers ask of the operators' API, as a fanout sees it. Requests and answers hold what is configured in the field
 -- and names of people, so the fanouts' user reads no row of the table: it asks, takes the answers of a session away, and
@@ -13,6 +13,22 @@ BEGIN ATOMIC
     INSERT INTO receiver_requests (session_id, receiver_id, token_id, address, kind, body, expires_at)
     VALUES (given_session, given_receiver, given_token, given_address, given_kind, given_body,
             clock_timestamp() + make_interval(secs => within_s))
+    RETURNING request_id;
+END;
+
+-- The same, once: what is put down again under its number, because the first answer was lost on its way, is the same
+-- request. An operator's command would be carried out twice otherwise. The one above is that of the release before.
+CREATE OR REPLACE FUNCTION ask_once_for_receiver(given_session uuid, given_number bigint, given_receiver text,
+                                                 given_token uuid, given_address text, given_kind text,
+                                                 given_body bytea, within_s double precision) RETURNS uuid
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    DELETE FROM receiver_requests WHERE expires_at < clock_timestamp() - interval '10 s';
+    INSERT INTO receiver_requests (session_id, number, receiver_id, token_id, address, kind, body, expires_at)
+    VALUES (given_session, given_number, given_receiver, given_token, given_address, given_kind, given_body,
+            clock_timestamp() + make_interval(secs => within_s))
+    -- Changes nothing, and has the row that is there returned, whatever has become of it meanwhile.
+    ON CONFLICT (session_id, number) DO UPDATE SET number = excluded.number
     RETURNING request_id;
 END;
 

@@ -22,7 +22,8 @@ from shared.metrics import BRAKED_UPGRADES, REFUSED_UPGRADES
 from shared.runtime.process import Process
 from shared.runtime.tasks import Tasks
 from shared.transport.account import Account
-from shared.transport.connection import CLOSE_WITHIN_S, DeviceConnection, attend, close_all
+from shared.transport.attending import attend, close_all
+from shared.transport.connection import CLOSE_WITHIN_S, DeviceConnection
 from shared.transport.tokens import DeviceType, Identity, authenticate, revoked_among
 
 __all__ = ["Acceptor"]

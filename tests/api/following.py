@@ -5,7 +5,7 @@ from uuid import UUID
 
 import aiohttp
 
-from api.live.types import Form
+from api.live.messages import Form
 from api.live.view import Live
 from tests.api.conftest import Client
 from tests.api.seeds import (

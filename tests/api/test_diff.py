@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from api.alerts.types import Alert, Mute
 from api.live.diff import SLOW, changed, settled
 from api.live.digest import grown_by
+from api.live.messages import Changed
 from api.live.snapshot import Page
-from api.live.types import Card, Changed, Database, Flow, Verdict, WatchedProcess
+from api.live.types import Card, Database, Flow, Verdict, WatchedProcess
 
 NOW = datetime(2026, 5, 3, 8, 0, tzinfo=UTC)
 

@@ -23,7 +23,7 @@ from api.http.errors import STATUS
 from api.live import routes as overview
 from api.live import store as page
 from api.live.followers import OF_ONE_TOKEN
-from api.live.types import Message, Resync, name_of
+from api.live.messages import Message, Resync, name_of
 from api.logs import routes as logs
 from api.races import imports, rosters
 from api.races.store import mappings, races

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from api.live import routes as handlers
-from api.live.types import Resync
+from api.live.messages import Resync
 from api.live.view import Live
 from tests.api.conftest import Ask, Client
 from tests.api.following import OVERVIEW, following, store

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from api.live import routes as handlers
-from api.live.types import Resync
+from api.live.messages import Resync
 from api.live.view import Live
 from deploy.local.child import until_answering
 from deploy.local.reverse_proxy import ReverseProxy

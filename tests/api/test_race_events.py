@@ -8,9 +8,9 @@ from uuid import UUID
 import aiohttp
 import pytest
 
+from api.live.messages import ForwarderRaceAssigned, Message, Resync, StreamUpdated
 from api.live.races import Mark, Marks, Race, changes
 from api.live.sparing import spared
-from api.live.types import ForwarderRaceAssigned, Message, Resync, StreamUpdated
 from tests.api.conftest import RACES
 from tests.api.seeds import (
     Database,

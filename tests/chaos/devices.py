@@ -27,9 +27,11 @@ from shared.protocol.ipico import compose
 from tests.chaos.ledger import Event, Ledger
 
 __all__ = [
+    "WANTED_EPOCHS",
     "ComingAndGoing",
     "NewerWatchedForwarder",
     "NewerWatchedReceiver",
+    "ReplayingReceiver",
     "WatchedForwarder",
     "WatchedReceiver",
     "number_of",
@@ -37,6 +39,8 @@ __all__ = [
 
 _REPEATS = 0.15
 _UNACKED_BATCHES = 8
+# What a race has of each stream, and a replay. Devices that lose their journals come to higher ones.
+WANTED_EPOCHS = range(1, 4)
 # An operator at the receiver's desk sees that it is cut off and connects it again.
 _CONNECT_AGAIN_S = (0.25, 1.0)
 _PRESENT_S, _AWAY_S = (3.0, 12.0), (0.5, 4.0)
@@ -295,6 +299,23 @@ class WatchedReceiver(Receiver):
 
 class NewerWatchedReceiver(WatchedReceiver, NewerReceiver):
     """The same of the second generation."""
+
+
+class ReplayingReceiver(NewerWatchedReceiver):
+    """One whose user asks for the same epochs whenever it connects, from their first read on."""
+
+    async def run(self) -> None:
+        self.want(
+            {
+                "mode": "targeted_replay",
+                "targets": [
+                    {"forwarder_id": name, "reader_ip": reader_ip, "stream_epoch": epoch}
+                    for name, reader_ip in self.streams
+                    for epoch in WANTED_EPOCHS
+                ],
+            }
+        )
+        await super().run()
 
 
 class ComingAndGoing:

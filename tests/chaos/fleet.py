@@ -1,4 +1,4 @@
-"""Twenty forwarders and ten receivers of both generations, each behind a link of its own that can misbehave, and the
+"""Twenty forwarders and twelve receivers of both generations, each behind a link of its own that can misbehave, and the
 load on them.
 
 The load is its own probe: every read carries a number that rises, so the pipeline flows again when something
@@ -15,9 +15,11 @@ from typing import Any, TypeAlias
 
 from deploy.simulation.devices.receiver import FIRST_GENERATION, Manners
 from tests.chaos.devices import (
+    WANTED_EPOCHS,
     ComingAndGoing,
     NewerWatchedForwarder,
     NewerWatchedReceiver,
+    ReplayingReceiver,
     WatchedForwarder,
     WatchedReceiver,
 )
@@ -26,9 +28,11 @@ from tests.failure.link import Link, link
 
 __all__ = ["Device", "Fleet", "Mint", "fleet"]
 
-FORWARDERS, READERS, RECEIVERS = 20, 2, 10
+FORWARDERS, READERS, RECEIVERS = 20, 2, 12
 # These stay; the others come and go.
 STEADY_RECEIVERS = 4
+# Of the others one follows a race, and one has epochs sent again and again.
+RACE_RECEIVER, REPLAYING_RECEIVER = 10, 11
 READS_PER_SECOND = 200
 # Most read nothing for a moment only: just those that hang on a slow answer do so for seconds. These are waited for.
 STEADY = Manners(unresponsive_s=0.5)
@@ -61,6 +65,16 @@ class Fleet:
     def steady(self) -> list[WatchedReceiver]:
         """The receivers that are there to stay."""
         return self.receivers[:STEADY_RECEIVERS]
+
+    @property
+    def replaying(self) -> WatchedReceiver:
+        """The one that gets what is stored when it connects, and nothing that comes later."""
+        return self.receivers[REPLAYING_RECEIVER]
+
+    def wants(self, receiver: WatchedReceiver, epoch: int) -> bool:
+        """Whether a receiver is to have the events of an epoch, of whatever stream."""
+        chooses = (self.receivers[RACE_RECEIVER], self.replaying)
+        return receiver not in chooses or epoch in WANTED_EPOCHS
 
     @property
     def events_delivered(self) -> int:
@@ -142,7 +156,7 @@ def name_of(device: Device) -> str:
 
 
 @asynccontextmanager
-async def fleet(url: str, mint: Mint, random: Random) -> AsyncIterator[Fleet]:
+async def fleet(url: str, mint: Mint, random: Random, *, race_id: str) -> AsyncIterator[Fleet]:
     """Run the devices against the reverse proxy at `url`; all are off at the end."""
     async with AsyncExitStack() as stack:
         made = Fleet(Ledger(), [], [], {}, random)
@@ -159,7 +173,7 @@ async def fleet(url: str, mint: Mint, random: Random) -> AsyncIterator[Fleet]:
             way = made.links[name] = await stack.enter_async_context(link(url))
             token, token_id = await mint("receiver", name)
             settings = {"url": way.url, "token": token, "token_id": token_id, "receiver_id": name}
-            made.receivers.append(_receiver(number, url, **settings, streams=streams))
+            made.receivers.append(_receiver(number, url, race_id, **settings, streams=streams))
         for device in made.devices:
             device.start()
         try:
@@ -179,9 +193,14 @@ def _forwarder(number: int, **settings: Any) -> WatchedForwarder:
     return NewerWatchedForwarder(line_end=_LINE_ENDS[number // 2 % len(_LINE_ENDS)], **settings)
 
 
-def _receiver(number: int, api_url: str, **settings: Any) -> WatchedReceiver:
+def _receiver(number: int, api_url: str, race_id: str, **settings: Any) -> WatchedReceiver:
     """Return one; of four, two are of the second generation, which resumes always, and asks past its own link."""
     manners = STEADY if number < STEADY_RECEIVERS else FIRST_GENERATION
+    if number == RACE_RECEIVER:
+        mode = {"mode": "race", "race_id": race_id}
+        return NewerWatchedReceiver(resumes=True, manners=manners, api_url=api_url, mode=mode, **settings)
+    if number == REPLAYING_RECEIVER:
+        return ReplayingReceiver(resumes=True, manners=manners, api_url=api_url, **settings)
     if number % 4 < 2:
         return WatchedReceiver(resumes=number % 2 == 1, manners=manners, **settings)
     earliest = dict.fromkeys(settings["streams"], 1)

@@ -22,7 +22,7 @@ from tests.chaos import oracle
 from tests.chaos.asking import Asking
 from tests.chaos.attack import ATTACKER, Attacker, Entrance
 from tests.chaos.desk import Desk
-from tests.chaos.devices import NewerWatchedReceiver
+from tests.chaos.devices import WANTED_EPOCHS, NewerWatchedReceiver
 from tests.chaos.faults import PROCESSES_OF_EACH_ROLE, ROLES, Strike, strikes
 from tests.chaos.fleet import Fleet, fleet, name_of
 from tests.chaos.inject import Injector
@@ -30,7 +30,7 @@ from tests.chaos.ledger import Event
 from tests.chaos.oracle import Stored
 from tests.chaos.report import Outcome, Struck
 from tests.chaos.roll_call import RollCall
-from tests.chaos.tables import Tables, read_exports, read_tables
+from tests.chaos.tables import Tables, map_epochs, read_exports, read_tables
 from tests.waiting import wait_until
 
 __all__ = ["run"]
@@ -77,11 +77,13 @@ async def run(seed: int, *, minutes: float, patience: float, data_dir: Path, say
         try:
             async with aiohttp.ClientSession() as http:
                 desk = Desk(http, stack.url)
+                race_id = await create_race(desk)
                 async with fleet(
-                    stack.url, lambda kind, name: mint(desk, kind, name), Random(seed)
+                    stack.url, lambda kind, name: mint(desk, kind, name), Random(seed), race_id=race_id
                 ) as devices:
                     attacker = Attacker(stack.url, await entrances(desk))
-                    await _Run(outcome, stack, devices, desk, attacker, patience=patience, say=say).hold()
+                    held = _Run(outcome, stack, devices, desk, attacker, patience=patience, say=say)
+                    await held.hold(race_id)
         finally:
             await stack.stop()
     return outcome
@@ -97,6 +99,14 @@ async def mint(desk: Desk, device_type: str, device_id: str) -> tuple[str, str]:
             return minted["token"], minted["token_id"]
         await asyncio.sleep(0.5)
     raise StuckError(f"no token for {device_id}: {answer.status}")
+
+
+async def create_race(desk: Desk) -> str:
+    """Return the id of a new race."""
+    answer = await desk.ask("POST", "/api/v1/races", json={"name": "Marathon"})
+    if answer.status != 201:
+        raise StuckError(f"no race: {answer.status}")
+    return str(orjson.loads(answer.body)["race_id"])
 
 
 async def entrances(desk: Desk) -> list[Entrance]:
@@ -140,11 +150,12 @@ class _Run:
     def _at_s(self) -> float:
         return time.monotonic() - self._began
 
-    async def hold(self) -> None:
+    async def hold(self, race_id: str) -> None:
         """Load, strikes, checks, end; whatever is wrong is in the outcome."""
         try:
             async with self._load():
                 await self._flows(GIVES_UP_AFTER_S)
+                await map_epochs(self._stack.database_url, race_id, WANTED_EPOCHS)
                 await self._strike_on()
                 await self._injector.end_attacks()
             await self._settle()
@@ -278,13 +289,22 @@ class _Run:
     async def _check_receivers(self, tables: Tables) -> None:
         subscribed = {each.device_id for each in self._fleet.forwarders}
         due = [each for each in tables.stored if each.event.forwarder_id in subscribed]
-        receivers = self._fleet.receivers
+        # What is stored by now is all there is: whatever it has of it comes with one more connection.
+        await self._fleet.replaying.reboot()
+        wanted = {
+            receiver.receiver_id: [
+                each for each in due if self._fleet.wants(receiver, each.event.stream_epoch)
+            ]
+            for receiver in self._fleet.receivers
+        }
         await self._until(
-            lambda: all(each.received >= len(due) for each in receivers), "the receivers to have all"
+            lambda: all(each.received >= len(wanted[each.receiver_id]) for each in self._fleet.receivers),
+            "the receivers to have all",
         )
-        for each in receivers:
+        for each in self._fleet.receivers:
             newer = isinstance(each, NewerWatchedReceiver)
-            self._violated(oracle.delivered(each.receiver_id, each.connections, due, as_frames=newer))
+            events = wanted[each.receiver_id]
+            self._violated(oracle.delivered(each.receiver_id, each.connections, events, as_frames=newer))
 
     async def _until(self, check: Callable[[], bool], what: str) -> None:
         try:

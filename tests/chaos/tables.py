@@ -1,7 +1,9 @@
 """What the tables hold at one moment, as the oracle wants it; and the exports, through the reverse proxy."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -10,7 +12,7 @@ from tests.chaos.desk import Desk
 from tests.chaos.ledger import Event
 from tests.chaos.oracle import Counts, Stored
 
-__all__ = ["Tables", "read_exports", "read_tables"]
+__all__ = ["Tables", "map_epochs", "read_exports", "read_tables"]
 
 _STREAM = "JOIN streams USING (stream_id)"
 _EVENTS = f"""
@@ -27,6 +29,15 @@ SELECT forwarder_id, reader_ip, counted.stream_epoch, raw_count, dedup_count, re
        first_seq, last_seq, chip_count, last_position
 FROM stream_metrics AS counted {_STREAM}
 """
+# Epochs that are to come, too. Whoever follows the race is told.
+_MAP = """
+WITH mapped AS (
+    INSERT INTO epoch_races (stream_id, stream_epoch, race_id)
+    SELECT stream_id, epoch, $1 FROM streams CROSS JOIN unnest($2::bigint[]) AS wanted(epoch)
+    ON CONFLICT (stream_id, stream_epoch) DO NOTHING
+)
+SELECT pg_notify('rt_races', '')
+"""
 _TRIES, _AGAIN_S = 20, 0.5
 
 
@@ -37,6 +48,15 @@ class Tables(NamedTuple):
     conflicts: list[Event]
     counts: list[Counts]
     dead_lettered: int
+
+
+async def map_epochs(database_url: str, race_id: str, epochs: Iterable[int]) -> None:
+    """Have a race have these epochs of all streams that there are."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(_MAP, UUID(race_id), list(epochs))
+    finally:
+        await connection.close()
 
 
 async def read_tables(database_url: str) -> Tables:

@@ -471,7 +471,7 @@ async def test_only_the_writer_makes_temporary_tables(service: str, connected: d
 
 
 # What no code of ours calls, and processes of the release before do while they are replaced.
-KEPT = {"authenticate_device", "renew_process"}
+KEPT = {"ask_for_receiver", "authenticate_device", "renew_process"}
 
 
 def test_what_nobody_calls_is_kept_for_the_release_before_and_tried_here() -> None:
@@ -509,6 +509,10 @@ async def test_processes_of_the_release_before_do_their_work_on_the_newest_schem
             "SELECT * FROM authenticate_device($1, $2)", token_hash(token), device_type
         )
         assert [each["device_id"] for each in found] == ["a"]
+    request = await connected["fanout"].fetchval(
+        "SELECT ask_for_receiver(gen_random_uuid(), 'a', gen_random_uuid(), 'here', 'restart', '', 20)"
+    )
+    assert await database.fetchval("SELECT request_id FROM receiver_requests") == request
 
 
 _ENTER = "SELECT enter_process(gen_random_uuid(), $1, 'h', 1, 'a', 'v', false, 60)"

@@ -8,7 +8,7 @@ from fanout.delivery import NOTHING, Cursor, EpochState, Leg, Start, start_from
 from fanout.events import Sent
 from fanout.in_flight import InFlight, Step
 from fanout.plans.plan import Everything
-from fanout.store.cursors import StartingPoint
+from fanout.store.starting_points import StartingPoint
 from shared.protocol.v1 import StreamRef
 
 HORIZON = 100

@@ -17,7 +17,7 @@ from fanout.modes.replay import Targets, _Target
 from fanout.node import Node
 from fanout.pages import Pages
 from fanout.plans.race import Mapped
-from fanout.store.cursors import StartingPoint
+from fanout.store.starting_points import StartingPoint
 from fanout.subscription import Subscription
 from fanout.turns import Turns
 from shared.db.connections import Connection

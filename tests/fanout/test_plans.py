@@ -8,6 +8,7 @@ import pytest
 
 from fanout.delivery import Cursor
 from fanout.store import POOL_SETTINGS, cursors, events, numbers, races, streams
+from fanout.store.starting_points import starting_points
 from shared.db.connections import connect
 from shared.protocol.v1 import StreamRef
 from tests.ages import Ways, complaints, grow, planned
@@ -82,7 +83,7 @@ async def test_what_is_asked_often_keeps_its_plans_at_every_age(database: Databa
 async def deliver(connection: Any, stream_ids: list[UUID], forwarder_id: str) -> None:
     """Find, tail, replay and ack, as for one receiver."""
     await streams.resolve_streams(connection, [StreamRef(forwarder_id, "r")])
-    await cursors.starting_points(connection, "tent", {each: {1: 3} for each in stream_ids})
+    await starting_points(connection, "tent", {each: {1: 3} for each in stream_ids})
     for stream_id in stream_ids:
         await events.read_tails(connection, {stream_id: 3})
         await events.read_epoch_page(connection, stream_id, epoch=1, after_seq=3)

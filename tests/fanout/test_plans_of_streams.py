@@ -14,7 +14,7 @@ from fanout.generation import FIRST
 from fanout.in_flight import InFlight, Step
 from fanout.plans.live import FromFloor
 from fanout.plans.race import Mapped
-from fanout.store.cursors import StartingPoint
+from fanout.store.starting_points import StartingPoint
 from fanout.subscription import Subscription
 from shared.protocol.v1 import StreamRef
 from tests.fanout.test_subscription import COMMIT, FOLLOW, REF, TAKE, Identity, Stream, committing, rest, take

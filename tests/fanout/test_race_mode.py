@@ -15,6 +15,7 @@ from fanout.modes.race import SHOWN_REFUSED, RaceMode
 from fanout.node import Node
 from fanout.plans.race import Mapped
 from fanout.store import cursors as store
+from fanout.store import sessions
 from fanout.store.races import RaceMapping
 from fanout.turns import Turns
 from shared.db.connections import Connection
@@ -146,4 +147,42 @@ async def test_flags_that_a_lock_held_up_are_written_though_the_stream_is_quiet(
     await turns.begin()
     wanted = await database.fetchval("SELECT wanted FROM receiver_cursors WHERE stream_id = $1", stream_id)
     assert wanted is False
+    turns.leave()
+
+
+async def test_a_plan_that_changes_while_flags_and_row_are_written_is_written_next(
+    node: Node, database: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream_id = await stored.make_stream(database, "start", REF.reader_ip)
+    await stored.store_many(database, stream_id, 1)
+    turns = await begun(node, REF.reader_ip)
+    plan = cast("Mapped", turns.subscriptions[REF].plan)
+    plan.map([])
+    turns.replan(REF)
+    flag, list_truly, listed = store.flag_cursors, sessions.subscribe_session, []
+
+    async def mapped_meanwhile(*arguments: Any) -> None:
+        await flag(*arguments)
+        plan.map([1])
+        turns.replan(REF)
+
+    async def unmapped_meanwhile(pool: Any, session_id: UUID, streams: Any) -> None:
+        listed.append(list(streams))
+        await list_truly(pool, session_id, listed[-1])
+        if len(listed) == 1:
+            plan.map([])
+            turns.replan(REF)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "flag_cursors", mapped_meanwhile)
+        await turns.begin()
+    await turns.begin()
+    wanted = "SELECT wanted FROM receiver_cursors WHERE stream_id = $1"
+    assert await database.fetchval(wanted, stream_id) is True
+    turns.replan(REF)
+    monkeypatch.setattr(of_turns, "subscribe_session", unmapped_meanwhile)
+    await turns.begin()
+    await turns.begin()
+    assert listed == [[stream_id], []]
+    assert await database.fetchval(wanted, stream_id) is False
     turns.leave()

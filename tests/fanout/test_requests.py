@@ -326,3 +326,27 @@ async def test_what_nobody_took_away_goes_with_the_next_request(
 
     await wait_until(asked)
     assert sorted(row["receiver_id"] for row in await rows(database)) == ["tent", "y"]
+
+
+async def test_what_is_put_down_again_because_an_answer_was_lost_is_asked_once(
+    receiver: Receiver, database: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, lost = store.ask, 0
+
+    async def loses(*arguments: Any, **fields: Any) -> UUID:
+        nonlocal lost
+        row = await ask(*arguments, **fields)
+        if not lost:
+            lost += 1
+            # Taken at once: what is put down again must not be taken once more.
+            await database.execute("UPDATE receiver_requests SET state = 'taken'")
+            raise DatabaseUnavailable("the answer was lost")
+        return row
+
+    monkeypatch.setattr(store, "ask", loses)
+    receiver.ask("restart", forwarder_id="start")
+    await wait_until(lambda: lost and not receiver.account.held, what="the request to be put down again")
+    (row,) = await rows(database)
+    assert row["state"] == "taken"
+    await answer(database, row["request_id"], OK)
+    assert (await receiver.answered())[0]["ok"]

@@ -10,10 +10,10 @@ from fanout import turns
 from fanout.events import MESSAGE_BYTES
 from fanout.node import Node
 from fanout.sender import Saying
-from fanout.store import cursors as cursor_store
 from fanout.store import events as event_store
-from fanout.store.cursors import StartingPoint
+from fanout.store import starting_points as begins
 from fanout.store.events import Rows
+from fanout.store.starting_points import StartingPoint
 from shared.db.connections import Connection
 from shared.db.errors import DatabaseUnavailable
 from shared.errors import ProtocolError
@@ -179,16 +179,16 @@ async def test_a_stream_that_is_deleted_before_it_starts_is_asked_for_once(
     receiver: Receiver, database: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
-    ask = cursor_store.starting_points
+    ask = begins.starting_points
 
-    async def points(*arguments: Any) -> dict[UUID, StartingPoint]:
+    async def points(*arguments: Any, **options: Any) -> dict[UUID, StartingPoint]:
         nonlocal asked
         if asked == 0:
             await stored.delete_stream(database, next(iter(receiver.streams.values())))
         asked += 1
-        return await ask(*arguments)
+        return await ask(*arguments, **options)
 
-    monkeypatch.setattr(cursor_store, "starting_points", points)
+    monkeypatch.setattr(begins, "starting_points", points)
     gone = await receiver.stream("gone", 5)
     await wait_until(lambda: asked)
     live = await receiver.stream("live")

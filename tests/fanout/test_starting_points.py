@@ -9,16 +9,15 @@ import asyncpg
 import pytest
 
 from fanout.delivery import NOTHING, Cursor, EpochState
-from fanout.store import cursors
+from fanout.store import starting_points as begins
 from fanout.store.cursors import (
     CursorKey,
     RowLocked,
-    StartingPoint,
     advance_cursors,
     begin_epochs,
     gone_cursors,
-    starting_points,
 )
+from fanout.store.starting_points import StartingPoint, starting_points
 from shared.db.channels import CURSORS
 from shared.db.connections import Connection
 from shared.db.errors import DatabaseUnavailable
@@ -166,7 +165,7 @@ async def test_where_to_start_costs_the_same_for_each_epoch_however_many_there_a
             await stored.store(database, each, [(epoch, 1, b"a") for epoch in range(1, 5)], notify=False)
         costs += [
             await rows_passed(process, statement, ids) / count
-            for statement in (cursors._BEGIN, cursors._STARTING_POINTS)
+            for statement in (begins._BEGIN, begins._STARTING_POINTS)
         ]
     begin, start, begin_many, start_many = costs
     assert begin_many < 1.5 * begin
@@ -175,7 +174,7 @@ async def test_where_to_start_costs_the_same_for_each_epoch_however_many_there_a
 
 async def rows_passed(process: Process, statement: str, ids: list[UUID]) -> int:
     """Return how many rows all nodes of a statement's plan gave or threw away."""
-    arguments = ["tent", ids, *([[None] * len(ids), True] if statement == cursors._BEGIN else ["{}"])]
+    arguments = ["tent", ids, *([[None] * len(ids), True] if statement == begins._BEGIN else ["{}"])]
     found = await process.pool.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments)
 
     def passed(node: dict[str, Any]) -> float:

@@ -11,6 +11,7 @@ from fanout.store import numbers as number_store
 from fanout.store import races as race_store
 from fanout.store import reported as reported_store
 from fanout.store import sessions as session_store
+from fanout.store import starting_points as begins
 from fanout.store import streams as stream_store
 from shared.db.connections import STEADY_PLANS, Connection, connect
 from shared.protocol.v1 import StreamRef
@@ -33,7 +34,7 @@ _STATEMENTS = {
     "late by position": (event_store._LATE["by_position"], *_LATE),
     "resolve": (stream_store._RESOLVE, "text[], text[]", "'{start}', '{10.0.0.1:10000}'"),
     "starting points": (
-        cursor_store._STARTING_POINTS,
+        begins._STARTING_POINTS,
         "text, uuid[], text",
         f"'tent', ARRAY[{_STREAM}]::uuid[], '{{}}'",
     ),

@@ -18,8 +18,8 @@ from fanout.events import Event
 from fanout.generation import FIRST, Generation
 from fanout.pages import Pages
 from fanout.plans.plan import Everything
-from fanout.store.cursors import StartingPoint
 from fanout.store.events import EventRow
+from fanout.store.starting_points import StartingPoint
 from fanout.subscription import Subscription, Taken
 from fanout.tail import Tail
 from shared.protocol.v1 import StreamRef

@@ -163,3 +163,25 @@ async def test_what_is_sent_under_an_older_fence_is_not_written(
         assert (error["code"], error["retryable"]) == ("SESSION_EXPIRED", True)
         assert await first.closed() == 1008
     assert not await database.fetchval("SELECT EXISTS (SELECT FROM events)")
+
+
+async def test_a_doubt_that_comes_while_the_gateway_asks_is_looked_into_as_well(
+    inside: Inside, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_truly, asked = store.owned_sessions, 0
+
+    async def ask(*arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        owned = await ask_truly(*arguments)
+        if asked == 1:
+            await database.execute(
+                "UPDATE forwarder_sessions SET gateway_id = gen_random_uuid(), fence = fence + 1"
+            )
+            inside.gateway.ownership.doubt()
+        return owned
+
+    async with forwarder(inside.url, inside.token) as first:
+        monkeypatch.setattr(store, "owned_sessions", ask)
+        inside.gateway.ownership.doubt()
+        assert await first.closed() == 1006

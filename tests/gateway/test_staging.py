@@ -8,11 +8,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway import metrics, session
+from gateway.batch import Part
 from gateway.staging import Staging
 from gateway.store import inbox as store
 from gateway.store import streams
 from shared.db.channels import OUTCOMES
 from shared.db.connections import Connection, Pool
+from shared.db.errors import DatabaseRefused
 from shared.metrics import NOTIFICATIONS_RECEIVED
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, connect, forwarder, read, reads, refused
@@ -71,6 +73,41 @@ async def test_what_a_refused_session_leaves_behind_is_given_back(
         assert await neighbour.ack() == [(READER, 1, 2)]
     await wait_until(lambda: not staging(inside).waiting, what="nothing to wait")
     assert staging(inside).unacked_bytes == 0
+
+
+async def test_a_part_whose_batch_fails_while_it_is_refused_is_left_to_it(
+    inside: Inside, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two parts are staged one by one: the first was refused its place among what is stored, meanwhile the second its
+    way there.
+    """
+    stage_truly = store.stage
+
+    async def stage(connection: Connection, gateway_id: UUID, parts: list[Part]) -> None:
+        if len(parts) > 1:
+            raise DatabaseRefused("one of them is at fault")
+        if parts[0].reader_ip == "b":
+            (first,) = set(staging(inside).waiting) - {parts[0].part_id}
+            await database.execute(
+                "INSERT INTO outcomes (gateway_id, outcome, part_ids) VALUES ($1, 'poisoned', $2)",
+                gateway_id,
+                [first],
+            )
+            await database.execute("SELECT pg_notify($1, '')", OUTCOMES)
+            await wait_until(lambda: not staging(inside).waiting, what="the batch to fail")
+            raise DatabaseRefused("this one")
+        await stage_truly(connection, gateway_id, parts)
+
+    async with forwarder(inside.url, inside.token, ["a", "b"]) as wire:
+        monkeypatch.setattr(store, "stage", stage)
+        await wire.send(batch(read(1, reader="a"), read(1, reader="b")))
+        assert (await wire.expect("error"))["code"] == "INTERNAL_ERROR"
+        monkeypatch.undo()
+    assert staging(inside).unacked_bytes == 0
+    other = await make_token(database, "forwarder", "other")
+    async with forwarder(inside.url, other, ["c"]) as wire:
+        await wire.send(batch(read(1, reader="c")))
+        await wait_until(lambda: staged(database), what="a part: the gateway stages on")
 
 
 async def test_a_device_whose_batch_cannot_be_stored_is_not_told_at_once(

@@ -222,6 +222,9 @@ class NewerReceiver(Receiver):
     def _heard_before_heartbeat(self, kind: str, message: Message) -> bool:
         if kind == "heartbeat":
             self._greeted = True
+            if self._mode is not None and self._mode["mode"] == "targeted_replay":
+                # It takes a replay for done by then: cut off in the middle it asks for nothing more.
+                self._mode = {**self._mode, "targets": []}
             self.sessions += 1
             self._session_id = message["session_id"]
             self._connected.set()
@@ -237,6 +240,10 @@ class NewerReceiver(Receiver):
             self.bad_batches += 1
             return
         await self._take(connection, events)
+
+    def want(self, mode: Message) -> None:
+        """Take a mode, from the next connection on."""
+        self._mode = mode
 
     async def subscribe(self, streams: Iterable[tuple[str, str]]) -> None:
         """Have further streams from the next connection on: it cuts this one, without a close frame."""

@@ -2,12 +2,14 @@
 
 It holds positions, not events: what waits for a slow receiver is its place in each stream, the rest of one page, and
 one message on its way. What it is sent comes from a source: its subscriptions, in turns, or what it asked to have once
-more. What else it is told goes out between two messages, behind the reads.
+more. What else it is told goes out between two messages, behind the reads: of each thing the newest, once a second at
+the most.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from fanout import metrics
@@ -25,19 +27,24 @@ from shared.transport.connection import DeviceConnection
 __all__ = ["Saying", "Sender", "Source"]
 
 
+# The same thing is told so often at the most.
+EVERY_S = 1.0
+
 log = get_logger(__name__)
 
 
 class Saying(NamedTuple):
     """What is told beside reads, and what it is about: a newer one about the same takes its place while it waits.
 
-    ref, position: of reads that it counts; it goes out behind them.
+    ref, position: of reads that it counts; it goes out behind them. rank: of what may go out at the same moment the
+    lower goes first.
     """
 
     about: object
     message: bytes
     ref: StreamRef | None = None
     position: int = 0
+    rank: int = 0
 
 
 class Source(Protocol):
@@ -70,6 +77,8 @@ class Sender:
         self._allowance = allowance
         self._in_flight = allowance.in_flight
         self._sayings: dict[object, Saying] = {}  # what goes out behind the reads
+        self._told_at: dict[object, float] = {}  # of what was told within EVERY_S, by what it was about
+        self._telling = asyncio.Lock()
         self._prefix = batch_prefix(connection.session_id)
 
     def tell(self, saying: Saying) -> None:
@@ -107,25 +116,49 @@ class Sender:
                 continue
             if taken:
                 await self._send(taken)
-            told = self._due() if self._sayings else []
-            for saying in told:
-                await self._connection.send(saying.message)
+            told = await self.tell_due()
             if not (taken or told):
-                # What came while we looked has left it set. It is cleared behind the wait and before the next look, so
-                # that nothing falls between.
-                await self._source.news.wait()
-                self._source.news.clear()
+                await self._until_news()
+
+    async def tell_due(self) -> bool:
+        """Send what may be told now, whatever the reads wait for; return whether there was any."""
+        if not self._sayings:
+            return False
+        # Held from the choice until the last is sent: of two who tell the second has the newer things to say.
+        async with self._telling:
+            due = self._due()
+            for saying in due:
+                await self._connection.send(saying.message)
+                # The second counts from when the socket has taken it, as the pace does.
+                self._told_at[saying.about] = asyncio.get_running_loop().time()
+        return bool(due)
 
     def _due(self) -> list[Saying]:
         """Take out what may be told now. All of it before the first is sent: meanwhile newer ones may come."""
-        due = [
-            each
-            for each in self._sayings.values()
-            if each.ref is None or not self._source.is_behind(each.ref, each.position)
-        ]
+        since = asyncio.get_running_loop().time() - EVERY_S
+        # What is older holds nothing back any more, also of streams that went: so this never grows beyond what was told
+        # within a second.
+        self._told_at = {about: at for about, at in self._told_at.items() if at > since}
+        due = [each for each in self._sayings.values() if self._may_be_told(each)]
         for each in due:
             del self._sayings[each.about]
-        return due
+        return sorted(due, key=lambda each: each.rank)
+
+    def _may_be_told(self, saying: Saying) -> bool:
+        if saying.about in self._told_at:
+            return False
+        return saying.ref is None or not self._source.is_behind(saying.ref, saying.position)
+
+    async def _until_news(self) -> None:
+        """Wait for something to take or to tell, or until the second of something that waits to be told is over."""
+        waiting = self._told_at.keys() & self._sayings.keys()
+        due_at = min((self._told_at[about] + EVERY_S for about in waiting), default=None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(due_at):
+                await self._source.news.wait()
+        # What came while we looked has left it set. It is cleared behind the wait and before the next look, so that
+        # nothing falls between.
+        self._source.news.clear()
 
     async def _send(self, taken: list[tuple[StreamRef, Taken]]) -> None:
         for ref, each in taken:

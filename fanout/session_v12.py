@@ -201,15 +201,16 @@ class SessionV12:
         for watch in (self._node.numbers, self._node.devices):
             watch.leave(sender, gone)
             if came:
-                for message in await self._first_of(watch, sender, came):
-                    await self._connection.send(message)
+                await self._join(watch, sender, came)
+        # Now, and not when the sender comes to it: it waits for acks and for its pace, and what is new of the reads
+        # comes behind this.
+        await sender.tell_due()
 
-    async def _first_of(self, watch: Watch[Any], sender: Sender, came: Collection[UUID]) -> list[bytes]:
+    async def _join(self, watch: Watch[Any], sender: Sender, came: Collection[UUID]) -> None:
         try:
-            return await watch.join(sender, came)
+            await watch.join(sender, came)
         except DatabaseUnavailable as error:  # it is told as soon as it can be
             log.debug("updates_wait", session_id=str(self._connection.session_id), error=str(error))
-            return []
 
     async def _receive(self, sender: Sender) -> None:
         while (message := await self._connection.receive()) is not None:

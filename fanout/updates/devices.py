@@ -9,6 +9,9 @@ from fanout.store.reported import Reader, Reported
 
 __all__ = ["say_reported"]
 
+# Behind the numbers, of all streams that are told of together (deploy/docs/protocol.md, section 12.2).
+READER_RANK, UPS_RANK = 1, 2
+
 
 def say_reported(before: Reported | None, now: Reported) -> list[Saying]:
     """Say what is another than before. Who has heard nothing yet is told what is known: whether a reader is connected
@@ -29,6 +32,7 @@ def say_reported(before: Reported | None, now: Reported) -> list[Saying]:
                     available=now.ups.available,
                     status=_json(now.ups.status),
                 ),
+                rank=UPS_RANK,
             )
         )
     return said
@@ -47,7 +51,7 @@ def _of_reader(before: Reader | None, reader: Reader, now: Reported) -> list[Say
 
 def _about_reader(now: Reported, kind: str, **fields: Any) -> Saying:
     message = _encode(kind, stream_id=str(now.stream_id), reader_ip=now.reader_ip, **fields)
-    return Saying((kind, now.stream_id), message)
+    return Saying((kind, now.stream_id), message, rank=READER_RANK)
 
 
 def _encode(kind: str, **fields: Any) -> bytes:

@@ -62,8 +62,8 @@ class Watch(Generic[T]):
         """Look, again and again, until the process stops."""
         await self._loop.run()
 
-    async def join(self, hearer: Hearer, stream_ids: Iterable[UUID]) -> list[bytes]:
-        """Tell `hearer` of these streams from now on, and return what there is to say of them now. After
+    async def join(self, hearer: Hearer, stream_ids: Iterable[UUID]) -> None:
+        """Tell `hearer` of these streams from now on, beginning with what there is to say of them now. After
         DatabaseUnavailable it is told that as soon as it can be read.
         """
         joined = list(stream_ids)
@@ -78,7 +78,10 @@ class Watch(Generic[T]):
                 if stream_id in self._hearers:
                     self._hearers[stream_id][hearer] = True
                 said |= {each.about: each for each in self._say(None, now)}
-        return [each.message for each in said.values()]
+            # Before the next look may begin: what that finds is newer, and must be told later. This waits for no reads:
+            # it says how all begins.
+            for each in said.values():
+                hearer.tell(each._replace(ref=None))
 
     def leave(self, hearer: Hearer, stream_ids: Iterable[UUID]) -> None:
         """Tell `hearer` no more of these."""

@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+
 from shared.db.channels import DEVICES
 from shared.db.connections import Connection
 from tests.delivery.conftest import Standing
@@ -11,6 +13,7 @@ from tests.delivery.test_subscribing import events
 from tests.delivery.test_v12_race import make_race, map_epoch, race, unmap
 from tests.delivery.wire import READER, START, Message
 from tests.delivery.wire_v12 import WireV12, live, receiver_v12, replay, target
+from tests.fanout.conftest import running_inside
 from tests.waiting import wait_until
 
 OTHER = ("finish", READER)
@@ -33,13 +36,13 @@ async def online(database: Connection, forwarder_id: str) -> UUID:
 
 
 async def report(database: Connection, session_id: UUID, state: str, info: str, **also: Any) -> None:
-    """Have a session tell of a reader, as a gateway writes it down."""
+    """Have a session tell of a reader, as a gateway writes it down. also: download, reader_ip."""
     await database.execute(
         "INSERT INTO reader_states (forwarder_id, reader_ip, session_id, connected, state, reader_info, download,"
         " version) VALUES ('start', $1, $2, $3, $4, $5, $6, 1) ON CONFLICT (forwarder_id, reader_ip) DO UPDATE"
         " SET session_id = excluded.session_id, connected = excluded.connected, state = excluded.state,"
         " reader_info = excluded.reader_info, download = excluded.download",
-        *(READER, session_id, state == "connected", state, info, also.get("download")),
+        *(also.get("reader_ip", READER), session_id, state == "connected", state, info, also.get("download")),
     )
     await database.execute("SELECT pg_notify($1, 'start')", DEVICES)
 
@@ -159,7 +162,9 @@ async def test_readers_and_batteries_are_told_where_they_are_known_and_when_they
             "progress": 1,
             "total": 9,
         }
-        assert [each["reader_info"] for each in of_kind(wire, INFO)] == [{"banner": "c"}]
+        # Of the reader something was told less than a second ago, so this may come behind.
+        (info,) = of_kind(wire, INFO) or [await wire.until(INFO)]
+        assert info["reader_info"] == {"banner": "c"}
         assert not of_kind(wire, "reader_status_changed")
         await standing.database.execute("UPDATE forwarder_sessions SET ended_at = now()")
         await standing.database.execute("SELECT pg_notify('rt_sessions', 'start')")
@@ -168,6 +173,44 @@ async def test_readers_and_batteries_are_told_where_they_are_known_and_when_they
         lost = await wire.until(INFO)
         assert (lost["state"], lost["reader_info"]) == ("disconnected", {"banner": "c"})
     await gone(standing.database)
+
+
+async def test_how_all_is_comes_behind_the_answer_in_one_order_and_before_what_is_new(
+    standing: Standing,
+) -> None:
+    """Of a long past: the answer waits for it, and what is stored meanwhile for the answer."""
+    second = ("start", "10.0.0.2:10000")
+    streams = [await make_stream(standing.database, *name) for name in (START, second)]
+    session_id = await online(standing.database, "start")
+    for reader_ip in (READER, second[1]):
+        await report(standing.database, session_id, "connected", "{}", reader_ip=reader_ip)
+    await standing.database.execute(
+        "INSERT INTO forwarder_ups (forwarder_id, session_id, available, version) VALUES ('start', $1, true, 1)",
+        session_id,
+    )
+    await store(standing.database, streams[0], events(1, 1, 250))
+    async with receiver_v12(standing.url, standing.token, live(START, second)) as wire:
+        await wire.take(100)
+        await store(standing.database, streams[0], events(1, 251, 253))
+        await wire.take(153)
+    answer = wire.frames.index("receiver_mode_applied")
+    told = [NUMBERS, NUMBERS, INFO, INFO, "forwarder_ups_status"]
+    assert wire.frames[answer + 1 :][: len(told) + 1] == [*told, "receiver_event_batch"]
+    await gone(standing.database)
+
+
+async def test_what_changes_right_after_the_answer_is_told_a_second_later(
+    database_url: str, database: Connection, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.sender.EVERY_S", 3600)
+    stream = await make_stream(database, *START)
+    async with running_inside(database_url) as url, receiver_v12(url, token, live(START)) as wire:
+        await wire.applied()
+        assert (await wire.until(NUMBERS))["raw_count"] == 0
+        await store(database, stream, events(1, 1, 2))
+        await wire.take(2)
+        assert await wire.silent(for_s=0.3)
+        assert not of_kind(wire, NUMBERS)
 
 
 async def test_a_replay_brings_reads_and_nothing_else(standing: Standing) -> None:

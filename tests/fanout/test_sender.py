@@ -1,5 +1,6 @@
 """What one receiver gets of all its streams, how much at a time, and what that costs in memory."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 from uuid import UUID
@@ -244,3 +245,61 @@ async def test_a_past_that_takes_its_time_keeps_nothing_from_being_told(receiver
     await wait_until(lambda: len(receiver.socket.messages) == 3)
     assert said_in(receiver)[2] == ["told"]
     assert receiver.socket.messages[1][-1]["seq"] == 200
+
+
+def thing(about: str, number: int) -> Saying:
+    return Saying(about, f'{{"events": ["{about}{number}"]}}'.encode())
+
+
+async def test_the_same_thing_is_told_once_a_second_and_others_meanwhile(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.sender.EVERY_S", 3600)
+    receiver.sender.tell(thing("a", 1))
+    await wait_until(lambda: receiver.socket.messages)
+    for number in (2, 3):
+        receiver.sender.tell(thing("a", number))
+    await quiet(lambda: len(receiver.socket.messages))
+    receiver.sender.tell(thing("b", 1))
+    await wait_until(lambda: len(receiver.socket.messages) == 2)
+    monkeypatch.setattr("fanout.sender.EVERY_S", 0)
+    receiver.sender.tell(thing("c", 1))
+    await wait_until(lambda: len(receiver.socket.messages) == 4)
+    assert said_in(receiver) == [["a1"], ["b1"], ["a3"], ["c1"]]
+    # Of things that are told no more nothing is kept.
+    for number in range(10):
+        receiver.sender.tell(thing(f"{number}", 1))
+        await wait_until(lambda: len(receiver.socket.messages) == 5 + number)  # noqa: B023
+    assert len(receiver.sender._told_at) == 1
+
+
+async def test_what_waits_for_its_second_is_told_though_nothing_else_happens(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.sender.EVERY_S", 0.2)
+    for number in (1, 2):
+        receiver.sender.tell(thing("a", number))
+        await wait_until(lambda: len(receiver.socket.messages) == number)  # noqa: B023
+    assert said_in(receiver) == [["a1"], ["a2"]]
+
+
+async def test_what_two_tell_goes_out_in_the_order_in_which_it_was_so(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.sender.EVERY_S", 0)
+    receiver.socket.takes.clear()
+    receiver.sender.tell(thing("a", 1))
+    await wait_until(lambda: receiver.socket.messages)
+    receiver.sender.tell(thing("a", 2))
+    other = asyncio.ensure_future(receiver.sender.tell_due())
+    await quiet(lambda: len(receiver.socket.messages))
+    receiver.socket.takes.set()
+    await other
+    assert said_in(receiver) == [["a1"], ["a2"]]
+
+
+async def test_of_one_moment_the_lower_rank_goes_first(receiver: Receiver) -> None:
+    for rank in (2, 0, 1):
+        receiver.sender.tell(thing(str(rank), 1)._replace(rank=rank))
+    await wait_until(lambda: len(receiver.socket.messages) == 3)
+    assert said_in(receiver) == [["01"], ["11"], ["21"]]

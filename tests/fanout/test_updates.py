@@ -1,5 +1,6 @@
 """What is told of streams when it changes: to whom, how often, and what when the database is away at first."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -53,25 +54,44 @@ def world(process: Process) -> World:
 
 async def test_who_joins_is_told_how_it_is_and_all_what_has_changed(world: World) -> None:
     one, other = Hearer(), Hearer()
-    assert await world.watch.join(one, [A, B]) == [b"None>1"]  # the same about both: the newest
-    assert await world.watch.join(other, [B]) == [b"None>1"]
+    await world.watch.join(one, [A, B])  # the same about both: the newest
+    await world.watch.join(other, [B])
     await world.watch._look()
-    assert (one.heard, other.heard) == ([], [])
+    assert (one.heard, other.heard) == ([b"None>1"], [b"None>1"])
     world.numbers = {A: 2, B: 1}
     await world.watch._look()
-    assert (one.heard, other.heard) == ([b"1>2"], [])
+    assert (one.heard, other.heard) == ([b"None>1", b"1>2"], [b"None>1"])
 
 
 async def test_who_joins_while_it_changes_misses_nothing_and_neither_do_the_others(world: World) -> None:
     one, other = Hearer(), Hearer()
     await world.watch.join(one, [A])
     world.numbers[A] = 2
-    assert await world.watch.join(other, [A]) == [b"None>2"]
+    await world.watch.join(other, [A])
+    assert other.heard == [b"None>2"]
     await world.watch._look()
-    assert one.heard == [b"1>2"]
+    assert one.heard == [b"None>1", b"1>2"]
     world.numbers[A] = 3
     await world.watch._look()
-    assert one.heard[1:] == other.heard[-1:] == [b"2>3"]
+    assert one.heard[2:] == other.heard[-1:] == [b"2>3"]
+
+
+async def test_what_is_looked_at_behind_a_join_is_told_behind_it(world: World) -> None:
+    """Both wait for one another in the database: what was read last is what whoever joins is told last."""
+    one, late = Hearer(), Hearer()
+    await world.watch.join(one, [A])
+
+    def changes() -> None:
+        world.numbers[A] += 1
+
+    world.while_reading = changes
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(world.watch._look())
+            tasks.create_task(world.watch.join(late, [A]))
+    newest = [int(each.rsplit(b">")[-1]) for each in late.heard]
+    assert newest == sorted(newest)
+    assert newest[-1] == world.numbers[A] - 1
 
 
 async def test_who_could_not_be_told_is_told_as_soon_as_it_can_be_read(world: World) -> None:
@@ -82,7 +102,7 @@ async def test_who_could_not_be_told_is_told_as_soon_as_it_can_be_read(world: Wo
         await world.watch.join(late, [A])
     world.away = False
     await world.watch._look()
-    assert (one.heard, late.heard) == ([], [b"None>1"])
+    assert (one.heard, late.heard) == ([b"None>1"], [b"None>1"])
     await world.watch._look()
     assert late.heard == [b"None>1"]
 
@@ -94,15 +114,17 @@ async def test_who_has_left_is_told_no_more_also_while_it_is_read(world: World) 
     world.while_reading = lambda: world.watch.leave(one, [A])
     world.numbers[A] = 2
     await world.watch._look()
-    assert (one.heard, other.heard) == ([], [b"1>2"])
+    assert (one.heard, other.heard) == ([b"None>1"], [b"None>1", b"1>2"])
     world.watch.leave(other, [A])
     assert not world.watch._hearers
     assert not world.watch._told
 
 
 async def test_a_stream_that_does_not_exist_any_more_says_nothing(world: World) -> None:
-    assert await world.watch.join(Hearer(), [uuid4()]) == []
+    one = Hearer()
+    await world.watch.join(one, [uuid4()])
     await world.watch._look()
+    assert one.heard == []
 
 
 def said(before: Reported | None, now: Reported) -> list[dict[str, Any]]:

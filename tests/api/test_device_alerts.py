@@ -136,6 +136,8 @@ async def test_an_older_forwarder_that_says_nothing_of_its_reader_is_well(
     ask: Ask, database: Database, evaluation: Evaluation, session_id: UUID
 ) -> None:
     await add_reader_state(database, "start", READER, uuid4(), connected=False)
+    # It has had the time to tell.
+    await database.execute("UPDATE forwarder_sessions SET connected_at = now() - interval '3 seconds'")
     await looked(ask, evaluation)
     await last(database, 60)
     overview = await looked(ask, evaluation)

@@ -508,6 +508,7 @@ async def test_a_stream_says_how_its_current_epoch_is_called_and_whether_its_rea
         )
         (found,) = (await ask("GET", "/api/v1/streams"))["streams"]
         assert (found["current_epoch_name"], found["reader_connected"]) == ("now", connected)
-    # What a session of before has said counts for nothing.
+    # What a session of before has said counts for nothing once this one has had the time to tell.
+    await database.execute("UPDATE forwarder_sessions SET connected_at = now() - interval '3 seconds'")
     await database.execute("UPDATE reader_states SET session_id = gen_random_uuid()")
     assert (await ask("GET", "/api/v1/streams"))["streams"][0]["reader_connected"]

@@ -117,8 +117,36 @@ async def test_what_an_earlier_session_told_is_not_shown_of_the_one_that_is_ther
     """A forwarder of today is replaced by an older one, which tells nothing: its reader is not red for that."""
     await add_stream(database, "start", READER)
     await add_reader_state(database, "start", READER, uuid4(), connected=False, state="disconnected")
+    await began(database, ago="3 seconds")
     assert (await ask("GET", STATES))["reader_states"] == []
     assert (await readers_of_start(ask)) == [{"reader_ip": READER, "connected": True}]
+
+
+@pytest.mark.parametrize(("connected", "state"), [(False, None), (False, "connected"), (None, "connecting")])
+async def test_an_unplugged_reader_is_not_connected_for_a_moment_while_its_forwarder_comes_back(
+    ask: Ask, database: Database, session_id: UUID, *, connected: bool | None, state: str | None
+) -> None:
+    """What the new session tells of it is written within a second or two."""
+    for reader_ip in (READER, SECOND_READER):
+        await add_stream(database, "start", reader_ip)
+    before = uuid4()
+    await add_reader_state(
+        database, "start", READER, before, connected=connected, state=state, download={"state": "idle"}
+    )
+    await add_reader_state(database, "start", SECOND_READER, before, connected=True, state="connected")
+    await began(database, ago="-1 hour")  # however slow this machine is
+    expected = [False, True]
+    assert [each["connected"] for each in await readers_of_start(ask)] == expected
+    for path in ("/api/v1/streams", "/api/v1/overview"):
+        assert [each["reader_connected"] for each in (await ask("GET", path))["streams"]] == expected
+    (known,) = (await ask("GET", STATES))["reader_states"]
+    assert (known["reader_ip"], known["connected"]) == (READER, False)
+    # A download that an earlier session told of is none of this one.
+    assert await database.fetchval("SELECT count(download) FROM reported_readers") == 0
+
+
+async def began(database: Database, *, ago: str) -> None:
+    await database.execute(f"UPDATE forwarder_sessions SET connected_at = now() - interval '{ago}'")
 
 
 async def readers_of_start(ask: Ask) -> list[dict[str, Any]]:

@@ -153,6 +153,10 @@ async def test_an_older_box_in_its_place_is_asked_nothing_and_its_reader_is_not_
             await older.greet(forwarder_id="box")
             await older.send(batch(read(1)))
             assert await older.ack() == [(READER, 1, 1)]
+            # It has had the time to tell.
+            await database.execute(
+                "UPDATE forwarder_sessions SET connected_at = connected_at - interval '3 seconds'"
+            )
             assert await state(one[0]) is None
             _, answer = await one[0].ask("GET", "forwarders")
             assert answer["forwarders"][0]["readers"] == [{"reader_ip": READER, "connected": True}]

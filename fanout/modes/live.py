@@ -42,11 +42,13 @@ class LiveMode:
         await self._node.tails.resolve(self._asked)
 
     def applied(self) -> Applied:
-        """Warn of what does not exist yet."""
-        existing = self.streams()
-        missing = [ref for ref in self._asked if ref not in existing]
+        """Warn of what does not exist yet. What exists may not have begun: its rows are held, or it had no turn."""
+        followed = self._turns.subscriptions
+        missing = [ref for ref in self._asked if followed[ref].tail.stream_id is None]
         return Applied(
-            f"live ({len(self._asked)} streams)", len(existing), tuple(map(not_there_yet, missing))
+            f"live ({len(self._asked)} streams)",
+            len(self._asked) - len(missing),
+            tuple(map(not_there_yet, missing)),
         )
 
     def streams(self) -> dict[StreamRef, UUID]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fanout.sender import Source
 from shared.protocol.v1 import AckEntry, StreamRef
+from shared.protocol.v12 import ResumeCursor
 
 __all__ = ["Applied", "Mode", "by_stream", "not_there_yet"]
 
@@ -47,7 +48,7 @@ class Mode(Protocol):
         """Follow nothing any more."""
 
 
-def by_stream(resume: Iterable[AckEntry]) -> dict[StreamRef, dict[int, int]]:
+def by_stream(resume: Iterable[AckEntry | ResumeCursor]) -> dict[StreamRef, dict[int, int]]:
     """Return what a receiver resumes as last_seq by epoch; of a cursor that is listed twice the higher counts."""
     found: dict[StreamRef, dict[int, int]] = {}
     for cursor in resume:

@@ -61,5 +61,5 @@ class FromFloor:
 def _can_be_true(point: StartingPoint, epoch: int, seq: int) -> bool:
     """Whether a resume is not beyond the newest event of its epoch; of nothing, not beyond the current epoch."""
     if not seq:
-        return epoch <= point.current_epoch
+        return 1 <= epoch <= point.current_epoch
     return epoch in point.epochs and seq <= point.epochs[epoch].last_seq

@@ -17,6 +17,7 @@ import msgspec
 
 from shared.protocol.commands import ANSWER_TOO_LARGE, KINDS, ReaderControlResponse, Response
 from shared.protocol.devices import DEVICE_MESSAGES, UnusableMessage
+from shared.protocol.nested import beginning_of
 from shared.protocol.pieces import pieces
 from shared.protocol.surrogates import without_half_surrogates
 from shared.protocol.v1 import (
@@ -175,15 +176,18 @@ def _decode_large(
             return LargeEventBatch(outline.events, _text_or_null.decode(outline.batch_id))
         if response := _RESPONSES.get(outline.kind):
             return response(_text.decode(outline.request_id), ok=False, error=ANSWER_TOO_LARGE)
-    except msgspec.ValidationError as error:
-        if spared := _spared(message):
-            return spared
-        raise Malformed(str(error)[:_COMPLAINT_LENGTH]) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Malformed(f"not a JSON message: {error}") from None
+        return _ignored_or_refused(message, error)
     if outline.kind == "forwarder_hello":
         raise Malformed(f"a hello may have {LARGE_BYTES} bytes")
     return UnusableMessage(outline.kind) if outline.kind in _SPARED else UnknownMessage(outline.kind)
+
+
+def _ignored_or_refused(message: bytes, error: Exception) -> UnusableMessage:
+    is_json = isinstance(error, msgspec.ValidationError)
+    if (is_json or isinstance(error, RecursionError)) and (spared := _spared(message)):
+        return spared
+    raise Malformed(str(error)[:_COMPLAINT_LENGTH] if is_json else f"not a JSON message: {error}") from None
 
 
 def _make_frames(events: Iterable[ReadEvent]) -> None:
@@ -286,7 +290,10 @@ def _kind_of(message: bytes) -> UnknownMessage | None:
     """Return what kind a message that is not right is of, whatever is wrong with its texts; None where it says none."""
     try:
         return _any_kind.decode(message)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except RecursionError:
+        beginning = beginning_of(message)
+        return None if beginning is None else UnknownMessage(beginning.kind)
+    except (msgspec.DecodeError, UnicodeError):
         mended = without_half_surrogates(message)
     return None if mended is None else _kind_of(mended)
 

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 import orjson
 
+from shared.protocol.nested import beginning_of
 from shared.protocol.surrogates import without_half_surrogates
 from shared.protocol.v1 import Text
 
@@ -125,13 +126,23 @@ def read_request(message: bytes) -> Asked | None:
         head = _head.decode(message)
     except msgspec.ValidationError:
         return None
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except RecursionError:
+        return _read_nested(message)
+    except (msgspec.DecodeError, UnicodeError):
         # What is wrong elsewhere is told to who asked; by an id that is no text nobody would know the answer.
         mended = without_half_surrogates(message)
         asked = None if mended is None else read_request(mended)
         return None if asked is None or "\N{REPLACEMENT CHARACTER}" in asked.request_id else asked
     kind = KINDS.get(head.kind)
     return None if kind is None else Asked(kind, head.request_id, _forwarder_id(head.forwarder_id))
+
+
+def _read_nested(message: bytes) -> Asked | None:
+    """The same of one that is nested too deep to be walked through: it is refused where it is read whole."""
+    beginning = beginning_of(message)
+    if beginning is None or beginning.request_id is None or beginning.kind not in KINDS:
+        return None
+    return Asked(KINDS[beginning.kind], beginning.request_id, "")
 
 
 def _forwarder_id(raw: msgspec.Raw) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "LINE_BYTES",
     "LIST_LENGTH",
     "AckEntry",
+    "CursorSeq",
     "Epoch",
     "ForwarderEventBatch",
     "ForwarderHello",

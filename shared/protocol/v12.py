@@ -13,10 +13,10 @@ from shared.protocol.v1 import (
     HIGHEST_SEQ,
     LIST_LENGTH,
     AckEntry,
+    CursorSeq,
     Message,
     ReceiverAck,
     ReceiverHello,
-    ResumeCursor,
     StreamRef,
     Text,
 )
@@ -29,6 +29,7 @@ __all__ = [
     "Race",
     "ReceiverHelloV12",
     "ReplayTarget",
+    "ResumeCursor",
     "TargetedReplay",
     "encode_mode_applied",
     "names_of",
@@ -45,6 +46,15 @@ class EarliestEpoch(msgspec.Struct, frozen=True):
     forwarder_id: Text
     reader_ip: Text
     earliest_epoch: AnyEpoch
+
+
+class ResumeCursor(msgspec.Struct, frozen=True):
+    """Everything up to and including last_seq of this epoch is done. Receivers name all that they have ever had."""
+
+    forwarder_id: Text
+    reader_ip: Text
+    stream_epoch: AnyEpoch
+    last_seq: CursorSeq
 
 
 class ReplayTarget(msgspec.Struct, frozen=True):
@@ -86,15 +96,17 @@ class ReceiverHelloV12(Message, tag="receiver_hello_v12"):
     resume: Annotated[list[ResumeCursor], msgspec.Meta(max_length=LIST_LENGTH)] | None = None
 
 
+Naming = AckEntry | StreamRef | EarliestEpoch | ReplayTarget | ResumeCursor
+
 # The first generation's hello is known, so that it can be refused.
 FromReceiverV12 = ReceiverHelloV12 | ReceiverHello | ReceiverAck
 
 
-def names_of(message: FromReceiverV12) -> Sequence[AckEntry | StreamRef | EarliestEpoch | ReplayTarget]:
+def names_of(message: FromReceiverV12) -> Sequence[Naming]:
     """Return whatever in a message names a stream."""
     if isinstance(message, ReceiverAck):
         return message.entries
-    named: list[AckEntry | StreamRef | EarliestEpoch | ReplayTarget] = list(message.resume or ())
+    named: list[Naming] = list(message.resume or ())
     mode = message.mode if isinstance(message, ReceiverHelloV12) else None
     if isinstance(mode, Live):
         named += [*mode.streams, *(mode.earliest_epochs or ())]

@@ -1,5 +1,6 @@
 """Live, for receivers of the second generation: from its floor on, all of a stream, in the order that they expect."""
 
+import asyncpg
 import pytest
 
 from shared.db.connections import Connection
@@ -85,6 +86,13 @@ async def test_both_generations_follow_one_stream_and_share_one_record(standing:
         pytest.param(None, [(START, 2, 0)], 2, run(2, 1, 2, 3) + run(3, 1, 2, 3), id="a resume of nothing"),
         pytest.param(None, [(START, 2, 4)], 3, run(3, 1, 2, 3), id="a resume beyond what is stored"),
         pytest.param(None, [(START, 4, 0)], 3, run(3, 1, 2, 3), id="a resume beyond the current epoch"),
+        pytest.param(
+            None,
+            [(START, 0, 0), (START, 2**31, 7), (START, 2**53 - 1, 0)],
+            3,
+            run(3, 1, 2, 3),
+            id="a resume of epochs that cannot be",
+        ),
     ],
 )
 async def test_a_stream_is_sent_from_its_floor_on(
@@ -105,6 +113,19 @@ async def test_a_stream_is_sent_from_its_floor_on(
         late = run(1, 9) * (floor <= 1) + run(2, 9) * (floor <= 2) + run(3, 9) + run(4, 1)
         assert await wire.identities(len(late)) == late
         assert await wire.silent(for_s=0.1)
+
+
+async def test_a_stream_of_which_somebody_holds_the_row_is_known(standing: Standing) -> None:
+    """It begins when the row is free again; what is warned of is what does not exist."""
+    stream = await make_stream(standing.database, *START)
+    locker = await asyncpg.connect(standing.fanout.database_url)
+    try:
+        async with locker.transaction():
+            await locker.execute("SELECT FROM streams WHERE stream_id = $1 FOR UPDATE", stream)
+            async with receiver_v12(standing.url, standing.token, live(START, OTHER)) as wire:
+                assert await wire.applied() == ("live (2 streams)", 1, [UNKNOWN])
+    finally:
+        await locker.close()
 
 
 async def test_what_was_acked_is_the_floor_of_the_next_session_whatever_that_asks_for(

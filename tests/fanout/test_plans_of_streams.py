@@ -61,7 +61,7 @@ def test_without_an_ack_or_a_resume_the_floor_is_what_was_asked_for_or_the_curre
 def test_the_floor_is_the_lowest_epoch_with_an_ack_or_a_valid_resume() -> None:
     assert floor(3, point(1, 2, 3, acked={2: WHOLE})) == 2
     assert floor(1, point(1, 2, 3, acked={2: WHOLE})) == 2
-    for resume, expected in (({1: 5}, 1), ({1: 6}, 2), ({1: 0}, 1), ({4: 0}, 2), ({3: 1}, 2)):
+    for resume, expected in (({1: 5}, 1), ({1: 6}, 2), ({1: 0}, 1), ({4: 0}, 2), ({3: 1}, 2), ({0: 0}, 2)):
         at = point(1, 2, 3, acked={2: WHOLE}, resume=resume)
         assert floor(None, at, resume) == expected
 

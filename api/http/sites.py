@@ -1,8 +1,9 @@
 """No other site in a browser's name: what a page of elsewhere makes an operator's browser send is refused.
 
 Reading, too: a question that only reads is relayed to a device, or keeps the database busy. Only browsers send
-`Sec-Fetch-Site` or `Origin`, and their scripts cannot forge either; who sends neither is no browser. `none` is a person
-who typed the address. The page itself and its files are nobody's secret, and links to them are made to be passed on.
+`Sec-Fetch-Site` or `Origin`, and their scripts cannot forge either; who sends neither is no browser, or one that reads
+over plain HTTP beyond loopback (deploy/docs/security.md). `none` is a person who typed the address. The page itself and
+its files are nobody's secret, and links to them are made to be passed on.
 """
 
 from collections.abc import Collection, Mapping

@@ -120,14 +120,17 @@ class EmbeddedPostgres:
         return True
 
     async def _execute(self, database: str, statement: str) -> None:
-        connection = await asyncpg.connect(self._url(database), ssl=False, timeout=_ANSWER_S)
+        url, plain = self._url(database), {"ssl": False, "direct_tls": False}
+        connection = await asyncpg.connect(url, timeout=_ANSWER_S, **plain)
         try:
             await connection.execute(statement, timeout=PATIENCE_S)
         finally:
             await connection.close(timeout=_ANSWER_S)
 
     def _url(self, database: str) -> str:
-        return f"postgresql://postgres:{self._password}@{self.address}/{database}"
+        # What it says is not asked of the environment: PGSSLMODE and the like are about other servers.
+        said = "sslmode=disable&target_session_attrs=any"
+        return f"postgresql://postgres:{self._password}@{self.address}/{database}?{said}"
 
     async def _lock_cluster(self) -> None:
         """Take the lock of the cluster, once nothing of the last server runs any more."""

@@ -230,9 +230,14 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
         environment = {**os.environ, **self._environment, **own}
-        if self._postgres is not None:
-            environment.pop("LISTEN_DATABASE_URL", None)  # would name another database than ours
-        return environment
+        if self._postgres is None:
+            return environment
+        # Of other databases than ours: another address, and what libpq's variables ask of every server.
+        return {
+            name: value
+            for name, value in environment.items()
+            if name != "LISTEN_DATABASE_URL" and not name.startswith("PG")
+        }
 
     async def _bring_up(self, slots: Sequence[Slot]) -> None:
         for slot in slots:

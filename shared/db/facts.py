@@ -21,6 +21,9 @@ SELECT current_setting('server_version_num')::integer / 10000 AS version,
        current_setting('full_page_writes') AS full_page_writes,
        current_setting('synchronous_commit') AS synchronous_commit,
        coalesce(current_setting('transaction_timeout', true), '0') AS transaction_timeout,
+       current_setting('statement_timeout') AS statement_timeout,
+       coalesce(current_setting('idle_session_timeout', true), '0') AS idle_session_timeout,
+       current_setting('idle_in_transaction_session_timeout') AS idle_in_transaction_session_timeout,
        current_setting('autovacuum') AS autovacuum,
        current_setting('track_counts') AS track_counts,
        current_setting('track_activities') AS track_activities,
@@ -69,6 +72,9 @@ class Facts(NamedTuple):
     full_page_writes: str
     synchronous_commit: str
     transaction_timeout: str
+    statement_timeout: str
+    idle_session_timeout: str
+    idle_in_transaction_session_timeout: str
     autovacuum: str
     track_counts: str
     track_activities: str

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import unquote, urlencode
 
 __all__ = ["DatabaseUrl", "parse_database_url"]
 
@@ -64,6 +64,13 @@ _DEPENDING: Mapping[str, tuple[frozenset[str], str]] = {
     "sslcertmode": (frozenset({"allow", "disable"}), "name the certificate in sslcert and sslkey"),
     "require_auth": (frozenset({"scram-sha-256", "none"}), "take it out, and have the server ask for SCRAM"),
 }
+# Modes that look at no certificate of the server.
+_UNVERIFIED = {"disable", "allow", "prefer"}
+# What asyncpg would pass over in silence beside sslrootcert=system: what to do instead.
+_NOT_BESIDE_SYSTEM = {
+    "sslcrl": "name a file with the certificates that you trust in sslrootcert, or take it out",
+    "sslpassword": "write the key without a password into a file that others may not read",
+}
 
 
 class DatabaseUrl(NamedTuple):
@@ -89,9 +96,9 @@ def parse_database_url(text: str) -> DatabaseUrl:
         raise ValueError(f"{_LOOK}; after the host comes a port that is a number, or nothing")
     parameters = _parameters(query)
     timeout_s = _timeout(parameters.pop("connect_timeout", None))
-    tls = _tls(parameters)
+    _check_files(parameters)
+    tls = _tls(parameters, os.environ)
     cleaned = {name: value for name, value in parameters.items() if _is_passed_on(name, value)}
-    _check_files(cleaned)
     query = f"?{urlencode(cleaned)}" if cleaned else ""
     return DatabaseUrl(f"{scheme}://{authority}{path}{query}", f"{hosts}{unquote(path)}", timeout_s, tls)
 
@@ -121,7 +128,9 @@ def _parameters(query: str) -> dict[str, str]:
         raise ValueError(
             "has something behind its ? that is not name=value: percent-encode what stands there"
         )
-    return {name: value for name, value in parse_qsl(query) if value}
+    # Not parse_qsl, to which + is a blank: it is a + to libpq, and in passwords that providers make.
+    named = (each.partition("=") for each in query.split("&"))
+    return {unquote(name): unquote(value) for name, _, value in named if value}
 
 
 def _timeout(text: str | None) -> float:
@@ -133,21 +142,40 @@ def _timeout(text: str | None) -> float:
     return min(float(text), 30.0)
 
 
-def _tls(parameters: dict[str, str]) -> ssl.SSLContext | None:
-    """Take out what asyncpg cannot be told in a URL, and return the TLS that it means."""
-    mode = parameters.get("sslmode", "")
+def _tls(parameters: dict[str, str], environment: Mapping[str, str]) -> ssl.SSLContext | None:
+    """Take out what asyncpg cannot be told in a URL, and return the TLS that it means. What a URL leaves open is said
+    by libpq's variables, which asyncpg reads, too.
+    """
+    mode = parameters.get("sslmode") or environment.get("PGSSLMODE", "")
+    if parameters.get("sslmode") == "disable":
+        # Or PGSSLNEGOTIATION=direct would still ask for the TLS that is not to be.
+        parameters.setdefault("sslnegotiation", "postgres")
     if parameters.pop("channel_binding", "prefer") == "require" and mode not in ("verify-ca", "verify-full"):
         raise ValueError(
             "asks for channel_binding=require, which is not spoken here. What it is there for, that nobody stands "
             "between, sslmode=verify-full&sslrootcert=system does as well: write that in its place"
         )
-    if parameters.get("sslrootcert") != "system":
-        return None
-    if mode not in ("", "verify-full"):
-        raise ValueError("has sslrootcert=system, which takes sslmode=verify-full")
-    del parameters["sslrootcert"]
-    parameters.pop("sslmode", None)
-    return _system_tls(parameters.pop("sslcert", None), parameters.pop("sslkey", None))
+    if "sslrootcert" in parameters:
+        trusts_system = parameters["sslrootcert"] == "system"
+    else:
+        # Who looks at no certificate reads no file of whom to trust, whatever the environment says.
+        trusts_system = environment.get("PGSSLROOTCERT") == "system" and mode not in _UNVERIFIED
+    if trusts_system and mode not in ("", "verify-full"):
+        raise ValueError(
+            "has sslrootcert=system (or PGSSLROOTCERT is that), which takes sslmode=verify-full: write that into it"
+        )
+    return _trusting_system(parameters, environment) if trusts_system else None
+
+
+def _trusting_system(parameters: dict[str, str], environment: Mapping[str, str]) -> ssl.SSLContext:
+    """Take out what this TLS takes the place of, and return it."""
+    for name, advice in _NOT_BESIDE_SYSTEM.items():
+        if name in parameters or (name == "sslcrl" and environment.get("PGSSLCRL")):
+            raise ValueError(f"has {name} beside sslrootcert=system, which cannot be: {advice}")
+    for name in ("sslmode", "sslrootcert"):
+        parameters.pop(name, None)
+    certificate = parameters.pop("sslcert", None) or environment.get("PGSSLCERT")
+    return _system_tls(certificate, parameters.pop("sslkey", None) or environment.get("PGSSLKEY"))
 
 
 @cache
@@ -155,7 +183,14 @@ def _system_tls(certificate: str | None, key: str | None) -> ssl.SSLContext:
     """Return TLS that trusts whom this system trusts; kept, because reading all of them takes its time."""
     context = ssl.create_default_context()
     if certificate:
-        context.load_cert_chain(certificate, key)
+        try:
+            # A password for the key, which has none: or OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(certificate, key, password=lambda: "")
+        except OSError:
+            raise ValueError(
+                "names in sslcert and sslkey (or PGSSLCERT and PGSSLKEY) what is no certificate with its key: name PEM "
+                "files that can be read, of one another, and the key without a password"
+            ) from None
     return context
 
 
@@ -181,7 +216,9 @@ def _is_passed_on(name: str, value: str) -> bool:
 
 def _check_files(parameters: Mapping[str, str]) -> None:
     """Find files that cannot be read here and now: asyncpg goes on without some, and is refused much later."""
-    for name in {"passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl"} & parameters.keys():
+    for name in ("passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        if name not in parameters or (name, parameters[name]) == ("sslrootcert", "system"):
+            continue
         try:
             mode = Path(parameters[name]).stat().st_mode
             readable = os.access(parameters[name], os.R_OK)
@@ -189,7 +226,8 @@ def _check_files(parameters: Mapping[str, str]) -> None:
             mode, readable = 0, False
         if not readable:
             raise ValueError(
-                f"names a file in {name} that uid {os.getuid()} cannot read, or that is not there"
+                f"names a file in {name} that uid {os.getuid()} cannot read, or that is not there: put it there, let "
+                "it be read, or correct the name"
             )
         if name == "passfile" and mode & 0o077:
             raise ValueError("names a passfile that others may read, so it is not used: chmod 600")

@@ -39,6 +39,9 @@ INSIDE = {
     "schema public",
     "search_path",
     "transaction_timeout",
+    "statement_timeout",
+    "idle_session_timeout",
+    "idle_in_transaction_session_timeout",
     "session_replication_role",
     "autovacuum",
     "track_counts",
@@ -209,6 +212,7 @@ UNWELL = [
     {"has_plpgsql": False},
     {"fsync": "off", "full_page_writes": "off"},
     {"synchronous_commit": "off", "transaction_timeout": "1s"},
+    {"statement_timeout": "1s", "idle_session_timeout": "1s", "idle_in_transaction_session_timeout": "1s"},
 ]
 CHANGED = [
     "INSERT INTO schema_migrations (version, name, checksum) VALUES (9999, 'x', 'y')",

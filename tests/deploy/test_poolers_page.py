@@ -4,13 +4,16 @@ import ast
 import re
 from collections.abc import Iterator
 
-from shared.db.connections import SERVER_SETTINGS, STEADY_PLANS
+from shared.db.connections import DURABLE, PINS, SERVER_SETTINGS, STEADY_PLANS
+from shared.db.facts import Facts
 from tests.deploy.pages import DOCS, REPOSITORY
 
 # What PgBouncer keeps for each client by itself, so that it takes and gives them on (its `track_extra_parameters`).
 TRACKED = {"application_name", "client_encoding", "datestyle", "standard_conforming_strings", "timezone"}
 # Of `connect`, `create_pool` and `Link`: what is no setting.
 OPENERS, ARGUMENTS = {"connect", "create_pool", "Link"}, {"name", "size"}
+
+PAGE = (DOCS / "poolers.md").read_text()
 
 TREES = [
     ast.parse(path.read_text())
@@ -53,5 +56,22 @@ def settings_of_calls() -> Iterator[str]:
 def test_a_pooler_that_is_told_this_list_lets_every_setting_of_ours_through() -> None:
     besides = set(settings_of_calls())
     assert {"lock_timeout", "statement_timeout", "synchronous_commit", *STEADY_PLANS} <= besides
-    (listed,) = re.findall(r"`ignore_startup_parameters = ([^`]+)`", (DOCS / "poolers.md").read_text())
+    (listed,) = re.findall(r"`ignore_startup_parameters = ([^`]+)`", PAGE)
     assert set(listed.split(", ")) == (SERVER_SETTINGS.keys() | besides) - TRACKED
+
+
+def test_what_is_set_by_a_statement_is_said_to_be_left_at_its_default() -> None:
+    pinned = {*re.findall(r"\('(\w+)', '", PINS), *re.findall(r"set_config\('(\w+)'", DURABLE)}
+    (line,) = [line for line in PAGE.splitlines() if line.startswith("**Leave these at Postgres' defaults**")]
+    listed = line.partition("comes after it: ")[2].partition(". ")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) - {"remote_apply"} == pinned
+
+
+def test_the_limits_that_a_start_asks_for_are_named() -> None:
+    (said,) = re.findall(r"says a line at ([^,]+, [^,]+), as `rt-server doctor` does: they must be 0", PAGE)
+    told_at_start = {each for each, value in SERVER_SETTINGS.items() if each.endswith("timeout")}
+    assert (
+        set(re.findall(r"`(\w+)`", said))
+        == told_at_start - {"lock_timeout"}
+        == told_at_start & {*Facts._fields}
+    )

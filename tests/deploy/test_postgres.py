@@ -15,7 +15,9 @@ import pytest
 from deploy.local import StackError, postgres
 from deploy.local.child import start_child
 from deploy.local.postgres import EmbeddedPostgres, unprivileged, write_launchers
+from shared.db.connections import connect
 from tests.programs import AS_ROOT
+from tests.waiting import stretched
 
 STARTED_BY_ANOTHER = """
 import asyncio, sys
@@ -29,6 +31,15 @@ async def start() -> None:
 
 asyncio.run(start())
 """
+
+# As a shell has them in which one works with a provider's database.
+OF_OTHER_SERVERS = {
+    "PGHOST": "db.example",
+    "PGSSLMODE": "verify-full",
+    "PGSSLROOTCERT": "system",
+    "PGSSLNEGOTIATION": "direct",
+    "PGTARGETSESSIONATTRS": "standby",
+}
 
 
 @pytest.fixture
@@ -50,6 +61,22 @@ async def execute(server: EmbeddedPostgres, statement: str) -> str:
 async def test_serves_a_utf8_database_with_fsync(server: EmbeddedPostgres) -> None:
     assert await execute(server, "SHOW fsync") == "on"
     assert await execute(server, "SHOW server_encoding") == "UTF8"
+
+
+async def test_what_the_environment_asks_of_other_servers_is_not_asked_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in OF_OTHER_SERVERS.items():
+        monkeypatch.setenv(name, value)
+    server = EmbeddedPostgres(tmp_path)
+    async with asyncio.timeout(stretched(60)):
+        await server.start()
+    try:
+        connection = await connect(server.url, name="test")
+        assert await connection.fetchval("SHOW ssl") == "off"
+        await connection.close()
+    finally:
+        await server.stop()
 
 
 async def test_keeps_data_and_port_across_an_orderly_restart(

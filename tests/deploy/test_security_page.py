@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 from api.http.access import OPEN_PATHS
+from api.http.sites import complaint
 from api.settings import API_TOKEN_LENGTH
 from deploy.cli.roles import SERVICES
 from tests.deploy.compose import COMPOSE_FILE
+from tests.deploy.pages import table
 from tests.deploy.test_readme import README
 
 DOCS = README.parent / "deploy" / "docs"
@@ -40,3 +42,13 @@ def test_what_is_public_and_who_is_admitted_is_as_the_code_has_it() -> None:
     assert f"set, {API_TOKEN_LENGTH} characters or more" in TEXT
     for service in SERVICES:
         assert f"| `rt_{service}` |" in TEXT
+
+
+def test_what_browsers_say_of_other_sites_over_https_alone_is_said_here_and_where_it_is_published() -> None:
+    (host,) = set(re.findall(r"`http://(10\.[^`]+)` is published", TEXT))
+    assert complaint({"Origin": "http://elsewhere.example"}, host, ()) is not None  # a change
+    assert complaint({}, host, ()) is None  # what a link there reads, as such a browser sends it
+    readme = COMPOSE_FILE.with_name("README.md").read_text()
+    (says,) = [row[1] for row in table(readme, "in `.env`", "") if "PUBLISH" in row[0]]
+    assert "have HTTPS" in says
+    assert "security.md#who-is-an-operator" in says

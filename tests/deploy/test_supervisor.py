@@ -45,7 +45,8 @@ if (here / "broken").exists() and (here / "broken").read_text() == role:
     print("beginning")
     sys.exit("DATABASE_URL: not a URL")
 host, port = os.environ["BIND_ADDR"].split(":")
-print(os.environ["DATABASE_URL"], os.environ.get("LOG_LEVEL"))
+listen, mode = os.environ.get("LISTEN_DATABASE_URL"), os.environ.get("PGSSLMODE")
+print(os.environ["DATABASE_URL"], os.environ.get("LOG_LEVEL"), "|", mode, listen)
 http.server.HTTPServer((host, int(port)), Handler).serve_forever()
 """
 
@@ -136,7 +137,21 @@ async def test_tells_in_stack_json_what_runs_where(make: Make, tmp_path: Path, d
 async def test_gives_a_role_its_settings_and_its_own_log(make: Make, database_url: str) -> None:
     stack = make(environment={"LOG_LEVEL": "trace"})
     await stack.start()
-    assert (stack.logs / "gateway-0.log").read_text() == f"{database_url} trace\n"
+    assert (stack.logs / "gateway-0.log").read_text() == f"{database_url} trace | None None\n"
+
+
+async def test_roles_over_our_own_postgres_hear_nothing_of_other_servers(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "require")
+    monkeypatch.setenv("LISTEN_DATABASE_URL", "postgresql://db.example/rt")
+    stack = make(database_url=None)
+    await stack.start()
+    said = (stack.logs / "gateway-0.log").read_text()
+    assert said == f"{stack.database_url} None | None None\n"
+    given = make(data_dir=stack.logs.parent.with_name("given"))
+    await given.start()
+    assert (given.logs / "gateway-0.log").read_text().endswith("| require postgresql://db.example/rt\n")
 
 
 async def test_starts_a_killed_process_again_at_its_address(

@@ -7,18 +7,17 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from tests.deploy.runbook.document import BLOCKS
 from tests.failure.facts import Database, counts, lines
 from tests.failure.fleet import fleet
 from tests.failure.wire import READER, batch, forwarder, read, reads
 from tests.services import make_token, services
 from tests.waiting import stretched
 
-_DELETE = (
-    "DELETE FROM receiver_cursors WHERE stream_id = '{}'",
-    "DELETE FROM stream_metrics WHERE stream_id = '{}'",
-    "DELETE FROM events WHERE stream_id = '{}'",
-)
-_DELETE_STREAM = "DELETE FROM streams WHERE stream_id = '{}'"
+_TITLES = {
+    False: "delete what is stored of one stream",
+    True: "delete the stream as well: names, conflicts and all",
+}
 _OWN = """
 SELECT raw_count, dedup_count, retransmit_count, conflict_count,
        (SELECT count(*) FROM events WHERE events.stream_id = $1)
@@ -35,9 +34,13 @@ async def administrator(database_url: str) -> AsyncIterator[Database]:
 
 
 async def delete(administrator: Database, stream_id: UUID, *, and_stream: bool) -> None:
-    """The runbook's statements, inside a transaction."""
-    for statement in (*_DELETE, *([_DELETE_STREAM] if and_stream else [])):
-        await administrator.execute(statement.format(stream_id))
+    """Run the runbook's statements, inside a transaction."""
+    _, _, sql = BLOCKS[_TITLES[and_stream]].text.partition("<<'SQL'\nBEGIN;\n")
+    inside, _, _ = sql.partition("COMMIT;")
+    # What psql would put in.
+    for name, value in {":'stream'": f"'{stream_id}'", ":'by'": "'psql'", ":ROW_COUNT": "0"}.items():
+        inside = inside.replace(name, value)
+    await administrator.execute(inside)
 
 
 async def stream_of(database: Database, forwarder_id: str) -> UUID:

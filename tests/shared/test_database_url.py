@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
@@ -73,6 +74,22 @@ async def test_a_password_that_is_not_encoded_is_said_to_be_that_and_not_shown(u
         ("postgresql://rt:secret@db/rt?connect_timeout=soon", "whole number of seconds"),
         ("postgresql://rt:secret@db/rt?sslmode=verify-full&sslrootcert=/nowhere", "a file in sslrootcert"),
         ("postgresql://rt@db/rt?passfile=/nowhere", "a file in passfile"),
+        (
+            "postgresql://rt:secret@db/rt?sslrootcert=system&sslcert=/nowhere&sslkey=/nowhere",
+            "names a file in sslcert that uid .* or that is not there: put it there",
+        ),
+        (
+            f"postgresql://rt:secret@db/rt?sslrootcert=system&sslcert={__file__}&sslkey={__file__}",
+            "names in sslcert and sslkey .* what is no certificate with its key: name PEM files",
+        ),
+        (
+            f"postgresql://rt:secret@db/rt?sslrootcert=system&sslcrl={__file__}",
+            "has sslcrl beside sslrootcert=system, which cannot be: name a file with",
+        ),
+        (
+            "postgresql://rt:pw@db/rt?sslrootcert=system&sslpassword=secret",
+            "has sslpassword beside sslrootcert=system, which cannot be: write the key without",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line_that_says_what_to_do(url: str, says: str) -> None:
@@ -137,6 +154,56 @@ def test_time_and_trust_that_a_url_asks_for_are_given() -> None:
         assert parsed.tls.check_hostname
         assert parsed.url == "postgresql://rt:s%2Fcret@db,[::1]:5433/r%20t?options=-c+jit%3Doff"
         assert parsed.place == "db,[::1]:5433/r t"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PGSSLROOTCERT": "system"},
+        {"PGSSLROOTCERT": "system", "PGSSLMODE": "verify-full"},
+        {"PGSSLROOTCERT": "system", "PGSSLMODE": "require"},
+    ],
+)
+def test_trust_that_the_environment_asks_for_is_given_or_refused_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    url = "postgresql://rt:secret@db/rt"
+    assert parse_database_url(f"{url}?sslmode=disable").tls is None
+    if variables.get("PGSSLMODE") == "require":
+        with pytest.raises(ValueError, match=r"PGSSLROOTCERT is that.*, which takes sslmode=verify-full"):
+            parse_database_url(url)
+        url += "?sslmode=verify-full"
+    parsed = parse_database_url(url)
+    assert parsed.tls is not None
+    assert parsed.tls.check_hostname
+    monkeypatch.setenv("PGSSLCERT", "/nowhere")
+    with pytest.raises(ValueError, match=r"PGSSLCERT and PGSSLKEY.* what is no certificate with its key"):
+        parse_database_url(url)
+    monkeypatch.delenv("PGSSLCERT")
+    monkeypatch.setenv("PGSSLCRL", "/nowhere")
+    with pytest.raises(ValueError, match="has sslcrl beside"):
+        parse_database_url(url)
+
+
+async def test_tls_that_the_environment_asks_for_is_not_asked_of_who_is_to_have_none(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "require")
+    monkeypatch.setenv("PGSSLNEGOTIATION", "direct")
+    connection = await connect(f"{database_url}?sslmode=disable", name="test")
+    assert await connection.fetchval("SELECT 1") == 1
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("p+ss", "p+ss"), ("p%2Bss", "p+ss"), ("p%20ss", "p ss"), ("p%26s", "p&s")]
+)
+def test_a_password_among_the_parameters_is_sent_as_libpq_would_send_it(written: str, meant: str) -> None:
+    """asyncpg reads the URL once more, and takes + for a blank."""
+    url = parse_database_url(f"postgresql://rt@db/rt?password={written}").url
+    assert parse_qs(urlsplit(url).query)["password"] == [meant]
 
 
 def test_a_passfile_that_others_may_read_is_not_passed_over_in_silence(tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ WELL = Facts(
     full_page_writes="on",
     synchronous_commit="on",
     transaction_timeout="0",
+    statement_timeout="0",
+    idle_session_timeout="0",
+    idle_in_transaction_session_timeout="0",
     autovacuum="on",
     track_counts="on",
     track_activities="on",
@@ -62,6 +65,9 @@ WELL = Facts(
     may_create=False,
     has_plpgsql=True,
 )
+
+# Limits in time that a connection is told at its start, and that nothing sets again after it.
+LIMITS = ("statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout")
 
 
 def needed(facts: Facts) -> set[str]:
@@ -101,9 +107,10 @@ def test_what_only_the_promises_rest_on_stops_no_start() -> None:
         "track_counts",
         "track_activities",
     )
-    odd = WELL._replace(**dict.fromkeys(off, "off"), transaction_timeout="10s")  # type: ignore[arg-type]
+    limits = ("transaction_timeout", *LIMITS)
+    odd = WELL._replace(**dict.fromkeys(off, "off"), **dict.fromkeys(limits, "10s"))  # type: ignore[arg-type]
     assert not needed(odd)
-    assert {each.what for each in judge(odd) if not each.well} == {*off, "transaction_timeout"}
+    assert {each.what for each in judge(odd) if not each.well} == {*off, *limits}
 
 
 async def test_triggers_and_keys_that_an_administrator_has_switched_off_end_a_start_in_one_line(
@@ -362,6 +369,33 @@ async def test_what_a_pooler_leaves_out_is_missed_only_where_another_setting_is_
     assert needed(await look(administrator)) == {"search_path"}
     await administrator.execute("RESET search_path; SET default_transaction_isolation = 'repeatable read'")
     assert needed(await look(administrator)) == {"isolation"}
+
+
+@pytest.mark.parametrize("setting", LIMITS)
+async def test_a_limit_in_time_that_a_pooler_lets_stand_is_said_with_what_takes_it_away(
+    database_url: str, database: Connection, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await apply_roles(database_url, passfiles=None)
+    await database.execute(f"ALTER ROLE rt_writer SET {setting} = '50s'")
+
+    async def said() -> list[str]:
+        writer = await connect(of_role("writer", database_url), name="test")
+        try:
+            found = await require_for_role(writer, "writer")
+        finally:
+            await writer.close()
+        return [f"{each.says}; {each.advice}" for each in found if each.what == setting]
+
+    try:
+        assert await said() == []  # ours beats it, until something leaves ours out
+        monkeypatch.setattr("shared.db.connections.SERVER_SETTINGS", {})
+        (line,) = await said()
+        advised = rf"ALTER ROLE rt_writer \(or ALTER DATABASE \w+\) RESET {setting};"
+        assert re.match(rf"50s; [^\n]*{advised}[^\n]*$", line)
+        await database.execute(f"ALTER ROLE rt_writer RESET {setting}")
+        assert await said() == []
+    finally:
+        await database.execute(f"ALTER ROLE rt_writer RESET {setting}")
 
 
 async def test_an_owner_who_may_not_create_is_told_the_grant(

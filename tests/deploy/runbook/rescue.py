@@ -1,5 +1,6 @@
 """What each block of the rarer work is there for: backup, restore, delete, and the search for what is wrong."""
 
+import json
 import re
 from collections.abc import AsyncGenerator
 from datetime import datetime
@@ -140,6 +141,16 @@ async def drop_replaced(scene: Scene) -> AsyncGenerator[None, str]:
     assert names == {"postgres", "rtserver", "template0", "template1"}
 
 
+async def is_told(scene: Scene, event: str, *, reads: int) -> None:
+    """See that the operators' log says which stream it was, who did it and, at least, how many reads are gone."""
+    ((text,),) = await scene.fetch("SELECT fields FROM activity WHERE event = $1", event)
+    fields = json.loads(text)
+    assert fields["stream_id"] == await scene.value("STREAM_ID")
+    assert fields["stream"]
+    assert fields["reads"] >= reads
+    assert re.fullmatch(r"psql \(\w+@\S+\)", fields["by"])
+
+
 @block("delete what is stored of one stream")
 async def delete_past(scene: Scene) -> AsyncGenerator[None, str]:
     race = scene.race
@@ -147,6 +158,7 @@ async def delete_past(scene: Scene) -> AsyncGenerator[None, str]:
     await race.goes_on()
     printed = yield
     assert printed.split()[-1] == "COMMIT"
+    await is_told(scene, "stream_past_deleted", reads=len(before))
     await race.next_received()
     await race.pause()
     stored = await scene.stored(race.reader)
@@ -166,6 +178,7 @@ async def delete_stream(scene: Scene) -> AsyncGenerator[None, str]:
     before, others = await scene.stored(race.reader), await scene.stored(OTHER)
     race.going.set()
     yield
+    await is_told(scene, "stream_deleted", reads=len(before))
     await race.next_received()
     await race.pause()
     ((stream_id,),) = await scene.fetch(STREAM, race.forwarder_id, race.reader)

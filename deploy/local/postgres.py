@@ -120,8 +120,8 @@ class EmbeddedPostgres:
         return True
 
     async def _execute(self, database: str, statement: str) -> None:
-        url, plain = self._url(database), {"ssl": False, "direct_tls": False}
-        connection = await asyncpg.connect(url, timeout=_ANSWER_S, **plain)
+        url = self._url(database)
+        connection = await asyncpg.connect(url, ssl=False, direct_tls=False, timeout=_ANSWER_S)
         try:
             await connection.execute(statement, timeout=PATIENCE_S)
         finally:

@@ -175,7 +175,8 @@ def _trusting_system(parameters: dict[str, str], environment: Mapping[str, str])
     for name in ("sslmode", "sslrootcert"):
         parameters.pop(name, None)
     certificate = parameters.pop("sslcert", None) or environment.get("PGSSLCERT")
-    return _system_tls(certificate, parameters.pop("sslkey", None) or environment.get("PGSSLKEY"))
+    key = parameters.pop("sslkey", None) or environment.get("PGSSLKEY")
+    return _system_tls(certificate, key)
 
 
 @cache

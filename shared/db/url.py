@@ -176,13 +176,26 @@ def _trusting_system(parameters: dict[str, str], environment: Mapping[str, str])
         parameters.pop(name, None)
     certificate = parameters.pop("sslcert", None) or environment.get("PGSSLCERT")
     key = parameters.pop("sslkey", None) or environment.get("PGSSLKEY")
-    return _system_tls(certificate, key)
+    versions = [
+        parameters.pop(f"ssl_{end}_protocol_version", None)
+        or environment.get(f"PGSSL{end.upper()}PROTOCOLVERSION")
+        for end in ("min", "max")
+    ]
+    return _system_tls(certificate, key, *versions)
 
 
 @cache
-def _system_tls(certificate: str | None, key: str | None) -> ssl.SSLContext:
+def _system_tls(
+    certificate: str | None, key: str | None, lowest: str | None, highest: str | None
+) -> ssl.SSLContext:
     """Return TLS that trusts whom this system trusts; kept, because reading all of them takes its time."""
     context = ssl.create_default_context()
+    # Or a server that is spoken to in TLS from the first byte (sslnegotiation=direct) refuses.
+    context.set_alpn_protocols(["postgresql"])
+    if lowest:
+        context.minimum_version = _version(lowest)
+    if highest:
+        context.maximum_version = _version(highest)
     if certificate:
         try:
             # A password for the key, which has none: or OpenSSL would ask for one at the terminal.
@@ -193,6 +206,12 @@ def _system_tls(certificate: str | None, key: str | None) -> ssl.SSLContext:
                 "files that can be read, of one another, and the key without a password"
             ) from None
     return context
+
+
+def _version(name: str) -> ssl.TLSVersion:
+    if name not in ("TLSv1.2", "TLSv1.3"):
+        raise ValueError("asks for a version of TLS that is none of TLSv1.2 and TLSv1.3")
+    return ssl.TLSVersion[name.replace(".", "_")]
 
 
 def _is_passed_on(name: str, value: str) -> bool:

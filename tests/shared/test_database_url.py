@@ -1,6 +1,7 @@
 """What people write as DATABASE_URL, and providers hand out: taken, or a line that says what to do."""
 
 import os
+import ssl
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -87,6 +88,10 @@ async def test_a_password_that_is_not_encoded_is_said_to_be_that_and_not_shown(u
             "has sslcrl beside sslrootcert=system, which cannot be: name a file with",
         ),
         (
+            "postgresql://rt:secret@db/rt?sslrootcert=system&ssl_min_protocol_version=TLSv9",
+            "asks for a version of TLS that is none of",
+        ),
+        (
             "postgresql://rt:pw@db/rt?sslrootcert=system&sslpassword=secret",
             "has sslpassword beside sslrootcert=system, which cannot be: write the key without",
         ),
@@ -154,6 +159,20 @@ def test_time_and_trust_that_a_url_asks_for_are_given() -> None:
         assert parsed.tls.check_hostname
         assert parsed.url == "postgresql://rt:s%2Fcret@db,[::1]:5433/r%20t?options=-c+jit%3Doff"
         assert parsed.place == "db,[::1]:5433/r t"
+
+
+def test_what_else_is_said_of_tls_counts_beside_trust_in_whom_the_system_trusts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGSSLMAXPROTOCOLVERSION", "TLSv1.3")
+    parsed = parse_database_url("postgresql://rt@db/rt?sslrootcert=system&ssl_min_protocol_version=TLSv1.3")
+    assert parsed.url == "postgresql://rt@db/rt"
+    assert parsed.tls is not None
+    assert (parsed.tls.minimum_version, parsed.tls.maximum_version) == (ssl.TLSVersion.TLSv1_3,) * 2
+    said = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        parsed.tls.wrap_bio(ssl.MemoryBIO(), said, server_hostname="db").do_handshake()
+    assert b"\x0apostgresql" in said.read()  # what a server asks for that is spoken to in TLS at once
 
 
 @pytest.mark.parametrize(

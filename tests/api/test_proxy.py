@@ -52,11 +52,17 @@ async def running(api: Api) -> AsyncIterator[Answers]:
 
 
 async def put(
-    database: Database, kind: str, within_s: float = 60.0, *, receiver_id: str = "tent", **fields: Any
+    database: Database,
+    kind: str,
+    within_s: float = 60.0,
+    *,
+    receiver_id: str = "tent",
+    body: bytes | None = None,
+    **fields: Any,
 ) -> UUID:
     message = {"kind": f"receiver_proxy_{kind}_request", "request_id": "q", **fields}
     row: UUID = await database.fetchval(
-        _PUT, uuid4(), kind, json.dumps(message).encode(), within_s, receiver_id
+        _PUT, uuid4(), kind, body or json.dumps(message).encode(), within_s, receiver_id
     )
     return row
 
@@ -257,6 +263,14 @@ async def test_what_is_nested_too_deep(ask: Ask, gateway_id: UUID) -> None:
     deep = json.loads("[" * 150 + "]" * 150)
     answer = await ask("config_set", forwarder_id="start", section="s", payload={"a": deep})
     assert answer["error"] == "body: it is nested deeper than 100 levels"
+
+
+async def test_what_is_nested_deeper_than_can_be_read_at_all(database: Database, running: Answers) -> None:
+    deep = b"[" * 3_000 + b"]" * 3_000
+    body = b'{"kind":"receiver_proxy_config_set_request","request_id":"q","payload":%b}' % deep
+    answer = await answered(database, await put(database, "config_set", body=body))
+    assert (answer["ok"], answer["restart_needed"]) == (False, False)
+    assert answer["error"].startswith("request: ")
 
 
 async def test_a_kind_without_a_route_is_not_available_yet(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

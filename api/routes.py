@@ -153,8 +153,8 @@ ROUTES = (
     Route("POST", _RACE + "/chips/upload", races.import_chips, errors=("NOT_FOUND",)),
     Route("DELETE", _RACE + "/bibs/{bib}", races.remove_participant, status=204, errors=("NOT_FOUND",)),
     Route("GET", _RACE + "/unknown-chips", races.list_unknown_chips, errors=("NOT_FOUND",)),
-    Route("GET", _RACE + "/course", course.show_course, errors=("NOT_FOUND",)),
-    Route("PUT", _RACE + "/course", course.set_course, errors=("NOT_FOUND",)),
+    Route("GET", _RACE + "/course", course.show_course, errors=("NOT_FOUND",), tagged=True),
+    Route("PUT", _RACE + "/course", course.set_course, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", _RACE + "/stream-epochs", mappings.list_mappings, errors=("NOT_FOUND",)),
     Route(
         "POST",

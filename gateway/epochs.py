@@ -89,7 +89,9 @@ class Epochs:
         pool, seen = self._process.pool, self._seen.get(reader_ip, 0)
         session_id = self._connection.session_id
         if race_id is not None:
-            epoch = await next_epoch_of_race(pool, stream_id, race_id, seen=seen, session_id=session_id)
+            epoch = await next_epoch_of_race(
+                pool, stream_id, race_id, seen=seen, session_id=session_id, unless_beyond=unless_beyond
+            )
             if epoch is not None:  # it is mapped by now, whether the device is told of it or not
                 self._process.notifier.notify(RACES, str(race_id))
             return epoch

@@ -11,13 +11,13 @@ The lists are made of the imports as they stand in the files. Comments stay here
 
 import re
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 from importlib.resources import files
 from typing import Final
 
-from aiohttp import ETag, web
+from aiohttp import web
 
 from api.http.errors import Handler
+from api.http.etags import known, tag_of
 
 __all__ = ["POLICY", "filled", "page_routes", "without_comments"]
 
@@ -79,12 +79,12 @@ def _reached(
 
 def _serve(name: str, body: bytes) -> Handler:
     """Return the handler that answers with a file, or with 304 to whom has it."""
-    tag = sha256(body).hexdigest()[:32]
+    tag = tag_of(body)
 
     async def serve(request: web.Request) -> web.Response:
         response = web.Response(headers=_DOCUMENT if name == _PAGE else _HEADERS)
         response.etag = tag
-        if _has(request, tag):
+        if known(request, tag):
             response.set_status(304)
             return response
         response.content_type = _type(name)
@@ -93,10 +93,6 @@ def _serve(name: str, body: bytes) -> Handler:
         return response
 
     return serve
-
-
-def _has(request: web.Request, tag: str) -> bool:
-    return any(known in (ETag(tag), ETag(tag, is_weak=True)) for known in request.if_none_match or ())
 
 
 def _type(name: str) -> str:

@@ -18,10 +18,11 @@ from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import orjson
-from aiohttp import web
+from aiohttp import ETag, web
 
 from api.http.context import Api
 from api.http.errors import ApiError, Code, Handler
+from api.http.etags import known, tag_of
 from api.http.uploads import Upload
 from shared.db.errors import DatabaseUnavailable
 
@@ -45,7 +46,9 @@ _SPELT_UUID = re.compile(r"^urn:uuid:([0-9a-fA-F-]{32,36})$")
 
 @dataclass(frozen=True)
 class Route:
-    """One route. errors: what it answers beyond what any route may (UNAUTHORIZED, UNAVAILABLE, ...)."""
+    """One route. errors: what it answers beyond what any route may (UNAUTHORIZED, UNAVAILABLE, ...). tagged: its answer
+    has an ETag, and who has it already is answered 304.
+    """
 
     method: str
     path: str
@@ -53,6 +56,7 @@ class Route:
     status: int = 200
     errors: tuple[Code, ...] = ()
     media_type: str = "application/json"
+    tagged: bool = False
 
     @property
     def within_s(self) -> float:
@@ -108,7 +112,7 @@ def serve(route: Route, api: Api) -> Handler:
                 answer = await route.handle(api, **inputs)
         except TimeoutError as error:
             raise DatabaseUnavailable("no answer in time") from error
-        return _answered(answer, route.status)
+        return _tagged(request, answer) if route.tagged else _answered(answer, route.status)
 
     return handler
 
@@ -116,10 +120,26 @@ def serve(route: Route, api: Api) -> Handler:
 def _answered(answer: object, status: int) -> web.Response:
     if answer is None:
         return web.Response(status=204)
+    return web.Response(body=_encoded(answer), status=status, content_type="application/json")
+
+
+def _tagged(request: web.Request, answer: object) -> web.Response:
+    """Return an answer with its tag, or only that it is the same as before."""
+    body = _encoded(answer)
+    # Weak: the same answer, whatever a reverse proxy makes of its bytes.
+    tag = ETag(tag_of(body), is_weak=True)
+    if known(request, tag.value):
+        response = web.Response(status=304)
+    else:
+        response = web.Response(body=body, content_type="application/json")
+    response.etag = tag
+    return response
+
+
+def _encoded(answer: object) -> bytes:
     if isinstance(answer, Encoded):
-        return web.Response(body=answer.body, status=status, content_type="application/json")
-    plain = msgspec.to_builtins(answer, builtin_types=(datetime,))
-    return web.Response(body=orjson.dumps(plain), status=status, content_type="application/json")
+        return answer.body
+    return orjson.dumps(msgspec.to_builtins(answer, builtin_types=(datetime,)))
 
 
 async def _read_path(request: web.Request, kind: type[msgspec.Struct]) -> msgspec.Struct:

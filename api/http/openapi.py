@@ -52,6 +52,7 @@ _FORM = {
         }
     }
 }
+_SAME = {"description": "It is the one whose `ETag` is given as `If-None-Match`."}
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "The API token."},
     "basic": {"type": "http", "scheme": "basic", "description": "The API token as password, with any name."},
@@ -101,6 +102,7 @@ def _operation(route: Route, schema_of: Mapping[str, object]) -> dict[str, objec
         ],
         "responses": {
             str(route.status): _answer(route, schema_of),
+            **({"304": _SAME} if route.tagged else {}),
             **{str(STATUS[code]): _response(code) for code in _refusals(route)},
         },
     }

@@ -2,7 +2,9 @@
 
 from uuid import UUID
 
-from api.commands.types import ForwarderPath
+from msgspec import UNSET
+
+from api.commands.types import EpochReset, ForwarderPath
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
 from api.races import beginning
@@ -48,15 +50,18 @@ async def show_assignment(api: Api, *, path: ForwarderPath) -> Assignment:
 
 
 async def assign_race(api: Api, *, path: ForwarderPath, body: WantedRace) -> Assignment:
-    """Give a forwarder a race, or none; it need not have connected yet."""
+    """Give a forwarder a race, or none; it need not have connected yet. With an expected race only if it has that: of
+    two who give it one at once, the second is told.
+    """
     if not is_forwarder_id(path.forwarder_id):
         raise ApiError("BAD_REQUEST", "path: no forwarder can have this id")
     async with api.changing() as (connection, note):
+        await store.hold(connection, path.forwarder_id)
+        before = await store.assignment(connection, path.forwarder_id)
+        _must_be_as_expected(before, body)
         if body.race_id is None:
-            before = await store.unassign(connection, path.forwarder_id)
-            changed = before is not None
+            changed = await store.unassign(connection, path.forwarder_id)
         else:
-            before = None
             exists, changed = await store.assign(connection, path.forwarder_id, body.race_id)
             if not exists:
                 raise no_race()
@@ -78,11 +83,15 @@ async def list_mappings(api: Api, *, path: RacePath) -> Mappings:
 
 
 async def map_epoch(api: Api, *, path: EpochPath, body: WantedRace) -> EpochRace:
-    """Let an epoch be of a race, or of that of its forwarder; it need not have begun yet."""
+    """Let an epoch be of a race, or of that of its forwarder; it need not have begun yet. With an expected race only if
+    it is of that.
+    """
     targets = await store.streams_of(api.pool, [path.stream_id])
     if path.stream_id not in targets:
         raise no_stream()
     async with api.changing() as (connection, note):
+        await store.hold(connection, f"{path.stream_id} {path.epoch}")
+        _must_be_as_expected(await store.race_of_epoch(connection, path.stream_id, path.epoch), body)
         if body.race_id is None:
             changed = await store.unmap_epoch(connection, path.stream_id, path.epoch)
         else:
@@ -102,6 +111,16 @@ async def map_epoch(api: Api, *, path: EpochPath, body: WantedRace) -> EpochRace
     return EpochRace(stream_id=path.stream_id, stream_epoch=path.epoch, race_id=body.race_id)
 
 
+def _must_be_as_expected(before: UUID | None, body: WantedRace) -> None:
+    """Refuse where somebody else was first, unless with the same."""
+    if body.expected_race_id is not UNSET and before not in (body.expected_race_id, body.race_id):
+        raise ApiError(
+            "CONFLICT",
+            "somebody else has given it another race meanwhile; look at it again",
+            details={"race_id": None if before is None else str(before)},
+        )
+
+
 async def _map(connection: Transaction, path: EpochPath, race_id: UUID) -> bool:
     """Map an epoch and return whether it was mapped otherwise."""
     mapped = await store.map_epoch(connection, path.stream_id, path.epoch, race_id)
@@ -114,8 +133,10 @@ async def _map(connection: Transaction, path: EpochPath, race_id: UUID) -> bool:
     return mapped.changed
 
 
-async def activate_next(api: Api, *, path: RaceStreamPath) -> None:
-    """Command a stream that has an epoch of the race to its next one, which is the race's too."""
+async def activate_next(api: Api, *, path: RaceStreamPath, body: EpochReset) -> None:
+    """Command a stream that has an epoch of the race to its next one, which is the race's too. With an expected epoch
+    only out of that one.
+    """
     race = await races.name_of(api.pool, path.race_id)
     if race is None:
         raise no_race()
@@ -124,12 +145,14 @@ async def activate_next(api: Api, *, path: RaceStreamPath) -> None:
         raise no_stream()
     if not await store.is_mapped(api.pool, path.race_id, path.stream_id):
         raise ApiError("NOT_FOUND", "no epoch of this stream is of this race")
-    await beginning.advance(api, path.race_id, race, targets[path.stream_id])
+    target = targets[path.stream_id]
+    await beginning.advance(api, path.race_id, race, target, expected_epoch=body.expected_epoch)
 
 
 async def begin_race(api: Api, *, path: RacePath, body: Begin) -> Begun:
     """Command all streams of a race, or those that are named, to new epochs that are the race's; say what became of
-    each. Those that have not begun can be asked again.
+    each. Those that have not begun can be asked again. With expected epochs only out of these: of two who begin a race
+    at once, the second is told.
     """
     race = await races.name_of(api.pool, path.race_id)
     if race is None:
@@ -144,5 +167,13 @@ async def begin_race(api: Api, *, path: RacePath, body: Begin) -> Begun:
         raise ApiError(
             "CONFLICT", "the race has no stream: give a forwarder to it, or map an epoch, or name streams"
         )
-    results = await beginning.begin(api, path.race_id, race, wanted, targets, name=body.epoch_name)
+    results = await beginning.begin(
+        api,
+        path.race_id,
+        race,
+        wanted,
+        targets,
+        name=body.epoch_name,
+        expected=body.expected_epochs,
+    )
     return Begun(results=results)

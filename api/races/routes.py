@@ -68,23 +68,43 @@ async def show_race(api: Api, *, path: RacePath) -> RaceDetails:
 
 
 async def patch_race(api: Api, *, path: RacePath, body: RacePatch) -> Race:
-    """Give a race another name, another time at which its people are removed, or another time of the gun."""
+    """Give a race another name, another time at which its people are removed, or another time of the gun. With what is
+    expected only if it is so: of two who change it at once, the second is told.
+    """
     name = UNSET if body.name is UNSET else _named(body.name)
     async with api.changing() as (connection, note):
-        wanted = store.Patch(name, body.participants_until, body.gun_at)
-        before = await store.patch(connection, path.race_id, wanted)
-        race = await store.find(connection, path.race_id)
-        if before is None or race is None:
+        before = await store.hold(connection, path.race_id)
+        if before is None:
             raise no_race()
-        if name not in (UNSET, before):
-            await note("race_renamed", race=before, race_id=path.race_id, name=name)
+        wanted = store.Patch(name, body.participants_until, body.gun_at)
+        _must_be_as_expected(before, wanted, body)
+        await store.patch(connection, path.race_id, wanted)
+        race = await store.find(connection, path.race_id)
+        if race is None:
+            raise no_race()
+        if name not in (UNSET, before.name):
+            await note("race_renamed", race=before.name, race_id=path.race_id, name=name)
         if body.participants_until is not UNSET:
-            until = _said(race.participants_until)
+            until = _told(race.participants_until)
             await note("participants_kept_until", race=race.name, race_id=path.race_id, until=until)
         if body.gun_at is not UNSET:
-            await note("race_gun_set", race=race.name, race_id=path.race_id, gun_at=_said(race.gun_at))
+            await note("race_gun_set", race=race.name, race_id=path.race_id, gun_at=_told(race.gun_at))
     _tell(api, path.race_id)
     return race
+
+
+def _must_be_as_expected(race: Race, wanted: store.Patch, body: RacePatch) -> None:
+    """Refuse what somebody else has changed otherwise; what is as it is wanted already is nobody's quarrel."""
+    now = {each: getattr(race, each) for each in wanted._fields}
+    expected = {each: getattr(body, f"expected_{each}") for each in wanted._fields}
+    other = {
+        each: _told(value)
+        for each, value in now.items()
+        if expected[each] is not UNSET and value not in (expected[each], getattr(wanted, each))
+    }
+    if other:
+        by_now = ", ".join(f"{each} is {value}" for each, value in other.items())
+        raise ApiError("CONFLICT", f"somebody else has changed the race: {by_now} by now", details=other)
 
 
 async def delete_race(api: Api, *, path: RacePath) -> None:
@@ -156,8 +176,8 @@ async def _import(api: Api, race_id: UUID, kind: Kind, query: UploadQuery, uploa
     )
 
 
-def _said(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+def _told(value: str | datetime | None) -> str | None:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _named(text: str) -> str:

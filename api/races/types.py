@@ -3,9 +3,9 @@
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
-from api.http.types import Answer, Flag, LongName, RaceName, Request, Time
+from api.http.types import Answer, Flag, LongName, Number, RaceName, Request, Time
 
 __all__ = [
     "AmbiguousChip",
@@ -17,6 +17,7 @@ __all__ = [
     "Bib",
     "Course",
     "CoursePoint",
+    "CourseQuery",
     "EpochRace",
     "Imported",
     "MappedEpoch",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 Bib = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-State = Literal["begun", "not_connected", "unknown", "failed"]
+State = Literal["begun", "begun_already", "not_connected", "unknown", "failed"]
 
 
 class RacePath(Request):
@@ -114,7 +115,8 @@ class NewRace(Request):
 
 class RacePatch(Request):
     """What of a race can be changed, one or more. participants_until: when its people are to be removed; null: when
-    somebody does it. gun_at: when the gun was, or will be; null: when it begins.
+    somebody does it. gun_at: when the gun was, or will be; null: when it begins. expected_...: what it is, as far as
+    whoever asks knows; where it is otherwise nothing is changed.
     """
 
     says_something: ClassVar[bool] = True
@@ -122,6 +124,9 @@ class RacePatch(Request):
     name: RaceName | UnsetType = UNSET
     participants_until: Time | UnsetType | None = UNSET
     gun_at: Time | UnsetType | None = UNSET
+    expected_name: RaceName | UnsetType = UNSET
+    expected_participants_until: Time | UnsetType | None = UNSET
+    expected_gun_at: Time | UnsetType | None = UNSET
 
 
 class UploadQuery(Request):
@@ -208,9 +213,10 @@ class Assignments(Answer):
 
 
 class WantedRace(Request):
-    """Which race; null, or left out: none."""
+    """Which race; null, or left out: none. expected_race_id: the one before, as far as whoever asks knows."""
 
     race_id: UUID | None = None
+    expected_race_id: UUID | UnsetType | None = UNSET
 
 
 class EpochRace(Answer):
@@ -239,16 +245,19 @@ class Mappings(Answer):
 
 class Begin(Request):
     """Which streams begin the race; none named: all of the forwarders of the race, and those with an epoch of it.
-    epoch_name: what their new epochs are called.
+    epoch_name: what their new epochs are called. expected_epochs: the epochs of streams, as far as whoever asks knows;
+    one that is in another by now is left alone. Of a stream that is not named: whichever it is.
     """
 
     stream_ids: Annotated[list[UUID], Meta(min_length=1, max_length=1000)] | None = None
     epoch_name: LongName | None = None
+    expected_epochs: Annotated[dict[UUID, Number], Meta(max_length=1000)] = field(default_factory=dict)
 
 
 class BegunStream(Answer):
-    """What became of a stream. begun: it was commanded to a new epoch, which is the race's; not_connected: nothing was
-    done; unknown: nobody knows; failed: message says why.
+    """What became of a stream. begun: it was commanded to a new epoch, which is the race's; begun_already: nothing was
+    done, because its epoch is not the one that was expected but a later one that is the race's; not_connected: nothing
+    was done; unknown: nobody knows; failed: message says why.
     """
 
     stream_id: UUID
@@ -287,10 +296,20 @@ class CoursePoint(Answer):
 
 
 class Course(Answer):
-    """The points of a race, in the order in which runners come by."""
+    """The points of a race, in the order in which runners come by. left_out: streams without a place that are not among
+    them. arranged_at: when somebody has arranged the points last; null: nobody has.
+    """
 
     race_id: UUID
     points: list[CoursePoint]
+    left_out: int
+    arranged_at: Time | None
+
+
+class CourseQuery(Request):
+    """unplaced: so many of the streams without a place at the most, all of them unless it is given."""
+
+    unplaced: Annotated[int, Meta(ge=0, le=1000)] | None = None
 
 
 class NewPoint(Request):
@@ -301,6 +320,9 @@ class NewPoint(Request):
 
 
 class NewCourse(Request):
-    """All points that have a place, in course order. A stream stands at one of them."""
+    """All points that have a place, in course order. A stream stands at one of them. expected_arranged_at: when the
+    points were arranged last, as far as whoever asks knows.
+    """
 
     points: Annotated[list[NewPoint], Meta(max_length=50)]
+    expected_arranged_at: Time | UnsetType | None = UNSET

@@ -21,7 +21,7 @@ _STREAMS = "SELECT reader_ip, stream_id FROM streams WHERE forwarder_id = $1 AND
 # By functions (migrations/routines/streams.sql): a gateway has no right to change a stream, and so none to hold one.
 _RENAME = "SELECT rename_forwarder($1, $2)"
 _NEXT_EPOCH = "SELECT reserve_epoch($1, $2, $3, $4)"
-_NEXT_EPOCH_OF_RACE = "SELECT reserve_epoch_of_race($1, $2, $3, $4)"
+_NEXT_EPOCH_OF_RACE = "SELECT reserve_race_epoch($1, $2, $3, $4, $5)"
 
 
 async def register_streams(
@@ -77,9 +77,17 @@ async def next_epoch(
 
 
 async def next_epoch_of_race(
-    pool: Pool, stream_id: UUID, race_id: UUID, *, seen: int, session_id: UUID
+    pool: Pool,
+    stream_id: UUID,
+    race_id: UUID,
+    *,
+    seen: int,
+    session_id: UUID,
+    unless_beyond: int | None = None,
 ) -> int | None:
     """The same, of an epoch that is a race's from its first moment on; None also when there is no such race."""
     with translated():
-        epoch: int | None = await pool.fetchval(_NEXT_EPOCH_OF_RACE, stream_id, seen, session_id, race_id)
+        epoch: int | None = await pool.fetchval(
+            _NEXT_EPOCH_OF_RACE, stream_id, seen, session_id, race_id, unless_beyond
+        )
     return epoch

@@ -1,4 +1,4 @@
--- version: 3
+-- version: 4
 --
 -- What others than the writer change of a stream. They run with their owner's rights: who may update a column of
 -- `streams` can hold its rows, and the writers pass over a stream whose row is held, so that nothing of it is stored.
@@ -39,18 +39,18 @@ BEGIN ATOMIC
     RETURNING streams.stream_epoch;
 END;
 
--- Reserve a stream's next epoch, as reserve_epoch() does, and map it to a race in the same transaction: whoever sees the
--- epoch sees its race. A mapping that was made in advance is replaced. Null: nothing is reserved, the race's being gone
--- included. The race's row is locked first, as who deletes it does: the other way round the two could wait for each
--- other.
-CREATE OR REPLACE FUNCTION reserve_epoch_of_race(
-    given_stream uuid, seen_epoch bigint, given_session uuid, given_race uuid
+-- Reserve a stream's next epoch, as reserve_epoch() does and unless it does not, and map it to a race in the same
+-- transaction: whoever sees the epoch sees its race. A mapping that was made in advance is replaced. Null: nothing is
+-- reserved, the race's being gone included. The race's row is locked first, as who deletes it does: the other way round
+-- the two could wait for each other.
+CREATE OR REPLACE FUNCTION reserve_race_epoch(
+    given_stream uuid, seen_epoch bigint, given_session uuid, given_race uuid, unless_beyond bigint
 ) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
     SELECT FROM races WHERE race_id = given_race FOR KEY SHARE;
     WITH reserved AS MATERIALIZED (
-        SELECT reserve_epoch(given_stream, seen_epoch, given_session, NULL) AS stream_epoch
+        SELECT reserve_epoch(given_stream, seen_epoch, given_session, unless_beyond) AS stream_epoch
         FROM races WHERE race_id = given_race
     ),
     mapped AS (
@@ -60,6 +60,15 @@ BEGIN ATOMIC
         RETURNING stream_epoch
     )
     SELECT stream_epoch FROM mapped;
+END;
+
+-- The same by the name that gateways of the release before know, who say nothing of an epoch that is expected.
+CREATE OR REPLACE FUNCTION reserve_epoch_of_race(
+    given_stream uuid, seen_epoch bigint, given_session uuid, given_race uuid
+) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    SELECT reserve_race_epoch(given_stream, seen_epoch, given_session, given_race, NULL);
 END;
 
 -- The operators' name of a stream; null: there is no such stream.

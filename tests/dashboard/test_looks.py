@@ -138,6 +138,7 @@ async def test_numbers_that_change_move_nothing(browser: Browser, busy: Stack) -
         counts = ("epoch_reads", "unique_chips", "missing_count", "retransmit_count", "events_per_second")
         grown = dict.fromkeys(counts, 99_999) | {"last_received_at": card["created_at"]}
         told = {"type": "changed", "streams": [{"stream_id": card["stream_id"], **grown}]}
+        await expect(page.page.locator(".course .point").first).to_be_visible()
         await page.page.evaluate(_WATCH_SHIFTS)
         await events.put(f"id: x\nevent: changed\ndata: {json.dumps(told)}\n\n")
         await expect(page.page.locator(".card dd").first).to_have_text("99,999")

@@ -8,6 +8,7 @@ from playwright.async_api import Browser, FilePayload, Locator, expect
 
 from tests.dashboard.browser import Tab, tab
 from tests.dashboard.conftest import Stack, line
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -162,6 +163,11 @@ async def test_the_first_page_has_the_course_the_clock_and_finds_people(page: Ta
         for each in forwarder.readers:
             forwarder.record(each, line("0580000000D4"))
         forwarder.record(READER, line("0580000000FF"))
+        # The course is asked for when the page is opened, and then not soon.
+        seen = (
+            "SELECT count(*) = 3 FROM epoch_chips JOIN streams USING (stream_id) WHERE forwarder_id = 'mat'"
+        )
+        await wait_until(lambda: stack.database.fetchval(seen), what="what was read to be stored")
         await page.open()
         point = page.page.get_by_role("region", name="Course").locator(".point")
         await expect(point.locator(".point-name")).to_have_text("Finish")

@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.resources import files
 
 import pytest
 import pytest_asyncio
@@ -20,7 +21,7 @@ from deploy.local.reverse_proxy import ReverseProxy
 from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, Tab, tab
 from tests.dashboard.conftest import Stack, line
-from tests.dashboard.slow_link import SlowLink, named_by_page, seconds, slow_link
+from tests.dashboard.slow_link import Request, SlowLink, named_by_page, seconds, slow_link
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -33,6 +34,10 @@ BYTES_PER_HOUR = 5_000_000
 # Of a packet and of the one that says that it has come: IPv4 or IPv6, TCP with timestamps.
 PACKET_BYTES = 2 * 72
 EVENTS = 11
+
+# How often the first page asks for the course of a race, as its module says.
+_COURSE = files("api") / "dashboard" / "static" / "course.js"
+_EVERY_S = re.compile(r"^const EVERY_MS = (\d+)000;$", re.MULTILINE)
 
 _COUNT_EVENTS = """import('/static/state.js').then(({ onEvent }) => {
     window.told = 0;
@@ -126,21 +131,51 @@ async def busy(forwarder: Forwarder) -> AsyncIterator[None]:
         task.cancel()
 
 
-async def test_six_busy_streams_cost_less_than_five_megabytes_an_hour(
-    browser: Browser, crowd: Forwarder, link: SlowLink
+@pytest_asyncio.fixture(loop_scope="session")
+async def race(stack: Stack, crowd: Forwarder) -> AsyncIterator[str]:
+    """A race that is on, with all two hundred streams, of which nobody has said where they stand."""
+    race_id = await stack.database.fetchval("INSERT INTO races (name) VALUES ('Ultra') RETURNING race_id")
+    given = "INSERT INTO forwarder_races VALUES ($1, $2)"
+    await stack.database.execute(given, crowd.device_id, race_id)
+    yield str(race_id)
+    await stack.database.execute("DELETE FROM races")
+
+
+async def test_six_busy_streams_of_a_race_cost_less_than_five_megabytes_an_hour(
+    browser: Browser, crowd: Forwarder, race: str, link: SlowLink
 ) -> None:
+    loop = asyncio.get_running_loop()
     async with phone(browser, link) as page, busy(crowd):
+        since = loop.time()
         await page.open()
         await expect(page.page.locator(".cards > .card")).to_have_count(200)
         await expect(page.page.locator(".tail .body .row")).to_have_count(50)
+        await expect(page.page.get_by_text("188 more streams without a place")).to_be_visible()
         await page.page.evaluate(_COUNT_EVENTS)
-        begun, before, asked = await told(page.page, 1), link.passed, len(link.requests)
-        ended, after = await told(page.page, begun + EVENTS), link.passed
+        begun, before, asked = await told(page.page, 1), passed(link), len(link.requests)
+        ended, after = await told(page.page, begun + EVENTS), passed(link)
         # There is one a second at the most, whatever the machine.
         each = (after - before) / (ended - begun) + PACKET_BYTES
-        assert each * 3600 < BYTES_PER_HOUR, f"{each * 3600 / 1e6:.1f} MB an hour"
-        # Nothing is asked for again: not the overview, not the newest reads.
-        assert [each.path for each in link.requests[asked:] if not each.path.endswith(".svg")] == []
+        # Besides, the course: however long this took, not more often than its module says.
+        every_s = int(_EVERY_S.findall(_COURSE.read_text())[0])
+        courses = [each for each in link.requests if of_course(each)]
+        assert len(courses) <= 1 + (loop.time() - since) / every_s
+        hour = each * 3600 + max(each.up + each.down for each in courses) * 3600 / every_s
+        assert hour < BYTES_PER_HOUR, (
+            f"{hour / 1e6:.1f} MB an hour, {each * 3600 / 1e6:.1f} without the course"
+        )
+        # Nothing else is asked for again: not the overview, not the newest reads.
+        again = [each for each in link.requests[asked:] if not of_course(each)]
+        assert [each.path for each in again if not each.path.endswith(".svg")] == []
+
+
+def of_course(request: Request) -> bool:
+    return request.path.startswith("api/v1/races/")
+
+
+def passed(link: SlowLink) -> int:
+    """Return the bytes that have passed, but for those of courses."""
+    return link.passed - sum(each.up + each.down for each in link.requests if of_course(each))
 
 
 async def told(page: Page, count: int) -> int:

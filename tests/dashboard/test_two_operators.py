@@ -184,3 +184,34 @@ async def test_of_two_who_change_a_configuration_the_second_is_told(
         await other.page.get_by_role("textbox", name="Section upload").fill('{"batch": 80}')
         await saves[1].click()
         await wait_until(lambda: forwarder.config["upload"] == {"batch": 80}, what="the device to have it")
+
+
+async def test_of_two_who_arrange_and_begin_a_race_the_second_is_told(
+    page: Tab, other: Tab, stack: Stack
+) -> None:
+    async with stack.forwarder("starts", READER):
+        race_id = await stack.database.fetchval("INSERT INTO races (name) VALUES ('Half') RETURNING race_id")
+        await stack.database.execute("INSERT INTO forwarder_races VALUES ('starts', $1)", race_id)
+        for each in (page, other):
+            await each.open(f"race/{race_id}")
+            await each.page.get_by_role("button", name="Arrange the points…").click()
+        await dialog(other).get_by_role("textbox").fill("Start")
+        await dialog(other).get_by_role("button", name="Arrange", exact=True).click()
+        await other.closed()
+        await expect(dialog(page).get_by_role("alert")).to_contain_text("Somebody else has arranged")
+        await expect(dialog(page).get_by_role("button", name="Arrange", exact=True)).to_be_disabled()
+        await dialog(page).get_by_role("button", name="Go back").click()
+        for each in (page, other):
+            await each.page.get_by_role("button", name="Begin race…").click()
+            await dialog(each).locator("[data-typed]").fill("Half")
+        for each, word in ((other, "begin epoch 2"), (page, "somebody else has begun it: epoch 2")):
+            await dialog(each).get_by_role("button", name="Begin race").click()
+            await each.closed()
+            became = each.page.get_by_role("table", name="What became of each stream")
+            await expect(became.locator(".body .row")).to_contain_text(word)
+        # Nothing is left that could be told again.
+        await expect(page.page.get_by_role("button", name="Tell those again")).to_be_hidden()
+        epoch = await stack.database.fetchval(
+            "SELECT stream_epoch FROM streams WHERE forwarder_id = 'starts'"
+        )
+        assert epoch == 2

@@ -29,6 +29,7 @@ from shared.db.errors import DatabaseFault
 from shared.db.requirements import CONNECTIONS
 from shared.db.rights import Right, needed_rights
 from shared.transport.tokens import token_hash
+from tests.api.seeds import add_forwarder_session, add_stream
 from tests.services import Process, make_token
 from tests.waiting import stretched, wait_until
 from writer.store.upkeep import empty_inbox
@@ -471,7 +472,7 @@ async def test_only_the_writer_makes_temporary_tables(service: str, connected: d
 
 
 # What no code of ours calls, and processes of the release before do while they are replaced.
-KEPT = {"ask_for_receiver", "authenticate_device", "renew_process"}
+KEPT = {"ask_for_receiver", "authenticate_device", "renew_process", "reserve_epoch_of_race"}
 
 
 def test_what_nobody_calls_is_kept_for_the_release_before_and_tried_here() -> None:
@@ -513,6 +514,22 @@ async def test_processes_of_the_release_before_do_their_work_on_the_newest_schem
         "SELECT ask_for_receiver(gen_random_uuid(), 'a', gen_random_uuid(), 'here', 'restart', '', 20)"
     )
     assert await database.fetchval("SELECT request_id FROM receiver_requests") == request
+    await begins_a_race(database, connected["gateway"])
+
+
+_RACE = "INSERT INTO races (name) VALUES ('10 km') RETURNING race_id"
+
+
+async def begins_a_race(database: Connection, gateway: Connection) -> None:
+    """Reserve an epoch of a race as a gateway of the release before does."""
+    stream, race = await add_stream(database), await database.fetchval(_RACE)
+    session = await add_forwarder_session(
+        database, "start", await database.fetchval("SELECT process_id FROM processes WHERE role = 'gateway'")
+    )
+    epoch = await gateway.fetchval("SELECT reserve_epoch_of_race($1, 0, $2, $3)", stream, session, race)
+    assert (
+        epoch == await database.fetchval("SELECT stream_epoch FROM epoch_races WHERE race_id = $1", race) == 2
+    )
 
 
 _ENTER = "SELECT enter_process(gen_random_uuid(), $1, 'h', 1, 'a', 'v', false, 60)"

@@ -109,6 +109,17 @@ async def test_an_epoch_is_a_race_s_before_its_device_hears_of_it(wire: Wire, da
     assert {(await ended(database, each))[0] for each in asked} == {"done"}
 
 
+async def test_of_two_who_begin_a_race_out_of_one_epoch_one_is_obeyed(wire: Wire, database: Database) -> None:
+    stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
+    race_id = await database.fetchval("INSERT INTO races (name) VALUES ('10 km') RETURNING race_id")
+    request = {"stream_id": str(stream_id), "reader_ip": READER, "race_id": str(race_id), "expected_epoch": 1}
+    asked = [await command(database, "epoch_reset", request) for _ in range(2)]
+    await wire.expect("epoch_reset_command")
+    endings = [await ended(database, each) for each in asked]
+    assert sorted(endings, key=str) == [("absent", None), ("done", {"new_stream_epoch": 2})]
+    assert await database.fetchval("SELECT array_agg(stream_epoch) FROM epoch_races") == [2]
+
+
 async def test_nothing_is_commanded_for_a_race_that_is_gone(wire: Wire, database: Database) -> None:
     stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
     request = {"stream_id": str(stream_id), "reader_ip": READER, "race_id": str(uuid4())}

@@ -1,15 +1,18 @@
 // The course of each race that is on: its points in the order in which runners come by, and who has. On a phone it is a
-// list. What it says is asked for again when something was read, and not more often than that can be looked at.
+// list. What it says is asked for again when something was read, twice a minute at the most: it is shown all day, on
+// phones too. When a race or its points are others it is asked for at once.
 
 import { h, keyed, setAttribute, setText } from "./dom.js";
 import { NONE, count, number, raceClock, secondsSince, shortDuration } from "./format.js";
 import { fresh } from "./fresh.js";
-import { ask, path } from "./http.js";
+import { askAgain, path } from "./http.js";
 import { badge, section } from "./parts.js";
 import { shownAs } from "./quiet.js";
 import { onEvent, racesChanged, serverNow, state } from "./state.js";
 
-const EVERY_MS = 5000;
+const EVERY_MS = 30000;
+// Streams that nobody has placed are hardly a course; the page of the race has all.
+const UNPLACED = 12;
 const RANK = { act: 3, watch: 2, good: 1, silent: 1, quiet: 0 };
 
 /** Returns {node, update(), close()}. */
@@ -19,23 +22,26 @@ export function courseStrip() {
   const list = fresh(load, { everyMs: EVERY_MS });
   const node = section("Course", {}, list.said, strips);
   let asked = "";
+  let known = new Map();
 
   const races = () => state.verdict?.races ?? [];
   const ids = () => races().map((race) => race.race_id).join(" ");
 
   async function load() {
     asked = ids();
-    const found = await Promise.all(races().map(({ race_id }) => courseOf(race_id)));
-    state.courses = new Map(found.filter(Boolean).map(({ race_id, points }) => [race_id, points]));
+    const found = await Promise.all(races().map(({ race_id }) => courseOf(race_id, known.get(race_id))));
+    known = new Map(found.filter(Boolean).map((each) => [each.json.race_id, each]));
+    state.courses = new Map([...known].map(([race_id, { json }]) => [race_id, json]));
   }
 
   const stop = onEvent((event) => {
-    if (racesChanged(event) || event.streams || event.reads) list.mark();
+    if (racesChanged(event)) list.hurry();
+    else if (event.streams || event.reads) list.mark();
   });
   const update = () => {
-    if (ids() !== asked) list.mark();
+    if (ids() !== asked) list.hurry();
     if (races().length) list.refresh();
-    const shown = races().filter(({ race_id }) => state.courses.get(race_id)?.length);
+    const shown = races().filter(({ race_id }) => state.courses.get(race_id)?.points.length);
     node.hidden = shown.length === 0;
     show(shown);
   };
@@ -48,9 +54,9 @@ export function courseStrip() {
 }
 
 // A race that is deleted at this moment has none.
-async function courseOf(race_id) {
+async function courseOf(race_id, before) {
   try {
-    return await ask("GET", path(["races", race_id, "course"]));
+    return await askAgain(path(["races", race_id, "course"], { unplaced: UNPLACED }), before);
   } catch (error) {
     if (error.code === "NOT_FOUND") return null;
     throw error;
@@ -62,11 +68,15 @@ function strip({ race_id }) {
   const clock = h("span", { class: "num clock" });
   const list = h("ol", { class: "course" });
   const show = keyed(list, { key: (each) => each.key, make: pointColumn });
-  const node = h("div", {}, h("div", { class: "course-head" }, h("h3", {}, link), clock), list);
+  const others = h("a", { href: `#/race/${race_id}` });
+  const rest = h("p", { class: "course-rest" }, others);
+  const node = h("div", {}, h("div", { class: "course-head" }, h("h3", {}, link), clock), list, rest);
   const update = (race) => {
     setText(link, race.name);
     setText(clock, raceClock(race.gun_at, serverNow()));
-    const points = state.courses.get(race_id) ?? [];
+    const { points, left_out } = state.courses.get(race_id);
+    setText(others, `${count(left_out, "more stream")} without a place`);
+    rest.hidden = left_out === 0;
     // Two points may be called the same.
     show(points.map((point, at) => ({ ...point, key: point.placed ? `${at}` : point.streams[0].stream_id })));
   };

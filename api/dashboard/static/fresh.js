@@ -7,24 +7,26 @@ import { failure } from "./parts.js";
 const AT_MOST_EVERY_MS = 2000;
 
 /**
- * Returns {said, mark(), again(), refresh()}. load() asks and shows, and throws what went wrong: `said` tells that until
- * it goes well, and refresh(), which is called every second, asks again. mark(): what is shown is old. again(): now.
+ * Returns {said, mark(), hurry(), again(), refresh()}. load() asks and shows, and throws what went wrong: `said` tells
+ * that until it goes well, and refresh(), which is called every second, asks again. mark(): what is shown is old, and
+ * may be for `everyMs`. hurry(): it is wrong. again(): now.
  */
 export function fresh(load, { everyMs = AT_MOST_EVERY_MS } = {}) {
   const said = h("div");
   let stale = true;
   let busy = false;
   let askedAt = -Infinity;
+  let waitMs = everyMs;
 
   async function refresh() {
-    if (!stale || busy || performance.now() - askedAt < everyMs) return;
+    if (!stale || busy || performance.now() - askedAt < waitMs) return;
     // What changes from here on may not be in the answer.
-    [stale, busy, askedAt] = [false, true, performance.now()];
+    [stale, busy, askedAt, waitMs] = [false, true, performance.now(), everyMs];
     try {
       await load();
       said.replaceChildren();
     } catch (error) {
-      stale = true;
+      hurry();
       tell(error);
     }
     busy = false;
@@ -36,9 +38,10 @@ export function fresh(load, { everyMs = AT_MOST_EVERY_MS } = {}) {
   }
 
   const mark = () => (stale = true);
+  const hurry = () => ([stale, waitMs] = [true, AT_MOST_EVERY_MS]);
   const again = () => {
     [stale, askedAt] = [true, -Infinity];
     return refresh();
   };
-  return { said, mark, again, refresh };
+  return { said, mark, hurry, again, refresh };
 }

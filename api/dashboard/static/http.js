@@ -21,15 +21,31 @@ export function ask(method, path, { body, withinMs = WITHIN_MS } = {}) {
   return told(path, options);
 }
 
+/**
+ * Asks for what may be still the same: `before` is what this has returned of it last, or undefined. Returns {json, tag};
+ * `before` itself where it is the same, which costs a few bytes.
+ */
+export async function askAgain(path, before) {
+  const headers = before?.tag ? { "If-None-Match": before.tag } : {};
+  const { answer, text } = await fetched(path, { headers, signal: AbortSignal.timeout(WITHIN_MS) });
+  return answer.status === 304 ? before : { json: read(answer, text), tag: answer.headers.get("ETag") };
+}
+
 async function told(path, options) {
-  let answer;
-  let text;
+  const { answer, text } = await fetched(path, options);
+  return read(answer, text);
+}
+
+async function fetched(path, options) {
   try {
-    answer = await fetch(path, options);
-    text = await answer.text();
+    const answer = await fetch(path, options);
+    return { answer, text: await answer.text() };
   } catch {
     throw new ApiError("UNREACHABLE", "The server did not answer. Look at the bar above, then try again.");
   }
+}
+
+function read(answer, text) {
   const json = parsed(text);
   if (answer.ok) return json;
   throw new ApiError(

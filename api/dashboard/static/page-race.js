@@ -47,7 +47,7 @@ export function racePage(race_id) {
   async function load() {
     try {
       const asked = [at(), at("participants"), at("unknown-chips"), at("stream-epochs"), at("course"), "api/v1/forwarder-races"];
-      const [found, people, unknown, { mappings }, { points }, { assignments }] = await Promise.all(
+      const [found, people, unknown, { mappings }, points, { assignments }] = await Promise.all(
         asked.map((each) => ask("GET", each)),
       );
       race = found;

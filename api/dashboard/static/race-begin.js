@@ -12,6 +12,7 @@ import { state } from "./state.js";
 const WITHIN_MS = 40000;
 const WORDS = {
   begun: ["good", "begun"],
+  begun_already: ["good", "begun already"],
   not_connected: ["act", "not connected"],
   unknown: ["watch", "nobody knows"],
   failed: ["act", "failed"],
@@ -29,7 +30,7 @@ export function beginning(race_id, changed) {
   let results = [];
   told.hidden = true;
 
-  const left = () => results.filter((each) => each.state !== "begun").map((each) => each.stream_id);
+  const left = () => results.filter((each) => !each.state.startsWith("begun")).map((each) => each.stream_id);
 
   async function begin(stream_ids) {
     const answer = await askToBegin(race, stream_ids === null ? streamsOf(race) : known(stream_ids));
@@ -83,7 +84,9 @@ function askToBegin(race, cards) {
     act: ({ epoch_name }) => {
       const stream_ids = boxes.filter(({ box }) => box.checked).map(({ box }) => box.value);
       if (!stream_ids.length) throw new Error("Choose a stream.");
-      const body = { stream_ids, epoch_name: epoch_name.trim() || null };
+      // As they were shown: what somebody else has begun meanwhile is not begun again.
+      const expected_epochs = Object.fromEntries(cards.map((card) => [card.stream_id, card.stream_epoch]));
+      const body = { stream_ids, epoch_name: epoch_name.trim() || null, expected_epochs };
       return ask("POST", path(["races", race.race_id, "begin"]), { body, withinMs: WITHIN_MS });
     },
   });

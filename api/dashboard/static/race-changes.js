@@ -12,11 +12,13 @@ export function changeRace(race_id, race, changed) {
   const at = path(["races", race_id]);
 
   async function rename() {
-    const input = h("input", { name: "name", maxlength: 255, required: true, autocomplete: "off", value: race().name });
+    const { name: was } = race();
+    const input = h("input", { name: "name", maxlength: 255, required: true, autocomplete: "off", value: was });
     const renamed = await askFirst("Rename the race", {
+      gone: () => (!race() || race().name === was ? null : `Somebody else has renamed it: ${race().name}.`),
       controls: { name: field("Name", input) },
       verb: "Rename",
-      act: ({ name }) => ask("PATCH", at, { body: { name } }),
+      act: ({ name }) => ask("PATCH", at, { body: { name, expected_name: was } }),
     });
     if (!renamed) return;
     say(`It is ${renamed.name} now.`);
@@ -31,7 +33,8 @@ export function changeRace(race_id, race, changed) {
       body: h("p", {}, `At the moment they are ${said}. Reads and chips stay, without names.`),
       controls: { until: field("When", input, { hint: "Empty: when somebody does it." }) },
       verb: "Save",
-      act: ({ until: typed }) => ask("PATCH", at, { body: { participants_until: moment(typed) || null } }),
+      act: ({ until: typed }) =>
+        ask("PATCH", at, { body: { participants_until: moment(typed) || null, expected_participants_until: until } }),
     });
     if (kept) changed();
   }
@@ -44,7 +47,7 @@ export function changeRace(race_id, race, changed) {
       body: h("p", {}, `As far as the race's clock knows, ${said}. Begin race lets it go, unless a time stands here.`),
       controls: { gun: field("The gun", input, { hint: `${zoneNow(serverNow()).said}. Empty: when the race begins.` }) },
       verb: "Save",
-      act: ({ gun: typed }) => ask("PATCH", at, { body: { gun_at: moment(typed) || null } }),
+      act: ({ gun: typed }) => ask("PATCH", at, { body: { gun_at: moment(typed) || null, expected_gun_at: gun_at } }),
     });
     if (set) changed();
   }

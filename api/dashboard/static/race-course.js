@@ -8,7 +8,7 @@ import { ask, path } from "./http.js";
 import { button, empty } from "./parts.js";
 import { rows } from "./rows.js";
 
-/** Returns {node, update(points)}; `changed` is called when the course is another. */
+/** Returns {node, update(course)}; `changed` is called when the course is another. */
 export function raceCourse(race_id, changed) {
   const columns = [
     { title: "Place", kind: "num", text: (point) => (point.placed ? String(point.place) : "none yet") },
@@ -20,15 +20,16 @@ export function raceCourse(race_id, changed) {
   const table = rows(columns, { label: "Points", kind: "points", key: (point) => point.key });
   const none = empty("No point yet.", h("p", {}, "Give a forwarder to the race: each of its streams is a point."));
   const arrange = button("Arrange the points…", async () => {
-    if (await askToArrange(race_id, points)) {
+    if (await askToArrange(race_id, () => course)) {
       say("The points stand in their order.");
       changed();
     }
   });
   const node = h("div", {}, table.node, none, h("div", { class: "buttons" }, arrange));
-  let points = [];
+  let course = null;
   const update = (found) => {
-    points = found;
+    course = found;
+    const { points } = course;
     const key = (point, at) => (point.placed ? `${at}` : point.streams[0].stream_id);
     table.update(points.map((point, at) => ({ ...point, place: at + 1, key: key(point, at) })));
     table.node.hidden = points.length === 0;
@@ -38,7 +39,8 @@ export function raceCourse(race_id, changed) {
   return { node, update };
 }
 
-function askToArrange(race_id, points) {
+function askToArrange(race_id, now) {
+  const { points, arranged_at } = now();
   const chosen = points.flatMap((point, at) => point.streams.map((stream) => ({ stream, point, at: at + 1 })));
   const lines = chosen.map(({ stream, point, at }) => {
     const place = h("input", { type: "number", min: 1, max: 50, value: at, "aria-label": `Place of ${stream.title}` });
@@ -46,12 +48,16 @@ function askToArrange(race_id, points) {
     return { stream, place, name, node: h("li", {}, h("span", {}, stream.title), place, name) };
   });
   return askFirst("Arrange the points", {
+    gone: () => (now().arranged_at === arranged_at ? null : "Somebody else has arranged the points: look at them again."),
     body: [
       h("p", {}, "The place of each stream in course order, and what its point is called. Streams of one place are one point, such as two mats of a finish. Without a place a stream stands behind all."),
       h("ul", { class: "arrange" }, lines.map((line) => line.node)),
     ],
     verb: "Arrange",
-    act: () => ask("PUT", path(["races", race_id, "course"]), { body: { points: arranged(lines) } }),
+    act: () =>
+      ask("PUT", path(["races", race_id, "course"]), {
+        body: { points: arranged(lines), expected_arranged_at: arranged_at },
+      }),
   });
 }
 

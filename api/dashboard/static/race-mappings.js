@@ -56,7 +56,8 @@ export function raceForwarders(race_id, changed) {
 }
 
 async function give(forwarder_id, race_id, before, changed) {
-  const act = () => ask("PUT", path(["forwarders", forwarder_id, "race"]), { body: { race_id } });
+  const body = { race_id, expected_race_id: before ?? null };
+  const act = () => ask("PUT", path(["forwarders", forwarder_id, "race"]), { body });
   const sure =
     race_id && before
       ? await askFirst(`Take ${forwarder_id} from another race`, {
@@ -84,7 +85,8 @@ export function raceEpochs(race_id, changed) {
   let shown = [];
 
   function acts(each) {
-    const take = () => mapEpoch(each.stream_id, each.stream_epoch, null).then(changed, (error) => say(error.message));
+    const body = { race_id: null, expected_race_id: race_id };
+    const take = () => mapEpoch(each.stream_id, each.stream_epoch, body).then(changed, (error) => say(error.message));
     return { node: button("Take it out", take, { "aria-label": `Take out epoch ${each.stream_epoch} of ${nameOf(each)}` }) };
   }
 
@@ -109,8 +111,8 @@ function stateOf({ stream_id, stream_epoch }) {
   return stream_epoch === now ? "current" : stream_epoch < now ? "over" : "not begun";
 }
 
-const mapEpoch = (stream_id, epoch, race_id) =>
-  ask("PUT", path(["streams", stream_id, "epochs", epoch, "race"]), { body: { race_id } });
+const mapEpoch = (stream_id, epoch, body) =>
+  ask("PUT", path(["streams", stream_id, "epochs", epoch, "race"]), { body });
 
 async function giveEpoch(race_id, changed) {
   const cards = [...state.streams.values()];
@@ -127,7 +129,7 @@ async function giveEpoch(race_id, changed) {
   const given = await askFirst("Give the race an epoch", {
     controls: { stream: field("Stream", stream), epoch: field("Epoch", epoch, { hint: "Begun or not." }) },
     verb: "Give it",
-    act: ({ stream_id, epoch }) => mapEpoch(stream_id, epoch, race_id),
+    act: ({ stream_id, epoch }) => mapEpoch(stream_id, epoch, { race_id }),
   });
   if (given) changed();
 }

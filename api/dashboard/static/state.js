@@ -20,7 +20,7 @@ export const state = {
   processes: new Map(),
   database: null,
   ratesBin: 0,
-  // The points of races that are on, by race: while a page shows them, and keeps them up to date.
+  // The courses of races that are on, by race: while a page shows them, and keeps them up to date.
   courses: new Map(),
 };
 

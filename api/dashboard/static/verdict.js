@@ -98,7 +98,7 @@ const called = ({ name, gun_at }) => [name, raceClock(gun_at, serverNow())].filt
 
 // Who has come by where, as far as the page that shows it knows.
 function course({ race_id }) {
-  const points = (state.courses.get(race_id) ?? []).filter((point) => point.placed);
+  const points = (state.courses.get(race_id)?.points ?? []).filter((point) => point.placed);
   return points.map((point) => `${number(point.crossed)} at ${point.name}`).join(", ");
 }
 

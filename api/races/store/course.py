@@ -1,16 +1,17 @@
 """The course of a race: its points in order, and who has come by each. Read by what the writer counts: no event is."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
 
 from api.races.types import CoursePoint, NewPoint, PointStream
-from shared.db.connections import Pool, Transaction
+from shared.db.connections import Pool, Statements, Transaction
 from shared.db.errors import translated
 
-__all__ = ["COURSE", "NoSuchRace", "NoSuchStream", "course", "replace"]
+__all__ = ["COURSE", "NoSuchRace", "NoSuchStream", "arranged_at", "course", "held", "replace"]
 
 # $1: the race. Its epochs: those that were given to it, and of its forwarders' streams the current one, where that was
 # given to none. (Older ones without a race of their own were run under whatever race the forwarder had then.) A stream
@@ -60,7 +61,8 @@ FROM named FULL JOIN points USING (at) LEFT JOIN seen USING (at) LEFT JOIN count
 ORDER BY place NULLS LAST, created_at, at
 """
 
-_LOCK = "SELECT race_id FROM races WHERE race_id = $1 FOR NO KEY UPDATE"
+_ARRANGED_AT = "SELECT course_changed_at FROM races WHERE race_id = $1"
+_HOLD = f"{_ARRANGED_AT} FOR NO KEY UPDATE"
 _CLEAR = "DELETE FROM race_points WHERE race_id = $1"
 _POINTS = "INSERT INTO race_points (race_id, place, name) SELECT $1, * FROM unnest($2::integer[], $3::text[])"
 # Streams that are gone, or never were, are left out: how many are in says whether all are.
@@ -95,13 +97,30 @@ def _point(*, streams: str, **fields: Any) -> CoursePoint:
     return CoursePoint(streams=[PointStream(**each) for each in orjson.loads(streams)], **fields)
 
 
+async def arranged_at(pool: Pool, race_id: UUID) -> datetime | None:
+    """Return when the points of a race were arranged last; None: never. NoSuchRace."""
+    return await _one(pool, _ARRANGED_AT, race_id)
+
+
+async def held(connection: Transaction, race_id: UUID) -> datetime | None:
+    """The same, which stays so until the transaction ends."""
+    return await _one(connection, _HOLD, race_id)
+
+
+async def _one(database: Statements, statement: str, race_id: UUID) -> datetime | None:
+    with translated():
+        row = await database.fetchrow(statement, race_id)
+    if row is None:
+        raise NoSuchRace
+    at: datetime | None = row["course_changed_at"]
+    return at
+
+
 async def replace(connection: Transaction, race_id: UUID, points: Sequence[NewPoint]) -> None:
-    """Let the course of a race have these points and no others. NoSuchRace, NoSuchStream: nothing may be kept."""
+    """Let the course of a race that is held have these points and no others. NoSuchStream: nothing may be kept."""
     at = [(place, stream_id) for place, point in enumerate(points, 1) for stream_id in point.stream_ids]
     places, streams = [place for place, _ in at], [stream_id for _, stream_id in at]
     with translated():
-        if await connection.fetchval(_LOCK, race_id) is None:
-            raise NoSuchRace
         await connection.execute(_CLEAR, race_id)
         numbers = list(range(1, len(points) + 1))
         await connection.execute(_POINTS, race_id, numbers, [point.name for point in points])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from api.races.types import Assignment, Mapping
-from shared.db.connections import Pool, Statements
+from shared.db.connections import Pool, Statements, Transaction
 from shared.db.errors import translated
 
 __all__ = [
@@ -15,9 +15,12 @@ __all__ = [
     "assign",
     "assignment",
     "assignments",
+    "epoch_now",
+    "hold",
     "is_mapped",
     "map_epoch",
     "mappings",
+    "race_of_epoch",
     "streams_of",
     "streams_of_race",
     "unassign",
@@ -41,6 +44,9 @@ assigned AS (
 SELECT EXISTS (SELECT FROM race), EXISTS (SELECT FROM assigned)
 """
 _UNASSIGN = "DELETE FROM forwarder_races WHERE forwarder_id = $1 RETURNING race_id"
+# There may be no row that could be locked. $1: what of all the database's locks these are.
+_HOLD = "SELECT pg_advisory_xact_lock($1, hashtext($2))"
+_HELD = int.from_bytes(b"rtrm")
 
 _MAP = """
 WITH race AS MATERIALIZED (SELECT race_id FROM races WHERE race_id = $3 FOR KEY SHARE),
@@ -57,6 +63,7 @@ SELECT EXISTS (SELECT FROM streams WHERE stream_id = $1), EXISTS (SELECT FROM ra
        EXISTS (SELECT FROM epoch_races AS known
                WHERE known.stream_id = $1 AND known.stream_epoch = $2 AND known.race_id = $3)
 """
+_RACE_OF_EPOCH = "SELECT race_id FROM epoch_races WHERE stream_id = $1 AND stream_epoch = $2"
 _UNMAP = "SELECT unmap_epoch($1, $2)"
 _MAPPINGS = """
 SELECT stream_id, forwarder_id, reader_ip, epoch_races.stream_epoch, race_id
@@ -66,6 +73,14 @@ ORDER BY stream_id, epoch_races.stream_epoch
 LIMIT $2
 """
 _IS_MAPPED = "SELECT EXISTS (SELECT FROM epoch_races WHERE race_id = $1 AND stream_id = $2)"
+
+# $2: the race that its current epoch may be of.
+_EPOCH_NOW = """
+SELECT stream_epoch, EXISTS (SELECT FROM epoch_races AS known
+                             WHERE known.stream_id = $1 AND known.stream_epoch = streams.stream_epoch
+                               AND known.race_id = $2) AS is_of_race
+FROM streams WHERE stream_id = $1
+"""
 
 _TARGET = """
 SELECT stream_id, forwarder_id, reader_ip,
@@ -108,10 +123,18 @@ async def assignments(pool: Pool) -> list[Assignment]:
         return [Assignment(**row) for row in await pool.fetch(_ASSIGNMENTS)]
 
 
-async def assignment(pool: Pool, forwarder_id: str) -> UUID | None:
+async def hold(connection: Transaction, what: str) -> None:
+    """Let nobody else give that forwarder, or that epoch, a race until the transaction ends. (A gateway that gives a
+    new epoch to a race does not ask; that epoch is nobody's yet.)
+    """
+    with translated():
+        await connection.execute(_HOLD, _HELD, what)
+
+
+async def assignment(database: Statements, forwarder_id: str) -> UUID | None:
     """Return the race of a forwarder; None when it has none."""
     with translated():
-        race_id: UUID | None = await pool.fetchval(_ASSIGNMENT, forwarder_id)
+        race_id: UUID | None = await database.fetchval(_ASSIGNMENT, forwarder_id)
     return race_id
 
 
@@ -122,10 +145,16 @@ async def assign(database: Statements, forwarder_id: str, race_id: UUID) -> tupl
     return exists, changed
 
 
-async def unassign(database: Statements, forwarder_id: str) -> UUID | None:
-    """Let a forwarder have no race, and return the one that it had."""
+async def unassign(database: Statements, forwarder_id: str) -> bool:
+    """Let a forwarder have no race; false when it had none."""
     with translated():
-        race_id: UUID | None = await database.fetchval(_UNASSIGN, forwarder_id)
+        return await database.fetchval(_UNASSIGN, forwarder_id) is not None
+
+
+async def race_of_epoch(database: Statements, stream_id: UUID, epoch: int) -> UUID | None:
+    """Return the race that an epoch was given to; None: to none of its own."""
+    with translated():
+        race_id: UUID | None = await database.fetchval(_RACE_OF_EPOCH, stream_id, epoch)
     return race_id
 
 
@@ -154,6 +183,13 @@ async def is_mapped(pool: Pool, race_id: UUID, stream_id: UUID) -> bool:
     """Whether any epoch of a stream is of a race."""
     with translated():
         return bool(await pool.fetchval(_IS_MAPPED, race_id, stream_id))
+
+
+async def epoch_now(pool: Pool, stream_id: UUID, race_id: UUID) -> tuple[int, bool] | None:
+    """Return the epoch of a stream and whether it is given to a race; None when there is no such stream."""
+    with translated():
+        row = await pool.fetchrow(_EPOCH_NOW, stream_id, race_id)
+    return None if row is None else (row["stream_epoch"], row["is_of_race"])
 
 
 async def streams_of(pool: Pool, stream_ids: Collection[UUID]) -> dict[UUID, Target]:

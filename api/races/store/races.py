@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from api.races.types import MappedEpoch, Race, RaceDetails
-from shared.db.connections import Pool, Statements
+from shared.db.connections import Pool, Statements, Transaction
 from shared.db.errors import translated
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "delete",
     "details",
     "find",
+    "hold",
     "list_races",
     "name_of",
     "patch",
@@ -68,14 +69,12 @@ RETURNING race_id, name, created_at, participants_until, gun_at, 0 AS participan
 """
 # $2, $4, $6: whether $3, $5 and $7 are wanted.
 _PATCH = """
-WITH before AS (SELECT race_id, name FROM races WHERE race_id = $1 FOR NO KEY UPDATE)
-UPDATE races SET name = CASE WHEN $2 THEN $3 ELSE races.name END,
+UPDATE races SET name = CASE WHEN $2 THEN $3 ELSE name END,
                  participants_until = CASE WHEN $4 THEN $5 ELSE participants_until END,
                  gun_at = CASE WHEN $6 THEN $7 ELSE gun_at END
-FROM before
-WHERE races.race_id = before.race_id
-RETURNING before.name
+WHERE race_id = $1
 """
+_HOLD = "SELECT FROM races WHERE race_id = $1 FOR NO KEY UPDATE"
 # $2: seconds since it began. Told once more, for those that had not begun, it began when it did.
 _START_CLOCK = """
 UPDATE races SET gun_at = clock_timestamp() - make_interval(secs => $2) WHERE race_id = $1 AND gun_at IS NULL
@@ -130,13 +129,20 @@ async def add(database: Statements, name: str) -> Race | None:
     return None if row is None else Race(**row)
 
 
-async def patch(database: Statements, race_id: UUID, wanted: Patch) -> str | None:
-    """Change what is wanted of a race; return its name of before, None when there is no such race."""
+async def hold(connection: Transaction, race_id: UUID) -> Race | None:
+    """Return a race that stays as it is until the transaction ends; None when there is none of this id."""
+    with translated():
+        await connection.execute(_HOLD, race_id)
+    # A statement of its own: it sees what whoever held the row before us has done.
+    return await find(connection, race_id)
+
+
+async def patch(database: Statements, race_id: UUID, wanted: Patch) -> None:
+    """Change what is wanted of a race."""
     # Each with whether it is wanted at all, because null is a value.
     given = (each for value in wanted for each in (value is not UNSET, None if value is UNSET else value))
     with translated():
-        before: str | None = await database.fetchval(_PATCH, race_id, *given)
-    return before
+        await database.execute(_PATCH, race_id, *given)
 
 
 async def start_clock(database: Statements, race_id: UUID, *, ago_s: float) -> None:

@@ -39,6 +39,12 @@ EVENTS = 11
 _COURSE = files("api") / "dashboard" / "static" / "course.js"
 _EVERY_S = re.compile(r"^const EVERY_MS = (\d+)000;$", re.MULTILINE)
 
+_STARTERS = (
+    "INSERT INTO participants SELECT $1, n, 'Ada ' || n % 97, 'Byron ' || n % 89, NULL, 'F'"
+    " FROM generate_series(1, 1500) AS n",
+    "INSERT INTO chips SELECT $1, '0580000' || lpad(to_hex(n - 1), 5, '0'), n, n, true"
+    " FROM generate_series(1, 1500) AS n",
+)
 _COUNT_EVENTS = """import('/static/state.js').then(({ onEvent }) => {
     window.told = 0;
     onEvent(({ type }) => { if (type === "changed") told += 1 });
@@ -133,8 +139,12 @@ async def busy(forwarder: Forwarder) -> AsyncIterator[None]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def race(stack: Stack, crowd: Forwarder) -> AsyncIterator[str]:
-    """A race that is on, with all two hundred streams, of which nobody has said where they stand."""
+    """A race that is on, with all two hundred streams, of which nobody has said where they stand; whoever is read runs
+    in it.
+    """
     race_id = await stack.database.fetchval("INSERT INTO races (name) VALUES ('Ultra') RETURNING race_id")
+    for statement in _STARTERS:
+        await stack.database.execute(statement, race_id)
     given = "INSERT INTO forwarder_races VALUES ($1, $2)"
     await stack.database.execute(given, crowd.device_id, race_id)
     yield str(race_id)
@@ -150,6 +160,7 @@ async def test_six_busy_streams_of_a_race_cost_less_than_five_megabytes_an_hour(
         await page.open()
         await expect(page.page.locator(".cards > .card")).to_have_count(200)
         await expect(page.page.locator(".tail .body .row")).to_have_count(50)
+        await expect(page.page.locator(".tail").get_by_text("Ada").first).to_be_visible()
         await expect(page.page.get_by_text("188 more streams without a place")).to_be_visible()
         await page.page.evaluate(_COUNT_EVENTS)
         begun, before, asked = await told(page.page, 1), passed(link), len(link.requests)

@@ -45,22 +45,22 @@ class Fanout:
 
     def __init__(self, settings: FanoutSettings) -> None:
         gc.set_threshold(*GC_THRESHOLDS)
-        self._process = Process(
+        self.process = Process(
             "fanout",
             settings,
             vitals=lambda: Vitals(connections=len(self._acceptor.connections)),
             counts=("events_delivered",),
             pool_settings=POOL_SETTINGS,
         )
-        self._node = Node.of(self._process, settings)
-        self._acceptor = Acceptor(self._process, "receiver", self._attend, account=self._node.account)
+        self._node = Node.of(self.process, settings)
+        self._acceptor = Acceptor(self.process, "receiver", self._attend, account=self._node.account)
 
     async def run(self) -> None:
         """Live until a signal comes."""
         app = web.Application()
         app.router.add_get(RECEIVERS_PATH, self._connect)
         app.router.add_get(RECEIVERS_V12_PATH, self._connect_v12)
-        await self._process.run(
+        await self.process.run(
             app=app,
             tasks={
                 "acceptor": self._acceptor.run,
@@ -70,7 +70,7 @@ class Fanout:
                 "races": self._node.races.run,
                 "numbers": self._node.numbers.run,
                 "devices": self._node.devices.run,
-                "tidying": self._process.loop("tidying", self._tidy, poll_s=TIDY_EVERY_S).run,
+                "tidying": self.process.loop("tidying", self._tidy, poll_s=TIDY_EVERY_S).run,
             },
             shut=self._shut,
         )
@@ -81,8 +81,8 @@ class Fanout:
 
     async def _tidy(self) -> None:
         await store.forget_other_sessions(
-            self._process.pool,
-            self._process.presence.process_id,
+            self.process.pool,
+            self.process.presence.process_id,
             [connection.session_id for connection in self._acceptor.connections],
         )
 

@@ -49,31 +49,31 @@ class Cursors:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._moved: dict[CursorKey, Cursor] = {}
-        self._holders: dict[int, dict[Holder, StreamRef]] = {}  # by cursor id
+        self.moved: dict[CursorKey, Cursor] = {}
+        self.holders: dict[int, dict[Holder, StreamRef]] = {}  # by cursor id
         self._doubtful: set[int] = set()  # cursors that may have been deleted
-        self._look_at = 0.0
+        self.look_at = 0.0
         self._loop = process.loop("cursors", self._write_and_look, poll_s=WRITE_EVERY_S)
-        process.listener.on(CURSORS, self._on_notification)
+        process.listener.on(CURSORS, self.on_notification)
 
     def hold(self, cursor_ids: Iterable[int], holder: Holder, ref: StreamRef) -> None:
         """Have `holder` begin anew with a stream when one of these cursors is deleted."""
         for cursor_id in cursor_ids:
-            self._holders.setdefault(cursor_id, {})[holder] = ref
+            self.holders.setdefault(cursor_id, {})[holder] = ref
 
     def release(self, cursor_ids: Iterable[int], holder: Holder) -> None:
         """Tell `holder` of these no more."""
         for cursor_id in cursor_ids:
-            holders = self._holders.get(cursor_id, {})
+            holders = self.holders.get(cursor_id, {})
             holders.pop(holder, None)
             if not holders:
-                self._holders.pop(cursor_id, None)
+                self.holders.pop(cursor_id, None)
 
     def advance(self, key: CursorKey, cursor: Cursor) -> None:
         """Note what a receiver has; of two sessions' words the one counts that falls behind the other nowhere."""
-        known = self._moved.get(key)
+        known = self.moved.get(key)
         if known is None or cursor.covers(known):
-            self._moved[key] = cursor
+            self.moved[key] = cursor
 
     async def run(self) -> None:
         """Write what has moved, until the process stops."""
@@ -81,7 +81,7 @@ class Cursors:
 
     async def _write_and_look(self) -> None:
         await self._write_moved()
-        await self._look_for_deletions()
+        await self.look_for_deletions()
 
     async def flush(self) -> None:
         """Write what has moved by now, as the last thing; what cannot be written is lost, and delivered again."""
@@ -89,12 +89,12 @@ class Cursors:
             # The loop's last write may still be under way: whichever of the two comes second takes no cursor back.
             await self._write_moved()
         except DatabaseUnavailable as error:
-            log.warning("cursors_unwritten", cursors=len(self._moved), error=str(error))
+            log.warning("cursors_unwritten", cursors=len(self.moved), error=str(error))
 
     async def _write_moved(self) -> None:
         """Write what has moved; what cannot be written stays for the next time."""
         # Acks that come while they are written gather in the new one, and are never wiped out by what comes back.
-        moved, self._moved = self._moved, {}
+        moved, self.moved = self.moved, {}
         waiting = list(moved.items())
         while waiting:
             taken, waiting = waiting[:WRITE_CURSORS], waiting[WRITE_CURSORS:]
@@ -133,21 +133,21 @@ class Cursors:
         for key, cursor in moved:
             self.advance(key, cursor)
 
-    def _on_notification(self, payload: str) -> None:
+    def on_notification(self, payload: str) -> None:
         """Note which cursors are said to be deleted; any of them, where the notification does not say."""
         if payload:
             # One that a session is about to hold, whose row it has just read, is not among them: its next ack finds no
             # row, or the next look at all finds it.
-            self._doubtful |= {int(each) for each in payload.split(",")} & self._holders.keys()
+            self._doubtful |= {int(each) for each in payload.split(",")} & self.holders.keys()
         else:
-            self._look_at = 0.0
+            self.look_at = 0.0
 
-    async def _look_for_deletions(self) -> None:
+    async def look_for_deletions(self) -> None:
         """Look whether the rows are still there: a notification may name what was made anew, or be lost."""
         # Taken before the question: who is named while we ask may have been deleted after it.
         doubtful, self._doubtful = self._doubtful, set()
-        if monotonic() >= self._look_at:
-            self._look_at = monotonic() + LOOK_EVERY_S
+        if monotonic() >= self.look_at:
+            self.look_at = monotonic() + LOOK_EVERY_S
             doubtful |= self._next_to_look_at()
         if not doubtful:
             return
@@ -159,15 +159,15 @@ class Cursors:
 
     def _next_to_look_at(self) -> set[int]:
         """Return the cursors that have not been looked at for longest, and let the others come first next time."""
-        next_ids = list(islice(self._holders, LOOK_CURSORS))
+        next_ids = list(islice(self.holders, LOOK_CURSORS))
         for cursor_id in next_ids:
-            self._holders[cursor_id] = self._holders.pop(cursor_id)
+            self.holders[cursor_id] = self.holders.pop(cursor_id)
         return set(next_ids)
 
     def _restart(self, gone: Iterable[int]) -> None:
         for cursor_id in gone:
             # Off the list before they are told: each begins anew and holds other rows. It is told of a deletion once.
-            for holder, ref in self._holders.pop(cursor_id, {}).items():
+            for holder, ref in self.holders.pop(cursor_id, {}).items():
                 holder.restart(ref)
 
 

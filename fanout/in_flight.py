@@ -50,10 +50,9 @@ class InFlight:
         self.events = 0  # that are waited for
         self._last = 0
         self._waiting: OrderedDict[int, int] = OrderedDict()  # events by number of their message
-        self._keys: OrderedDict[int, tuple[StreamRef, int]] = (
-            OrderedDict()
-        )  # of all messages that are told apart
-        self._sent: dict[tuple[StreamRef, int], _Messages] = {}  # by stream and epoch
+        # Of each message the stream and epoch, by its number.
+        self.told_apart: OrderedDict[int, tuple[StreamRef, int]] = OrderedDict()
+        self.sent: dict[tuple[StreamRef, int], _Messages] = {}  # by stream and epoch
 
     def add(self, ref: StreamRef, sent: Sent, step: Step | None) -> Cursor | None:
         """Note that something was sent, and what the receiver has before it, and once it and all before are acked;
@@ -64,25 +63,25 @@ class InFlight:
         """
         key = ref, sent.stream_epoch
         if not sent.shown:
-            before = self._sent.get(key)
+            before = self.sent.get(key)
             if before is not None and step is not None:
                 before.extend_last(step.after)
             return step.after if before is None and step is not None else None
         self._last += 1
         self._waiting[self._last] = sent.shown
         self.events += sent.shown
-        self._keys[self._last] = key
-        self._sent.setdefault(key, _Messages()).append(_Message(self._last, sent.named, step))
-        if len(self._keys) > self.MOST_MESSAGES:
+        self.told_apart[self._last] = key
+        self.sent.setdefault(key, _Messages()).append(_Message(self._last, sent.named, step))
+        if len(self.told_apart) > self.MOST_MESSAGES:
             self._drop_oldest()
         return None
 
     def _drop_oldest(self) -> None:
-        _, key = self._keys.popitem(last=False)
-        of_epoch = self._sent[key]
+        _, key = self.told_apart.popitem(last=False)
+        of_epoch = self.sent[key]
         self.events -= self._waiting.pop(of_epoch.drop_oldest().number, 0)
         if not len(of_epoch):
-            del self._sent[key]
+            del self.sent[key]
 
     def ack(self, ref: StreamRef, epoch: int, last_seq: int) -> Acked:
         """Take out what an ack covers.
@@ -91,7 +90,7 @@ class InFlight:
         where none has just that number, the leading messages at or below it. So the ack of 10 says nothing of the late
         ones 1..5 that were sent after 6..10.
         """
-        of_epoch = self._sent.get((ref, epoch))
+        of_epoch = self.sent.get((ref, epoch))
         if of_epoch is None:
             return Acked(0, None)
         before = self.events
@@ -99,15 +98,15 @@ class InFlight:
         for message in of_epoch.take(last_seq):
             cursor = message.step.after if message.step else None
             self.events -= self._waiting.pop(message.number, 0)
-            del self._keys[message.number]
+            del self.told_apart[message.number]
         cursor = of_epoch.partly(last_seq) or cursor
         if not len(of_epoch):
-            del self._sent[ref, epoch]
+            del self.sent[ref, epoch]
         return Acked(before - self.events, cursor)
 
     def void(self, ref: StreamRef) -> None:
         """A stream begins anew: what was sent before will be acked, and must not count."""
-        for (of, _), of_epoch in self._sent.items():
+        for (of, _), of_epoch in self.sent.items():
             if of == ref:
                 of_epoch.void()
 

@@ -58,8 +58,8 @@ class Pages:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._kept: OrderedDict[_Key, _Page] = OrderedDict()
-        self._kept_bytes = 0
+        self.kept: OrderedDict[_Key, _Page] = OrderedDict()
+        self.kept_bytes = 0
         self._reading: dict[_Key, asyncio.Task[_Page]] = {}
 
     async def of_epoch(
@@ -118,13 +118,13 @@ class Pages:
 
     def forget(self, stream_id: UUID) -> None:
         """Keep no page of a stream: what they hold may have been deleted."""
-        for key in [key for key in self._kept if key.stream_id == stream_id]:
-            self._kept_bytes -= self._kept.pop(key).size
+        for key in [key for key in self.kept if key.stream_id == stream_id]:
+            self.kept_bytes -= self.kept.pop(key).size
 
     async def _get(self, ref: StreamRef, key: _Key, up_to: int, read: _Read) -> _Page:
-        page = self._kept.get(key)
+        page = self.kept.get(key)
         if page is not None and page.complete_up_to >= up_to and monotonic() < page.kept_until:
-            self._kept.move_to_end(key)
+            self.kept.move_to_end(key)
             metrics.PAGES_SHARED.inc()
             return page
         task = self._reading.get(key)
@@ -150,12 +150,12 @@ class Pages:
             del self._reading[key]
         metrics.PAGES_READ.inc()
         # One that was not complete enough for somebody: this one is, and takes its place and its bytes.
-        before = self._kept.pop(key, None)
-        self._kept[key] = page
-        self._kept_bytes += page.size - (before.size if before else 0)
-        while self._kept_bytes > KEPT_BYTES:
-            _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= oldest.size
+        before = self.kept.pop(key, None)
+        self.kept[key] = page
+        self.kept_bytes += page.size - (before.size if before else 0)
+        while self.kept_bytes > KEPT_BYTES:
+            _, oldest = self.kept.popitem(last=False)
+            self.kept_bytes -= oldest.size
         return page
 
     async def _read_epoch(self, ref: StreamRef, key: _Key, up_to: int) -> _Page:

@@ -57,16 +57,16 @@ class Subscription:
         self.proven: dict[int, Cursor] = {}  # what it has without any ack, by epoch, until it is taken up
         self.plan = plan
         self._generation = generation
-        self._window = tail.window(generation)
-        self._restarts = False
+        self.window = tail.window(generation)
+        self.restarts = False
         self._flags: dict[int, bool] = {}  # what the rows say of epochs: whether they are wanted
         self._reached: dict[int, Cursor] = {}  # what the receiver has once all that was taken is acked
-        self._legs: deque[Leg] = deque()
+        self.legs: deque[Leg] = deque()
         self._position = 0
         self._live_from: dict[
             int, int
         ] = {}  # positions, by epoch: of those up to it the replay has taken care
-        self._page: list[Event] = []  # the rest of the page that is being sent
+        self.page: list[Event] = []  # the rest of the page that is being sent
         self._page_leg: Leg | None = None  # the leg of the replay that it belongs to; None: it is live
         self._page_ends_leg = False
 
@@ -75,17 +75,17 @@ class Subscription:
         """Whether the stream exists (anew), its cursors were deleted, or more of it is wanted, and `begin` is due."""
         if self.tail.stream_id is None:
             return False
-        return self._restarts or self.tail.stream_id != self.stream_id or bool(self.plan.missing)
+        return self.restarts or self.tail.stream_id != self.stream_id or bool(self.plan.missing)
 
     @property
     def is_replaying(self) -> bool:
         """Whether there is anything left of what was stored when it began."""
-        return bool(self._legs) or (self._page_leg is not None and bool(self._page))
+        return bool(self.legs) or (self._page_leg is not None and bool(self.page))
 
     @property
     def needs_page(self) -> bool:
         """Whether what comes next does not come from the tail."""
-        return bool(self._page or self._legs) or self._position < self._window.start
+        return bool(self.page or self.legs) or self._position < self.window.start
 
     def awaits_tail(self, position: int) -> bool:
         """Whether what is stored up to a position comes from the tail, and has not been taken."""
@@ -94,7 +94,7 @@ class Subscription:
     @property
     def holds_page(self) -> bool:
         """Whether there is a rest of a page that will be sent."""
-        return bool(self._page) and not self._restarts
+        return bool(self.page) and not self.restarts
 
     @property
     def due(self) -> bool:
@@ -105,7 +105,7 @@ class Subscription:
         """Begin anew before anything else is taken: what the receiver had does not count any more, nor what it said
         when it came.
         """
-        self._restarts = True
+        self.restarts = True
         self.resume = self.resume_of(None)
 
     def resume_of(self, stream_id: UUID | None) -> dict[int, int]:
@@ -124,18 +124,18 @@ class Subscription:
         # The tail may have moved on to another stream while the point was read: then `awaits_start` stays true, and
         # this begins once more.
         self.resume = self.resume_of(stream_id)
-        if stream_id == self.stream_id and not self._restarts:
+        if stream_id == self.stream_id and not self.restarts:
             self._begin_epochs(point, frozenset(self.plan.missing))
             return False
-        if self._restarts:  # another session of the receiver may have acked by now what is to be sent again
+        if self.restarts:  # another session of the receiver may have acked by now what is to be sent again
             point = point._replace(epochs=unacked(point.epochs))
         self.stream_id = stream_id
         self.cursor_ids, self.proven = {}, {}
         self._reached, self._flags = {}, {}
-        self._legs.clear()
+        self.legs.clear()
         self._live_from = {}
-        self._page, self._page_leg = [], None
-        self._restarts = False
+        self.page, self._page_leg = [], None
+        self.restarts = False
         self._move_on(point.last_position)
         self._begin_epochs(point, None)
         return True
@@ -158,15 +158,15 @@ class Subscription:
         }
         self._flags |= point.wanted
         self._reached |= start.cursors
-        self._legs.extend(start.legs)
+        self.legs.extend(start.legs)
         self.proven |= start.resumed
 
     def drop(self) -> None:
         """Send nothing more of epochs that the plan wants no more."""
         # Its rows stay: what of it is on its way will be acked.
-        self._legs = deque(leg for leg in self._legs if self.plan.wants(leg.epoch))
+        self.legs = deque(leg for leg in self.legs if self.plan.wants(leg.epoch))
         if self._page_leg is not None and not self.plan.wants(self._page_leg.epoch):
-            self._page, self._page_leg = [], None
+            self.page, self._page_leg = [], None
 
     def flags(self) -> dict[int, bool]:
         """Return the epochs whose rows must say something else: whether they are wanted."""
@@ -187,10 +187,10 @@ class Subscription:
         `new_epochs` come first.
         """
         self.new_epochs = set()  # an earlier call's may have got no rows, and may not come next any more
-        while (stream_id := self.stream_id) is not None and not self._restarts:
-            if self._page:
+        while (stream_id := self.stream_id) is not None and not self.restarts:
+            if self.page:
                 taken = self._take_from_page(limit)
-            elif self._legs:
+            elif self.legs:
                 await self._turn_replay_page(pages, stream_id)
                 continue
             # Made anew, the stream counts its positions from 1 again: ours mean nothing in its tail.
@@ -198,7 +198,7 @@ class Subscription:
                 break
             # None where the window has moved on beyond us: the rest of the way there is read as pages, and looked at
             # again after each.
-            elif (found := self._window.after(self._position, limit)) is None:
+            elif (found := self.window.after(self._position, limit)) is None:
                 await self._turn_live_page(pages, stream_id)
                 continue
             elif not found[0].sent:
@@ -211,20 +211,20 @@ class Subscription:
 
     def _take_from_page(self, limit: int) -> Taken:
         # The rest waits here, its place in the session's only page with it, for the next message.
-        count = fitting(self._page, limit)
-        events = self._page[:count]
+        count = fitting(self.page, limit)
+        events = self.page[:count]
         if self._page_leg is None:
             taken = self._live(slice_of(events), events[-1].position, live=False)
         else:
             taken = self._replayed(self._page_leg, events)
         if not self.new_epochs:
             # Not while a row must be made first: the same events are taken once more then.
-            del self._page[:count]
+            del self.page[:count]
         return taken
 
     def _replayed(self, leg: Leg, events: list[Event]) -> Taken:
         """Say what the receiver has with the next events of a leg."""
-        if self._page_ends_leg and len(events) == len(self._page):
+        if self._page_ends_leg and len(events) == len(self.page):
             reached = leg.end
         elif leg.late:
             # A seq below the cursor tells nobody which of the late ones are there: they count together.
@@ -253,7 +253,7 @@ class Subscription:
 
     def _wanted_of(self, position: int, *, live: bool) -> Slice:
         """Leave out what the plan does not want, and what the replay of an epoch that was added has taken care of."""
-        events = self._window.between(self._position, position) if live else self._page
+        events = self.window.between(self._position, position) if live else self.page
         wanted = [
             event
             for event in events
@@ -276,7 +276,7 @@ class Subscription:
 
     async def _turn_replay_page(self, pages: Pages, stream_id: UUID) -> None:
         # Not taken off yet: the plan may drop it while its page is read, which shows below.
-        leg = self._legs[0]
+        leg = self.legs[0]
         if leg.late:
             events, more = await pages.late(self.tail.ref, stream_id, self._generation, leg)
         else:
@@ -289,19 +289,19 @@ class Subscription:
                 stored_up_to=max(leg.horizon, self._head(stream_id)),
             )
             more = bool(events) and events[-1].seq < leg.up_to_seq
-        if not self._legs or self._legs[0] != leg:  # dropped meanwhile
+        if not self.legs or self.legs[0] != leg:  # dropped meanwhile
             return
         if more:
-            self._legs[0] = leg._replace(after_seq=events[-1].seq)
+            self.legs[0] = leg._replace(after_seq=events[-1].seq)
         else:
-            self._legs.popleft()
+            self.legs.popleft()
         # Before it is overwritten: whether an earlier page of the same leg has been sent.
         goes_on = self._page_leg is not None and (self._page_leg.epoch, self._page_leg.late) == (
             leg.epoch,
             leg.late,
         )
         self._begin_leg(leg)
-        self._page = [event for event in events if event.position <= leg.horizon]
+        self.page = [event for event in events if event.position <= leg.horizon]
         self._page_leg, self._page_ends_leg = leg, not more
         if not (events or more):
             self._reached[leg.epoch] = leg.end
@@ -320,7 +320,7 @@ class Subscription:
         events = await pages.after_position(
             self.tail.ref, stream_id, self._generation, position=self._position, stored_up_to=head
         )
-        self._page, self._page_leg = events, None
+        self.page, self._page_leg = events, None
         # Nothing there although the head is ahead: an administrator has deleted it.
         self._move_on(events[-1].position if events else head)
 

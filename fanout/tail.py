@@ -67,7 +67,7 @@ class Tail:
         self.head = 0
         self.followers: set[Follower] = set()
         self.on_taken: Callable[[], None] = lambda: None  # called once, when `is_ahead` has ended
-        self._foremost = 0  # the position that some follower has reached
+        self.foremost = 0  # the position that some follower has reached
         self._passed_over = False
         self._windows: dict[Generation, Window] = {}
         self._following: Counter[Generation] = Counter()
@@ -101,7 +101,7 @@ class Tail:
         self.stream_id, self.named_as = stream_id, str(stream_id)
         # What is stored up to here is the receivers' replay, and what follows is ours: each finds its own horizon in a
         # later snapshot, which is here or beyond.
-        self.head = self._foremost = head
+        self.head = self.foremost = head
         self.empty()
         self._wake_followers()
 
@@ -111,7 +111,7 @@ class Tail:
         windows = self._windows.values()
         if not any(window.is_half_full for window in windows):
             return False
-        return self.head - self._foremost > max(map(len, windows)) // 2
+        return self.head - self.foremost > max(map(len, windows)) // 2
 
     def pass_over(self) -> None:
         """Note that this is not read now, however many notifications come: `on_taken` will say when it is to be."""
@@ -122,9 +122,9 @@ class Tail:
         """Note that a follower has everything up to `position`. One that knows of more than the tail is the foremost
         too: a tail that was passed over must not wait for somebody who is past it.
         """
-        if position <= self._foremost:
+        if position <= self.foremost:
             return
-        self._foremost = position
+        self.foremost = position
         if self._passed_over and not self.is_ahead:
             # Once: the read that this asks for passes it over anew, if it must.
             self._passed_over = False
@@ -158,8 +158,8 @@ class Tails:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._stop = process.stop
-        self._tails: dict[StreamRef, Tail] = {}  # whose stream moved last stands last
-        self._window_bytes = 0
+        self.tails: dict[StreamRef, Tail] = {}  # whose stream moved last stands last
+        self.window_bytes = 0
         self._unknown: set[StreamRef] = set()  # that no stream was found for yet
         self._tailing = process.loop(
             "tailing",
@@ -168,30 +168,28 @@ class Tails:
             channel=POSITIONS,
             on_failure=self._tailing_failed,
         )
-        self._named: set[str] = (
-            set()
-        )  # the streams that notifications have named since the last read, by their ids
-        self._read_all_at = 0.0
+        self.named: set[str] = set()  # ids of streams that notifications have named since the last read
+        self.read_all_at = 0.0
         self._resolve_all_at = 0.0
         self._resolving = process.loop("resolving", self._resolve_due, poll_s=RESOLVE_S)
-        self._link = Link(process.settings.database_url, name="rt-server fanout tail", **STEADY_PLANS)
-        process.listener.on(POSITIONS, self._on_notification)
-        process.listener.on(STREAMS, lambda _: self._resolving.wake())
+        self.link = Link(process.settings.database_url, name="rt-server fanout tail", **STEADY_PLANS)
+        process.listener.on(POSITIONS, self.on_notification)
+        process.listener.on(STREAMS, self.on_announcement)
 
     def follow(self, ref: StreamRef, follower: Follower) -> Tail:
         """Return the stream's tail, and wake `follower` whenever it moves. The stream need not exist yet.
 
         Raises ProtocolError when the node follows as many streams as it can.
         """
-        tail = self._tails.get(ref)
+        tail = self.tails.get(ref)
         if tail is None:
-            if len(self._tails) >= MOST_TAILS:
+            if len(self.tails) >= MOST_TAILS:
                 raise ProtocolError("this server follows as many streams as it can", code="INTERNAL_ERROR")
-            tail = self._tails[ref] = Tail(ref)
+            tail = self.tails[ref] = Tail(ref)
             tail.on_taken = partial(self._look_again, tail)
             # Its name is looked up by the other loop; until then no notification is known to be its.
             self._unknown.add(ref)
-            metrics.TAILS.set(len(self._tails))
+            metrics.TAILS.set(len(self.tails))
             self._resolving.wake()
         tail.join(follower)
         return tail
@@ -199,68 +197,70 @@ class Tails:
     async def existing(self, refs: Iterable[StreamRef]) -> list[StreamRef]:
         """Return those of the named streams that exist; DatabaseUnavailable."""
         named = list(refs)
-        known = {ref for ref in named if (tail := self._tails.get(ref)) is not None and tail.stream_id}
+        known = {ref for ref in named if (tail := self.tails.get(ref)) is not None and tail.stream_id}
         asked = [ref for ref in named if ref not in known]
         found = await resolve_streams(self._process.pool, asked) if asked else {}
         return [ref for ref in named if ref in known or ref in found]
 
     async def resolve(self, refs: Iterable[StreamRef]) -> None:
         """Find out now which of these exist, of those that are followed; DatabaseUnavailable."""
-        await self._resolve(
-            [ref for ref in refs if (tail := self._tails.get(ref)) and tail.stream_id is None]
-        )
+        await self.look_up([ref for ref in refs if (tail := self.tails.get(ref)) and tail.stream_id is None])
 
     def leave(self, refs: Iterable[StreamRef], follower: Follower) -> None:
         """Wake `follower` no more; a tail that nobody follows is given up."""
         for ref in refs:
-            tail = self._tails.get(ref)
+            tail = self.tails.get(ref)
             if tail is not None:
-                self._window_bytes -= tail.window_bytes
+                self.window_bytes -= tail.window_bytes
                 tail.leave(follower)
-                self._window_bytes += tail.window_bytes
+                self.window_bytes += tail.window_bytes
                 if not tail.followers:
-                    del self._tails[ref]
+                    del self.tails[ref]
                     self._unknown.discard(ref)
-        metrics.TAILS.set(len(self._tails))
+        metrics.TAILS.set(len(self.tails))
 
-    def _on_notification(self, payload: str) -> None:
+    def on_notification(self, payload: str) -> None:
         """Note which streams to look at; all of them, where the notification does not say."""
         if payload:
-            self._named.update(payload.split(","))
+            self.named.update(payload.split(","))
         else:
             # Nothing is named where there are too many for a payload, and by a listener that is back and may have
             # missed some.
-            self._read_all_at = 0.0
+            self.read_all_at = 0.0
         self._tailing.wake()
 
+    def on_announcement(self, _payload: str) -> None:
+        """Look up the names that stand for no stream yet: one has come to be."""
+        self._resolving.wake()
+
     def _look_again(self, tail: Tail) -> None:
-        self._on_notification(tail.named_as)
+        self.on_notification(tail.named_as)
 
     async def run_tailing(self) -> None:
         """Read what is new of the streams that notifications name, and of all now and then, until the process stops."""
         await self._tailing.run()
-        self._link.drop()
+        self.link.drop()
 
     async def _read_news(self) -> bool:
         # Taken before the read: what is named from here on may be stored after its snapshot, and is read the next
         # time.
-        named, self._named = self._named, set()
-        if named and monotonic() < self._read_all_at:
-            found = await self._read(named)
+        named, self.named = self.named, set()
+        if named and monotonic() < self.read_all_at:
+            found = await self.read(named)
         else:
             # Before the read, for the same reason: who asks for all while it is under way is not forgotten.
-            self._read_all_at = monotonic() + POLL_S
-            found = await self._read()
+            self.read_all_at = monotonic() + POLL_S
+            found = await self.read()
         if len(found) * WRITE_S >= COALESCING_AT_LEAST_S:
             # Followers were woken before: they send meanwhile, and what the writers store gathers for the next read.
             await self._stop.sleep(min(len(found) * WRITE_S, COALESCING_AT_MOST_S))
         return bool(found)
 
     def _tailing_failed(self, _error: DatabaseUnavailable) -> None:
-        self._link.drop()
-        self._read_all_at = 0.0  # what was rung for is forgotten
+        self.link.drop()
+        self.read_all_at = 0.0  # what was rung for is forgotten
 
-    async def _read(self, named: Container[str] | None = None) -> set[Follower]:
+    async def read(self, named: Container[str] | None = None) -> set[Follower]:
         """Read until nothing is new of the streams that `named` holds, or of all; return who follows what was."""
         found: set[Follower] = set()
         more = True
@@ -270,7 +270,7 @@ class Tails:
                 return found
             # While this is read streams are made anew, and the last follower of one leaves: `_extend` looks again.
             news, more = await store.read_tails(
-                await self._link.get(), {id_: tail.head for id_, tail in tails.items()}
+                await self.link.get(), {id_: tail.head for id_, tail in tails.items()}
             )
             for stream_id, rows in news.items():
                 self._extend(tails[stream_id], stream_id, rows)
@@ -281,7 +281,7 @@ class Tails:
     def _readable(self, named: Container[str] | None) -> dict[UUID, Tail]:
         """Return the tails of the streams that `named` holds, or of all, but for those that are far enough ahead."""
         found: dict[UUID, Tail] = {}
-        for tail in self._tails.values():
+        for tail in self.tails.values():
             if tail.stream_id is not None and (named is None or tail.named_as in named):
                 if tail.is_ahead:
                     tail.pass_over()
@@ -292,22 +292,22 @@ class Tails:
     def _extend(self, tail: Tail, stream_id: UUID, rows: list[EventRow]) -> None:
         """Pass on what was read, unless the stream was made anew meanwhile, and let others come first next time."""
         # Given up since, and perhaps followed anew: then another tail has its place in the table.
-        if self._tails.get(tail.ref) is not tail:
+        if self.tails.get(tail.ref) is not tail:
             return
         if tail.stream_id == stream_id and tail.head < rows[0].position:
-            self._window_bytes -= tail.window_bytes
+            self.window_bytes -= tail.window_bytes
             tail.extend(rows)
-            self._window_bytes += tail.window_bytes
-        self._tails[tail.ref] = self._tails.pop(tail.ref)
-        if self._window_bytes > ALL_WINDOWS_BYTES:
+            self.window_bytes += tail.window_bytes
+        self.tails[tail.ref] = self.tails.pop(tail.ref)
+        if self.window_bytes > ALL_WINDOWS_BYTES:
             self._empty_oldest()
 
     def _empty_oldest(self) -> None:
         """Empty windows, of those first whose streams moved longest ago, until a quarter of the bound is free."""
-        for tail in self._tails.values():
-            if self._window_bytes <= ALL_WINDOWS_BYTES * 3 // 4:
+        for tail in self.tails.values():
+            if self.window_bytes <= ALL_WINDOWS_BYTES * 3 // 4:
                 return
-            self._window_bytes -= tail.window_bytes
+            self.window_bytes -= tail.window_bytes
             tail.empty()
 
     async def run_resolving(self) -> None:
@@ -322,22 +322,23 @@ class Tails:
         if monotonic() >= self._resolve_all_at:
             # Where the question fails only the names that are not known yet are asked for again at once.
             self._resolve_all_at = monotonic() + RESOLVE_S
-            await self._resolve(list(self._tails))
+            await self.look_up(list(self.tails))
         else:
-            await self._resolve(list(self._unknown))
+            await self.look_up(list(self._unknown))
 
-    async def _resolve(self, refs: list[StreamRef]) -> None:
+    async def look_up(self, refs: list[StreamRef]) -> None:
+        """Find out which streams these names stand for now, and begin with those that are others than before."""
         if not refs:
             return
         known = await resolve_streams(self._process.pool, refs)
         for ref, resolved in known.items():
-            tail = self._tails.get(ref)
+            tail = self.tails.get(ref)
             # A position that is behind our own: a backup was restored under us.
             if tail is not None and (
                 tail.stream_id != resolved.stream_id or resolved.last_position < tail.head
             ):
                 self._unknown.discard(ref)
-                self._window_bytes -= tail.window_bytes
+                self.window_bytes -= tail.window_bytes
                 tail.begin(resolved.stream_id, resolved.last_position)
                 # What was stored since that snapshot was notified under an id that meant nothing to us then.
-                self._on_notification(str(resolved.stream_id))
+                self.on_notification(str(resolved.stream_id))

@@ -64,11 +64,11 @@ class Turns:
         self._receiver_id = receiver_id
         self._session_id = session_id
         self._in_flight = in_flight
-        self._woken: dict[StreamRef, None] = {}  # in turn: subscriptions that may have something to send
-        self._resting: set[StreamRef] = set()
+        self.woken: dict[StreamRef, None] = {}  # in turn: subscriptions that may have something to send
+        self.resting: set[StreamRef] = set()
         self._paging: StreamRef | None = None  # the one that holds the rest of a page
         self._unlisted = False  # whether streams have begun that the session's row does not list yet
-        self._unflagged: set[StreamRef] = set()  # of whose epochs the rows may not say yet which are wanted
+        self.unflagged: set[StreamRef] = set()  # of whose epochs the rows may not say yet which are wanted
 
     def subscribe(self, ref: StreamRef, plan: Plan, resume: dict[int, int]) -> None:
         """Follow a stream, which need not exist yet; naming it again changes nothing."""
@@ -95,7 +95,7 @@ class Turns:
         # (`missing`).
         self.subscriptions[ref].drop()
         self._let_page_go(ref)
-        self._unflagged.add(ref)
+        self.unflagged.add(ref)
         self._unlisted = True
         self.wake(ref)
 
@@ -106,9 +106,9 @@ class Turns:
 
     def wake(self, ref: StreamRef) -> None:
         """Look at a subscription: its stream has moved."""
-        # A wake of one that rests is not kept: `_rested` looks, and sees whatever has come.
-        if ref not in self._resting:
-            self._woken[ref] = None
+        # A wake of one that rests is not kept: `rested` looks, and sees whatever has come.
+        if ref not in self.resting:
+            self.woken[ref] = None
             self.news.set()
 
     def _rest(self, ref: StreamRef) -> None:
@@ -116,9 +116,9 @@ class Turns:
         if self._paging == ref:
             self._page_is_free()
         # Its legs and its rest of a page stay as they are; only the session's place for a page goes to another.
-        self._woken.pop(ref, None)
-        self._resting.add(ref)
-        asyncio.get_running_loop().call_later(REST_S, self._rested, ref)
+        self.woken.pop(ref, None)
+        self.resting.add(ref)
+        asyncio.get_running_loop().call_later(REST_S, self.rested, ref)
 
     def _let_page_go(self, ref: StreamRef) -> None:
         """Let another one have a page where this one, which had the only one, has none any more."""
@@ -129,8 +129,9 @@ class Turns:
         self._paging = None
         self.news.set()  # those that were passed over for it, maybe just now, are due
 
-    def _rested(self, ref: StreamRef) -> None:
-        self._resting.discard(ref)
+    def rested(self, ref: StreamRef) -> None:
+        """Look at a subscription again that was left alone."""
+        self.resting.discard(ref)
         self.wake(ref)
 
     def advance(self, ref: StreamRef, epoch: int, cursor: Cursor) -> None:
@@ -173,11 +174,11 @@ class Turns:
         """Start with the streams that have come to exist, or of which more is wanted, and list them in the session's
         row.
         """
-        woken = [self.subscriptions[ref] for ref in self._woken]
+        woken = [self.subscriptions[ref] for ref in self.woken]
         due = [each for each in woken if each.awaits_start]
         for first in range(0, len(due), BEGIN_AT_ONCE):
             await self._begin(due[first : first + BEGIN_AT_ONCE])
-        if self._unflagged:
+        if self.unflagged:
             await self._flag()
         if self._unlisted:
             # Before the row is written: a plan that changes meanwhile is listed the next time.
@@ -241,15 +242,15 @@ class Turns:
                 self._in_flight.void(ref)
             self._node.cursors.hold(subscription.cursor_ids.values(), self, ref)
             self._record_proven(subscription)
-            self._unflagged.add(ref)
+            self.unflagged.add(ref)
         self._unlisted = True
         self.changed.set()
 
     async def _flag(self) -> None:
         """Have the rows say which epochs are wanted; those of a stream that is locked say it later."""
-        changed = {ref: flags for ref in self._unflagged if (flags := self.subscriptions[ref].flags())}
+        changed = {ref: flags for ref in self.unflagged if (flags := self.subscriptions[ref].flags())}
         # Before the rows are written: the epochs of whoever changes its plan meanwhile are looked at again.
-        self._unflagged = set()
+        self.unflagged = set()
         if not changed:
             return
         ids = {ref: self.subscriptions[ref].cursor_ids for ref in changed}
@@ -261,13 +262,13 @@ class Turns:
             asyncio.get_running_loop().call_later(REST_S, self._flag_again, changed.keys())
             return
         except DatabaseUnavailable:
-            self._unflagged |= changed.keys()
+            self.unflagged |= changed.keys()
             raise
         for ref, flags in changed.items():
             self.subscriptions[ref].note_flags(flags)
 
     def _flag_again(self, refs: Iterable[StreamRef]) -> None:
-        self._unflagged.update(refs)
+        self.unflagged.update(refs)
         self.news.set()  # or a stream that is quiet would not be looked at
 
     # --- taking ---
@@ -281,7 +282,7 @@ class Turns:
         size = 0
         failed: DatabaseUnavailable | None = None
         # A copy: while a page is read others are woken, and whoever has given something goes to the end.
-        for ref in list(self._woken):
+        for ref in list(self.woken):
             subscription = self.subscriptions[ref]
             if self._waits(ref, subscription, failed):
                 continue
@@ -312,7 +313,7 @@ class Turns:
 
     def _look_for_backlog(self) -> None:
         """Note when nothing is left of it. What rests is not waited for, nor what has come to exist since."""
-        active = (each for ref, each in self.subscriptions.items() if ref not in self._resting)
+        active = (each for ref, each in self.subscriptions.items() if ref not in self.resting)
         if self._backlog_only and not any(each.is_replaying for each in active):
             self.backlog_done.set()
 
@@ -328,9 +329,9 @@ class Turns:
         else:
             self._let_page_go(ref)
         # A wake that came while a page was read goes with it: what that told of shows in `due`.
-        del self._woken[ref]
+        del self.woken[ref]
         if subscription.due:
-            self._woken[ref] = None
+            self.woken[ref] = None
         return found
 
     async def _take(self, subscription: Subscription, room: int) -> Taken:

@@ -25,7 +25,7 @@ class Window:
         self.start = head
         self.bytes = 0  # how long its events are together, as JSON
         self._events: list[Event] = []
-        self._slices: dict[tuple[int, int], tuple[Slice, int]] = {}
+        self.slices: dict[tuple[int, int], tuple[Slice, int]] = {}
 
     def __len__(self) -> int:
         return len(self._events)
@@ -39,14 +39,14 @@ class Window:
         """Let go of everything: who is behind the head reads pages."""
         self.start = head
         self._events, self.bytes = [], 0
-        self._slices.clear()
+        self.slices.clear()
 
     def extend(self, events: list[Event]) -> None:
         """Add what follows the head, and let go of what is too old."""
         self._events.extend(events)
         self.bytes += sum(len(event.json) for event in events)
         self._shorten()
-        self._slices.clear()
+        self.slices.clear()
 
     def _shorten(self) -> None:
         surplus = max(0, len(self._events) - WINDOW_EVENTS)
@@ -65,16 +65,16 @@ class Window:
         """
         if position < self.start:
             return None
-        found = self._slices.get((position, limit))
+        found = self.slices.get((position, limit))
         if found is None:
             first = bisect_right(self._events, position, key=_position)
             events = self._events[first : first + limit]
             if not events:
                 return NOTHING_NEW, position
             del events[fitting(events, limit) :]
-            found = self._slices[position, limit] = slice_of(events), events[-1].position
-            if len(self._slices) > KEPT_SLICES:
-                del self._slices[next(iter(self._slices))]
+            found = self.slices[position, limit] = slice_of(events), events[-1].position
+            if len(self.slices) > KEPT_SLICES:
+                del self.slices[next(iter(self.slices))]
         return found
 
     def between(self, after: int, up_to: int) -> list[Event]:

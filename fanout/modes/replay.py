@@ -20,10 +20,10 @@ from shared.db.errors import DatabaseUnavailable
 from shared.protocol.v1 import StreamRef
 from shared.protocol.v12 import ReplayTarget
 
-__all__ = ["ReplayMode", "Targets"]
+__all__ = ["ReplayMode", "Target", "Targets"]
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """What is left of a target: events of an epoch numbered above after_seq, stored up to a position."""
 
     ref: StreamRef
@@ -41,10 +41,10 @@ class Targets:
         self.done = asyncio.Event()
         self._node = node
         self._generation = generation
-        self._targets: deque[_Target] = deque()
+        self._targets: deque[Target] = deque()
         self._page: list[Event] = []
 
-    def replay(self, targets: Iterable[_Target]) -> None:
+    def replay(self, targets: Iterable[Target]) -> None:
         """Send these."""
         self._targets = deque(targets)
         self.news.set()
@@ -122,7 +122,7 @@ class ReplayMode:
         found = await resolve_streams(self._node.process.pool, list(self._streams))
         self._streams = {ref: ref in found for ref in self._streams}
         self._targets.replay(
-            _Target(
+            Target(
                 ref,
                 found[ref].stream_id,
                 each.stream_epoch,

@@ -25,7 +25,7 @@ class FromFloor:
 
     def __init__(self, earliest_epoch: int | None) -> None:
         self.earliest = earliest_epoch
-        self._floor: int | None = None
+        self.floor: int | None = None
 
     def begin(self, point: StartingPoint, resume: Mapping[int, int]) -> dict[int, Cursor]:
         """Find the floor. A resume counts for the epochs that it names, and implies nothing of older ones.
@@ -38,8 +38,8 @@ class FromFloor:
         # That one has begun proves nothing of it, so it never raises a floor.
         known = valid.keys() | acked or {self._without_any(point.current_epoch)}
         floor = min(known | begun)
-        floor = floor if self._floor is None else min(self._floor, floor)
-        self._floor = self.earliest = floor
+        floor = floor if self.floor is None else min(self.floor, floor)
+        self.floor = self.earliest = floor
         return {
             epoch: begin_of(point.last_position, state, valid.get(epoch))
             for epoch, state in point.epochs.items()
@@ -55,7 +55,7 @@ class FromFloor:
 
     def wants(self, epoch: int) -> bool:
         """Whether it is not below the floor, however late it comes."""
-        return self._floor is not None and epoch >= self._floor
+        return self.floor is not None and epoch >= self.floor
 
 
 def _can_be_true(point: StartingPoint, epoch: int, seq: int) -> bool:

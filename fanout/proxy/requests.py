@@ -63,10 +63,10 @@ class Requests:
         self._connection, self._identity = connection, identity
         self._replies, self._account = replies, account
         self._process = replies.process
-        self._poll_s = POLL_S if self._process.settings.listen else POLL_WITHOUT_LISTEN_S
+        self.poll_s = POLL_S if self._process.settings.listen else POLL_WITHOUT_LISTEN_S
         self._number = 0  # of the newest request
         self._open: list[_Open] = []  # in the order of asking, and so of their deadlines
-        self._responses: deque[bytes] = deque()
+        self.responses: deque[bytes] = deque()
         self._wake = Wake()
         self._clock = asyncio.get_running_loop().time
 
@@ -79,9 +79,9 @@ class Requests:
             self._account.hold(Held(len(message)))
             self._number += 1
             self._open.append(_Open(self._number, asked, self._clock() + ANSWER_WITHIN_S, message))
-        elif len(self._responses) < REFUSALS:
+        elif len(self.responses) < REFUSALS:
             metrics.REQUESTS.labels(asked.kind.name, "busy").inc()
-            self._responses.append(asked.response(asked.failure("busy")))
+            self.responses.append(asked.response(asked.failure("busy")))
         self._wake.set()
         return True
 
@@ -96,7 +96,7 @@ class Requests:
                     await self._respond()
                     await self._exchange(polled=polled)
                     self._give_up()
-                    polled = not (self._responses or await self._wait())
+                    polled = not (self.responses or await self._wait())
         finally:
             for each in self._open:
                 self._let_go(each)
@@ -108,14 +108,14 @@ class Requests:
         if not self._open:
             return await self._wake.wait(at_most_s=3600)
         left_s = self._open[0].until - self._clock()
-        return await self._wake.wait(at_most_s=max(0.0, min(self._poll_s, left_s)))
+        return await self._wake.wait(at_most_s=max(0.0, min(self.poll_s, left_s)))
 
     async def _respond(self) -> None:
-        while self._responses:
-            response = self._responses[0]
+        while self.responses:
+            response = self.responses[0]
             with self._account.holding(len(response)):
                 await self._connection.send(response)
-            self._responses.popleft()
+            self.responses.popleft()
 
     async def _exchange(self, *, polled: bool) -> None:
         """Put down what was asked, and take one answer away. A database that hangs has until the first deadline."""
@@ -176,7 +176,7 @@ class Requests:
         self._let_go(request)
         self._open.remove(request)
         metrics.REQUESTS.labels(request.asked.kind.name, ending).inc()
-        self._responses.append(request.asked.response(fields))
+        self.responses.append(request.asked.response(fields))
 
     def _let_go(self, request: _Open) -> None:
         """Hold its bytes no more."""

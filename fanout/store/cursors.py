@@ -18,6 +18,10 @@ from shared.db.errors import translated
 from shared.errors import RtServerError
 
 __all__ = [
+    "ADVANCE",
+    "BEGIN_EPOCHS",
+    "FLAG",
+    "GONE",
     "CursorKey",
     "RowLocked",
     "advance_cursors",
@@ -42,7 +46,7 @@ class CursorKey(NamedTuple):
 
 # The row first, then the first event of the epoch: an ack must find it. One that another session makes at this moment
 # is waited for, and read by the second statement.
-_BEGIN_EPOCHS = """
+BEGIN_EPOCHS = """
 INSERT INTO receiver_cursors (receiver_id, stream_id, stream_epoch, last_seq, position, event_count, wanted)
 SELECT $1, stream_id, epoch, 0, 0, 0, wanted
 FROM streams CROSS JOIN unnest($3::bigint[], $4::boolean[]) AS begun(epoch, wanted)
@@ -65,7 +69,7 @@ CROSS JOIN LATERAL (
 # (50, 200) of the other do not make (100, 200). Locked in the order of their ids, so that two nodes never wait for each
 # other in a circle. Returned are those that are there no more. That the ids are these is said to the UPDATE once more:
 # while the table seems to hold one row, a join alone would be planned as a walk through all of its index.
-_ADVANCE = """
+ADVANCE = """
 WITH moved AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[])
         AS moved(cursor_id, last_seq, position, event_count, implied)
@@ -88,8 +92,8 @@ SELECT cursor_id FROM moved WHERE cursor_id NOT IN (SELECT cursor_id FROM held)
 """
 
 # Which epochs a receiver wants at all: what is not wanted is not owed (routines/operators.sql). By id, in their order,
-# as in _ADVANCE.
-_FLAG = """
+# as in ADVANCE.
+FLAG = """
 WITH held AS MATERIALIZED (
     SELECT cursor_id FROM receiver_cursors WHERE cursor_id = ANY($1::bigint[])
     ORDER BY cursor_id
@@ -102,7 +106,7 @@ WHERE cursors.cursor_id = flagged.cursor_id AND flagged.cursor_id IN (SELECT cur
 """
 
 # What was only implied begins again, under another id: acks that were given on top of it count no more. By id, in their
-# order, as in _ADVANCE; one that was acked meanwhile is left as it is.
+# order, as in ADVANCE; one that was acked meanwhile is left as it is.
 _BEGIN_AGAIN = """
 WITH held AS MATERIALIZED (
     SELECT cursor_id FROM receiver_cursors WHERE cursor_id = ANY($1::bigint[]) AND implied
@@ -114,7 +118,7 @@ SET cursor_id = DEFAULT, last_seq = 0, position = 0, event_count = 0, implied = 
 WHERE cursor_id = ANY($1::bigint[]) AND cursor_id IN (SELECT cursor_id FROM held)
 """
 
-_GONE = """
+GONE = """
 SELECT cursor_id FROM unnest($1::bigint[]) AS held(cursor_id)
 WHERE (SELECT cursors.cursor_id FROM receiver_cursors AS cursors
        WHERE cursors.cursor_id >= held.cursor_id AND cursors.cursor_id <= held.cursor_id
@@ -143,7 +147,7 @@ async def begin_epochs(
     RowLocked when somebody holds the stream, or is deleting it.
     """
     with row_errors():
-        await pool.execute(_BEGIN_EPOCHS, receiver_id, stream_id, list(epochs), list(epochs.values()))
+        await pool.execute(BEGIN_EPOCHS, receiver_id, stream_id, list(epochs), list(epochs.values()))
         rows = await pool.fetch(_EPOCHS_BEGUN, receiver_id, stream_id, list(epochs))
     return {row["stream_epoch"]: row["cursor_id"] for row in rows}
 
@@ -155,14 +159,14 @@ async def advance_cursors(pool: Pool, cursors: Mapping[CursorKey, Cursor]) -> li
     """
     ids = [key.cursor_id for key in cursors]
     with row_errors():
-        rows = await pool.fetch(_ADVANCE, ids, *map(list, zip(*cursors.values(), strict=True)))
+        rows = await pool.fetch(ADVANCE, ids, *map(list, zip(*cursors.values(), strict=True)))
     return [row["cursor_id"] for row in rows]
 
 
 async def flag_cursors(pool: Pool, flags: Mapping[int, bool]) -> None:
     """Have cursors say whether their epochs are wanted. RowLocked when somebody holds one of them."""
     with row_errors():
-        await pool.execute(_FLAG, list(flags), list(flags.values()))
+        await pool.execute(FLAG, list(flags), list(flags.values()))
 
 
 async def begin_again(pool: Pool, cursor_ids: Iterable[int]) -> None:
@@ -174,4 +178,4 @@ async def begin_again(pool: Pool, cursor_ids: Iterable[int]) -> None:
 async def gone_cursors(pool: Pool, cursor_ids: Iterable[int]) -> list[int]:
     """Return those of the ids whose rows were deleted."""
     with translated():
-        return [row["cursor_id"] for row in await pool.fetch(_GONE, list(cursor_ids))]
+        return [row["cursor_id"] for row in await pool.fetch(GONE, list(cursor_ids))]

@@ -10,7 +10,11 @@ from shared.db.connections import Connection, Pool
 from shared.db.errors import translated
 
 __all__ = [
+    "EPOCH_PAGE",
+    "LATE",
+    "POSITION_PAGE",
     "READ_EVENTS",
+    "READ_TAILS",
     "EventRow",
     "News",
     "Rows",
@@ -58,7 +62,7 @@ READ_ALL_EVENTS = 4_000
 
 # One statement for all streams of the node: a probe of (stream_id, position) for each, and what is new. Positions
 # are handed out under the stream's lock in commit order: whoever has read up to x misses nothing below x.
-_READ_TAILS = """
+READ_TAILS = """
 SELECT tail.stream_id, event.*
 FROM unnest($1::uuid[], $2::bigint[]) AS tail(stream_id, position)
 CROSS JOIN LATERAL (
@@ -78,7 +82,7 @@ CROSS JOIN LATERAL (
 ) AS event
 LIMIT $5
 """
-_EPOCH_PAGE = """
+EPOCH_PAGE = """
 SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed
 FROM (
     SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes
@@ -93,7 +97,7 @@ FROM (
 WHERE bytes - octet_length(raw_frame) < $5
 ORDER BY seq
 """
-_POSITION_PAGE = """
+POSITION_PAGE = """
 SELECT position, stream_epoch, seq, reader_timestamp, raw_frame, read_type, received_at, framed
 FROM (
     SELECT next.*, sum(octet_length(raw_frame)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
@@ -147,14 +151,14 @@ ORDER BY seq
 """  # noqa: S608 - `way` is one of the two above
 
 
-_LATE = {"by_seq": _late_page(_LATE_BY_SEQ), "by_position": _late_page(_LATE_BY_POSITION)}
+LATE = {"by_seq": _late_page(_LATE_BY_SEQ), "by_position": _late_page(_LATE_BY_POSITION)}
 
 
 async def read_tails(connection: Connection, positions: dict[UUID, int]) -> News:
     """Return what is new after a position of each stream, by stream, in order of position."""
     with translated():
         rows = await connection.fetch(
-            _READ_TAILS, list(positions), list(positions.values()), READ_EVENTS, READ_BYTES, READ_ALL_EVENTS
+            READ_TAILS, list(positions), list(positions.values()), READ_EVENTS, READ_BYTES, READ_ALL_EVENTS
         )
     found: dict[UUID, list[EventRow]] = {}
     for stream_id, *event in rows:
@@ -165,14 +169,14 @@ async def read_tails(connection: Connection, positions: dict[UUID, int]) -> News
 async def read_epoch_page(pool: Pool, stream_id: UUID, *, epoch: int, after_seq: int) -> Rows:
     """Return the next events of an epoch after a seq, in order of seq."""
     with translated():
-        rows = await pool.fetch(_EPOCH_PAGE, stream_id, epoch, after_seq, READ_EVENTS, READ_BYTES)
+        rows = await pool.fetch(EPOCH_PAGE, stream_id, epoch, after_seq, READ_EVENTS, READ_BYTES)
     return _rows(rows)
 
 
 async def read_position_page(pool: Pool, stream_id: UUID, *, after_position: int) -> Rows:
     """Return the next events of a stream after a position, in order of position."""
     with translated():
-        rows = await pool.fetch(_POSITION_PAGE, stream_id, after_position, READ_EVENTS, READ_BYTES)
+        rows = await pool.fetch(POSITION_PAGE, stream_id, after_position, READ_EVENTS, READ_BYTES)
     return _rows(rows)
 
 
@@ -184,7 +188,7 @@ async def read_late_page(
     """
     way = "by_seq" if seqs[1] - seqs[0] <= positions[1] - positions[0] else "by_position"
     with translated():
-        rows = await pool.fetch(_LATE[way], stream_id, epoch, *seqs, *positions, READ_EVENTS, READ_BYTES)
+        rows = await pool.fetch(LATE[way], stream_id, epoch, *seqs, *positions, READ_EVENTS, READ_BYTES)
     return Rows(
         [EventRow(*row[:-1]) for row in map(tuple, rows)], bool(rows) and rows[0]["found"] > len(rows)
     )

@@ -8,11 +8,11 @@ from uuid import UUID
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
-__all__ = ["Numbers", "read_numbers"]
+__all__ = ["NUMBERS", "Numbers", "read_numbers"]
 
 # Rows are looked up in one form, of which only the primary key gives the order (routines/drain.sql says why). Clocks of
 # machines differ: nothing is received in the future.
-_NUMBERS = """
+NUMBERS = """
 SELECT stream.stream_id, stream.forwarder_id, stream.reader_ip, stream.last_position AS position,
        total.raw_count, total.dedup_count, total.retransmit_count,
        CASE WHEN total.last_received_at IS NOT NULL
@@ -78,5 +78,5 @@ class Numbers:
 async def read_numbers(pool: Pool, stream_ids: Collection[UUID]) -> dict[UUID, Numbers]:
     """Return the numbers of the streams that still exist."""
     with translated():
-        rows = await pool.fetch(_NUMBERS, list(stream_ids))
+        rows = await pool.fetch(NUMBERS, list(stream_ids))
     return {row["stream_id"]: Numbers(**dict(list(row.items())[1:])) for row in rows}

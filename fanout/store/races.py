@@ -11,11 +11,11 @@ from shared.db.connections import Pool
 from shared.db.errors import translated
 from shared.protocol.v1 import StreamRef
 
-__all__ = ["UNKNOWN", "RaceMapping", "read_mappings"]
+__all__ = ["MAPPINGS", "UNKNOWN", "RaceMapping", "read_mappings"]
 
 # OFFSET 0 keeps each look-up what it is: races have few epochs among all, and statistics of the first hour of a race
 # say nothing of the last (routines/drain.sql).
-_MAPPINGS = """
+MAPPINGS = """
 SELECT named.race_id, known.race_id IS NOT NULL AS is_known, stream.forwarder_id, stream.reader_ip,
        mapped.stream_epoch
 FROM unnest($1::uuid[]) AS named(race_id)
@@ -50,7 +50,7 @@ UNKNOWN = RaceMapping(False, {})
 async def read_mappings(pool: Pool, race_ids: Collection[UUID]) -> dict[UUID, RaceMapping]:
     """Return the mappings of races, also of those that do not exist."""
     with translated():
-        rows = await pool.fetch(_MAPPINGS, list(race_ids))
+        rows = await pool.fetch(MAPPINGS, list(race_ids))
     return _mappings(rows)
 
 

@@ -7,10 +7,10 @@ from uuid import UUID
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
-__all__ = ["Reader", "Reported", "Ups", "read_reported"]
+__all__ = ["REPORTED", "Reader", "Reported", "Ups", "read_reported"]
 
 # A stream without a row is one of which nobody tells: it is connected as long as its forwarder is.
-_REPORTED = """
+REPORTED = """
 SELECT streams.stream_id, streams.forwarder_id, streams.reader_ip,
        coalesce(reader.connected, live.forwarder_id IS NOT NULL) AS connected,
        reader.state, reader.reader_info::text, reader.download::text,
@@ -52,7 +52,7 @@ class Reported(NamedTuple):
 async def read_reported(pool: Pool, stream_ids: Collection[UUID]) -> dict[UUID, Reported]:
     """Return what is reported of the streams that still exist."""
     with translated():
-        rows = await pool.fetch(_REPORTED, list(stream_ids))
+        rows = await pool.fetch(REPORTED, list(stream_ids))
     return {
         row["stream_id"]: Reported(
             row["stream_id"],

@@ -8,16 +8,24 @@ import asyncpg
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
-__all__ = ["begin_session", "end_session", "forget_other_sessions", "subscribe_session"]
+__all__ = [
+    "BEGIN",
+    "END",
+    "SUBSCRIBE",
+    "begin_session",
+    "end_session",
+    "forget_other_sessions",
+    "subscribe_session",
+]
 
-_BEGIN = """
+BEGIN = """
 INSERT INTO receiver_sessions AS known (session_id, receiver_id, fanout_id, token_id, race_id)
 VALUES ($1, $2, $3, $4, (SELECT race_id FROM races WHERE race_id = $5))
 ON CONFLICT (session_id) DO UPDATE SET race_id = excluded.race_id
 RETURNING race_id IS NOT NULL
 """
-_SUBSCRIBE = "UPDATE receiver_sessions SET stream_ids = $2 WHERE session_id = $1"
-_END = "DELETE FROM receiver_sessions WHERE session_id = $1"
+SUBSCRIBE = "UPDATE receiver_sessions SET stream_ids = $2 WHERE session_id = $1"
+END = "DELETE FROM receiver_sessions WHERE session_id = $1"
 # A session that began after its node looked at those it has is not among them: only what is older is forgotten. A node
 # that died left its sessions behind; its row in processes is gone when it left in order, or after a day.
 _FORGET = """
@@ -41,22 +49,22 @@ async def begin_session(
     """
     with translated():
         try:
-            found = await pool.fetchval(_BEGIN, session_id, receiver_id, fanout_id, token_id, race_id)
+            found = await pool.fetchval(BEGIN, session_id, receiver_id, fanout_id, token_id, race_id)
         except asyncpg.ForeignKeyViolationError:  # it was being deleted: who does that has been waited for
-            found = await pool.fetchval(_BEGIN, session_id, receiver_id, fanout_id, token_id, None)
+            found = await pool.fetchval(BEGIN, session_id, receiver_id, fanout_id, token_id, None)
     return bool(found)
 
 
 async def subscribe_session(pool: Pool, session_id: UUID, stream_ids: Iterable[UUID]) -> None:
     """Note which streams a session is subscribed to."""
     with translated():
-        await pool.execute(_SUBSCRIBE, session_id, list(stream_ids))
+        await pool.execute(SUBSCRIBE, session_id, list(stream_ids))
 
 
 async def end_session(pool: Pool, session_id: UUID) -> None:
     """Forget a session."""
     with translated():
-        await pool.execute(_END, session_id)
+        await pool.execute(END, session_id)
 
 
 async def forget_other_sessions(pool: Pool, fanout_id: UUID, session_ids: Iterable[UUID]) -> None:

@@ -12,7 +12,7 @@ from fanout.store.cursors import row_errors
 from shared.db.connections import Pool
 from shared.db.errors import DatabaseUnavailable
 
-__all__ = ["StartingPoint", "starting_points"]
+__all__ = ["BEGIN", "STARTING_POINTS", "StartingPoint", "starting_points"]
 
 # Each time an epoch must have begun, or somebody have deleted cursors, in between.
 BEGIN_ATTEMPTS = 3
@@ -41,7 +41,7 @@ class StartingPoint(NamedTuple):
 # begun with one must outlive the session, or what is stored while it is away would lie below its floor once a newer
 # epoch is the current one (plans/live.py). Such a row says that nothing is acked: it is beyond nothing and never void.
 # A row that goes here (`void`) is told of like any other deletion: sessions of the receiver that hold it begin anew.
-_BEGIN = """
+BEGIN = """
 WITH epochs AS MATERIALIZED (
     SELECT stream.stream_id, stream.last_position, epoch.stream_epoch, epoch.last_seq
     FROM unnest($2::uuid[], $3::bigint[]) AS wanted(stream_id, earliest)
@@ -105,7 +105,7 @@ WHERE cursors.last_seq > coalesce((SELECT metrics.last_seq FROM stream_metrics A
 # $3: the receiver's resumes, as JSON by stream and epoch. Silent: an epoch that has a row and no events. A row of the
 # release before has no position: up to the one of its last_seq it had delivered. Where the list of gaps is full
 # (stream_metrics.missing), nobody can tell how many events lie above a number.
-_STARTING_POINTS = """
+STARTING_POINTS = """
 SELECT stream.stream_id, stream.last_position, stream.current_epoch, epoch.stream_epoch, epoch.last_seq,
        CASE WHEN numbers_in(epoch.missing) = epoch.last_seq - epoch.dedup_count
             THEN epoch.dedup_count END AS event_count,
@@ -179,10 +179,8 @@ async def starting_points(
     epochs = [(earliest or {}).get(stream_id) for stream_id in resumes]
     for _ in range(BEGIN_ATTEMPTS):
         with row_errors():
-            await pool.execute(_BEGIN, receiver_id, list(resumes), epochs, wanted)
-            rows = await pool.fetch(
-                _STARTING_POINTS, receiver_id, list(resumes), orjson.dumps(named).decode()
-            )
+            await pool.execute(BEGIN, receiver_id, list(resumes), epochs, wanted)
+            rows = await pool.fetch(STARTING_POINTS, receiver_id, list(resumes), orjson.dumps(named).decode())
         # An epoch that began, or a cursor that was deleted, between the two has no row yet.
         points = _points(rows)
         if all(_has_its_rows(point) for point in points.values()):

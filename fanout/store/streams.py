@@ -8,9 +8,9 @@ from shared.db.connections import Pool
 from shared.db.errors import translated
 from shared.protocol.v1 import StreamRef
 
-__all__ = ["Resolved", "resolve_streams"]
+__all__ = ["RESOLVE", "Resolved", "resolve_streams"]
 
-_RESOLVE = """
+RESOLVE = """
 SELECT named.forwarder_id, named.reader_ip, stream_id, last_position
 FROM unnest($1::text[], $2::text[]) AS named(forwarder_id, reader_ip)
 CROSS JOIN LATERAL (
@@ -32,7 +32,7 @@ class Resolved(NamedTuple):
 async def resolve_streams(pool: Pool, refs: Sequence[StreamRef]) -> dict[StreamRef, Resolved]:
     """Return those of the named streams that exist."""
     with translated():
-        rows = await pool.fetch(_RESOLVE, [ref.forwarder_id for ref in refs], [ref.reader_ip for ref in refs])
+        rows = await pool.fetch(RESOLVE, [ref.forwarder_id for ref in refs], [ref.reader_ip for ref in refs])
     return {
         StreamRef(row["forwarder_id"], row["reader_ip"]): Resolved(row["stream_id"], row["last_position"])
         for row in rows

@@ -87,7 +87,7 @@ async def tails(process: Process) -> AsyncIterator[Tails]:
     """The tails of a node, which nothing feeds."""
     found = Tails(process)
     yield found
-    found._link.drop()
+    found.link.drop()
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def ref(name: str) -> StreamRef:
 
 async def resolve(tails: Tails) -> None:
     """Look at all names, as is done now and then."""
-    await tails._resolve(list(tails._tails))
+    await tails.look_up(list(tails.tails))
 
 
 class Follower:
@@ -160,5 +160,5 @@ async def running_inside(database_url: str, **settings: str) -> AsyncIterator[st
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        fanout._process.stop.ask()
+        fanout.process.stop.ask()
         await running

@@ -94,7 +94,7 @@ class PlannedWorld(World):
         planned = self._planned(node, socket, kind, resume)
         session = Session(node, cast("Following", planned), socket)
         self.sessions.append(session)
-        await self.nodes[node].tails._resolve([self.ref])
+        await self.nodes[node].tails.look_up([self.ref])
         await self._begin(session)
 
     def _planned(
@@ -141,7 +141,7 @@ class PlannedWorld(World):
             if (race := self._planned_of(session).race) is not None:
                 race.remap(self._mapping())
                 # A stream that is followed from now on is looked up at once.
-                await self.nodes[session.node].tails._resolve([self.ref])
+                await self.nodes[session.node].tails.look_up([self.ref])
 
     async def command(self) -> None:
         """A device is told to begin another epoch, of which there is no event yet."""
@@ -189,14 +189,14 @@ class PlannedWorld(World):
             await session.following.turns.begin()
             return
         expected = await self._floor(subscription)
-        if plan._floor is not None:  # it is never raised while the receiver is there
-            expected = min(expected, plan._floor)
+        if plan.floor is not None:  # it is never raised while the receiver is there
+            expected = min(expected, plan.floor)
         turns = session.following.turns
         await turns.begin()
         if not turns.subscriptions[self.ref].awaits_start:  # else a row is locked
-            assert plan._floor == expected
+            assert plan.floor == expected
             # Other kinds of sessions say that other epochs are wanted; and a row that is locked says nothing yet.
-            if self.kinds <= {"live"} and not turns._unflagged:
+            if self.kinds <= {"live"} and not turns.unflagged:
                 assert self.begun is None or max(1, expected) <= self.begun
                 self.begun = max(1, expected)
 
@@ -215,7 +215,7 @@ class PlannedWorld(World):
         for epoch, seq in subscription.resume.items():
             if (seq == 0 and epoch <= current) or 0 < seq <= newest.get(epoch, 0):
                 with_any.add(epoch)
-        if subscription._restarts:
+        if subscription.restarts:
             with_any = set()
         rows = await self.database.fetch(
             "SELECT stream_epoch FROM receiver_cursors WHERE stream_id = $1 AND wanted", self.stream_id

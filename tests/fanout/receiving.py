@@ -67,13 +67,13 @@ class Receiver:
         if events:
             await stored.store_many(self._database, self.streams[ref], events)
         self.following.subscribe(ref)
-        await self.node.tails._resolve(list(self.streams))
+        await self.node.tails.look_up(list(self.streams))
         return ref
 
     async def commit(self, ref: StreamRef, *seqs: int, line: bytes = b"aa") -> None:
         """Store events, and let the tail read them."""
         await stored.store(self._database, self.streams[ref], [(1, seq, line) for seq in seqs])
-        await self.node.tails._read()
+        await self.node.tails.read()
 
     def ack(self, ref: StreamRef, last_seq: int) -> None:
         self.sender.ack([AckEntry(ref.forwarder_id, ref.reader_ip, 1, last_seq)])
@@ -105,7 +105,7 @@ async def running(
         task.cancel()
         await asyncio.wait({task})
         receiver.following.turns.leave()
-        node.tails._link.drop()
+        node.tails.link.drop()
 
 
 async def quiet(check: Callable[[], object]) -> None:

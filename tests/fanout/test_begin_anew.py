@@ -27,8 +27,8 @@ async def rows(database: Connection) -> dict[int, Cursor]:
 async def delete_cursors(node: Node, database: Connection) -> None:
     """Delete all cursors, and let the node look as if it had been told."""
     await database.execute("DELETE FROM receiver_cursors")
-    node.cursors._on_notification("")
-    await node.cursors._look_for_deletions()
+    node.cursors.on_notification("")
+    await node.cursors.look_for_deletions()
 
 
 async def test_a_receiver_that_is_idle_when_its_cursors_are_deleted_gets_everything_again(
@@ -99,8 +99,8 @@ async def test_a_stream_whose_cursors_were_not_deleted_goes_on(
         await receiver.got_until(ref, 5)
     await receiver.node.cursors.flush()
     await database.execute("DELETE FROM receiver_cursors WHERE stream_id = $1", receiver.streams[deleted])
-    receiver.node.cursors._on_notification("")
-    await receiver.node.cursors._look_for_deletions()
+    receiver.node.cursors.on_notification("")
+    await receiver.node.cursors.look_for_deletions()
     await wait_until(lambda: len(receiver.got(deleted)) == 10)
     await receiver.commit(kept, 6)
     await receiver.got_until(kept, 6)
@@ -126,7 +126,7 @@ async def test_an_epoch_that_begins_has_its_row_before_its_first_event(
     await receiver.got_until(ref, 5)
     receiver.socket.takes.clear()  # it has been handed its message, and nothing happens after that
     await stored.store(database, receiver.streams[ref], [(2, 1, b"a"), (1, 6, b"a"), (3, 7, b"a")])
-    await receiver.node.tails._read()
+    await receiver.node.tails.read()
     await wait_until(lambda: len(receiver.got(ref)) == 8)
     assert set(await rows(database)) == {1, 2, 3}
     receiver.sender.ack([AckEntry("start", "1", epoch, seq) for epoch, seq in ((2, 1), (1, 6), (3, 7))])
@@ -145,7 +145,7 @@ async def test_a_resume_of_names_that_stand_for_no_stream_subscribes_to_nothing(
     there = StreamRef("start", "there")
     await receiver.got_until(there, 5)
     assert receiver.got(there) == [4, 5]
-    assert set(receiver.node.tails._tails) == {there}
+    assert set(receiver.node.tails.tails) == {there}
     # One that comes later was not asked for, until somebody asks.
     await stored.store_many(database, await stored.make_stream(database, "start", "nobody"), 5)
     await resolve(receiver.node.tails)
@@ -178,8 +178,8 @@ async def test_windows_that_are_emptied_cost_pages_and_no_event(
             first = stored_of[receiver.streams[ref]] + 1
             stored_of[receiver.streams[ref]] += 30
             await receiver.commit(ref, *range(first, first + 30))
-            assert receiver.node.tails._window_bytes <= tail_module.ALL_WINDOWS_BYTES
-    assert any(tail.window(FIRST).start > 0 for tail in receiver.node.tails._tails.values())
+            assert receiver.node.tails.window_bytes <= tail_module.ALL_WINDOWS_BYTES
+    assert any(tail.window(FIRST).start > 0 for tail in receiver.node.tails.tails.values())
     receiver.socket.takes.set()
     for ref in refs:
         await receiver.got_until(ref, 150)
@@ -202,7 +202,7 @@ async def test_an_epoch_that_begins_for_two_sessions_of_a_receiver_at_once_reach
             await each.got_until(ref, 1)
         for epoch in range(2, 20):
             await stored.store(database, one.streams[ref], [(epoch, 1, b"aa")])
-            await node.tails._read()
+            await node.tails.read()
             for each in (one, two):
                 await arrived(each, ref, epoch)
                 each.sender.ack([AckEntry(ref.forwarder_id, ref.reader_ip, epoch, 1)])

@@ -21,6 +21,7 @@ from shared.protocol.v1 import StreamRef
 from shared.runtime.process import Process
 from tests.delivery import stored
 from tests.fanout.conftest import READER
+from tests.numbers import total
 from tests.waiting import PATIENCE_S, wait_until
 
 REF = StreamRef("start", READER)
@@ -42,7 +43,7 @@ def at(seq: int) -> Cursor:
 
 
 def writes() -> float:
-    return float(metrics.CURSOR_WRITES._value.get())
+    return total(metrics.CURSOR_WRITES)
 
 
 async def last_seqs(database: Connection) -> dict[str, int]:
@@ -140,7 +141,7 @@ async def test_cursors_of_a_deleted_stream_keep_no_others_from_being_written(
     cursors.advance(key, at(1))
     await cursors.flush()
     assert await last_seqs(database) == {"tent": 1}
-    assert not cursors._moved
+    assert not cursors.moved
 
 
 async def test_an_administrator_who_takes_his_time_over_one_stream_keeps_no_others_cursors(
@@ -215,7 +216,7 @@ async def test_who_has_left_is_told_nothing_and_nothing_is_kept_of_it(
     await cursors.flush()
     assert (gone.restarted, stays.restarted) == ([], [REF])
     cursors.release([key.cursor_id], stays)
-    assert not cursors._holders
+    assert not cursors.holders
 
 
 @asynccontextmanager
@@ -232,7 +233,7 @@ async def test_a_deletion_that_is_told_of_is_looked_at_at_once_and_nothing_else_
     cursors: Cursors, database: Connection, stream_id: UUID, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WRITE_EVERY_S", 0.01)
-    cursors._look_at = math.inf  # a look at all of them is not due within the test
+    cursors.look_at = math.inf  # a look at all of them is not due within the test
     keys = await keys_of(database, stream_id, 3)
     sessions = [Session() for _ in keys]
     for each, session in zip(keys, sessions, strict=True):
@@ -240,10 +241,10 @@ async def test_a_deletion_that_is_told_of_is_looked_at_at_once_and_nothing_else_
     await delete(database, keys[0], keys[2])
     async with looking(cursors, process):
         # One of them, one that is still there, and one that nobody here holds.
-        cursors._on_notification(f"{keys[0].cursor_id},{keys[1].cursor_id},{2**62}")
+        cursors.on_notification(f"{keys[0].cursor_id},{keys[1].cursor_id},{2**62}")
         await wait_until(lambda: sessions[0].restarted, what="the first to begin anew")
         assert [session.restarted for session in sessions] == [[REF], [], []]
-        cursors._on_notification("")
+        cursors.on_notification("")
         await wait_until(lambda: sessions[2].restarted, what="the last to begin anew")
     assert sessions[1].restarted == []
 
@@ -256,7 +257,7 @@ async def test_a_deletion_that_nobody_was_told_of_is_found_too(
     session = Session()
     cursors.hold([key.cursor_id], session, REF)
     async with looking(cursors, process):
-        await wait_until(lambda: cursors._look_at, what="a first look")
+        await wait_until(lambda: cursors.look_at, what="a first look")
         await delete(database, key)
         await wait_until(lambda: session.restarted, what="the session to begin anew")
 
@@ -265,7 +266,7 @@ async def test_a_deletion_that_cannot_be_looked_at_is_looked_at_later(
     cursors: Cursors, database: Connection, key: CursorKey, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WRITE_EVERY_S", 0.01)
-    cursors._look_at = math.inf
+    cursors.look_at = math.inf
     session = Session()
     cursors.hold([key.cursor_id], session, REF)
     await delete(database, key)
@@ -281,6 +282,6 @@ async def test_a_deletion_that_cannot_be_looked_at_is_looked_at_later(
 
     monkeypatch.setattr(store, "gone_cursors", fails_once)
     async with looking(cursors, process):
-        cursors._on_notification(str(key.cursor_id))
+        cursors.on_notification(str(key.cursor_id))
         await wait_until(lambda: session.restarted, what="the session to begin anew")
     assert looks == 2

@@ -241,10 +241,10 @@ def test_a_receiver_that_never_acks_costs_a_bounded_amount_over_all_streams(
             waiting.add(
                 ref(stream), Sent(1, seq, 1, seq, 1), Step(Cursor(seq - 1, seq - 1, seq - 1), reached)
             )
-    assert sum(len(each) for each in waiting._sent.values()) == waiting.events == 100
+    assert sum(len(each) for each in waiting.sent.values()) == waiting.events == 100
     for stream in (1, 2):
         assert waiting.ack(ref(stream), 1, 500)[1] == Cursor(500, 500, 500)
-    assert waiting.events == len(waiting._keys) == 0
+    assert waiting.events == len(waiting.told_apart) == 0
 
 
 @given(

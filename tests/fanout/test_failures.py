@@ -13,7 +13,7 @@ from fanout import window
 from fanout.events import Event
 from fanout.generation import FIRST, SECOND
 from fanout.in_flight import InFlight
-from fanout.modes.replay import Targets, _Target
+from fanout.modes.replay import Target, Targets
 from fanout.node import Node
 from fanout.pages import Pages
 from fanout.plans.race import Mapped
@@ -52,7 +52,7 @@ class Failing:
 @pytest.mark.parametrize("fails", range(1, 10))
 async def test_a_replay_loses_nothing_wherever_the_database_fails(fails: int, room: int) -> None:
     targets = Targets(cast("Node", SimpleNamespace(pages=Failing(fails))), SECOND)
-    targets.replay(_Target(REF, uuid4(), epoch, 0, 100) for epoch in (1, 2))
+    targets.replay(Target(REF, uuid4(), epoch, 0, 100) for epoch in (1, 2))
     got: list[tuple[int, int]] = []
     failed = 0
     while not targets.done.is_set():
@@ -144,7 +144,7 @@ async def test_a_resume_counts_no_more_after_a_deletion_or_for_another_stream(re
         other = stream
     else:
         subscription.tail = other.tail
-        subscription._window = other.tail.window(FIRST)
+        subscription.window = other.tail.window(FIRST)
     subscription.begin(other.stream_id, other.point(resume=subscription.resume_of(other.stream_id)))
     plan.map([1, 2])
     subscription.begin(other.stream_id, other.point(resume=subscription.resume_of(other.stream_id)))
@@ -180,9 +180,9 @@ async def test_who_finds_its_page_gone_lets_the_others_know(node: Node, database
     assert [ref for ref, _ in await turns.gather(3)] == [holder]
     turns.go_live()
     turns.news.clear()
-    turns.subscriptions[holder]._page.clear()
-    turns.subscriptions[holder]._legs.clear()
-    turns._woken = dict.fromkeys((other, holder))
+    turns.subscriptions[holder].page.clear()
+    turns.subscriptions[holder].legs.clear()
+    turns.woken = dict.fromkeys((other, holder))
     assert [ref for ref, _ in await turns.gather(3)] == []
     assert turns.news.is_set()
     assert [ref for ref, _ in await turns.gather(3)] == [other]

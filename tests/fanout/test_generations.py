@@ -112,4 +112,4 @@ async def test_pages_are_kept_for_each_generation(
     }
     texts = [f"{event['raw_read_line']}\r\n".encode() for event in found["v1"]]
     assert [bytes(event["raw_frame"]) for event in found["v1.2"]] == texts
-    assert len(pages._kept) == 2
+    assert len(pages.kept) == 2

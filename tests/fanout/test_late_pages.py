@@ -24,7 +24,7 @@ WAYS = ["by_seq", "by_position"]
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Seek late events this way alone, whatever is asked for."""
     found: str = request.param
-    monkeypatch.setattr(store, "_LATE", dict.fromkeys(WAYS, store._LATE[found]))
+    monkeypatch.setattr(store, "LATE", dict.fromkeys(WAYS, store.LATE[found]))
     return found
 
 
@@ -104,5 +104,5 @@ async def test_late_events_are_sought_where_less_has_to_be_passed_over(
     positions: tuple[int, int],
     taken: str,
 ) -> None:
-    monkeypatch.setattr(store, "_LATE", {taken: store._LATE[taken]})
+    monkeypatch.setattr(store, "LATE", {taken: store.LATE[taken]})
     assert await late(process, stream_id, seqs=seqs, positions=positions) == ([], False)

@@ -44,9 +44,9 @@ async def test_an_announcement_has_only_names_looked_up_that_are_not_known(
     resolving = asyncio.ensure_future(tails.run_resolving())
     await wait_until(lambda: names.asked, what="the first look, which is at all")
     await stored.make_stream(database, "start", "x")
-    tails._resolving.wake()
+    tails.on_announcement("")
     await wait_until(lambda: followed["x"].stream_id, what="the new stream")
-    tails._resolving.wake()
+    tails.on_announcement("")
     await wait_until(lambda: len(names.asked) == 3, what="another look")
     process.stop.ask()
     await resolving
@@ -83,4 +83,4 @@ async def test_names_that_stand_for_no_stream_are_told_apart_and_known_ones_are_
     assert await tails.existing(asked) == [ref(name) for name in "bac"]
     assert await tails.existing([ref("a")]) == [ref("a")]
     assert names.asked == [set("xbcy")]
-    assert set(tails._tails) == {ref("a"), ref("x")}
+    assert set(tails.tails) == {ref("a"), ref("x")}

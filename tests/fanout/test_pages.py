@@ -165,10 +165,10 @@ async def test_what_is_kept_is_bounded(
 ) -> None:
     await store_many(database, stream_id, 5_000)
     await of_epoch(pages, stream_id, 0, 5_000)
-    monkeypatch.setattr(module, "KEPT_BYTES", 7 * pages._kept_bytes // 2)
+    monkeypatch.setattr(module, "KEPT_BYTES", 7 * pages.kept_bytes // 2)
     for after in (1_000, 2_000, 0, 3_000, 4_000):
         await of_epoch(pages, stream_id, after, 5_000)
-    assert pages._kept_bytes == sum(page.size for page in pages._kept.values()) <= module.KEPT_BYTES
+    assert pages.kept_bytes == sum(page.size for page in pages.kept.values()) <= module.KEPT_BYTES
     assert counted.reads == 5
     await of_epoch(pages, stream_id, 0, 5_000)  # used not long ago, so it stayed
     assert counted.reads == 5

@@ -113,7 +113,7 @@ RESTORED_WITHOUT_CURSORS: list[Step] = [
 ]
 
 
-async def _happen(world: World, steps: Iterable[Step]) -> None:
+async def play(world: World, steps: Iterable[Step]) -> None:
     for name, *arguments in steps:
         await getattr(world, name)(*arguments)
         if name in ("take", "leave", "store"):
@@ -121,7 +121,7 @@ async def _happen(world: World, steps: Iterable[Step]) -> None:
     await world.settle()
 
 
-async def _open(url: str) -> tuple[Pool, Connection]:
+async def open_both(url: str) -> tuple[Pool, Connection]:
     return await create_pool(url, name="test", size=2, **store.POOL_SETTINGS), await asyncpg.connect(url)
 
 
@@ -144,7 +144,7 @@ def test_in_the_end_a_receiver_has_had_all_that_its_resume_does_not_claim(
     monkeypatch.setattr(event_store, "READ_EVENTS", 2)
     monkeypatch.setattr(window, "WINDOW_EVENTS", 2)
     with asyncio.Runner() as runner:
-        pool, database = runner.run(_open(parts_url))
+        pool, database = runner.run(open_both(parts_url))
 
         @settings(max_examples=150)
         @given(st.booleans(), STEPS)
@@ -158,7 +158,7 @@ def test_in_the_end_a_receiver_has_had_all_that_its_resume_does_not_claim(
         @example(False, DELETED_AND_RESTORED)
         def happen(resumes: bool, steps: list[Step]) -> None:
             world = runner.run(_world(pool, database, resumes=resumes))
-            runner.run(_happen(world, steps))
+            runner.run(play(world, steps))
 
         happen()
         runner.run(database.close())

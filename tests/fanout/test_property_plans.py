@@ -14,7 +14,7 @@ from shared.db.connections import Connection, Pool
 from shared.protocol.v1 import StreamRef
 from tests.delivery import stored
 from tests.fanout.planned_world import KINDS, PlannedWorld
-from tests.fanout.test_property import END, FLOW, LATE_WHILE_AWAY, TROUBLE, WHICH, Step, _happen, _open
+from tests.fanout.test_property import END, FLOW, LATE_WHILE_AWAY, TROUBLE, WHICH, Step, open_both, play
 from tests.fanout.world import EPOCHS
 
 EPOCH_SETS = st.lists(st.sampled_from(EPOCHS), unique=True, max_size=len(EPOCHS))
@@ -126,7 +126,7 @@ def test_in_the_end_a_receiver_has_had_just_what_its_plans_want(
     monkeypatch.setattr(event_store, "READ_EVENTS", 2)
     monkeypatch.setattr(window, "WINDOW_EVENTS", 2)
     with asyncio.Runner() as runner:
-        pool, database = runner.run(_open(parts_url))
+        pool, database = runner.run(open_both(parts_url))
 
         @settings(max_examples=150)
         @given(st.booleans(), st.sampled_from(KINDS), EARLIEST, STEPS)
@@ -142,7 +142,7 @@ def test_in_the_end_a_receiver_has_had_just_what_its_plans_want(
         @example(False, "race", None, MAPPED_WHILE_ITS_ROW_FAILS)
         def happen(resumes: bool, kind: str, earliest: int | None, steps: list[Step]) -> None:
             world = runner.run(_world(pool, database, resumes=resumes, kind=kind, earliest=earliest))
-            runner.run(_happen(world, steps))
+            runner.run(play(world, steps))
 
         happen()
         runner.run(database.close())

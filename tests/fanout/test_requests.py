@@ -135,7 +135,7 @@ async def test_answers_go_to_those_who_asked_in_any_order_and_are_taken_away(
 async def test_a_notification_is_enough(
     receiver: Receiver, database: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    receiver.requests._poll_s = 3600
+    receiver.requests.poll_s = 3600
     receiver.ask("restart", forwarder_id="start")
     (row,) = await taken(database)
     await answer(database, row["request_id"], OK)
@@ -209,7 +209,7 @@ async def test_who_asks_on_and_on_and_reads_nothing_is_held_to_a_bound(receiver:
     receiver.takes.clear()
     for number in range(1000):
         receiver.ask("streams_list", str(number))
-    assert len(receiver.requests._responses) <= proxy.REFUSALS
+    assert len(receiver.requests.responses) <= proxy.REFUSALS
     receiver.takes.set()
     told = await receiver.answered(proxy.REFUSALS)
     assert {each["error"] for each in told} == {"busy"}

@@ -65,7 +65,7 @@ async def test_a_receiver_holds_one_page_at_a_time_whatever_it_replays(receiver:
     def all_came() -> bool:
         """Look while the sender waits for acks, with the rest of a page; then ack all that came."""
         nonlocal most
-        pages = [each._page for each in receiver.following.turns.subscriptions.values() if each._page]
+        pages = [each.page for each in receiver.following.turns.subscriptions.values() if each.page]
         most = max(most, len(pages))
         assert sum(len(page) for page in pages) <= event_store.READ_EVENTS
         for ref in refs:
@@ -88,7 +88,7 @@ async def test_nothing_is_read_ahead_for_a_receiver_that_takes_nothing(receiver:
         await receiver.commit(ref, *range(first, first + 500))
     await wait_until(lambda: len(receiver.socket.messages) == 2)
     await quiet(lambda: len(receiver.socket.messages))
-    assert not any(each._page for each in receiver.following.turns.subscriptions.values())
+    assert not any(each.page for each in receiver.following.turns.subscriptions.values())
 
 
 async def test_long_lines_make_a_message_shorter_whatever_stream_they_are_of(receiver: Receiver) -> None:
@@ -159,10 +159,10 @@ async def test_naming_a_stream_again_changes_nothing(receiver: Receiver) -> None
 async def test_an_ack_of_what_the_receiver_cannot_have_had_is_not_kept(receiver: Receiver) -> None:
     ref = await receiver.stream("1", 5)
     await receiver.got_until(ref, 5)
-    known = len(receiver.node.cursors._moved)
+    known = len(receiver.node.cursors.moved)
     receiver.sender.ack([AckEntry("start", "1", epoch, 1) for epoch in range(2, 5_000)])
     receiver.sender.ack([AckEntry("start", str(number), 1, 1) for number in range(2, 5_000)])
-    assert len(receiver.node.cursors._moved) == known == 1
+    assert len(receiver.node.cursors.moved) == known == 1
 
 
 async def test_more_subscriptions_than_a_receiver_may_have_are_refused(
@@ -202,8 +202,8 @@ async def test_a_stream_that_is_deleted_before_it_starts_is_asked_for_once(
 async def test_who_leaves_follows_nothing_any_more(node: Node, database: Connection) -> None:
     async with running(node, database) as receiver:
         await receiver.stream("1")
-        assert len(node.tails._tails) == 1
-    assert not node.tails._tails
+        assert len(node.tails.tails) == 1
+    assert not node.tails.tails
 
 
 def said_in(receiver: Receiver) -> list[Any]:

@@ -165,7 +165,7 @@ async def test_where_to_start_costs_the_same_for_each_epoch_however_many_there_a
             await stored.store(database, each, [(epoch, 1, b"a") for epoch in range(1, 5)], notify=False)
         costs += [
             await rows_passed(process, statement, ids) / count
-            for statement in (begins._BEGIN, begins._STARTING_POINTS)
+            for statement in (begins.BEGIN, begins.STARTING_POINTS)
         ]
     begin, start, begin_many, start_many = costs
     assert begin_many < 1.5 * begin
@@ -174,7 +174,7 @@ async def test_where_to_start_costs_the_same_for_each_epoch_however_many_there_a
 
 async def rows_passed(process: Process, statement: str, ids: list[UUID]) -> int:
     """Return how many rows all nodes of a statement's plan gave or threw away."""
-    arguments = ["tent", ids, *([[None] * len(ids), True] if statement == begins._BEGIN else ["{}"])]
+    arguments = ["tent", ids, *([[None] * len(ids), True] if statement == begins.BEGIN else ["{}"])]
     found = await process.pool.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments)
 
     def passed(node: dict[str, Any]) -> float:

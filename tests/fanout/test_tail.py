@@ -84,7 +84,7 @@ def test_long_lines_make_the_window_shorter() -> None:
     tail = following()
     tail.extend(events(1, 100, line=b"x" * 65536))
     assert (
-        sum(len(event.json) for event in tail.window(FIRST)._events)
+        sum(len(event.json) for event in tail.window(FIRST).between(0, tail.head))
         == tail.window_bytes
         <= tails.WINDOW_BYTES
     )
@@ -101,7 +101,7 @@ def test_a_line_that_is_longer_than_the_window_leaves_it_empty_and_the_head_righ
 def test_it_is_ahead_until_somebody_has_taken_half_of_the_window_and_then_says_so_once() -> None:
     tail = following(head=10)
     said: list[tuple[bool, int]] = []
-    tail.on_taken = lambda: said.append((tail.is_ahead, tail._foremost))
+    tail.on_taken = lambda: said.append((tail.is_ahead, tail.foremost))
     tail.extend(events(11, 1_009))
     assert not tail.is_ahead  # not half full
     tail.extend(events(1_010, 1_510))
@@ -148,7 +148,7 @@ def test_joined_slices_are_few_whoever_asks_for_what() -> None:
     tail.extend(events(1, 1_000))
     for position in range(1_000):
         tail.window(FIRST).after(position, 100)
-    assert len(tail.window(FIRST)._slices) <= tails.KEPT_SLICES
+    assert len(tail.window(FIRST).slices) <= tails.KEPT_SLICES
 
 
 def test_a_slice_never_outlives_the_window_that_it_was_cut_from() -> None:

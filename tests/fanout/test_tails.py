@@ -58,10 +58,10 @@ async def test_one_read_serves_all_streams_and_all_who_follow_them(
     for follower in followers:
         follower.woken.clear()
     await stored.store(database, ids["a"], events(1, 3))
-    assert await tails._read()
+    assert await tails.read()
     assert len(reads.asked) == 1
     assert [follower.woken for follower in followers] == [{"a"}] * 5
-    assert (tails._tails[ref("a")].head, tails._tails[ref("b")].head) == (3, 0)
+    assert (tails.tails[ref("a")].head, tails.tails[ref("b")].head) == (3, 0)
 
 
 async def test_more_than_one_read_gives_is_read_in_turns(
@@ -78,10 +78,10 @@ async def test_more_than_one_read_gives_is_read_in_turns(
     await resolve(tails)
     for each in ids.values():
         await stored.store(database, each, events(1, 3))
-    assert await tails._read()
+    assert await tails.read()
     a, b, c = ids.values()
     assert reads.asked == [[a, b, c], [c, a, b], [c, a, b]]
-    assert [tail.head for tail in tails._tails.values()] == [3, 3, 3]
+    assert [tail.head for tail in tails.tails.values()] == [3, 3, 3]
 
 
 async def test_streams_that_nobody_follows_are_not_asked_for(
@@ -93,9 +93,9 @@ async def test_streams_that_nobody_follows_are_not_asked_for(
     tails.follow(ref("b"), other)
     await resolve(tails)
     tails.leave([ref("a"), ref("b")], follower)
-    await tails._read()
+    await tails.read()
     tails.leave([ref("b")], other)
-    await tails._read()
+    await tails.read()
     assert reads.asked == [[ids["b"]]]
 
 
@@ -107,13 +107,13 @@ async def test_a_tail_that_was_given_up_during_a_read_does_not_come_back(
     await resolve(tails)
     await stored.store(database, ids["a"], events(1, 3))
     reads.go_on.clear()
-    reading = asyncio.ensure_future(tails._read())
+    reading = asyncio.ensure_future(tails.read())
     await wait_until(lambda: reads.asked, what="the read")
     tails.leave([ref("a")], old)
     anew = tails.follow(ref("a"), Follower())
     reads.go_on.set()
     await reading
-    assert tails._tails == {ref("a"): anew}
+    assert tails.tails == {ref("a"): anew}
     assert anew.stream_id is None
 
 
@@ -124,7 +124,7 @@ async def test_what_was_read_of_a_stream_that_was_made_anew_meanwhile_is_dropped
     await resolve(tails)
     await stored.store(database, ids["a"], events(1, 3))
     reads.go_on.clear()
-    reading = asyncio.ensure_future(tails._read())
+    reading = asyncio.ensure_future(tails.read())
     await wait_until(lambda: reads.asked, what="the read")
     await stored.delete_stream(database, ids["a"])
     anew = await stored.make_stream(database, "start", "a")
@@ -173,14 +173,14 @@ async def test_a_notification_has_those_streams_read_that_it_names(
     await resolve(tails)
     async with tailing(tails, process):
         await wait_until(lambda: len(reads.asked) == 1, what="the first read, which is of all")
-        tails._read_all_at = math.inf  # the next one is not due within the test
+        tails.read_all_at = math.inf  # the next one is not due within the test
         for each in ids.values():
             await stored.store(database, each, events(1, 1), notify=False)
-        tails._on_notification(f"{ids['c']},{ids['a']},{uuid4()}")
+        tails.on_notification(f"{ids['c']},{ids['a']},{uuid4()}")
         await wait_until(lambda: followed["a"].head and followed["c"].head, what="what was notified")
         assert [set(each) for each in reads.asked[1:]] == [{ids["a"], ids["c"]}]
         assert followed["b"].head == 0
-        tails._on_notification("")
+        tails.on_notification("")
         await wait_until(lambda: followed["b"].head, what="the rest")
 
 
@@ -199,16 +199,16 @@ async def test_what_nobody_has_come_near_is_read_when_somebody_does(
     await resolve(tails)
     await stored.store(database, ids["a"], events(1, 8))
     async with tailing(tails, process):
-        tails._on_notification("")
-        slow, other = tails._tails[ref("a")], tails._tails[ref("b")]
+        tails.on_notification("")
+        slow, other = tails.tails[ref("a")], tails.tails[ref("b")]
         await wait_until(lambda: slow.head == 2, what="half a window")
         await stored.store(database, ids["b"], events(1, 1))
-        tails._on_notification("")
+        tails.on_notification("")
         await wait_until(lambda: other.head == 1, what="a stream that nothing holds up")
         assert slow.head == 2
         for position in range(1, 9):
             slow.reached(position)
-            await wait_until(lambda: slow.head >= min(slow._foremost + 1, 8), what="what follows")
+            await wait_until(lambda: slow.head >= min(slow.foremost + 1, 8), what="what follows")
             assert slow.window(FIRST).start <= position  # it is still there for who takes it
             assert slow.head <= position + 4
 
@@ -220,11 +220,11 @@ async def test_a_stream_whose_notification_is_lost_is_found_soon_though_others_a
     tails.follow(ref("b"), Follower())
     await resolve(tails)
     async with tailing(tails, process):
-        await wait_until(lambda: tails._read_all_at, what="the first read")
+        await wait_until(lambda: tails.read_all_at, what="the first read")
         await stored.store(database, ids["a"], events(1, 1), notify=False)
 
         def found() -> int:
-            tails._on_notification(str(ids["b"]))
+            tails.on_notification(str(ids["b"]))
             return tail.head
 
         await wait_until(found, deadline_s=10 * tail_module.POLL_S, what="a read of all streams")
@@ -236,9 +236,10 @@ async def test_a_stream_whose_notification_is_lost_is_found_soon_though_others_a
 def window_bytes(tails: Tails) -> int:
     """Count the windows, and make sure that the node's count of them is right."""
     found = sum(
-        sum(len(event.json) for event in tail.window(FIRST)._events) for tail in tails._tails.values()
+        sum(len(event.json) for event in tail.window(FIRST).between(0, tail.head))
+        for tail in tails.tails.values()
     )
-    assert tails._window_bytes == found
+    assert tails.window_bytes == found
     return found
 
 
@@ -248,17 +249,17 @@ async def test_all_windows_together_are_bounded_and_whose_stream_rests_goes_firs
     followed = {name: tails.follow(ref(name), Follower()) for name in ids}
     await resolve(tails)
     await stored.store(database, ids["a"], events(1, 10))
-    await tails._read()
+    await tails.read()
     monkeypatch.setattr(tail_module, "ALL_WINDOWS_BYTES", 29 * window_bytes(tails) // 10)
     for name in "bc":
         await stored.store(database, ids[name], events(1, 10))
-        await tails._read()
+        await tails.read()
         assert window_bytes(tails) <= tail_module.ALL_WINDOWS_BYTES
     # Emptied is the one that moved longest ago; whoever is behind its head has to read pages, who is not waits.
     assert [followed[name].window(FIRST).after(0, 1) is None for name in "abc"] == [True, False, False]
     assert followed["a"].window(FIRST).after(10, 1) is not None
     await stored.store(database, ids["a"], events(11, 12))
-    await tails._read()
+    await tails.read()
     found = followed["a"].window(FIRST).after(10, 9)
     assert found is not None
     assert (found[0].event_count, found[1]) == (2, 12)
@@ -274,7 +275,7 @@ async def test_windows_are_counted_out_when_they_go(
     await resolve(tails)
     for each in ids.values():
         await stored.store(database, each, events(1, 3))
-    await tails._read()
+    await tails.read()
     all_of_them = window_bytes(tails)
     tails.leave([ref("a")], follower)
     assert window_bytes(tails) == all_of_them * 2 // 3
@@ -299,4 +300,4 @@ async def test_a_node_follows_so_many_streams_and_no_more(
     tails.follow(ref("a"), two)
     tails.leave([ref("b")], one)
     tails.follow(ref("c"), two)
-    assert set(tails._tails) == {ref("a"), ref("c")}
+    assert set(tails.tails) == {ref("a"), ref("c")}

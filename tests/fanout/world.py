@@ -111,7 +111,7 @@ class World:
             ),
         )
         node = Node.of(process, cast("FanoutSettings", process.settings))
-        node.tails._link = cast("Any", SimpleNamespace(get=self._link, drop=lambda: None))
+        node.tails.link = cast("Any", SimpleNamespace(get=self._link, drop=lambda: None))
         return node
 
     async def _link(self) -> Connection:
@@ -140,7 +140,7 @@ class World:
                 [AckEntry(*self._names(), epoch, seq) for epoch, seq in self.last_seqs.items()]
             )
         session.following.subscribe(self.ref)
-        await self.nodes[node].tails._resolve([self.ref])
+        await self.nodes[node].tails.look_up([self.ref])
         await session.following.turns.begin()
 
     async def _note_claims(self) -> None:
@@ -179,9 +179,9 @@ class World:
                 await self.send(which, limit)
             self.failing.mend()
             turns = session.following.turns
-            for ref in list(turns._resting):
-                turns._rested(ref)
-            turns._unflagged |= turns.subscriptions.keys()
+            for ref in list(turns.resting):
+                turns.rested(ref)
+            turns.unflagged |= turns.subscriptions.keys()
 
     async def receive(self, which: int, messages: int) -> None:
         """The receiver takes messages, and an ack of each is on its way."""
@@ -230,15 +230,15 @@ class World:
             await self.write(session.node)
 
     async def look(self, node: int) -> None:
-        await self.nodes[node].tails._read()
+        await self.nodes[node].tails.read()
 
     async def write(self, node: int) -> None:
         await self.nodes[node].cursors.flush()
 
     async def tell(self, node: int) -> None:
         """A node is told of a deletion."""
-        self.nodes[node].cursors._look_at = 0.0
-        await self.nodes[node].cursors._look_for_deletions()
+        self.nodes[node].cursors.look_at = 0.0
+        await self.nodes[node].cursors.look_for_deletions()
 
     async def leave(self, which: int, written: bool) -> None:
         """The connection ends; what was not received is lost, and so are acks on their way."""
@@ -358,7 +358,7 @@ class World:
     async def _look_when_woken(self, node: int) -> bool:
         """A tail that had run ahead of its receivers asks to be read on; whether one did."""
         tails = self.nodes[node].tails
-        woken_for, tails._named = tails._named, set()
+        woken_for, tails.named = tails.named, set()
         if woken_for:
-            await tails._read(woken_for)
+            await tails.read(woken_for)
         return bool(woken_for)

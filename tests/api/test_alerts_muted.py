@@ -90,7 +90,7 @@ async def test_who_comes_second_with_a_mute_is_told_by_whom_and_until_when(
         ({"reason": " "}, "reason"),
         ({"reason": "x", "until": "2020-01-01T00:00:00Z"}, "24 hours"),
         (
-            {"reason": "x", "until": (datetime.now(UTC) + MUTED_AT_MOST + timedelta(minutes=5)).isoformat()},
+            {"reason": "x", "until": (datetime.now(UTC) + MUTED_AT_MOST + timedelta(hours=12)).isoformat()},
             "24 hours",
         ),
     ],

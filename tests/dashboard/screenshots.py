@@ -48,6 +48,15 @@ INSERT INTO chips
 SELECT $1::uuid, '05800000' || lpad(to_hex(n), 4, '0'), n, n, true FROM generate_series(0, 397) AS n
 UNION ALL SELECT $1::uuid, '058000000007', 8, 1000, false
 """
+# Each stream is a point, in the order of forwarders, and the gun was a while ago.
+_COURSE = """
+WITH gun AS (UPDATE races SET gun_at = now() - interval '1:14:07' WHERE race_id = $1),
+points AS (
+    INSERT INTO race_points SELECT $1, place, name FROM unnest($2::text[]) WITH ORDINALITY AS point(name, place)
+)
+INSERT INTO point_streams
+SELECT $1, stream_id, row_number() OVER (ORDER BY forwarder_id) FROM streams
+"""
 _ALIAS = "UPDATE streams SET display_alias = $2 WHERE forwarder_id = $1"
 
 
@@ -202,6 +211,7 @@ async def test_pictures_of_a_race(browser: Browser, stack: Stack) -> None:
                 "INSERT INTO forwarder_races VALUES ($1, $2)", forwarder.device_id, race_id
             )
         await stack.database.execute("INSERT INTO epoch_races SELECT stream_id, 1, $1 FROM streams", race_id)
+        await stack.database.execute(_COURSE, race_id, list(MATS[:3]))
         for forwarder in forwarders:
             await race(forwarder, 170)
         await camera.take("races", "races", shown=".rows.races .body .row")

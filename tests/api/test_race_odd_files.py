@@ -1,4 +1,4 @@
-"""Odd files of a race over HTTP: what is taken stands in the roster as it was meant, what is refused changes nothing."""
+"""Odd files of a race over HTTP: what is taken is in the roster as it was meant, what is refused changes nothing."""
 
 from collections.abc import Mapping
 from io import BytesIO

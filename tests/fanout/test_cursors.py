@@ -52,7 +52,8 @@ async def last_seqs(database: Connection) -> dict[str, int]:
 
 
 @pytest.fixture
-def cursors(process: Process) -> Cursors:
+def cursors(process: Process, monkeypatch: pytest.MonkeyPatch) -> Cursors:
+    monkeypatch.setattr(module, "WRITE_EVERY_S", 0.01)  # before they are made: their loop takes it from there
     return Cursors(process)
 
 
@@ -232,7 +233,6 @@ async def looking(cursors: Cursors, process: Process) -> AsyncIterator[None]:
 async def test_a_deletion_that_is_told_of_is_looked_at_at_once_and_nothing_else_is(
     cursors: Cursors, database: Connection, stream_id: UUID, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WRITE_EVERY_S", 0.01)
     cursors.look_at = math.inf  # a look at all of them is not due within the test
     keys = await keys_of(database, stream_id, 3)
     sessions = [Session() for _ in keys]
@@ -252,7 +252,6 @@ async def test_a_deletion_that_is_told_of_is_looked_at_at_once_and_nothing_else_
 async def test_a_deletion_that_nobody_was_told_of_is_found_too(
     cursors: Cursors, database: Connection, key: CursorKey, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WRITE_EVERY_S", 0.01)
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.02)
     session = Session()
     cursors.hold([key.cursor_id], session, REF)
@@ -265,7 +264,6 @@ async def test_a_deletion_that_nobody_was_told_of_is_found_too(
 async def test_a_deletion_that_cannot_be_looked_at_is_looked_at_later(
     cursors: Cursors, database: Connection, key: CursorKey, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WRITE_EVERY_S", 0.01)
     cursors.look_at = math.inf
     session = Session()
     cursors.hold([key.cursor_id], session, REF)

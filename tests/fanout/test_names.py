@@ -32,13 +32,13 @@ class Names:
 
 
 async def test_an_announcement_has_only_names_looked_up_that_are_not_known(
-    tails: Tails,
     database: Connection,
     ids: dict[str, UUID],
     process: Process,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tail_module, "RESOLVE_S", 600.0)
+    tails = Tails(process)  # whose loop takes it from there
     names = Names(monkeypatch)
     followed = {name: tails.follow(ref(name), Follower()) for name in (*ids, "x", "y")}
     resolving = asyncio.ensure_future(tails.run_resolving())
@@ -54,13 +54,13 @@ async def test_an_announcement_has_only_names_looked_up_that_are_not_known(
 
 
 async def test_a_stream_that_was_made_anew_unnoticed_is_found_at_the_next_look_at_all(
-    tails: Tails,
     database: Connection,
     ids: dict[str, UUID],
     process: Process,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tail_module, "RESOLVE_S", 0.02)
+    tails = Tails(process)
     tail = tails.follow(ref("a"), Follower())
     resolving = asyncio.ensure_future(tails.run_resolving())
     await wait_until(lambda: tail.stream_id, what="the stream")

@@ -186,8 +186,10 @@ def _parse(
 def _decoded(content: bytes) -> str:
     if content.startswith(_UTF_16):
         raise FileRefused("the file is in UTF-16; save it as UTF-8, and import it again")
+    # Before either is tried: a file may begin as UTF-8 and have one name in it that is none.
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return content.decode("utf-8-sig")
+        return content.decode()
     except UnicodeDecodeError:
         return codecs.charmap_decode(content, "strict", _WINDOWS_1252)[0]
 

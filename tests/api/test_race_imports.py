@@ -72,6 +72,11 @@ def test_what_is_no_utf_8_is_windows_1252_as_browsers_have_it() -> None:
     assert person == Participant(1, "Jürgen\x81\x8d\x8f\x90\x9d", "Müller", "€", "X")
 
 
+def test_a_mark_at_the_beginning_belongs_to_no_name_though_another_is_no_utf_8() -> None:
+    found = people(b"\xef\xbb\xbf1,Miller,A\n" + "2,Weiß,B\n".encode("cp1252"))
+    assert [(each.bib, each.last_name) for each in found] == [(1, "Miller"), (2, "Weiß")]
+
+
 def test_one_byte_that_is_no_utf_8_makes_the_whole_file_windows_1252() -> None:
     found = people("1,Müller,A\n".encode() + "2,Weiß,B\n".encode("cp1252"))
     assert [each.last_name for each in found] == ["MÃ¼ller", "Weiß"]

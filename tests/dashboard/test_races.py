@@ -157,9 +157,18 @@ async def test_the_first_page_has_the_course_the_clock_and_finds_people(page: Ta
         await dialog.get_by_label("The gun").fill("2020-05-03T09:00:00")
         await dialog.get_by_role("button", name="Save").click()
         await page.closed()
-        await expect(page.fact(page.page.locator(".facts"), "Clock")).to_have_text(
-            re.compile(r"^\d+:\d\d:\d\d$")
-        )
+        clock = page.fact(page.page.locator(".facts"), "Clock")
+        await expect(clock).to_have_text(re.compile(r"^\d+:\d\d:\d\d$"))
+        # Who looks at the time, and saves what stands there, changes nothing.
+        gun = "SELECT gun_at FROM races WHERE gun_at IS NOT NULL"
+        await stack.database.execute("UPDATE races SET gun_at = gun_at + interval '7 seconds 250 ms'")
+        await page.page.reload()
+        before = await stack.database.fetchval(gun)
+        await page.page.get_by_role("button", name="Gun at…").click()
+        await expect(dialog.get_by_label("The gun")).to_have_value("2020-05-03T09:00:07")
+        await dialog.get_by_role("button", name="Save").click()
+        await page.closed()
+        assert await stack.database.fetchval(gun) == before
         for each in forwarder.readers:
             forwarder.record(each, line("0580000000D4"))
         forwarder.record(READER, line("0580000000FF"))

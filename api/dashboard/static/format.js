@@ -136,6 +136,9 @@ export function moment(typed, { last = false } = {}) {
   return new Date((last ? Math.max : Math.min)(...found)).toISOString();
 }
 
+/** The time of day of the page's zone that stands for a moment, as an input has it: what `moment` makes of it, turned. */
+export const typed = (text) => (text === null ? "" : zone.wall.format(Date.parse(text)).replace(" ", "T"));
+
 const wallOf = (at) => Date.parse(`${zone.wall.format(at).replace(" ", "T")}Z`);
 
 /** A clock's offset: +12 ms, −1.2 s, −8 min 00 s; or why there is none. */

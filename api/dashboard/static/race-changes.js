@@ -2,7 +2,7 @@
 
 import { askFirst, say } from "./dialog.js";
 import { h } from "./dom.js";
-import { count, moment, time, zoneNow } from "./format.js";
+import { count, moment, time, typed, zoneNow } from "./format.js";
 import { ask, path } from "./http.js";
 import { button, field } from "./parts.js";
 import { serverNow } from "./state.js";
@@ -27,27 +27,32 @@ export function changeRace(race_id, race, changed) {
 
   async function keep() {
     const until = race().participants_until;
-    const input = h("input", { name: "until", type: "datetime-local" });
+    const input = h("input", { name: "until", type: "datetime-local", step: 1, value: typed(until) });
+    const shown = input.value;
     const said = until === null ? "kept until somebody removes them" : `removed on ${time(until, serverNow())}`;
     const kept = await askFirst("Remove the people at a time", {
       body: h("p", {}, `At the moment they are ${said}. Reads and chips stay, without names.`),
       controls: { until: field("When", input, { hint: "Empty: when somebody does it." }) },
       verb: "Save",
-      act: ({ until: typed }) =>
-        ask("PATCH", at, { body: { participants_until: moment(typed) || null, expected_participants_until: until } }),
+      act: async ({ until: wanted }) =>
+        wanted === shown ||
+        ask("PATCH", at, { body: { participants_until: moment(wanted) || null, expected_participants_until: until } }),
     });
     if (kept) changed();
   }
 
   async function gun() {
     const { gun_at } = race();
-    const input = h("input", { name: "gun", type: "datetime-local", step: 1 });
+    const input = h("input", { name: "gun", type: "datetime-local", step: 1, value: typed(gun_at) });
+    const shown = input.value;
     const said = gun_at ? `it was ${time(gun_at, serverNow())}` : "the race has not begun";
     const set = await askFirst("When the gun was", {
       body: h("p", {}, `As far as the race's clock knows, ${said}. Begin race lets it go, unless a time stands here.`),
       controls: { gun: field("The gun", input, { hint: `${zoneNow(serverNow()).said}. Empty: when the race begins.` }) },
       verb: "Save",
-      act: ({ gun: typed }) => ask("PATCH", at, { body: { gun_at: moment(typed) || null, expected_gun_at: gun_at } }),
+      // What was not touched stays as it is, to the millisecond.
+      act: async ({ gun: wanted }) =>
+        wanted === shown || ask("PATCH", at, { body: { gun_at: moment(wanted) || null, expected_gun_at: gun_at } }),
     });
     if (set) changed();
   }

@@ -77,7 +77,7 @@ class Sender:
         self._allowance = allowance
         self._in_flight = allowance.in_flight
         self._sayings: dict[object, Saying] = {}  # what goes out behind the reads
-        self._told_at: dict[object, float] = {}  # of what was told within EVERY_S, by what it was about
+        self.told_at: dict[object, float] = {}  # of what was told within EVERY_S, by what it was about
         self._telling = asyncio.Lock()
         self._prefix = batch_prefix(connection.session_id)
 
@@ -115,7 +115,7 @@ class Sender:
                 await before_next_try()
                 continue
             if taken:
-                await self._send(taken)
+                await self.send(taken)
             told = await self.tell_due()
             if not (taken or told):
                 await self._until_news()
@@ -130,7 +130,7 @@ class Sender:
             for saying in due:
                 await self._connection.send(saying.message)
                 # The second counts from when the socket has taken it, as the pace does.
-                self._told_at[saying.about] = asyncio.get_running_loop().time()
+                self.told_at[saying.about] = asyncio.get_running_loop().time()
         return bool(due)
 
     def _due(self) -> list[Saying]:
@@ -138,21 +138,21 @@ class Sender:
         since = asyncio.get_running_loop().time() - EVERY_S
         # What is older holds nothing back any more, also of streams that went: so this never grows beyond what was told
         # within a second.
-        self._told_at = {about: at for about, at in self._told_at.items() if at > since}
+        self.told_at = {about: at for about, at in self.told_at.items() if at > since}
         due = [each for each in self._sayings.values() if self._may_be_told(each)]
         for each in due:
             del self._sayings[each.about]
         return sorted(due, key=lambda each: each.rank)
 
     def _may_be_told(self, saying: Saying) -> bool:
-        if saying.about in self._told_at:
+        if saying.about in self.told_at:
             return False
         return saying.ref is None or not self._source.is_behind(saying.ref, saying.position)
 
     async def _until_news(self) -> None:
         """Wait for something to take or to tell, or until the second of something that waits to be told is over."""
-        waiting = self._told_at.keys() & self._sayings.keys()
-        due_at = min((self._told_at[about] + EVERY_S for about in waiting), default=None)
+        waiting = self.told_at.keys() & self._sayings.keys()
+        due_at = min((self.told_at[about] + EVERY_S for about in waiting), default=None)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(due_at):
                 await self._source.news.wait()
@@ -160,7 +160,8 @@ class Sender:
         # nothing falls between.
         self._source.news.clear()
 
-    async def _send(self, taken: list[tuple[StreamRef, Taken]]) -> None:
+    async def send(self, taken: list[tuple[StreamRef, Taken]]) -> None:
+        """Send what the source has given; ConnectionGone when the socket ends."""
         for ref, each in taken:
             for sent, step in zip(each.slice.sent, each.steps, strict=True):
                 # Before it is written: where the socket takes it slowly its ack may come while the send still waits.

@@ -46,8 +46,8 @@ class Watch(Generic[T]):
         self._process = process
         self._read = read
         self._say = say
-        self._hearers: dict[UUID, dict[Hearer, bool]] = {}  # and whether each has been told anything yet
-        self._told: dict[UUID, T] = {}
+        self.hearers: dict[UUID, dict[Hearer, bool]] = {}  # and whether each has been told anything yet
+        self.told: dict[UUID, T] = {}
         # One look at a time: what was read first must not be told last.
         self._looking = asyncio.Lock()
         self._loop = process.loop(name, self._look_and_rest, poll_s=POLL_S)
@@ -55,7 +55,7 @@ class Watch(Generic[T]):
             process.listener.on(channel, lambda _: self._on_notification())
 
     def _on_notification(self) -> None:
-        if self._hearers:  # where nobody is told, each drain would wake us for nothing
+        if self.hearers:  # where nobody is told, each drain would wake us for nothing
             self._loop.wake()
 
     async def run(self) -> None:
@@ -68,15 +68,15 @@ class Watch(Generic[T]):
         """
         joined = list(stream_ids)
         for stream_id in joined:
-            self._hearers.setdefault(stream_id, {})[hearer] = False
+            self.hearers.setdefault(stream_id, {})[hearer] = False
         async with self._looking:
             found = await self._read(self._process.pool, joined)
             said: dict[object, Saying] = {}
             for stream_id, now in found.items():
                 # What the others were told may be older: the next look tells them, and this one once more.
-                self._told.setdefault(stream_id, now)
-                if stream_id in self._hearers:
-                    self._hearers[stream_id][hearer] = True
+                self.told.setdefault(stream_id, now)
+                if stream_id in self.hearers:
+                    self.hearers[stream_id][hearer] = True
                 said |= {each.about: each for each in self._say(None, now)}
             # Before the next look may begin: what that finds is newer, and must be told later. This waits for no reads:
             # it says how all begins.
@@ -86,30 +86,31 @@ class Watch(Generic[T]):
     def leave(self, hearer: Hearer, stream_ids: Iterable[UUID]) -> None:
         """Tell `hearer` no more of these."""
         for stream_id in stream_ids:
-            hearers = self._hearers.get(stream_id, {})
+            hearers = self.hearers.get(stream_id, {})
             hearers.pop(hearer, None)
             if not hearers:
-                self._hearers.pop(stream_id, None)
-                self._told.pop(stream_id, None)
+                self.hearers.pop(stream_id, None)
+                self.told.pop(stream_id, None)
 
     async def _look_and_rest(self) -> None:
-        if self._hearers:
-            await self._look()
+        if self.hearers:
+            await self.look()
             await self._process.stop.sleep(REST_S)
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Look once, and tell what has changed."""
         async with self._looking:
-            found = await self._read(self._process.pool, list(self._hearers))
+            found = await self._read(self._process.pool, list(self.hearers))
             for stream_id, now in found.items():
                 self._tell_all(stream_id, now)
 
     def _tell_all(self, stream_id: UUID, now: T) -> None:
-        before = self._told.get(stream_id)
-        hearers = self._hearers.get(stream_id, {})  # some may have left meanwhile
+        before = self.told.get(stream_id)
+        hearers = self.hearers.get(stream_id, {})  # some may have left meanwhile
         for hearer, knows in hearers.items():
             if now != before or not knows:
                 for each in self._say(before if knows else None, now):
                     hearer.tell(each)
         if hearers:
-            self._told[stream_id] = now
-            self._hearers[stream_id] = dict.fromkeys(hearers, True)
+            self.told[stream_id] = now
+            self.hearers[stream_id] = dict.fromkeys(hearers, True)

@@ -177,7 +177,7 @@ class PlannedWorld(World):
             before = len(session.socket.messages)
             taken = await session.following.turns.gather(limit)
             if taken:
-                await session.following.sender._send(taken)
+                await session.following.sender.send(taken)
             for message in session.socket.messages[before:]:
                 assert all(self._is_wanted(session, epoch) for epoch, _ in message), (message, self.mapped)
 

@@ -270,7 +270,7 @@ async def test_the_same_thing_is_told_once_a_second_and_others_meanwhile(
     for number in range(10):
         receiver.sender.tell(thing(f"{number}", 1))
         await wait_until(lambda: len(receiver.socket.messages) == 5 + number)  # noqa: B023
-    assert len(receiver.sender._told_at) == 1
+    assert len(receiver.sender.told_at) == 1
 
 
 async def test_what_waits_for_its_second_is_told_though_nothing_else_happens(

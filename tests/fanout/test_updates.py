@@ -56,10 +56,10 @@ async def test_who_joins_is_told_how_it_is_and_all_what_has_changed(world: World
     one, other = Hearer(), Hearer()
     await world.watch.join(one, [A, B])  # the same about both: the newest
     await world.watch.join(other, [B])
-    await world.watch._look()
+    await world.watch.look()
     assert (one.heard, other.heard) == ([b"None>1"], [b"None>1"])
     world.numbers = {A: 2, B: 1}
-    await world.watch._look()
+    await world.watch.look()
     assert (one.heard, other.heard) == ([b"None>1", b"1>2"], [b"None>1"])
 
 
@@ -69,10 +69,10 @@ async def test_who_joins_while_it_changes_misses_nothing_and_neither_do_the_othe
     world.numbers[A] = 2
     await world.watch.join(other, [A])
     assert other.heard == [b"None>2"]
-    await world.watch._look()
+    await world.watch.look()
     assert one.heard == [b"None>1", b"1>2"]
     world.numbers[A] = 3
-    await world.watch._look()
+    await world.watch.look()
     assert one.heard[2:] == other.heard[-1:] == [b"2>3"]
 
 
@@ -87,7 +87,7 @@ async def test_what_is_looked_at_behind_a_join_is_told_behind_it(world: World) -
     world.while_reading = changes
     async with asyncio.TaskGroup() as tasks:
         for _ in range(3):
-            tasks.create_task(world.watch._look())
+            tasks.create_task(world.watch.look())
             tasks.create_task(world.watch.join(late, [A]))
     newest = [int(each.rsplit(b">")[-1]) for each in late.heard]
     assert newest == sorted(newest)
@@ -101,9 +101,9 @@ async def test_who_could_not_be_told_is_told_as_soon_as_it_can_be_read(world: Wo
     with pytest.raises(DatabaseUnavailable):
         await world.watch.join(late, [A])
     world.away = False
-    await world.watch._look()
+    await world.watch.look()
     assert (one.heard, late.heard) == ([b"None>1"], [b"None>1"])
-    await world.watch._look()
+    await world.watch.look()
     assert late.heard == [b"None>1"]
 
 
@@ -113,17 +113,17 @@ async def test_who_has_left_is_told_no_more_also_while_it_is_read(world: World) 
         await world.watch.join(each, [A])
     world.while_reading = lambda: world.watch.leave(one, [A])
     world.numbers[A] = 2
-    await world.watch._look()
+    await world.watch.look()
     assert (one.heard, other.heard) == ([b"None>1"], [b"None>1", b"1>2"])
     world.watch.leave(other, [A])
-    assert not world.watch._hearers
-    assert not world.watch._told
+    assert not world.watch.hearers
+    assert not world.watch.told
 
 
 async def test_a_stream_that_does_not_exist_any_more_says_nothing(world: World) -> None:
     one = Hearer()
     await world.watch.join(one, [uuid4()])
-    await world.watch._look()
+    await world.watch.look()
     assert one.heard == []
 
 

@@ -168,7 +168,7 @@ class World:
             await session.following.turns.begin()
             taken = await session.following.turns.gather(limit)
             if taken:
-                await session.following.sender._send(taken)
+                await session.following.sender.send(taken)
 
     async def fail(self, which: int, limit: int, failure: str, after: int) -> None:
         """Send, while one statement fails: that behind so many others. What rests for it does so for a moment only."""

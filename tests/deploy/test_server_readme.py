@@ -240,7 +240,7 @@ async def test_caddy_leads_to_us(number: int, prefix: str, upstream: str, tmp_pa
 async def test_nginx_leads_to_us(number: int, prefix: str, upstream: str, tmp_path: Path) -> None:
     port = free_port()
     text = configurations("nginx")[number].replace("127.0.0.1:8080", upstream)
-    text = re.sub(r"listen 443 ssl;", f"listen 127.0.0.1:{port};", text)
+    text = re.sub(r"listen 443 ssl http2;", f"listen 127.0.0.1:{port};", text)
     text = re.sub(r"ssl_certificate.*;\n", "", text)
     configuration = tmp_path / "nginx.conf"
     paths = "".join(

@@ -153,36 +153,35 @@ async def test_flags_that_a_lock_held_up_are_written_though_the_stream_is_quiet(
 async def test_a_plan_that_changes_while_flags_and_row_are_written_is_written_next(
     node: Node, database: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream_id = await stored.make_stream(database, "start", REF.reader_ip)
-    await stored.store_many(database, stream_id, 1)
-    turns = await begun(node, REF.reader_ip)
-    plan = cast("Mapped", turns.subscriptions[REF].plan)
-    plan.map([])
-    turns.replan(REF)
+    names = [REF.reader_ip, "10.0.0.2:10000"]
+    for name in names:
+        await stored.store_many(database, await stored.make_stream(database, "start", name), 1)
+    turns = await begun(node, *names)
     flag, list_truly, listed = store.flag_cursors, sessions.subscribe_session, []
 
-    async def mapped_meanwhile(*arguments: Any) -> None:
-        await flag(*arguments)
-        plan.map([1])
-        turns.replan(REF)
+    def unmap(name: str) -> None:
+        ref = StreamRef("start", name)
+        cast("Mapped", turns.subscriptions[ref].plan).map([])
+        turns.replan(ref)
 
-    async def unmapped_meanwhile(pool: Any, session_id: UUID, streams: Any) -> None:
+    async def other_meanwhile(*arguments: Any) -> None:
+        await flag(*arguments)
+        unmap(names[1])
+
+    async def mine_meanwhile(pool: Any, session_id: UUID, streams: Any) -> None:
         listed.append(list(streams))
         await list_truly(pool, session_id, listed[-1])
         if len(listed) == 1:
-            plan.map([])
-            turns.replan(REF)
+            turns.replan(StreamRef("start", names[0]))
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "flag_cursors", mapped_meanwhile)
+        patched.setattr(store, "flag_cursors", other_meanwhile)
+        patched.setattr(of_turns, "subscribe_session", mine_meanwhile)
+        unmap(names[0])
         await turns.begin()
+    monkeypatch.setattr(of_turns, "subscribe_session", mine_meanwhile)
     await turns.begin()
-    wanted = "SELECT wanted FROM receiver_cursors WHERE stream_id = $1"
-    assert await database.fetchval(wanted, stream_id) is True
-    turns.replan(REF)
-    monkeypatch.setattr(of_turns, "subscribe_session", unmapped_meanwhile)
-    await turns.begin()
-    await turns.begin()
-    assert listed == [[stream_id], []]
-    assert await database.fetchval(wanted, stream_id) is False
+    wanted = await database.fetch("SELECT wanted FROM receiver_cursors WHERE receiver_id = 'tent'")
+    assert [each["wanted"] for each in wanted] == [False, False]
+    assert listed == [[], []]
     turns.leave()

@@ -149,8 +149,10 @@ ROUTES = (
     Route("DELETE", _RACE, races.delete_race, status=204, errors=("NOT_FOUND", "CONFLICT")),
     Route("DELETE", "/api/v1/admin/races", races.delete_all_races, status=204, errors=("CONFLICT",)),
     Route("GET", _RACE + "/participants", races.list_participants, errors=("NOT_FOUND",)),
-    Route("POST", _RACE + "/participants/upload", races.import_participants, errors=("NOT_FOUND",)),
-    Route("POST", _RACE + "/chips/upload", races.import_chips, errors=("NOT_FOUND",)),
+    Route(
+        "POST", _RACE + "/participants/upload", races.import_participants, errors=("NOT_FOUND", "CONFLICT")
+    ),
+    Route("POST", _RACE + "/chips/upload", races.import_chips, errors=("NOT_FOUND", "CONFLICT")),
     Route("DELETE", _RACE + "/bibs/{bib}", races.remove_participant, status=204, errors=("NOT_FOUND",)),
     Route("GET", _RACE + "/unknown-chips", races.list_unknown_chips, errors=("NOT_FOUND",)),
     Route("GET", _RACE + "/course", course.show_course, errors=("NOT_FOUND",), tagged=True),

@@ -1,13 +1,15 @@
 """Imports: a file becomes the people or the chips of a race, whole or not at all.
 
 Parsed beside the event loop, checked before anything is locked, stored in one transaction. What is wrong is said by
-line; nothing of a file is in any log. Callable by whoever has the bytes, HTTP or a receiver's request.
+line; nothing of a file is in any log. Callable by whoever has the bytes, HTTP or a receiver's request. Who says since
+when the roster that it replaces is as it is replaces no other: of two who import at once the second is told.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal, TypeAlias
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from api.http.context import Api
@@ -21,6 +23,7 @@ from api.races.imports import (
 )
 from api.races.store import races
 from api.races.store import roster as store
+from api.races.store.roster import Kind
 from api.races.types import Imported, Warned
 from shared.db.channels import RACES
 
@@ -32,8 +35,6 @@ AT_ONCE = 2
 WAITS_S = 10.0
 # A refusal names the first rows in its message, all that are kept in its details.
 NAMED = 5
-
-Kind: TypeAlias = Literal["participants", "chips"]
 
 _PARSERS: dict[Kind, Callable[[bytes], Parsed[Any]]] = {
     "participants": parse_participants,
@@ -63,26 +64,38 @@ class Imports:
 
 
 async def import_file(
-    api: Api, race_id: UUID, kind: Kind, read: Callable[[], Awaitable[bytes]], *, dry_run: bool = False
+    api: Api,
+    race_id: UUID,
+    kind: Kind,
+    read: Callable[[], Awaitable[bytes]],
+    *,
+    dry_run: bool = False,
+    expected: datetime | None = None,
 ) -> Imported:
     """Let a race have the people or chips of a file, and no others. read: called when there is room for one more file,
-    and when there is such a race. ApiError when it is refused; then nothing has changed.
+    and when there is such a race. expected: since when its roster is as it is, as far as whoever asks knows. ApiError
+    when it is refused; then nothing has changed.
     """
-    if await races.name_of(api.pool, race_id) is None:
-        raise no_race()
+    # Before the file has come: what cannot be is said at once.
+    _as_expected(await store.changed_at(api.pool, race_id), expected)
     imports = api.part(Imports)
     async with imports.place():
         content = await read()
         if len(content) > MOST_BYTES:
             raise ApiError("PAYLOAD_TOO_LARGE", "the file is larger than 10 MiB")
         parsed = await _parsed(kind, content)
-        if not dry_run:
-            await _store(api, race_id, kind, parsed.rows, kept_days=imports.kept_days)
+        if dry_run:
+            changed_at = _as_expected(await store.changed_at(api.pool, race_id), expected)
+        else:
+            changed_at = await _store(
+                api, race_id, kind, parsed.rows, kept_days=imports.kept_days, expected=expected
+            )
     return Imported(
         imported=len(parsed.rows),
         skipped=parsed.skipped,
         duplicates=parsed.duplicates,
         warnings=[Warned(line=each.line, message=each.message) for each in parsed.warnings],
+        roster_changed_at=changed_at,
     )
 
 
@@ -116,14 +129,37 @@ def _bad_rows(parsed: Parsed[Any]) -> ApiError:
     )
 
 
-async def _store(api: Api, race_id: UUID, kind: Kind, rows: Sequence[Any], *, kept_days: int) -> None:
+def _as_expected(changed_at: datetime | None, expected: datetime | None) -> datetime:
+    """Return since when the roster is as it is; ApiError when there is none, or it is another than is expected."""
+    if changed_at is None:
+        raise no_race()
+    if expected not in (None, changed_at):
+        raise ApiError(
+            "CONFLICT",
+            "the race has other people or chips by now than you have seen; nothing was changed: look at them again",
+            details={"roster_changed_at": changed_at.isoformat()},
+        )
+    return changed_at
+
+
+async def _store(
+    api: Api,
+    race_id: UUID,
+    kind: Kind,
+    rows: Sequence[Any],
+    *,
+    kept_days: int,
+    expected: datetime | None,
+) -> datetime:
     async with api.changing() as (connection, note):
-        if kind == "participants":
-            stored = await store.replace_participants(connection, race_id, rows, kept_days=kept_days)
-        else:
-            stored = await store.replace_chips(connection, race_id, rows)
-        if not stored:
-            raise no_race()  # deleted meanwhile
-        name = await races.name_of(connection, race_id)
-        await note(f"{kind}_imported", race=name, race_id=race_id, count=len(rows))
+        # Held until the end: who imports at the same time waits here, and then sees what we did.
+        _as_expected(await store.hold(connection, race_id), expected)
+        replaced = await store.replace(connection, race_id, kind, rows, kept_days=kept_days)
+        about = {"race": await races.name_of(connection, race_id), "race_id": race_id}
+        await note(f"{kind}_imported", **about, count=len(rows))
+        if replaced.kept_until is not None:
+            # Nobody has asked for it: the setting has.
+            until, because = replaced.kept_until.isoformat(), f"PARTICIPANTS_KEPT_DAYS={kept_days}"
+            await note("participants_kept_until", **about, until=until, because=because)
     api.process.notifier.notify(RACES, str(race_id))
+    return replaced.changed_at

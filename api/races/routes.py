@@ -8,9 +8,10 @@ from msgspec import UNSET
 from api.http.context import Api
 from api.http.contract import Encoded, Upload
 from api.http.errors import ApiError
-from api.races.rosters import MOST_BYTES, Kind, import_file, no_race
+from api.races.rosters import MOST_BYTES, import_file, no_race
 from api.races.store import races as store
 from api.races.store import roster
+from api.races.store.roster import Kind
 from api.races.types import (
     Imported,
     NewRace,
@@ -160,19 +161,28 @@ async def remove_participant(api: Api, *, path: ParticipantPath) -> None:
 
 
 async def import_participants(api: Api, *, path: RacePath, query: UploadQuery, upload: Upload) -> Imported:
-    """Let a race have the people of a .ppl file and no others. The first field of the form is the file."""
+    """Let a race have the people of a .ppl file and no others. The first field of the form is the file. With an
+    expected time only if neither people nor chips have changed since.
+    """
     return await _import(api, path.race_id, "participants", query, upload)
 
 
 async def import_chips(api: Api, *, path: RacePath, query: UploadQuery, upload: Upload) -> Imported:
-    """Let a race have the chips of a .bibchip file and no others. The first field of the form is the file."""
+    """Let a race have the chips of a .bibchip file and no others. The first field of the form is the file. With an
+    expected time only if neither people nor chips have changed since.
+    """
     return await _import(api, path.race_id, "chips", query, upload)
 
 
 async def _import(api: Api, race_id: UUID, kind: Kind, query: UploadQuery, upload: Upload) -> Imported:
     upload.must_be_form()
     return await import_file(
-        api, race_id, kind, lambda: upload.first_field(at_most=MOST_BYTES), dry_run=query.dry_run == "true"
+        api,
+        race_id,
+        kind,
+        lambda: upload.first_field(at_most=MOST_BYTES),
+        dry_run=query.dry_run == "true",
+        expected=query.expected_roster_changed_at,
     )
 
 

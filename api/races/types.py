@@ -70,7 +70,8 @@ class RaceStreamPath(Request):
 
 class Race(Answer):
     """A race. chip_count: rows of the file; a chip of two bibs counts twice. participants_until: when its people are
-    removed; null: when somebody does it. gun_at: since when its clock goes; null: it has not begun.
+    removed; null: when somebody does it. gun_at: since when its clock goes; null: it has not begun. roster_changed_at:
+    since when its people and chips are as they are.
     """
 
     race_id: UUID
@@ -80,6 +81,7 @@ class Race(Answer):
     chip_count: int
     participants_until: Time | None
     gun_at: Time | None
+    roster_changed_at: Time
 
 
 class Races(Answer):
@@ -130,9 +132,12 @@ class RacePatch(Request):
 
 
 class UploadQuery(Request):
-    """dry_run: say what would become of the file, and change nothing."""
+    """dry_run: say what would become of the file, and change nothing. expected_roster_changed_at: since when people and
+    chips of the race are as they are, as far as whoever asks knows; where others have come since nothing is changed.
+    """
 
     dry_run: Flag = "false"
+    expected_roster_changed_at: Time | None = None
 
 
 class Warned(Answer):
@@ -144,13 +149,15 @@ class Warned(Answer):
 
 class Imported(Answer):
     """What became of a file: rows stored; lines that are no rows; rows that say again what one before has said, or
-    another thing of the same bib; the first 100 warnings.
+    another thing of the same bib; the first 100 warnings. roster_changed_at: since when people and chips of the race
+    are as they are now: what to expect when the other file is imported, or this one after a dry run.
     """
 
     imported: int
     skipped: int
     duplicates: int
     warnings: list[Warned]
+    roster_changed_at: Time
 
 
 class Participant(Answer):

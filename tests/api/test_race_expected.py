@@ -9,6 +9,7 @@ import pytest
 from tests.api.conftest import RACES, Ask, Client
 from tests.api.gateways import carrying_out, ending
 from tests.api.seeds import Database, add_forwarder_session, add_process, add_stream
+from tests.api.test_races import form
 from tests.waiting import wait_until
 
 _WAITS = (
@@ -103,6 +104,60 @@ async def test_who_waits_for_another_s_change_is_told_of_it(
         await wait_until(lambda: database.fetchval(_WAITS), what="it to wait for the race's row")
     async with await asking as answer:
         assert answer.status == 409
+
+
+# --- people and chips -------------------------------------------------------------------------------------
+
+
+async def test_of_two_who_import_files_the_second_overrules_nobody_unseen(
+    ask: Ask, race: str, database: Database
+) -> None:
+    async def has() -> Any:
+        return await ask("GET", f"{RACES}/{race}/participants")
+
+    async def upload(
+        kind: str, file: str, seen: str | None, status: int = 200, dry_run: str = "false"
+    ) -> Any:
+        query = {"dry_run": dry_run} | ({} if seen is None else {"expected_roster_changed_at": seen})
+        path = f"{RACES}/{race}/{kind}/upload"
+        return await ask("POST", path, status=status, data=form(file), params=query)
+
+    made = (await ask("GET", RACES))["races"][0]
+    seen = made["roster_changed_at"]
+    assert seen == made["created_at"]
+    # What a look at a file says is what was so at that moment.
+    assert (await upload("participants", "1,A,A\n", seen, dry_run="true"))["roster_changed_at"] == seen
+    people = (await upload("participants", "1,A,A\n", seen))["roster_changed_at"]
+    chips = (await upload("chips", "1,aa\n", people))["roster_changed_at"]
+    assert seen < people < chips == (await ask("GET", f"{RACES}/{race}"))["roster_changed_at"]
+    before, entries = await has(), await database.fetchval("SELECT count(*) FROM activity")
+    for kind, file in (("participants", "2,B,B\n"), ("chips", "2,bb\n")):
+        for stale in (seen, people):
+            for dry_run in ("true", "false"):
+                refused = await upload(kind, file, stale, 409, dry_run)
+                assert refused["details"] == {"roster_changed_at": chips}
+                assert "look at them again" in refused["message"]
+    assert (await has(), await database.fetchval("SELECT count(*) FROM activity")) == (before, entries)
+    # A person who was removed comes back by no file that was looked at before.
+    await ask("DELETE", f"{RACES}/{race}/bibs/1", status=204)
+    removed = (await upload("participants", "1,A,A\n", chips, 409))["details"]["roster_changed_at"]
+    assert (await upload("participants", "2,B,B\n", removed))["imported"] == 1
+    # A script need not say.
+    await upload("participants", "3,C,C\n", None)
+
+
+@pytest.mark.parametrize("kind", ["participants", "chips"])
+async def test_who_waits_for_another_s_import_is_told_of_it(
+    ask: Ask, race: str, kind: str, database: Database
+) -> None:
+    seen = (await ask("GET", f"{RACES}/{race}"))["roster_changed_at"]
+    path, query = f"{RACES}/{race}/{kind}/upload", {"expected_roster_changed_at": seen}
+    async with database.transaction():
+        await database.execute("UPDATE races SET roster_changed_at = now()")
+        asking = asyncio.ensure_future(ask("POST", path, status=409, data=form("1,a,a\n"), params=query))
+        await wait_until(lambda: database.fetchval(_WAITS), what="it to wait for the race's row")
+    assert (await asking)["details"]["roster_changed_at"] > seen
+    assert (await ask("GET", f"{RACES}/{race}/participants"))["participants"] == []
 
 
 # --- whose forwarders and epochs are ----------------------------------------------------------------------

@@ -32,15 +32,27 @@ async def kept(pool: Pool, change: Callable[[Transaction], Awaitable[bool]]) -> 
         return await change(connection)
 
 
+async def import_people(pool: Pool, race: UUID, *people: Participant) -> bool:
+    """Import people as the api does: with the race in hand first. Return whether there was one."""
+
+    async def change(connection: Transaction) -> bool:
+        if await roster.hold(connection, race) is None:
+            return False
+        await roster.replace(connection, race, "participants", people, kept_days=0)
+        return True
+
+    return await kept(pool, change)
+
+
 @asynccontextmanager
 async def importing(
     pool: Pool, database: Database, race: UUID, *people: Participant
 ) -> AsyncIterator["asyncio.Future[bool]"]:
     """Import people into a race that has Ada and Alan; held up, with the race in hand, while this lasts."""
-    await kept(pool, lambda one: roster.replace_participants(one, race, [ADA, ALAN]))
+    await import_people(pool, race, ADA, ALAN)
     async with database.transaction():
         await database.execute("SELECT FROM participants WHERE race_id = $1 AND bib = 1 FOR UPDATE", race)
-        task = asyncio.ensure_future(kept(pool, lambda one: roster.replace_participants(one, race, people)))
+        task = asyncio.ensure_future(import_people(pool, race, *people))
         await waiting(pool, 1)
         yield task
     assert await task

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
+import orjson
 import pytest
 
 from api.races import imports, rosters
@@ -181,6 +182,7 @@ async def test_an_import_replaces_all_of_its_kind_and_says_what_became_of_the_fi
         "skipped": 1,
         "duplicates": 1,
         "warnings": [{"line": 3, "message": "bib 3 is that of line 2 already: left out"}],
+        "roster_changed_at": (await ask("GET", f"{RACES}/{race}"))["roster_changed_at"],
     }
     roster = await ask("GET", f"{RACES}/{race}/participants")
     assert [each["bib"] for each in roster["participants"]] == [3]
@@ -365,6 +367,21 @@ async def test_people_are_kept_for_as_long_as_the_setting_says_where_the_race_do
         "SELECT participants_until - now() BETWEEN interval '29 d' AND interval '30 d' FROM races ORDER BY created_at"
     )
     assert [each[0] for each in kept] == [True, False]
+    # Nobody has asked for it by itself: the log says because of what people will be removed, of that race alone.
+    said = await database.fetch(
+        "SELECT fields::jsonb FROM activity WHERE event = 'participants_kept_until' AND fields ? 'because'"
+    )
+    (entry,) = (orjson.loads(each[0]) for each in said)
+    assert (entry["race_id"], entry["because"], entry["by"]) == (
+        ids[0],
+        "PARTICIPANTS_KEPT_DAYS=30",
+        "no token",
+    )
+    # Once: what is so already is not said with each import.
+    async with client.post(f"{RACES}/{ids[0]}/participants/upload", data=form(PEOPLE)) as answer:
+        assert answer.status == 200
+    found = await database.fetchval("SELECT count(*) FROM activity WHERE fields ? 'because'")
+    assert found == 1
 
 
 # --- forwarders and epochs -------------------------------------------------------------------------------

@@ -27,21 +27,23 @@ __all__ = [
 # Who looks at races looks at all of them.
 MOST_RACES = 1000
 
+# Whoever makes a race has seen that it has nobody: until then its roster is as old as the race.
+_RACE = """race_id, name, created_at, participants_until, gun_at,
+       coalesce(roster_changed_at, created_at) AS roster_changed_at"""
 # Each table is counted once, whatever the number of races.
-_LIST = """
-SELECT race_id, name, created_at, participants_until, gun_at, coalesce(people.found, 0) AS participant_count,
-       coalesce(worn.found, 0) AS chip_count
+_LIST = f"""
+SELECT {_RACE}, coalesce(people.found, 0) AS participant_count, coalesce(worn.found, 0) AS chip_count
 FROM races
 LEFT JOIN (SELECT race_id, count(*) AS found FROM participants GROUP BY race_id) AS people USING (race_id)
 LEFT JOIN (SELECT race_id, count(*) AS found FROM chips GROUP BY race_id) AS worn USING (race_id)
 ORDER BY created_at DESC, race_id DESC
-"""
-_FIND = """
-SELECT race_id, name, created_at, participants_until, gun_at,
+"""  # noqa: S608 - of constants only
+_FIND = f"""
+SELECT {_RACE},
        (SELECT count(*) FROM participants WHERE participants.race_id = $1) AS participant_count,
        (SELECT count(*) FROM chips WHERE chips.race_id = $1) AS chip_count
 FROM races WHERE race_id = $1
-"""
+"""  # noqa: S608 - of constants only
 _NAME = "SELECT name FROM races WHERE race_id = $1"
 
 # Unmatched: of a chip's bibs the first alone decides, as it does for reads. Unknown: by what the epochs have seen,
@@ -62,11 +64,11 @@ _MAPPED = """
 SELECT stream_id, stream_epoch FROM epoch_races WHERE race_id = $1 ORDER BY stream_id, stream_epoch
 """
 
-_ADD = """
+_ADD = f"""
 INSERT INTO races (name)
 SELECT $1 WHERE (SELECT count(*) FROM races) < $2
-RETURNING race_id, name, created_at, participants_until, gun_at, 0 AS participant_count, 0 AS chip_count
-"""
+RETURNING {_RACE}, 0 AS participant_count, 0 AS chip_count
+"""  # noqa: S608 - of constants only
 # $2, $4, $6: whether $3, $5 and $7 are wanted.
 _PATCH = """
 UPDATE races SET name = CASE WHEN $2 THEN $3 ELSE name END,

@@ -1,10 +1,10 @@
 """Who runs in a race, and whose chip is whose: replaced whole, or not at all."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
-from api.races.imports import Chip, Participant
 from api.races.types import UnknownChip
 from shared.db.connections import Pool, Transaction
 from shared.db.errors import translated
@@ -12,36 +12,48 @@ from shared.db.errors import translated
 __all__ = [
     "UNKNOWN_CHIPS",
     "Forgotten",
+    "Kind",
+    "Replaced",
+    "changed_at",
     "forget",
+    "hold",
     "remove_participant",
-    "replace_chips",
-    "replace_participants",
+    "replace",
     "roster",
     "unknown_chips",
 ]
 
+# Of a roster, and what its table is called.
+Kind: TypeAlias = Literal["participants", "chips"]
+
 UNKNOWN_CHIPS = 500
 
+# Whoever makes a race has seen that it has nobody: until then its roster is as old as the race.
+_CHANGED_AT = "SELECT coalesce(roster_changed_at, created_at) FROM races WHERE race_id = $1"
 # Two imports of a race queue here, and who deletes it waits. NO KEY: a forwarder that is given the race, an epoch that
 # is reserved for it and a receiver that follows it refer to the row, and plain FOR UPDATE would have them wait until
 # fifty thousand people are stored.
-_LOCK = "SELECT race_id FROM races WHERE race_id = $1 FOR NO KEY UPDATE"
-_EMPTY = {
+# What it returns is what is so once it is held: who waited for another import sees the time of that one.
+_LOCK = f"{_CHANGED_AT} FOR NO KEY UPDATE"
+_EMPTY: dict[Kind, str] = {
     "participants": "DELETE FROM participants WHERE race_id = $1",
     "chips": "DELETE FROM chips WHERE race_id = $1",
 }
-_COLUMNS = {
+_COLUMNS: dict[Kind, list[str]] = {
     "participants": ["race_id", "bib", "first_name", "last_name", "affiliation", "gender"],
     "chips": ["race_id", "chip_id", "bib", "line", "is_owner"],
 }
 # By the clock, not by the transaction's beginning: two imports that queue leave two times. $2: in how many days people
-# are to be removed who were imported without a word about it; 0: never.
+# are to be removed who were imported without a word about it; 0: never. `before` is of a row that we hold: nobody has
+# changed it since.
 _CHANGED = """
 UPDATE races SET roster_changed_at = clock_timestamp(),
                  participants_until = CASE WHEN $2::integer > 0
-                                           THEN coalesce(participants_until, now() + make_interval(days => $2))
-                                           ELSE participants_until END
+                                           THEN coalesce(before.participants_until, now() + make_interval(days => $2))
+                                           ELSE before.participants_until END
+FROM (SELECT participants_until FROM races WHERE race_id = $1) AS before
 WHERE race_id = $1
+RETURNING roster_changed_at, CASE WHEN before.participants_until IS NULL THEN races.participants_until END
 """
 
 # One document, made where the rows are: fifty thousand people as rows, objects and JSON would hold the event loop for
@@ -104,6 +116,13 @@ RETURNING race_id, name, (SELECT count(*) FROM removed WHERE removed.race_id = r
 """
 
 
+class Replaced(NamedTuple):
+    """When a roster was replaced. kept_until: when its people will be removed, where only this import has said so."""
+
+    changed_at: datetime
+    kept_until: datetime | None
+
+
 class Forgotten(NamedTuple):
     """A race whose people were removed because their time had come."""
 
@@ -112,30 +131,32 @@ class Forgotten(NamedTuple):
     people: int
 
 
-async def replace_participants(
-    connection: Transaction, race_id: UUID, rows: Sequence[Participant], *, kept_days: int = 0
-) -> bool:
-    """Let a race have these people and no others; false when there is no such race. kept_days: for how long, where
+async def changed_at(pool: Pool, race_id: UUID) -> datetime | None:
+    """Return since when a race's roster is as it is; None when there is no such race."""
+    with translated():
+        since: datetime | None = await pool.fetchval(_CHANGED_AT, race_id)
+    return since
+
+
+async def hold(connection: Transaction, race_id: UUID) -> datetime | None:
+    """The same, and let nobody else change it until the transaction ends."""
+    with translated():
+        since: datetime | None = await connection.fetchval(_LOCK, race_id)
+    return since
+
+
+async def replace(
+    connection: Transaction, race_id: UUID, kind: Kind, rows: Sequence[tuple[Any, ...]], *, kept_days: int
+) -> Replaced:
+    """Let a race that is held have these people or chips and no others. kept_days: for how long people are kept, where
     nobody has said it of the race; 0: until somebody does.
     """
-    return await _replace(connection, race_id, "participants", rows, kept_days=kept_days)
-
-
-async def replace_chips(connection: Transaction, race_id: UUID, rows: Sequence[Chip]) -> bool:
-    """Let a race have these chips and no others; false when there is no such race."""
-    return await _replace(connection, race_id, "chips", rows)
-
-
-async def _replace(
-    connection: Transaction, race_id: UUID, table: str, rows: Sequence[tuple[Any, ...]], *, kept_days: int = 0
-) -> bool:
     with translated():
-        if await connection.fetchval(_LOCK, race_id) is None:
-            return False
-        await connection.execute(_EMPTY[table], race_id)
-        await connection.copy_records_to_table(table, records=_of(race_id, rows), columns=_COLUMNS[table])
-        await connection.execute(_CHANGED, race_id, kept_days)
-    return True
+        await connection.execute(_EMPTY[kind], race_id)
+        await connection.copy_records_to_table(kind, records=_of(race_id, rows), columns=_COLUMNS[kind])
+        days = kept_days if kind == "participants" else 0
+        changed: Any = await connection.fetchrow(_CHANGED, race_id, days)
+    return Replaced(*changed)
 
 
 def _of(race_id: UUID, rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:

@@ -1,10 +1,11 @@
 -- The schema of rt-server. Postgres 18 or newer.
 --
--- Every table has one writing room (ARCHITECTURE.md has the matrix); invariants stand here, not in the code.
+-- Every table is written by one service, as a rule (ARCHITECTURE.md, Tables); invariants stand here, not in the code.
 -- UNLOGGED tables hold what may vanish in a crash: nothing in them is the only copy of anything acknowledged.
 -- Functions, triggers and views stand in routines/.
 --
 -- applied as well as: c462c900c7eba656bd1f7a695672470dbcc2d50980739d2cc3d00a050c0cea4d (the same, with its functions and views)
+-- applied as well as: 6fc9d610ccf8f5b97676fbecbb749f1d4d87fb19783862ab43cec8684c1828cd (the same, with other comments)
 
 
 -- Who may connect ---------------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ CREATE INDEX integrity_conflicts_open ON integrity_conflicts (stream_id) WHERE a
 
 -- A process that holds its advisory lock is alive until its connection ends, which a crash does at once;
 -- a lease that its event loop renews shows a process that hangs. lock_key is the second half of the
--- lock's number, PROCESS_LOCK_CLASS (shared/presence.py) the first. A process without a lock (behind a
+-- lock's number, PROCESS_LOCK_CLASS (shared/runtime/liveness.py) the first. A process without a lock (behind a
 -- pooler) lives by its lease alone.
 CREATE TABLE processes (
     process_id        uuid        PRIMARY KEY,
@@ -149,7 +150,7 @@ CREATE TABLE forwarder_sessions (
     display_name       text,
     connected_at       timestamptz NOT NULL DEFAULT now(),
     ended_at           timestamptz,
-    probe_asked_at     timestamptz,               -- a second connection knocks: is the first still there?
+    probe_asked_at     timestamptz,               -- a takeover request: is the first connection still there?
     probe_answered_at  timestamptz
 ) WITH (fillfactor = 50);
 CREATE INDEX forwarder_sessions_gateway ON forwarder_sessions (gateway_id);
@@ -201,7 +202,7 @@ CREATE UNLOGGED TABLE inbox (
     PRIMARY KEY (gateway_id, part_id)
 );
 -- Rows live for milliseconds: compressing them costs more than it saves. Statistics of a table that is
--- empty most of the time mislead, and the writer empties it itself (writer/store.py).
+-- empty most of the time mislead, and the writer empties it itself (writer/store/upkeep.py).
 ALTER TABLE inbox
     ALTER COLUMN seqs SET STORAGE EXTERNAL,
     ALTER COLUMN raw_frames SET STORAGE EXTERNAL,
@@ -258,7 +259,7 @@ CREATE UNLOGGED TABLE commands (
 );
 CREATE INDEX commands_open ON commands (gateway_id) WHERE state = 'asked';
 
--- What happened, for operators; whoever writes it keeps it short (shared/activity.py).
+-- What happened, for operators; whoever writes it keeps it short (shared/runtime/activity.py).
 CREATE TABLE activity (
     activity_id bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     at          timestamptz NOT NULL DEFAULT now(),
@@ -281,7 +282,7 @@ CREATE TABLE evaluation (
 );
 INSERT INTO evaluation DEFAULT VALUES;
 
--- What is or was amber or red (api/states.py). good: noticed, and within its time yet. The last three say since when
+-- What is or was amber or red (api/alerts/engine.py). good: noticed, and within its time yet. The last three say since when
 -- facts without a date of their own are what they are, and since when they are below red and below amber.
 CREATE TABLE troubles (
     trouble_id   bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

@@ -1,6 +1,8 @@
 -- What operators say of alerts (rows of `troubles`), and which streams nobody waits for. No foreign keys: an
 -- administrator who deletes a stream never waits for these, nor they for him; what has lost its subject is removed at
--- the next look (api/evaluation.py).
+-- the next look (api/alerts/evaluator.py).
+--
+-- applied as well as: a5c509dd2b5374c545e42fb6a4edfac105406da84901ea053f42f5a945fce0b6 (the same, with other comments)
 
 -- Of one alert: somebody knows of it, at the level that it had then. The next one has another id, and is new.
 CREATE TABLE alert_acknowledgements (

@@ -1,4 +1,4 @@
-"""Conflicts that somebody has seen. They are listed with the events (events.py)."""
+"""Conflicts that somebody has seen. They are listed with the events (api/events/store.py)."""
 
 from typing import NamedTuple
 from uuid import UUID

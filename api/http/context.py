@@ -19,7 +19,7 @@ class Api:
     """One api process, as its handlers see it.
 
     activity: where it notes what operators should know. description: the OpenAPI document of its routes. parts: what
-    subjects keep for the life of the process, one of each type; app.py makes them, so that nothing here knows a
+    subjects keep for the life of the process, one of each type; api/app.py makes them, so that nothing here knows a
     subject.
     """
 

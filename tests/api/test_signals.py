@@ -56,6 +56,46 @@ def test_nothing_of_the_alerts_but_its_file_knows_a_signal_by_name() -> None:
             assert not any(f"'{name}'" in text for name in names), path
 
 
+def test_nothing_of_the_api_asks_what_a_signal_is_called() -> None:
+    """Whatever the name is: conflict and process are words of other things, too."""
+    files = [path for path in API.rglob("*.py") if path.parent.name != "rules"]
+    assert len(files) > 100
+    assert not [f"{path}: {each}" for path in files for each in asked_for(parsed(path.read_text()))]
+
+
+def asked_for(tree: ast.AST) -> Iterator[str]:
+    """Yield where something that is called a signal is compared with a text, in Python or in SQL."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and re.search(r"\bsignal\b", ast.unparse(node)):
+            sides = [each for side in (node.left, *node.comparators) for each in ast.walk(side)]
+            if any(isinstance(each, ast.Constant) and each.value in NAMES for each in sides):
+                yield ast.unparse(node)
+        elif isinstance(node, ast.Match) and re.search(r"\bsignal\b", ast.unparse(node.subject)):
+            yield ast.unparse(node.subject)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"\bsignal\s*(?:=|<>|!=|(?:NOT )?IN)\s*\(?\s*'\w+'", node.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "each.key.signal == 'conflict'",
+        "'process' != row['signal']",
+        "signal in ('ups', 'clock')",
+        "match each.signal:\n    case 'ups': pass",
+        "X = \"SELECT FROM troubles WHERE signal = 'process'\"",
+    ],
+)
+def test_who_asks_is_found(source: str) -> None:
+    assert list(asked_for(parsed(source)))
+
+
+def test_the_page_never_asks_what_a_signal_is_called() -> None:
+    """What depends on it is said with the alert: its actions are."""
+    for path in (API / "dashboard" / "static").glob("*.js"):
+        assert not re.search(r"\.signal\b|\[\"signal\"\]|\bsignal\b[^{};]*\} = ", path.read_text()), path
+
+
 def test_the_page_has_no_words_of_its_own_for_signals() -> None:
     """What it says of one comes with the answer."""
     # Those that are plain words, too, say nothing of signals.

@@ -66,7 +66,7 @@ const PAGES = {
 function alertRow(first) {
   const level = badge();
   const title = h("a", {
-    href: first.signal === "conflict" ? "#/conflicts" : PAGES[first.subject_kind](first),
+    href: first.actions.includes("open_conflicts") ? "#/conflicts" : PAGES[first.subject_kind](first),
   });
   const reason = h("span", { class: "reason" });
   const since = h("p", { class: "since num" });

@@ -1,4 +1,4 @@
-"""One browser for all, one stack for each module; a tab of its own for each test, and devices."""
+"""One browser for all, one stack for each module, which each test finds empty; a tab for each test, and devices."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,6 +12,7 @@ from playwright.async_api import Browser
 
 from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from shared.db.channels import RACES, STATES, STREAMS, TOKENS
 from shared.protocol.ipico import compose
 from tests.conftest import fresh_database
 from tests.dashboard.browser import Tab, chromium, tab
@@ -32,6 +33,27 @@ SET since = since - $1::interval, noticed_at = noticed_at - $1::interval, eased_
 WHERE ended_at IS NULL
 """
 
+# The turn to look at states first: a look that has begun before would write of what is gone. What stays are the
+# processes themselves and the schema; all else goes, whichever tables there will be. In any order: what refers to a row
+# goes with it.
+_EMPTY = """
+DO $$
+DECLARE
+    each text;
+BEGIN
+    PERFORM FROM evaluation FOR UPDATE;
+    FOR each IN
+        SELECT format('DELETE FROM %s', oid::regclass) FROM pg_class
+        WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+          AND relname NOT IN ('processes', 'evaluation', 'inbox_generation', 'schema_migrations', 'schema_routines')
+    LOOP
+        EXECUTE each;
+    END LOOP;
+END $$
+"""
+_NOBODY_IS_THERE = """
+SELECT NOT EXISTS (SELECT FROM live_forwarder_sessions) AND NOT EXISTS (SELECT FROM live_receiver_sessions)
+"""
 
 _ALL_CLEARED = "SELECT bool_and(calm_at IS NOT NULL) FROM troubles WHERE ended_at IS NULL"
 
@@ -105,8 +127,15 @@ class Stack:
         await self.pass_time(600)
 
     async def retire(self) -> None:
-        """Let nobody miss the devices of a test that is over."""
+        """Let nobody miss the devices that were there."""
         await self.database.execute("UPDATE device_tokens SET revoked_at = now() WHERE revoked_at IS NULL")
+
+    async def empty(self) -> None:
+        """Leave nothing of what was there, in the database or in what processes keep of it."""
+        await wait_until(lambda: self.database.fetchval(_NOBODY_IS_THERE), what="all devices to be gone")
+        await self.database.execute(_EMPTY)
+        for channel in (STREAMS, TOKENS, STATES, RACES):
+            await self.database.execute("SELECT pg_notify($1, '')", channel)
 
     async def stream_id(self, device_id: str) -> str:
         """Return the id of the one stream of a forwarder."""
@@ -162,10 +191,19 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def stack(browser: Browser, cluster: Postgresql) -> AsyncIterator[Stack]:
-    """The module's stack; it comes after the browser, so that nothing starts where there is none."""
+async def module_stack(browser: Browser, cluster: Postgresql) -> AsyncIterator[Stack]:
+    """The module's stack, for what all its tests share; it comes after the browser, so that nothing starts where there
+    is none.
+    """
     async with stack_of(cluster) as stack:
         yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stack(module_stack: Stack) -> AsyncIterator[Stack]:
+    """The module's stack, with nothing in it: whichever tests have run in it before, and in whichever order."""
+    yield module_stack
+    await module_stack.empty()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -174,4 +212,3 @@ async def page(browser: Browser, stack: Stack) -> AsyncIterator[Tab]:
     async with tab(browser, stack.url) as opened:
         yield opened
         assert opened.errors == []
-    await stack.retire()

@@ -25,12 +25,12 @@ READER = "10.0.0.1:10000"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def below(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def below(module_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """Where the page is reached, without the last slash."""
     site = f"http://127.0.0.1:{free_port()}"
     (text,) = (each for each in configurations("caddy") if "handle_path" in each)
     _, _, rest = text.partition(" {\n")
-    rest = rest.replace("127.0.0.1:8080", stack.url.removeprefix("http://"))
+    rest = rest.replace("127.0.0.1:8080", module_stack.url.removeprefix("http://"))
     configuration = tmp_path_factory.mktemp("below") / "Caddyfile"
     configuration.write_text(f"{{\n\tadmin off\n\tpersist_config off\n}}\n{site} {{\n{rest}")
     argv = [str(caddy()), "run", "--adapter", "caddyfile", "--config", str(configuration)]

@@ -36,18 +36,18 @@ new MutationObserver((records) => (pieces += records.some(isNews) ? 1 : 0))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def crowd(stack: Stack) -> AsyncIterator[Forwarder]:
+async def crowd(module_stack: Stack) -> AsyncIterator[Forwarder]:
     """A forwarder of two hundred readers."""
-    async with stack.forwarder("crowd", *READERS) as forwarder:
+    async with module_stack.forwarder("crowd", *READERS) as forwarder:
         yield forwarder
 
 
 @pytest.mark.parametrize("slower", [1, SLOWER])
 async def test_two_hundred_streams_at_fifty_reads_a_second_cause_no_long_task(
-    browser: Browser, stack: Stack, crowd: Forwarder, slower: int
+    browser: Browser, module_stack: Stack, crowd: Forwarder, slower: int
 ) -> None:
     """From the first byte on, here and where everything takes four times as long, and a task may do so, too."""
-    async with tab(browser, stack.url) as page:
+    async with tab(browser, module_stack.url) as page:
         await page.page.add_init_script(_COUNT_PIECES)
         session = await page.page.context.new_cdp_session(page.page)
         await session.send("Emulation.setCPUThrottlingRate", {"rate": slower})

@@ -202,6 +202,26 @@ async def test_what_the_newest_bins_say_is_appended_once(page: Tab, stack: Stack
     assert (len(rates), rates[-3:]) == (180, [5, 6, 7])
 
 
+async def test_a_page_that_was_opened_before_anything_was_read_takes_its_first_bins(
+    page: Tab, stack: Stack
+) -> None:
+    """It knows no bin that they could be counted from, and what comes with them must not be lost for it."""
+    await page.open()
+    async with stack.forwarder("first", READER):
+        await expect(page.card(f"first · {READER}")).to_be_visible()
+        rates = await page.page.evaluate(
+            """async () => {
+                const { state, takeEvent } = await import("/static/state.js");
+                const [[id, card]] = [...state.streams];
+                state.ratesBin = 0;
+                state.streams.set(id, { ...card, rate: [5, 6] });
+                takeEvent({ type: "changed", rates: { bin: 170_000_000, counts: { [id]: [7] } } });
+                return [state.streams.get(id).rate, state.ratesBin];
+            }"""
+        )
+    assert (len(rates[0]), rates[0][-3:], rates[1]) == (180, [5, 6, 7], 170_000_000)
+
+
 async def test_what_is_told_of_a_row_that_an_overview_has_no_more_makes_no_row(page: Tab) -> None:
     """It was told before, and its end is on the way."""
     await page.open()

@@ -39,21 +39,21 @@ _WATCH_SHIFTS = """() => {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def busy(stack: Stack) -> AsyncIterator[Stack]:
+async def busy(module_stack: Stack) -> AsyncIterator[Stack]:
     """A stack where every page has something to show: long names, lines of all kinds, a conflict, a receiver."""
-    async with stack.forwarder("looks", READER, display_name=LONG) as forwarder:
+    async with module_stack.forwarder("looks", READER, display_name=LONG) as forwarder:
         forwarder.record(READER, line("0580000000A1"))
         forwarder.record(READER, "no read of a chip at all, but a long line " * 4)
         await forwarder.drained()
         await forwarder.loses_journal()
         forwarder.record(READER, line("0580000000B2"))
         await forwarder.drained()
-        await tell_reader(stack, "looks", READER)
-        await tell_battery(stack, "looks", power_plugged=False)
-        await add_race(stack)
-        async with stack.receiver("tent-1", ("looks", READER)) as receiver:
+        await tell_reader(module_stack, "looks", READER)
+        await tell_battery(module_stack, "looks", power_plugged=False)
+        await add_race(module_stack)
+        async with module_stack.receiver("tent-1", ("looks", READER)) as receiver:
             await receiver.wait_for(2)
-            yield stack
+            yield module_stack
 
 
 async def add_race(stack: Stack) -> None:

@@ -52,9 +52,9 @@ _COUNT_EVENTS = """import('/static/state.js').then(({ onEvent }) => {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def proxy(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ReverseProxy]:
+async def proxy(module_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ReverseProxy]:
     """The reverse proxy before the stack, which compresses."""
-    upstreams = {"api": [stack.api.url.removeprefix("http://")]}
+    upstreams = {"api": [module_stack.api.url.removeprefix("http://")]}
     proxy = ReverseProxy(
         "127.0.0.1:0", data_dir=tmp_path_factory.mktemp("proxy"), upstreams=lambda: upstreams
     )
@@ -74,9 +74,9 @@ async def link(proxy: ReverseProxy) -> AsyncIterator[SlowLink]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def crowd(stack: Stack) -> AsyncIterator[Forwarder]:
+async def crowd(module_stack: Stack) -> AsyncIterator[Forwarder]:
     """Two hundred streams, each of which has read something."""
-    async with stack.forwarder("crowd", *READERS) as forwarder:
+    async with module_stack.forwarder("crowd", *READERS) as forwarder:
         for reader, number in zip(READERS * 2, range(400), strict=True):
             forwarder.record(reader, line(f"0580000{number:05X}"))
         await forwarder.drained()
@@ -138,17 +138,19 @@ async def busy(forwarder: Forwarder) -> AsyncIterator[None]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def race(stack: Stack, crowd: Forwarder) -> AsyncIterator[str]:
+async def race(module_stack: Stack, crowd: Forwarder) -> AsyncIterator[str]:
     """A race that is on, with all two hundred streams, of which nobody has said where they stand; whoever is read runs
     in it.
     """
-    race_id = await stack.database.fetchval("INSERT INTO races (name) VALUES ('Ultra') RETURNING race_id")
+    race_id = await module_stack.database.fetchval(
+        "INSERT INTO races (name) VALUES ('Ultra') RETURNING race_id"
+    )
     for statement in _STARTERS:
-        await stack.database.execute(statement, race_id)
+        await module_stack.database.execute(statement, race_id)
     given = "INSERT INTO forwarder_races VALUES ($1, $2)"
-    await stack.database.execute(given, crowd.device_id, race_id)
+    await module_stack.database.execute(given, crowd.device_id, race_id)
     yield str(race_id)
-    await stack.database.execute("DELETE FROM races")
+    await module_stack.database.execute("DELETE FROM races")
 
 
 async def test_six_busy_streams_of_a_race_cost_less_than_five_megabytes_an_hour(

@@ -25,6 +25,19 @@ async def test_a_page_without_streams_says_what_to_do(page: Tab) -> None:
     await expect(page.page.get_by_text("rt-server token create --type forwarder")).to_be_visible()
 
 
+async def test_nothing_is_left_of_a_test_for_the_next(page: Tab, stack: Stack) -> None:
+    """Tests of a module run in any order, in a stack that any of them may have used before."""
+    await page.open()
+    async with stack.forwarder("leaves", READER) as forwarder:
+        forwarder.record(READER, "no read at all")
+        await page.verdict("1 ACT")
+    await stack.empty()
+    await page.verdict("ALL GOOD")
+    await page.page.reload()
+    for part in ("streams", "reads"):
+        await expect(page.page.get_by_text(f"No {part} yet.")).to_be_visible()
+
+
 async def test_a_stream_appears_when_its_forwarder_connects(page: Tab, stack: Stack) -> None:
     await page.open()
     await page.live_only()

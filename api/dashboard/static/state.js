@@ -4,6 +4,8 @@
 
 import { learnNames, useZone } from "./format.js";
 
+// Of ten seconds each: half an hour.
+const BINS = 180;
 const listeners = new Set();
 const eventListeners = new Set();
 let scheduled = false;
@@ -144,18 +146,19 @@ function takeAlerts({ troubles = [], troubles_shown }) {
   state.troubles = shown.map((id) => known.get(id)).filter(Boolean);
 }
 
-// The bins of a stream that is not named are zeros; of one that had nothing but zeros nothing changes.
+// The bins of a stream that is not named are zeros; of one that had nothing but zeros nothing changes. A page that was
+// opened before anything was read knows no bin: what cards have come with ends before the first bin that is told.
 function takeRates({ bin, counts }) {
-  const by = bin - state.ratesBin;
-  if (by <= 0) return;
+  if (bin <= state.ratesBin) return;
+  const told = Object.values(counts)[0]?.length ?? 0;
+  const by = Math.min(state.ratesBin ? bin - state.ratesBin : told, BINS);
   state.ratesBin = bin;
   for (const [id, card] of state.streams) {
-    const came = counts[id] ?? [];
-    if (!came.length && !card.rate.some(Boolean)) continue;
-    const length = card.rate.length || 180;
-    const zeros = new Array(Math.max(0, by - came.length)).fill(0);
-    const rate = [...card.rate, ...zeros, ...came.slice(-by)].slice(-length);
-    state.streams.set(id, { ...card, rate: [...new Array(length - rate.length).fill(0), ...rate] });
+    const came = (counts[id] ?? []).slice(-by);
+    if (by === 0 || (!came.length && !card.rate.some(Boolean))) continue;
+    const zeros = new Array(by - came.length).fill(0);
+    const rate = [...new Array(BINS).fill(0), ...card.rate, ...zeros, ...came].slice(-BINS);
+    state.streams.set(id, { ...card, rate });
   }
 }
 

@@ -120,6 +120,10 @@ class Pages:
         """Keep no page of a stream: what they hold may have been deleted."""
         for key in [key for key in self.kept if key.stream_id == stream_id]:
             self.kept_bytes -= self.kept.pop(key).size
+        # One that is being read may hold it, too: who waits for it asked before the deletion, and whoever comes later
+        # reads anew.
+        for key in [key for key in self._reading if key.stream_id == stream_id]:
+            del self._reading[key]
 
     async def _get(self, ref: StreamRef, key: _Key, up_to: int, read: _Read) -> _Page:
         page = self.kept.get(key)
@@ -146,9 +150,14 @@ class Pages:
         try:
             page = await reading
         finally:
-            # Before it is kept, and whatever came of it: whoever asks next finds the page, or reads it anew.
-            del self._reading[key]
+            # Before it is kept, and whatever came of it: whoever asks next finds the page, or reads it anew. Forgotten,
+            # another read may be under way in its place.
+            forgotten = self._reading.get(key) is not asyncio.current_task()
+            if not forgotten:
+                del self._reading[key]
         metrics.PAGES_READ.inc()
+        if forgotten:
+            return page
         # One that was not complete enough for somebody: this one is, and takes its place and its bytes.
         before = self.kept.pop(key, None)
         self.kept[key] = page

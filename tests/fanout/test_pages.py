@@ -27,10 +27,12 @@ class Counted:
     """The reads of the database, which can be held up or made to fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.reads = 0
+        self.reads = self.answered = 0
         self.fails: Exception | None = None
         self.go_on = asyncio.Event()
         self.go_on.set()
+        self.answers = asyncio.Event()
+        self.answers.set()
         self._read = store.read_epoch_page
         monkeypatch.setattr(store, "read_epoch_page", self.read)
 
@@ -39,7 +41,10 @@ class Counted:
         await self.go_on.wait()
         if self.fails is not None:
             raise self.fails
-        return await self._read(*arguments, **named)  # type: ignore[arg-type]
+        found = await self._read(*arguments, **named)  # type: ignore[arg-type]
+        self.answered += 1
+        await self.answers.wait()
+        return found
 
 
 @pytest.fixture
@@ -120,6 +125,38 @@ async def test_who_needs_more_than_the_read_under_way_promises_reads_again(
     assert (await early)[:3] == [1, 2, 3]
     assert await late == [1, 2, 3, 4]
     assert counted.reads == 2
+
+
+async def test_a_page_that_is_forgotten_while_it_is_read_serves_nobody_who_comes_later(
+    pages: Pages, database: Connection, stream_id: UUID, counted: Counted
+) -> None:
+    await stored.store(database, stream_id, lines(store.READ_EVENTS))
+    counted.answers.clear()
+    early = asyncio.ensure_future(of_epoch(pages, stream_id, 0, store.READ_EVENTS))
+    await wait_until(lambda: counted.answered, what="the page as it was")
+    await database.execute("DELETE FROM events WHERE stream_id = $1 AND seq <= 3", stream_id)
+    pages.forget(stream_id)
+    behind = asyncio.ensure_future(of_epoch(pages, stream_id, 0, store.READ_EVENTS))
+    await wait_until(lambda: counted.answered == 2, what="the page as it is")
+    counted.answers.set()
+    assert (await early)[0] == 1
+    assert (await behind)[0] == 4
+    assert (await of_epoch(pages, stream_id, 0, store.READ_EVENTS))[0] == 4
+    assert counted.reads == 2
+    assert pages.kept_bytes == sum(page.size for page in pages.kept.values())
+
+
+async def test_a_page_that_is_forgotten_while_it_is_read_is_not_kept(
+    pages: Pages, database: Connection, stream_id: UUID, counted: Counted
+) -> None:
+    await stored.store(database, stream_id, lines(3))
+    counted.answers.clear()
+    early = asyncio.ensure_future(of_epoch(pages, stream_id, 0, 3))
+    await wait_until(lambda: counted.answered, what="the page as it was")
+    pages.forget(stream_id)
+    counted.answers.set()
+    assert await early == [1, 2, 3]
+    assert (len(pages.kept), pages.kept_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize(("size", "count"), [(65_536, 40), (store.READ_BYTES + 1, 4)])

@@ -2,8 +2,9 @@
 
 Listen, then look: after every (re)connect LISTEN comes first and then everyone is woken, so that nothing that
 was committed in between is missed. Callbacks only set flags. The connection is asked for a sign of life every
-few seconds, because asyncpg notices by itself only what ends with FIN or RST. With `enabled=False` (LISTEN=off)
-nothing is ever received and everyone lives by polling.
+few seconds, because asyncpg notices by itself only what ends with FIN or RST. Whatever a payload holds, for every role
+can send any, it says "look": who cannot read it looks at everything. With `enabled=False` (LISTEN=off) nothing is ever
+received and everyone lives by polling.
 """
 
 from collections import defaultdict
@@ -23,6 +24,8 @@ Callback = Callable[[str], None]
 
 # A lost connection is noticed within PING_EVERY_S + ping's own 3 s: in time for /readyz (http-api.md, section 6.7).
 PING_EVERY_S = 1.5
+# An error cites the payload, which anybody may have written, and may be 8 kB long.
+_LONGEST_ERROR = 200
 
 log = get_logger(__name__)
 
@@ -45,6 +48,7 @@ class Listener:
             on_failure=lambda _: self._link.drop(),
         )
         self._callbacks: dict[str, list[Callback]] = defaultdict(list)
+        self._unreadable: set[str] = set()  # channels with a payload that somebody could not read
 
     @property
     def problem(self) -> str | None:
@@ -52,7 +56,8 @@ class Listener:
         return "not connected" if self._enabled and not self._link.is_open else None
 
     def on(self, channel: str, callback: Callback) -> None:
-        """Call `callback` with the payload of every notification of `channel`, and with "" after every reconnect.
+        """Call `callback` with the payload of every notification of `channel`, and with "" after every reconnect
+        and in place of a payload for which it raises ValueError.
 
         To be asked before the listener is entered.
         """
@@ -101,4 +106,14 @@ class Listener:
         NOTIFICATIONS_RECEIVED.labels(channel).inc()
         # asyncpg has the loop call this in a step of its own: callbacks set flags, and whoever they wake looks later.
         for callback in self._callbacks[channel]:
-            callback(str(payload))
+            try:
+                callback(str(payload))
+            except ValueError as error:
+                self._note_unreadable(channel, error)
+                callback("")
+
+    def _note_unreadable(self, channel: str, error: ValueError) -> None:
+        # Once: whoever can send one can send a million.
+        if channel not in self._unreadable:
+            self._unreadable.add(channel)
+            log.warning("notification_unreadable", channel=channel, error=str(error)[:_LONGEST_ERROR])

@@ -15,8 +15,10 @@ from fanout.cursors import Cursors
 from fanout.delivery import Cursor
 from fanout.store import cursors as store
 from fanout.store.cursors import CursorKey
+from shared.db.channels import CURSORS
 from shared.db.connections import Connection, Pool
 from shared.db.errors import DatabaseUnavailable
+from shared.db.listener import Listener
 from shared.protocol.v1 import StreamRef
 from shared.runtime.process import Process
 from tests.delivery import stored
@@ -247,6 +249,26 @@ async def test_a_deletion_that_is_told_of_is_looked_at_at_once_and_nothing_else_
         cursors.on_notification("")
         await wait_until(lambda: sessions[2].restarted, what="the last to begin anew")
     assert sessions[1].restarted == []
+
+
+@pytest.mark.parametrize("payload", ["all", ",", "1,x", "9" * 5_000, "1.5"])
+async def test_a_notification_that_means_nothing_has_all_cursors_looked_at(
+    process: Process, database: Connection, key: CursorKey, payload: str, database_url: str
+) -> None:
+    listener = Listener(database_url, name="test", stop=process.stop)
+    process.listener = listener
+    cursors = Cursors(process)
+    cursors.look_at = math.inf
+    session = Session()
+    async with listener:
+        # What the start says, to look at everything, is over.
+        cursors.look_at = math.inf
+        cursors.hold([key.cursor_id], session, REF)
+        await delete(database, key)
+        await database.execute("SELECT pg_notify($1, $2)", CURSORS, payload)
+        await wait_until(lambda: cursors.look_at == 0.0, what="a look that is due")
+        await cursors.look_for_deletions()
+    assert session.restarted == [REF]
 
 
 async def test_a_deletion_that_nobody_was_told_of_is_found_too(

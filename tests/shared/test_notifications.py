@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
+from structlog.testing import capture_logs
 
 from shared.db.channels import INBOX, Notifier
 from shared.db.listener import Listener
@@ -45,6 +46,22 @@ async def test_equal_rings_fold_and_different_ones_do_not(database_url: str) -> 
         notifier.notify(INBOX, "end")
         await wait_until(lambda: "end" in received, what="the last notification")
     assert received == ["", "a", "b", "end"]
+
+
+async def test_who_cannot_read_a_payload_looks_at_everything_and_it_is_said_once(database_url: str) -> None:
+    received: list[str] = []
+    numbers: list[int | None] = []
+    async with notifier_and_listener(database_url, received) as (notifier, listener, _):
+        listener.on(INBOX, lambda payload: numbers.append(int(payload) if payload else None))
+        listener.on(INBOX, received.append)  # behind it: who can read is told all the same
+        with capture_logs() as lines:
+            for payload in ("1", "secret" * 100, "9" * 5_000, "2"):
+                notifier.notify(INBOX, payload)
+                await wait_until(lambda told=payload: received.count(told) == 2, what="both who listen")
+    assert numbers == [1, None, None, 2]
+    said = [line for line in lines if line["event"] == "notification_unreadable"]
+    assert [line["channel"] for line in said] == [INBOX]
+    assert len(said[0]["error"]) <= 200
 
 
 async def test_a_lost_listener_comes_back_and_looks(

@@ -222,12 +222,13 @@ class Turns:
             wanted=all(each.plan.wants_all for each in due),
         )
         points = await begin()
-        disbelieved = [
+        # Before they are held: their rows get other ids. Again and again: while the rows are written a plan may come to
+        # want more.
+        while disbelieved := [
             point.cursor_ids[epoch]
             for stream_id, point in points.items()
             for epoch in by_id[stream_id].plan.disbelieves(point)
-        ]
-        if disbelieved:  # before they are held: their rows get other ids
+        ]:
             await store.begin_again(self._node.process.pool, disbelieved)
             points = await begin()
         for stream_id, subscription in by_id.items():

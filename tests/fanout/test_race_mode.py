@@ -1,5 +1,6 @@
 """What a race's receiver is told of it, and where it goes on after a cut."""
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -18,7 +19,7 @@ from fanout.store import cursors as store
 from fanout.store import sessions
 from fanout.store.races import RaceMapping
 from fanout.turns import Turns
-from shared.db.connections import Connection
+from shared.db.connections import Connection, Pool
 from shared.errors import ProtocolError
 from shared.protocol.v1 import StreamRef
 from tests.delivery import stored
@@ -97,15 +98,16 @@ async def seqs(turns: Turns) -> list[int]:
     ]
 
 
-async def implied(database: Connection, stream_id: UUID) -> None:
+async def implied(database: Connection, stream_id: UUID, epoch: int = 1) -> None:
     """A session of the first generation has resumed a newer epoch."""
     await database.execute(
         """
         INSERT INTO receiver_cursors
             (receiver_id, stream_id, stream_epoch, last_seq, position, event_count, implied)
-        VALUES ('tent', $1, 1, 9, 9, 9, true)
+        VALUES ('tent', $1, $2, 9, 9, 9, true)
         """,
         stream_id,
+        epoch,
     )
 
 
@@ -122,6 +124,34 @@ async def test_a_replay_of_what_was_implied_goes_on_where_it_was_cut(
     turns.leave()
     turns = await begun(node, REF.reader_ip)
     assert await seqs(turns) == [4, 5, 6]
+    turns.leave()
+
+
+async def test_what_is_mapped_while_rows_begin_again_is_disbelieved_too(
+    node: Node, database: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream_id = await stored.make_stream(database, "start", REF.reader_ip)
+    await stored.store(database, stream_id, [(epoch, seq, b"aa") for epoch in (1, 2) for seq in range(1, 10)])
+    for epoch in (1, 2):
+        await implied(database, stream_id, epoch)
+    turns = Turns(node, SECOND, receiver_id="tent", session_id=uuid4(), in_flight=InFlight())
+    plan = Mapped([1])
+    begin_again = store.begin_again
+
+    async def mapped_meanwhile(pool: Pool, cursor_ids: Iterable[int]) -> None:
+        await begin_again(pool, cursor_ids)
+        plan.map([1, 2])
+        turns.replan(REF)
+
+    monkeypatch.setattr(store, "begin_again", mapped_meanwhile)
+    turns.subscribe(REF, plan, {})
+    await node.tails.resolve([REF])
+    await turns.begin()
+    assert [await seqs(turns) for _ in range(6)] == [[1, 2, 3], [4, 5, 6], [7, 8, 9]] * 2
+    turns.advance(REF, 2, Cursor(3, 18, 3))
+    await node.cursors.flush()
+    rows = await database.fetch("SELECT stream_epoch, last_seq, implied FROM receiver_cursors ORDER BY 1")
+    assert [tuple(row) for row in rows] == [(1, 0, False), (2, 3, False)]
     turns.leave()
 
 

@@ -7,8 +7,11 @@ not answering a ping while we were listening.
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -224,25 +227,35 @@ class DeviceConnection:
         return self.admitted and old_enough and not self._unsent
 
     async def answers(self, within_s: float) -> bool:
-        """Ping the device and tell whether anything came from it within `within_s`.
+        """Ping the device and tell whether anything came from it within `within_s`, or it still takes what lies before
+        the ping; who has taken all of that meanwhile is asked once more.
 
         A socket that we do not read at the moment (back-pressure) cannot prove anything: it counts as alive.
         """
-        # Before the ping, and before the look at whether we listen: what comes from here on counts, be it the pong or
-        # something that was on its way.
-        self._inlet.received.clear()
-        if not self._listening:
+        for _ in range(2):
+            # Before the ping, and before the look at whether we listen: what comes from here on counts, be it the pong
+            # or something that was on its way.
+            self._inlet.received.clear()
+            if not self._listening:
+                return not self.gone
+            # Before the ping, too, which its kernel takes whatever becomes of the device.
+            waited, took = self._untaken > 0, self._taken
+            try:
+                await self._ping()
+                async with asyncio.timeout(within_s):
+                    await self._inlet.received.wait()
+            except ConnectionGone:
+                return False
+            except TimeoutError:
+                # Back-pressure may have begun since: then the answer waits unread, and proves nothing.
+                if self.gone or not self._listening:
+                    return not self.gone
+                if not (waited and self._taken > took):
+                    return False
+                if not self._untaken:
+                    continue  # it has the ping only now, or there was none
             return not self.gone
-        try:
-            await self._ping()
-            async with asyncio.timeout(within_s):
-                await self._inlet.received.wait()
-        except ConnectionGone:
-            return False
-        except TimeoutError:
-            # Back-pressure may have begun since: then the answer waits unread, and proves nothing.
-            return not (self.gone or self._listening)
-        return not self.gone
+        return True
 
     async def stay_alive(self, device_id: str) -> None:
         """Send heartbeats and pings until the socket ends; drop a device that answers no ping.
@@ -264,10 +277,10 @@ class DeviceConnection:
             # Either it has answered, or we have not been reading, and cannot know.
             if not self._unsent and (received or not self._listening):
                 pinged_at = None
-            # Something waited at the last look, and the kernel has taken of it since: the device reads.
+            # Something waited at the last look, and the device has taken of it since.
             if waited and self._taken > took:
                 pinged_at = None
-            waited, took = self._unsent > 0, self._taken
+            waited, took = self._untaken > 0, self._taken
             if pinged_at is not None and now - pinged_at >= ANSWER_WITHIN_S:
                 log.info("connection_silent", session_id=str(self.session_id), device_id=device_id)
                 self.abort()
@@ -285,10 +298,15 @@ class DeviceConnection:
 
     @property
     def _taken(self) -> int:
-        """How many bytes the kernel has taken for the device, but for the heads of frames: while some wait, it grows
-        only when the device takes any.
+        """How many bytes the device has taken, but for the heads of frames: while some wait, it grows only when the
+        device takes any.
         """
-        return self._written - self._unsent
+        return self._written - self._untaken
+
+    @property
+    def _untaken(self) -> int:
+        """How many bytes the device has not taken: our kernel holds megabytes for one that reads slowly."""
+        return self._unsent + _in_kernel(self._request.transport)
 
     @property
     def _unsent(self) -> int:
@@ -299,3 +317,14 @@ class DeviceConnection:
     async def _ping(self) -> None:
         if not self._unsent:
             await self._send(b"", WSMsgType.PING)
+
+
+def _in_kernel(transport: asyncio.Transport | None) -> int:
+    """Return how many bytes our kernel has taken for the device and the device's has not acknowledged; 0 where it does
+    not say.
+    """
+    socket = transport.get_extra_info("socket") if transport is not None else None
+    try:
+        return int.from_bytes(ioctl(socket.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder) if socket else 0
+    except (OSError, ValueError):  # another system, or closed
+        return 0

@@ -320,9 +320,7 @@ class Session:
             reader_ip=reader_ip,
         )
         stream_id = self._streams[reader_ip]
-        await self._patiently(
-            lambda: self._epochs.after_conflict(self._forwarder_id, reader_ip, stream_id, epoch=epoch)
-        )
+        await self._epochs.after_conflict(self._forwarder_id, reader_ip, stream_id, epoch=epoch)
 
     async def _carry_out(self, command: Command, until: float) -> Carried:
         """Do what an operator asks of the device; see Commands."""
@@ -331,17 +329,15 @@ class Session:
         return await self._control.carry_out(command, until)
 
     async def _reset_epoch(self, request: EpochReset, until: float) -> Carried:
-        epoch = await self._patiently(
-            lambda: self._epochs.command(
-                self._forwarder_id,
-                request.reader_ip,
-                request.stream_id,
-                asked_by="operator",
-                until=until,
-                # Who saw another epoch than there is now, because somebody else was faster, means another reset.
-                unless_beyond=request.expected_epoch,
-                race_id=request.race_id,
-            )
+        epoch = await self._epochs.command(
+            self._forwarder_id,
+            request.reader_ip,
+            request.stream_id,
+            asked_by="operator",
+            until=until,
+            # Who saw another epoch than there is now, because somebody else was faster, means another reset.
+            unless_beyond=request.expected_epoch,
+            race_id=request.race_id,
         )
         if epoch is None:
             return Carried("absent")

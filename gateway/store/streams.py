@@ -6,7 +6,7 @@ from uuid import UUID
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
-__all__ = ["next_epoch", "next_epoch_of_race", "register_streams", "rename_forwarder"]
+__all__ = ["commanded_epoch", "next_epoch", "next_epoch_of_race", "register_streams", "rename_forwarder"]
 
 # Sorted, so that two sessions that register the same readers take their locks in the same order.
 _REGISTER = """
@@ -22,6 +22,12 @@ _STREAMS = "SELECT reader_ip, stream_id FROM streams WHERE forwarder_id = $1 AND
 _RENAME = "SELECT rename_forwarder($1, $2)"
 _NEXT_EPOCH = "SELECT reserve_epoch($1, $2, $3, $4)"
 _NEXT_EPOCH_OF_RACE = "SELECT reserve_race_epoch($1, $2, $3, $4, $5)"
+# While a session has the device nobody but that session reserves.
+_COMMANDED = """
+SELECT coalesce(streams.commanded_epoch, 0)
+FROM streams JOIN forwarder_sessions AS held USING (forwarder_id)
+WHERE streams.stream_id = $1 AND held.session_id = $2 AND held.ended_at IS NULL
+"""
 
 
 async def register_streams(
@@ -59,6 +65,15 @@ async def rename_forwarder(pool: Pool, forwarder_id: str, display_name: str | No
     """Set the display name on all streams of a forwarder; None clears it."""
     with translated():
         await pool.execute(_RENAME, forwarder_id, display_name)
+
+
+async def commanded_epoch(pool: Pool, stream_id: UUID, *, session_id: UUID) -> int | None:
+    """Return the highest epoch that was ever reserved of a stream, 0 for none; None when the session has lost the
+    device, or there is no such stream.
+    """
+    with translated():
+        epoch: int | None = await pool.fetchval(_COMMANDED, stream_id, session_id)
+    return epoch
 
 
 async def next_epoch(

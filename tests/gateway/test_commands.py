@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from gateway import commands
+from gateway import commands, epochs
 from gateway.store import commands as store
-from shared.db.errors import DatabaseRefused
+from shared.db.errors import DatabaseRefused, DatabaseUnavailable
 from shared.protocol.commands import KINDS
 from shared.runtime.process import Process
 from tests.commands import SAMPLES
@@ -297,6 +297,102 @@ async def test_resets_at_once_and_after_a_conflict_rise_on_the_wire(
     commanded = {(await ended(database, each))[1]["new_stream_epoch"] for each in asked}
     assert len(commanded) == 6
     assert commanded < set(epochs)
+
+
+@pytest.mark.parametrize("lost", ["before", "after", "between"])
+@pytest.mark.parametrize("of_race", [True, False])
+async def test_a_reset_over_which_the_database_is_lost_is_done_once(
+    wire: Wire, database: Database, monkeypatch: pytest.MonkeyPatch, lost: str, of_race: bool
+) -> None:
+    """Lost before the epoch was reserved, behind it, or with a try that is done while the next one is under way."""
+    stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
+    request = {"stream_id": str(stream_id), "reader_ip": READER, "expected_epoch": 1}
+    if of_race:
+        race_id = await database.fetchval("INSERT INTO races (name) VALUES ('10 km') RETURNING race_id")
+        request["race_id"] = str(race_id)
+    name = "next_epoch_of_race" if of_race else "next_epoch"
+    reserve, calls = getattr(epochs, name), list[Any]()
+
+    async def lossy(*given: Any, **named: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 1:
+            if lost == "after":
+                await reserve(*given, **named)
+            raise DatabaseUnavailable("its answer is lost")
+        if len(calls) == 2 and lost == "between":
+            await reserve(*given, **named)
+        return await reserve(*given, **named)
+
+    monkeypatch.setattr(epochs, name, lossy)
+    asked = await command(database, "epoch_reset", request)
+    assert (await wire.expect("epoch_reset_command"))["new_stream_epoch"] == 2
+    assert await ended(database, asked) == ("done", {"new_stream_epoch": 2})
+    assert await database.fetchval("SELECT stream_epoch FROM streams") == 2
+    assert await database.fetchval("SELECT count(*) FROM activity WHERE event = 'epoch_reset'") == 1
+    assert await database.fetchval("SELECT count(*) FROM epoch_races") == of_race
+
+
+async def test_a_reset_of_which_the_entry_is_lost_commands_the_epoch_that_it_has(
+    wire: Wire, database: Database, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activity = inside.gateway.process.activity
+    record, calls = activity.record, list[str]()
+
+    async def lossy(pool: Any, event: str, **named: Any) -> None:
+        calls.append(event)
+        if len(calls) == 1:
+            raise DatabaseUnavailable("away")
+        await record(pool, event, **named)
+
+    monkeypatch.setattr(activity, "record", lossy)
+    stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
+    request = {"stream_id": str(stream_id), "reader_ip": READER, "expected_epoch": 1}
+    asked = await command(database, "epoch_reset", request)
+    assert (await wire.expect("epoch_reset_command"))["new_stream_epoch"] == 2
+    assert await ended(database, asked) == ("done", {"new_stream_epoch": 2})
+
+
+async def test_a_reader_that_lost_its_journal_is_commanded_though_the_database_is_lost_over_it(
+    wire: Wire, database: Database, writer: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve, calls = epochs.next_epoch, list[Any]()
+
+    async def lossy(*given: Any, **named: Any) -> Any:
+        calls.append(given)
+        epoch = await reserve(*given, **named)
+        if len(calls) == 1:
+            raise DatabaseUnavailable("its answer is lost")
+        return epoch
+
+    monkeypatch.setattr(epochs, "next_epoch", lossy)
+    for line in ("one line", "another line"):
+        await wire.send(batch(read(1, line)))
+        await wire.ack()
+    assert (await wire.expect("epoch_reset_command"))["new_stream_epoch"] == 2
+
+
+async def test_a_reset_whose_answer_was_lost_is_above_what_the_device_has_used_since(
+    wire: Wire, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve, calls = epochs.next_epoch, list[Any]()
+
+    async def lossy(*given: Any, **named: Any) -> Any:
+        calls.append(given)
+        epoch = await reserve(*given, **named)
+        if len(calls) == 1:
+            await wire.send(batch(read(1, epoch=5)))
+            await wait_until(lambda: database_has_staged(database), what="a read of a higher epoch")
+            raise DatabaseUnavailable("its answer is lost")
+        return epoch
+
+    monkeypatch.setattr(epochs, "next_epoch", lossy)
+    asked = await reset(database)
+    assert (await wire.expect("epoch_reset_command"))["new_stream_epoch"] == 6
+    assert await ended(database, asked) == ("done", {"new_stream_epoch": 6})
+
+
+async def database_has_staged(database: Database) -> bool:
+    return bool(await database.fetchval("SELECT EXISTS (SELECT FROM inbox)"))
 
 
 async def test_a_reset_is_above_what_the_session_has_seen_and_nobody_has_stored(

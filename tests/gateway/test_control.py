@@ -72,12 +72,16 @@ async def test_operators_and_fanouts_hear_of_an_epoch_that_a_race_has_got_before
     async def next_epoch_of_race(*_: object, **__: object) -> int | None:
         return epoch
 
+    async def commanded_epoch(*_: object, **__: object) -> int:
+        return 0
+
     async def send(_: bytes) -> None:
         assert told == [(RACES, str(race_id))]  # whether the device takes its command or not
         # A process that dies by now has left its entry.
         assert recorded == ["epoch_reset"]
 
     monkeypatch.setattr(epochs, "next_epoch_of_race", next_epoch_of_race)
+    monkeypatch.setattr(epochs, "commanded_epoch", commanded_epoch)
     notifier = SimpleNamespace(notify=lambda *what: told.append(what))
     recorded: list[str] = []
 

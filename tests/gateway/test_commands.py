@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from gateway import commands, epochs
 from gateway.store import commands as store
+from gateway.store import streams
 from shared.db.errors import DatabaseRefused, DatabaseUnavailable
 from shared.protocol.commands import KINDS
 from shared.runtime.process import Process
@@ -311,7 +312,7 @@ async def test_a_reset_over_which_the_database_is_lost_is_done_once(
         race_id = await database.fetchval("INSERT INTO races (name) VALUES ('10 km') RETURNING race_id")
         request["race_id"] = str(race_id)
     name = "next_epoch_of_race" if of_race else "next_epoch"
-    reserve, calls = getattr(epochs, name), list[Any]()
+    reserve, calls = getattr(streams, name), list[Any]()
 
     async def lossy(*given: Any, **named: Any) -> Any:
         calls.append(given)
@@ -355,7 +356,7 @@ async def test_a_reset_of_which_the_entry_is_lost_commands_the_epoch_that_it_has
 async def test_a_reader_that_lost_its_journal_is_commanded_though_the_database_is_lost_over_it(
     wire: Wire, database: Database, writer: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reserve, calls = epochs.next_epoch, list[Any]()
+    reserve, calls = streams.next_epoch, list[Any]()
 
     async def lossy(*given: Any, **named: Any) -> Any:
         calls.append(given)
@@ -374,7 +375,7 @@ async def test_a_reader_that_lost_its_journal_is_commanded_though_the_database_i
 async def test_a_reset_whose_answer_was_lost_is_above_what_the_device_has_used_since(
     wire: Wire, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reserve, calls = epochs.next_epoch, list[Any]()
+    reserve, calls = streams.next_epoch, list[Any]()
 
     async def lossy(*given: Any, **named: Any) -> Any:
         calls.append(given)

@@ -9,8 +9,9 @@ import pytest
 from api.alerts.conditions import Level
 from api.alerts.engine import advance
 from api.alerts.evaluator import Evaluation
+from api.alerts.findings import Facts, find
+from api.alerts.rules.ups import UpsFacts, batteries
 from tests.api.conftest import Ask
-from tests.api.facts import Facts, UpsFacts, find
 from tests.api.looking import looked
 from tests.api.seeds import (
     Database,
@@ -28,7 +29,7 @@ READER = "10.0.0.1:10000"
 def battery(**facts: Any) -> Facts:
     """A battery that is well, but for what is given."""
     well = UpsFacts("f", "Finish", available=True, plugged=True, percent=100)
-    return Facts([], [], [], [], [], batteries=[well._replace(**facts)])
+    return {batteries: [well._replace(**facts)]}
 
 
 def said(facts: Facts, *, after_s: float = 0) -> dict[str, Level]:

@@ -4,18 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from api.alerts.conditions import Level
+from api.alerts.conditions import Finding, Level
 from api.alerts.engine import AlertState, advance
-from api.alerts.rules import BOUNDS
+from api.alerts.findings import Facts, find
 from api.alerts.stream_facts import ClockFacts
-from tests.api.facts import (
-    Facts,
-    FaultFacts,
-    ForwarderFacts,
-    UpsFacts,
-    find,
-)
-from tests.api.test_storage import storage
+from tests.api import rules
 from tests.api.watching import NOW, Watch, at, flow, forwarder, lapse, level_of, process, receiver, stream
 
 
@@ -196,7 +189,7 @@ def test_a_new_epoch_settles_no_conflict() -> None:
 
 
 def test_what_is_not_there_any_more_is_no_alert() -> None:
-    nothing = Facts([], [], [], [], [])
+    nothing: Facts = {}
     for facts in (forwarder(60), stream(missing_count=1), flow(500, 60), receiver(60), process(60)):
         watch = Watch()
         assert watch.look(facts) != "good"
@@ -210,31 +203,14 @@ def test_what_has_not_changed_is_not_written_again() -> None:
         assert advance(states, find(forwarder(60), states), at(seconds)) == []
 
 
-def test_every_finding_says_who_what_and_what_to_do() -> None:
-    every = Facts(
-        [ForwarderFacts("f", "Finish", at(-60), True)],
-        stream(
-            missing_count=1,
-            open_conflicts=1,
-            unparsed_count=1,
-            clock=ClockFacts(900),
-            last_received_at=at(-60),
-            reader_connected=False,
-        ).streams,
-        flow(500, 60).flows,
-        receiver(60).receivers,
-        process(60, ready=False).processes,
-        [FaultFacts("f", "Finish", "malformed", "it is no JSON", at(-60))],
-        storage(problem="the disk is full", storing=0),
-        [UpsFacts("f", "Finish", available=True, plugged=False, percent=10)],
-    )
-    findings = list(find(every, []))
-    assert {each.key.signal for each in findings} == set(BOUNDS)
-    for finding in findings:
-        assert finding.title
-        assert finding.advice.endswith(".")
-        assert finding.cleared
-        assert all(condition.reason for condition in finding.conditions)
+@pytest.mark.parametrize(
+    "finding", [finding for _, finding in rules.every()], ids=[wrong for wrong, _ in rules.every()]
+)
+def test_every_finding_says_who_what_and_what_to_do(finding: Finding) -> None:
+    assert finding.title
+    assert finding.advice.endswith(".")
+    assert finding.cleared
+    assert all(condition.reason for condition in finding.conditions)
 
 
 @pytest.mark.parametrize(

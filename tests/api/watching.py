@@ -6,16 +6,12 @@ from uuid import UUID
 
 from api.alerts.conditions import Level, Owner
 from api.alerts.engine import AlertState, advance
-from api.alerts.stream_facts import ClockFacts
-from tests.api.facts import (
-    Facts,
-    FlowFacts,
-    ForwarderFacts,
-    ProcessFacts,
-    ReceiverFacts,
-    StreamFacts,
-    find,
-)
+from api.alerts.findings import Facts, find
+from api.alerts.rules.forwarder_gone import ForwarderFacts, forwarders
+from api.alerts.rules.process import ProcessFacts, processes
+from api.alerts.rules.receiver_behind import FlowFacts, flows
+from api.alerts.rules.receiver_gone import ReceiverFacts, receivers
+from api.alerts.stream_facts import ClockFacts, StreamFacts, streams
 
 NOW = datetime(2026, 5, 3, 8, 0, tzinfo=UTC)
 
@@ -46,27 +42,33 @@ def stream(**facts: Any) -> Facts:
         open_conflicts=0,
         clock=ClockFacts(),
     )
-    return Facts([], [well._replace(**facts)], [], [], [])
+    return {streams: [well._replace(**facts)]}
+
+
+def many(count: int = 30, **facts: Any) -> Facts:
+    """So many streams of one forwarder that are all alike."""
+    ((one,),) = stream(**facts).values()
+    return {streams: [one._replace(stream_id=UUID(int=1000 + n)) for n in range(count)]}
 
 
 def forwarder(gone_s: float | None, *, has_reads: bool = True) -> Facts:
     gone_since = None if gone_s is None else at(-gone_s)
-    return Facts([ForwarderFacts("f", "Finish", gone_since, has_reads)], [], [], [], [])
+    return {forwarders: [ForwarderFacts("f", "Finish", gone_since, has_reads)]}
 
 
 def flow(behind: int, oldest_s: float) -> Facts:
-    return Facts([], [], [FlowFacts("tent", STREAM, "tent ← Finish", behind, at(-oldest_s))], [], [])
+    return {flows: [FlowFacts("tent", STREAM, "tent ← Finish", behind, at(-oldest_s))]}
 
 
 def receiver(gone_s: float) -> Facts:
-    return Facts([], [], [], [ReceiverFacts("tent", at(-gone_s), 2)], [])
+    return {receivers: [ReceiverFacts("tent", at(-gone_s), 2)]}
 
 
 def process(
     seen_s: float = 0.0, *, lives: bool = True, ready: bool = True, problem: str | None = None
 ) -> Facts:
     facts = ProcessFacts(PROCESS, "writer on here", at(-seen_s), lives, ready, problem)
-    return Facts([], [], [], [], [facts])
+    return {processes: [facts]}
 
 
 def level_of(facts: Facts) -> Level:

@@ -1,0 +1,32 @@
+"""What each signal is found of: one file a signal, named as its rule's, with facts that are wrong in each of its ways.
+
+A sample is found because its file is here. Tests that go through all signals go through these, so a new signal adds its
+rule and its sample, and no test has to know of it.
+
+A file has SAMPLES, facts by what is wrong, and where its advice tells of it, ELSEWHERE: words for what is done at the
+mat, at a machine or in a setting, and not on the page.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+
+from api.alerts.conditions import Finding
+from api.alerts.findings import Facts, find
+
+__all__ = ["ELSEWHERE", "SAMPLES", "every"]
+
+_MODULES = {each.name: import_module(f"{__name__}.{each.name}") for each in iter_modules(__path__)}
+SAMPLES: Mapping[str, Mapping[str, Facts]] = {name: each.SAMPLES for name, each in _MODULES.items()}
+ELSEWHERE: Sequence[str] = sorted(
+    {words for each in _MODULES.values() for words in getattr(each, "ELSEWHERE", ())}
+)
+
+
+def every() -> Iterator[tuple[str, Finding]]:
+    """Yield what is found of each sample, with the signal and what is wrong; of other signals nothing."""
+    for signal, samples in SAMPLES.items():
+        for wrong, facts in samples.items():
+            for finding in find(facts, []):
+                if finding.key.signal == signal and finding.conditions:
+                    yield f"{signal} {wrong}".strip(), finding

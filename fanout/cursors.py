@@ -18,7 +18,7 @@ from fanout.delivery import Cursor
 from fanout.store import cursors as store
 from fanout.store.cursors import CursorKey
 from shared.db.channels import CURSORS
-from shared.db.errors import DatabaseRefused, DatabaseUnavailable
+from shared.db.errors import DatabaseRefused, DatabaseUnavailable, RowLocked
 from shared.log import get_logger
 from shared.protocol.v1 import StreamRef
 from shared.runtime.process import Process
@@ -114,7 +114,7 @@ class Cursors:
         """Write cursors; where an administrator holds rows of a stream, those of all others."""
         try:
             self._restart(await store.advance_cursors(self._process.pool, dict(moved)))
-        except store.RowLocked:
+        except RowLocked:
             # All of the statement was rolled back. Stream by stream, so that one administrator holds up the acks of
             # his stream alone.
             for stream_id, of_stream in groupby(sorted(moved, key=_stream), key=_stream):
@@ -124,7 +124,7 @@ class Cursors:
     async def _write_alone(self, stream_id: UUID, moved: dict[CursorKey, Cursor]) -> None:
         try:
             self._restart(await store.advance_cursors(self._process.pool, moved))
-        except store.RowLocked:
+        except RowLocked:
             log.debug("cursors_wait", stream_id=str(stream_id), cursors=len(moved))
             self._keep(moved.items())
 

@@ -19,7 +19,7 @@ from fanout.store.cursors import CursorKey
 from fanout.store.sessions import subscribe_session
 from fanout.store.starting_points import StartingPoint
 from fanout.subscription import NOTHING_TAKEN, Subscription, Taken
-from shared.db.errors import DatabaseUnavailable
+from shared.db.errors import DatabaseUnavailable, RowLocked
 from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.protocol.v1 import StreamRef
@@ -193,7 +193,7 @@ class Turns:
         """Begin with streams; where an administrator holds rows of one, with all others."""
         try:
             await self._begin_together(due)
-        except store.RowLocked as error:
+        except RowLocked as error:
             if len(due) == 1:
                 log.debug(
                     "stream_waits", receiver_id=self._receiver_id, stream=due[0].tail.ref, error=str(error)
@@ -258,7 +258,7 @@ class Turns:
         by_id = {ids[ref][epoch]: wanted for ref, flags in changed.items() for epoch, wanted in flags.items()}
         try:
             await store.flag_cursors(self._node.process.pool, by_id)
-        except store.RowLocked as error:
+        except RowLocked as error:
             log.debug("flags_wait", receiver_id=self._receiver_id, error=str(error))
             asyncio.get_running_loop().call_later(REST_S, self._flag_again, changed.keys())
             return
@@ -322,7 +322,7 @@ class Turns:
         """Take from a stream, and let the others come first next time, or until something new comes."""
         try:
             found = await self._take(subscription, room)
-        except store.RowLocked:
+        except RowLocked:
             self._rest(ref)
             return NOTHING_TAKEN
         if subscription.holds_page:

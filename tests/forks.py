@@ -20,12 +20,12 @@ from multiprocessing.reduction import DupFd
 from typing import Any, Protocol
 
 from deploy.local.child import ends_with_parent
+from shared.roles import ROLES
 from tests.waiting import wait_until
 
 __all__ = ["Started", "enable", "start_role"]
 
 _PR_SET_PDEATHSIG = 1
-_ROLES = ("gateway", "writer", "fanout", "api")
 _server = multiprocessing.get_context("forkserver")
 _enabled = False
 
@@ -46,7 +46,7 @@ def enable() -> None:
     global _enabled  # noqa: PLW0603 (set once, when the tests begin)
     # With pytest as the program itself, and not as a worker's, multiprocessing has each child import it.
     with_pytest = [] if "PYTEST_XDIST_WORKER" in os.environ else ["pytest"]
-    _server.set_forkserver_preload([*(f"{role}.app" for role in _ROLES), *with_pytest])
+    _server.set_forkserver_preload([*(f"{role}.app" for role in ROLES), *with_pytest])
     _enabled = True
 
 

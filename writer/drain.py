@@ -22,7 +22,7 @@ from uuid import UUID
 
 from shared.db.channels import INBOX, OUTCOMES, POSITIONS
 from shared.db.connections import STEADY_PLANS, Connection, Link
-from shared.db.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable
+from shared.db.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable, RowLocked
 from shared.log import get_logger
 from shared.metrics import NOTIFICATIONS_SENT
 from shared.runtime.activity import Level
@@ -155,7 +155,7 @@ class Drain:
                     name_batches=log.is_enabled_for(logging.DEBUG),
                 )
             )
-        except (store.RowLocked, DatabaseRefused, DatabaseFault) as error:
+        except (RowLocked, DatabaseRefused, DatabaseFault) as error:
             # All of it was rolled back, whoever of them was to blame: one by one, so that the others are not.
             # Whose streams cannot even be locked is not helped by looking at them one by one: that raises.
             locked = await store.lock_streams(connection, but=but, limit=MAX_STREAMS)
@@ -172,7 +172,7 @@ class Drain:
             except DatabaseRefused:
                 # The first refusal has rolled all of the stream back: which part it was is not known yet.
                 await self._drain_parts(connection, stream_id)
-        except store.RowLocked:
+        except RowLocked:
             self._let_rest(stream_id)
         except (DatabaseFault, DatabaseRefused) as error:
             # Refused: not even putting it aside went well, and that is not the part's fault.

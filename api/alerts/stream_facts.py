@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from api.alerts.conditions import Condition, Finding, Key, Owner
+from api.streams.columns import OPEN_CONFLICTS
 from shared.db.connections import Connection
 
 __all__ = ["ClockFacts", "StreamFacts", "of_stream", "statement", "streams"]
@@ -51,7 +52,7 @@ class StreamFacts(NamedTuple):
 # them are well. Each rule says what it wants to see, of the tables `epoch` (stream_metrics), `sample`, `closed`, and of
 # `now` and `conflicts`. Whose last read is a week old is waited for no more: readers' addresses change over the years.
 # Of conflicts no more than 1,000 are counted.
-_STREAMS = """
+_STREAMS = f"""
 WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
 SELECT stream_id, stream_title(streams, is_shared) AS title, forwarder_id,
        forwarder_title(forwarder_id, forwarder_display_name, is_shared) AS forwarder_title, stream_epoch, now.online,
@@ -76,14 +77,8 @@ CROSS JOIN LATERAL (
                 THEN epoch.last_received_at END,
            coalesce(reader.connected, true)
 ) AS now(online, last_received_at, reader_connected)
-CROSS JOIN LATERAL (
-    SELECT count(*) FROM (
-        SELECT FROM integrity_conflicts AS conflict
-        WHERE conflict.stream_id = streams.stream_id AND acknowledged_at IS NULL
-        LIMIT 1000
-    ) AS open
-) AS conflicts(count)
-"""
+{OPEN_CONFLICTS}
+"""  # noqa: S608 - of constants only
 _KNOWN = "stream_id IN (SELECT stream_id FROM troubles WHERE subject_kind = 'stream' AND ended_at IS NULL)"
 
 

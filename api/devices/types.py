@@ -1,9 +1,9 @@
 """Forwarders, receivers and their cursors, processes."""
 
-from typing import Literal
 from uuid import UUID
 
 from api.http.types import Answer, DeviceId, Request, Time
+from shared.roles import Role
 
 __all__ = [
     "Cursor",
@@ -122,7 +122,7 @@ class Process(Answer):
     """A live process of the cluster."""
 
     process_id: UUID
-    role: Literal["gateway", "writer", "fanout", "api"]
+    role: Role
     host: str
     pid: int
     address: str

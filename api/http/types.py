@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from shared.db.connections import LARGEST_BIGINT
+
 __all__ = [
     "LARGEST",
     "Answer",
@@ -49,8 +51,7 @@ ReadCursor = Annotated[str, Meta(max_length=22, pattern=r"^[A-Za-z0-9_\-]{22}$")
 # In a query, where everything is text.
 Flag = Literal["true", "false"]
 EpochNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-# What a bigint of the database can hold.
-LARGEST = 2**63 - 1
+LARGEST = LARGEST_BIGINT
 Number = Annotated[int, Meta(ge=1, le=LARGEST)]
 EventsPerSecond = Annotated[int, Meta(ge=0, le=1_000_000)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]

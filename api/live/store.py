@@ -11,6 +11,7 @@ from api.alerts.store import ALERT, mutes
 from api.alerts.types import Mute
 from api.storage.rules import StorageFacts
 from api.storage.store import storage
+from api.streams.columns import OPEN_CONFLICTS, ZONE_UNKNOWN
 from shared.db.connections import Connection, Pool
 from shared.db.errors import translated
 
@@ -41,7 +42,7 @@ Row = dict[str, Any]
 # The cards that are shown: at most $1, those first of which something is wrong, then those of which something came
 # within a day, then the newest. Or just one ($2). How many there are in all is counted beside each.
 # How fast: what came in this bin so far, and as much of the last as makes ten seconds, by whole seconds.
-SELECT_CARDS = """
+SELECT_CARDS = f"""
 WITH live AS MATERIALIZED (SELECT forwarder_id, connected_at FROM live_forwarder_sessions),
 shown AS MATERIALIZED (
     SELECT stream_id, count(*) OVER () AS streams_total, count(live.forwarder_id) OVER () AS online_total,
@@ -74,7 +75,7 @@ SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwar
        coalesce(epoch.conflict_count, 0) AS conflict_count,
        conflicts.count AS open_conflicts,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
-       sample.clock_offset_ms, sample.clock_ahead_ms IS NOT NULL AND sample.clock_offset_ms IS NULL AS zone_unknown,
+       sample.clock_offset_ms, {ZONE_UNKNOWN} AS zone_unknown,
        epoch.last_tag_id, last_position, closed.closed_at, closed.closed_by,
        greatest(0, last_position - coalesce(closed.position, last_position)) AS reads_since_closed,
        streams_total, online_total, closed_total, coalesce(missing_total, 0) AS missing_total
@@ -90,15 +91,9 @@ LEFT JOIN races ON races.race_id = coalesce(epoch_races.race_id, forwarder_races
 LEFT JOIN stream_samples AS sample USING (stream_id)
 LEFT JOIN closed_streams AS closed USING (stream_id)
 CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM now())) - sample.bin * 10 AS seconds) AS pace
-CROSS JOIN LATERAL (
-    SELECT count(*) FROM (
-        SELECT FROM integrity_conflicts AS conflict
-        WHERE conflict.stream_id = streams.stream_id AND acknowledged_at IS NULL
-        LIMIT 1000
-    ) AS open
-) AS conflicts(count)
+{OPEN_CONFLICTS}
 ORDER BY streams.created_at, stream_id
-"""
+"""  # noqa: S608 - of constants only
 
 # Receivers that are gone and never acked anything have all before them. At most $1 rows, those first that are behind.
 SELECT_FLOW = """

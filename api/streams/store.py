@@ -5,6 +5,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from api.http.types import LARGEST
+from api.streams.columns import ZONE_UNKNOWN
 from api.streams.types import Epoch, MissingRange, Stream, StreamMetrics
 from shared.db.connections import Pool, Statements
 from shared.db.errors import translated
@@ -62,7 +63,7 @@ _SET_ALIAS_OF = "SELECT alias_stream_named($1, $2, $3)"
 
 # total: over the stream's epochs. epoch: the current one, which may have nothing yet. flow: backlog, from cursors
 # and metrics. The clock is what the last look made of it (api/alerts/samples.py).
-SELECT_METRICS = """
+SELECT_METRICS = f"""
 SELECT streams.stream_id, total.*, flow.backlog,
        coalesce(epoch.raw_count, 0) AS epoch_raw_count,
        coalesce(epoch.dedup_count, 0) AS epoch_dedup_count,
@@ -73,8 +74,8 @@ SELECT streams.stream_id, total.*, flow.backlog,
             THEN (extract(epoch FROM now() - epoch.last_received_at) * 1000)::bigint END AS epoch_lag_ms,
        coalesce(epoch.chip_count, 0) AS unique_chips,
        coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
-       coalesce(epoch.missing, '{}') AS missing,
-       sample.clock_offset_ms, sample.clock_ahead_ms IS NOT NULL AND sample.clock_offset_ms IS NULL AS zone_unknown
+       coalesce(epoch.missing, '{{}}') AS missing,
+       sample.clock_offset_ms, {ZONE_UNKNOWN} AS zone_unknown
 FROM streams
 LEFT JOIN stream_samples AS sample USING (stream_id)
 CROSS JOIN LATERAL (
@@ -97,7 +98,7 @@ CROSS JOIN LATERAL (
     WHERE receiver_streams.stream_id = streams.stream_id AND subscribed
 ) AS flow
 WHERE streams.stream_id = ANY($1::uuid[])
-"""
+"""  # noqa: S608 - of constants only
 
 _DELETE = "SELECT delete_empty_stream($1)"
 

@@ -19,8 +19,9 @@ from shared.db.connections import Connection, connect
 from shared.db.errors import translated
 from shared.db.migrate import judge_schema
 from shared.db.requirements import Finding, judge, judge_addresses, judge_rights, judge_room, look, room
-from shared.db.rights import SERVICES, lacking, users_with_rights
+from shared.db.rights import lacking, users_with_rights
 from shared.errors import RtServerError
+from shared.roles import ROLES
 
 __all__ = ["Deployment", "Finding", "examine", "render"]
 
@@ -146,7 +147,7 @@ async def _rights(connection: Connection) -> list[Finding]:
     """Say of each role's own user whether it may do what a start of the role asks for."""
     users = await users_with_rights(connection)
     lacks = await lacking(connection, users) if users else {}
-    return [judge_rights(role, users[role], lacks[users[role]]) for role in SERVICES if role in users]
+    return [judge_rights(role, users[role], lacks[users[role]]) for role in ROLES if role in users]
 
 
 async def _clock(connection: Connection) -> list[Finding]:
@@ -169,7 +170,7 @@ async def _connections(connection: Connection) -> list[Finding]:
     """
     asking = await connection.fetchval("SELECT current_user::text")
     own = await users_with_rights(connection)
-    users = dict.fromkeys(SERVICES, asking) | own
+    users = dict.fromkeys(ROLES, asking) | own
     left = await room(connection, list(users.values()))
     unbounded = await connection.fetch(
         "SELECT rolname FROM pg_roles WHERE rolname = ANY($1) AND rolconnlimit < 0 ORDER BY rolname",
@@ -194,7 +195,7 @@ async def _processes(connection: Connection) -> list[Finding]:
         return []  # no schema, and said so
     alive = {role: (living, ready) for role, living, ready in rows}
     found = []
-    for role in SERVICES:
+    for role in ROLES:
         living, ready = alive.get(role, (0, 0))
         advice = ""
         if living == 0:

@@ -28,12 +28,13 @@ from deploy.cli.common import (
     the_extra,
     wait_for,
 )
+from shared.roles import ROLES
 
 __all__ = ["main"]
 
 SECTIONS = {
     "Run it on this machine": ("up", "demo", "token", "doctor"),
-    "Its services, one process each": ("gateway", "writer", "fanout", "api"),
+    "Its services, one process each": ROLES,
     "Its database": ("migrate", "roles"),
 }
 
@@ -92,13 +93,13 @@ def roles(passfiles: Path | None, database_url: str | None) -> None:
     """Bring the schema up to date, and give each service a database user that may do its work and no more."""
     from deploy.cli.entries import note_alone
     from deploy.cli.migrate import migrate_and_note
-    from deploy.cli.roles import SERVICES, apply_roles
+    from deploy.cli.roles import apply_roles
 
     url = required("roles", database_url)
     run("roles", migrate_and_note(url))
     run("roles", apply_roles(url, passfiles=passfiles))
     run("roles", note_alone(url, "roles_applied", {"passwords": "set" if passfiles else "left as they are"}))
-    click.echo(f"users rt_{', rt_'.join(SERVICES)} may do what their services do")
+    click.echo(f"users rt_{', rt_'.join(ROLES)} may do what their services do")
 
 
 @main.command(short_help="Run all of it, in the foreground, with a Postgres of its own.")

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from shared.db.connections import Connection, connect
 from shared.db.errors import translated
-from shared.db.rights import SERVICES, roles_sql
+from shared.db.rights import roles_sql
 from shared.errors import RtServerError
+from shared.roles import ROLES
 
-__all__ = ["SERVICES", "apply_roles", "scram_verifier"]
+__all__ = ["apply_roles", "scram_verifier"]
 
 # What Postgres itself takes by default.
 _ITERATIONS = 4096
@@ -34,7 +35,7 @@ async def apply_roles(url: str, *, passfiles: Path | None) -> None:
         with translated():
             await connection.execute(roles_sql())
         if passfiles is not None:
-            for service in SERVICES:
+            for service in ROLES:
                 await _set_password(connection, f"rt_{service}", passfiles / service / "pgpass")
     finally:
         await connection.close(timeout=5)

@@ -14,8 +14,7 @@ import asyncpg
 
 from fanout.delivery import Cursor
 from shared.db.connections import Pool
-from shared.db.errors import translated
-from shared.errors import RtServerError
+from shared.db.errors import DatabaseRefused, RowLocked, translated, translated_rows
 
 __all__ = [
     "ADVANCE",
@@ -23,7 +22,6 @@ __all__ = [
     "FLAG",
     "GONE",
     "CursorKey",
-    "RowLocked",
     "advance_cursors",
     "begin_again",
     "begin_epochs",
@@ -31,10 +29,6 @@ __all__ = [
     "gone_cursors",
     "row_errors",
 ]
-
-
-class RowLocked(RtServerError):
-    """Somebody else holds a row that we need, and goes on holding it."""
 
 
 class CursorKey(NamedTuple):
@@ -130,11 +124,11 @@ WHERE (SELECT cursors.cursor_id FROM receiver_cursors AS cursors
 def row_errors() -> Iterator[None]:
     """Raise RowLocked for what an administrator's transaction does to the streams, and our errors for all else."""
     try:
-        with translated():
+        with translated_rows():
             yield
-    except RtServerError as error:
-        if isinstance(error.__cause__, asyncpg.LockNotAvailableError | asyncpg.ForeignKeyViolationError):
-            raise RowLocked("another transaction holds or deletes a row of the cursors' streams") from error
+    except DatabaseRefused as error:
+        if isinstance(error.__cause__, asyncpg.ForeignKeyViolationError):
+            raise RowLocked("another transaction has deleted the cursors' stream") from error
         raise
 
 

@@ -16,6 +16,7 @@ from shared.db.errors import DatabaseUnavailable, translated
 from shared.db.url import DatabaseUrl, parse_database_url
 
 __all__ = [
+    "LARGEST_BIGINT",
     "SERVER_SETTINGS",
     "STEADY_PLANS",
     "Connection",
@@ -35,6 +36,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Transaction: TypeAlias = "Connection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Statements: TypeAlias = "Pool | Transaction"
 
+# What a bigint can hold.
+LARGEST_BIGINT = 2**63 - 1
 # Far above any statement of ours, far below an operator's patience.
 COMMAND_TIMEOUT_S = 60.0
 

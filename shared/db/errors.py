@@ -22,9 +22,11 @@ __all__ = [
     "DatabaseRefused",
     "DatabaseUnavailable",
     "DiskFull",
+    "RowLocked",
     "SchemaError",
     "TableLocked",
     "translated",
+    "translated_rows",
 ]
 
 
@@ -46,6 +48,13 @@ class DiskFull(DatabaseUnavailable):
 
 class TableLocked(DatabaseUnavailable):
     """Another session has held what a statement needs for longer than that may wait."""
+
+
+class RowLocked(RtServerError):
+    """Somebody else holds a row that we need, and goes on holding it: an administrator, for it is nobody of ours.
+
+    It is no DatabaseUnavailable: all other rows can be had, so whoever meets it goes on with those.
+    """
 
 
 class DatabaseRefused(RtServerError):
@@ -81,6 +90,16 @@ def translated() -> Iterator[None]:
         yield
     except (*_UNAVAILABLE, asyncpg.PostgresError) as error:
         raise _meaning(error)(_described(error)) from error
+
+
+@contextmanager
+def translated_rows() -> Iterator[None]:
+    """As translated(), of statements that lock single rows: RowLocked in place of TableLocked."""
+    try:
+        with translated():
+            yield
+    except TableLocked as error:
+        raise RowLocked(f"another transaction holds a row: {error}") from error
 
 
 def _meaning(error: BaseException) -> type[RtServerError]:

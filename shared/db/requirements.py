@@ -14,7 +14,8 @@ from shared.db.connections import SERVER_SETTINGS, Connection, connect, transact
 from shared.db.errors import SchemaError, translated
 from shared.db.facts import POOLED, Facts, Finding, look, unless
 from shared.db.promised import judge_promised
-from shared.db.rights import SERVICES, lacking
+from shared.db.rights import lacking
+from shared.roles import ROLES
 
 __all__ = [
     "CONNECTIONS",
@@ -154,7 +155,7 @@ def judge_rights(role: str, user: str, lacks: Sequence[str]) -> Finding:
     says = f"lacks {', '.join(lacks[:_NAMED])}" + (
         f" and {len(lacks) - _NAMED} more" if lacks[_NAMED:] else ""
     )
-    others = {f"rt_{each}" for each in SERVICES} - {f"rt_{role}"}
+    others = {f"rt_{each}" for each in ROLES} - {f"rt_{role}"}
     advice = (
         "run `rt-server roles` as the owner of the tables: it gives each role's user what this release needs"
     )

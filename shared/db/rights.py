@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from shared.db.connections import Connection
 from shared.db.errors import translated
+from shared.roles import ROLES
 
-__all__ = ["ROLES_FILE", "SERVICES", "Right", "lacking", "needed_rights", "roles_sql", "users_with_rights"]
+__all__ = ["ROLES_FILE", "Right", "lacking", "needed_rights", "roles_sql", "users_with_rights"]
 
 # In migrations/, run by `rt-server roles` alone.
 ROLES_FILE = "roles.sql"
-SERVICES = ("gateway", "writer", "fanout", "api")
 
 _COMMENT = re.compile(r"--[^\n]*")
 # At the top of the script, or as the text that a loop executes; without a kind it is of tables.
@@ -116,5 +116,5 @@ async def lacking(connection: Connection, users: Mapping[str, str]) -> dict[str,
 async def users_with_rights(connection: Connection) -> dict[str, str]:
     """Return the services' own users in this database by role; none where services connect as the owner."""
     with translated():
-        rows = await connection.fetch(_USERS, [f"rt_{role}" for role in SERVICES])
+        rows = await connection.fetch(_USERS, [f"rt_{role}" for role in ROLES])
     return {str(user).removeprefix("rt_"): str(user) for (user,) in rows}

@@ -25,7 +25,7 @@ from uuid import UUID
 
 import orjson
 
-from shared.db.connections import Pool, Statements, Transaction
+from shared.db.connections import LARGEST_BIGINT, Pool, Statements, Transaction
 from shared.db.errors import DatabaseRefused, DatabaseUnavailable, translated
 from shared.db.poll_loop import Outage, PollLoop
 from shared.log import get_logger
@@ -288,6 +288,10 @@ async def insert(database: Statements, process_id: UUID, block: Sequence[Entry])
 
 def _plain(value: object) -> int | float | str | None:
     """Return a value as JSON and Postgres can hold it: no NUL, no half surrogates, nothing endless."""
-    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**63):
+    if (
+        value is None
+        or isinstance(value, bool | float)
+        or (isinstance(value, int) and abs(value) <= LARGEST_BIGINT)
+    ):
         return value
     return str(value)[:_LONGEST_TEXT].replace("\x00", "\\0").encode(errors="replace").decode()

@@ -15,7 +15,7 @@ import pytest
 
 from api.alerts.conditions import Owner
 from api.alerts.engine import AlertState, advance
-from api.alerts.findings import find
+from api.alerts.findings import Facts, find
 from api.alerts.samples import BIN_S
 from api.alerts.stream_facts import ClockFacts, StreamFacts, streams
 from tests.api.watching import at
@@ -75,7 +75,7 @@ def test_two_hundred_mats_with_nothing_wrong_are_calm(mean_s: float) -> None:
     states: list[AlertState] = []
     shown = []
     for second in range(SECONDS):
-        facts = {streams: [mat.facts(second) for mat in mats]}
+        facts: Facts = {streams: [mat.facts(second) for mat in mats]}
         changed = advance(states, find(facts, states), at(second))
         latest = {each.key: each for each in (*states, *changed)}
         states = [each for each in latest.values() if each.ended_at is None]

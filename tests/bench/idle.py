@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+from shared.roles import ROLES
 from tests.bench.crowd import Crowd
 from tests.bench.fleet import Ticker, streams
 from tests.bench.ground import Ground, receivers, running
@@ -14,7 +15,6 @@ from tests.services import make_token
 
 __all__ = ["measure"]
 
-ROLES = ("gateway", "writer", "fanout", "api")
 DEVICES = 100  # half forwarders, half receivers of all streams
 RECEIVERS = 1_000
 STREAMS = 10  # that each of those follows

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
+from shared.roles import ROLES
+
 __all__ = ["ATTACKS", "KINDS", "PROCESSES_OF_EACH_ROLE", "ROLES", "Fault", "Strike", "strikes"]
 
-ROLES = ("gateway", "writer", "fanout", "api")
 PROCESSES_OF_EACH_ROLE = 2
 
 # "stop" is SIGSTOP and, some seconds later, SIGCONT; "outlast" goes on only when the others have taken over. "plug out"

@@ -16,6 +16,7 @@ from api.settings import ApiSettings
 from api.storage.store import MOUNTED
 from deploy.cli.main import main
 from deploy.local.reverse_proxy import CADDYFILE, VARIABLES
+from shared.roles import ROLES
 from shared.runtime.process import STOP_DEADLINE_S
 from tests.deploy.compose import COMPOSE_FILE, VARIABLE, MissingVariable, load_compose, read_env
 
@@ -23,7 +24,6 @@ TOP = Path(__file__).parents[2]
 DOCKERFILE = TOP / "deploy" / "Dockerfile"
 EXAMPLE = COMPOSE_FILE.with_name(".env.example")
 
-ROLES = ("gateway", "writer", "fanout", "api")
 OURS = (*ROLES, "migrate", "server")
 COMPOSE = load_compose({"POSTGRES_PASSWORD": "p"})
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

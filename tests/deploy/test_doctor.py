@@ -16,13 +16,14 @@ from click.testing import CliRunner
 
 from deploy.cli.doctor import Deployment, Finding, examine, render
 from deploy.cli.main import main
-from deploy.cli.roles import SERVICES, apply_roles
+from deploy.cli.roles import apply_roles
 from deploy.local.child import until_answering
 from deploy.local.reverse_proxy import ReverseProxy
 from shared.db.connections import connect
 from shared.db.errors import DatabaseUnavailable, SchemaError, translated
 from shared.db.migrate import migrate
 from shared.db.requirements import Facts, look, require_for_role
+from shared.roles import ROLES
 from tests.ports import free_port
 from tests.postgres import Postgresql
 from tests.services import Process
@@ -31,7 +32,7 @@ from tests.waiting import wait_until
 LISTENING = {"listening", "notifications", "notification queue"}
 INSIDE = {
     "connection limits",
-    *(f"connections of {role}" for role in SERVICES),
+    *(f"connections of {role}" for role in ROLES),
     "creation",
     "extensions",
     "encoding",
@@ -53,9 +54,9 @@ INSIDE = {
     "synchronous_commit",
     "schema",
     "clock",
-    *SERVICES,
+    *ROLES,
 }
-RIGHTS = {f"rights of rt_{service}" for service in SERVICES}
+RIGHTS = {f"rights of rt_{service}" for service in ROLES}
 # The tests' Postgres runs without fsync, which is one thing that the doctor is there to find.
 TESTS_OWN = {"fsync"}
 
@@ -74,7 +75,7 @@ async def altered(database_url: str, statement: str) -> None:
 
 @pytest.fixture
 async def processes(database_url: str) -> AsyncIterator[dict[str, Process]]:
-    found = {service: Process(service, database_url, {"LOG_LEVEL": "warn"}) for service in SERVICES}
+    found = {service: Process(service, database_url, {"LOG_LEVEL": "warn"}) for service in ROLES}
     for process in found.values():
         await process.start()
     for process in found.values():
@@ -110,7 +111,7 @@ async def test_finds_nothing_wrong_with_a_whole_deployment(
 
 
 async def test_names_each_role_that_is_not_alive(database_url: str) -> None:
-    assert wrong(await examine(Deployment(database_url))).keys() == {*SERVICES, *TESTS_OWN}
+    assert wrong(await examine(Deployment(database_url))).keys() == {*ROLES, *TESTS_OWN}
 
 
 async def test_finds_a_role_that_is_alive_but_not_ready(
@@ -406,7 +407,7 @@ async def test_finds_a_reverse_proxy_that_sends_devices_to_the_wrong_service() -
 
 
 async def test_finds_a_reverse_proxy_behind_which_nobody_is(tmp_path: Path) -> None:
-    services = {service: [f"127.0.0.1:{free_port()}"] for service in SERVICES}
+    services = {service: [f"127.0.0.1:{free_port()}"] for service in ROLES}
     proxy = ReverseProxy("127.0.0.1:0", data_dir=tmp_path, upstreams=lambda: services)
     child = await proxy.launch()
     try:

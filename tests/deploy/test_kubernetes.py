@@ -11,14 +11,14 @@ import pytest
 import yaml
 
 from deploy.local.reverse_proxy import VARIABLES
+from shared.roles import ROLES
 from shared.runtime.process import STOP_DEADLINE_S
 from tests.deploy.compose import load_compose
 from tests.programs import find, needs
 
 FILES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 BASE, EXAMPLE = FILES / "base", FILES / "overlays" / "example"
-SERVICES = ("gateway", "writer", "fanout", "api")
-OURS = (*SERVICES, "server")
+OURS = (*ROLES, "server")
 # Of the operator's own kinds no package ships the schema: what we rely on is checked by name below.
 OPERATORS = "postgresql.cnpg.io/v1"
 
@@ -92,7 +92,7 @@ def test_replaces_a_process_only_once_the_new_one_is_known(name: str) -> None:
     assert {"readinessProbe", "livenessProbe"} <= container(name).keys()
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", ROLES)
 def test_a_service_is_given_time_its_own_user_and_a_name_for_each_pod(service: str) -> None:
     assert OBJECTS["Deployment", service]["spec"]["minReadySeconds"] > 10  # names are kept for a few seconds
     assert pod(service)["terminationGracePeriodSeconds"] > STOP_DEADLINE_S + 5
@@ -141,7 +141,7 @@ def test_a_commit_is_on_two_servers_before_it_is_acknowledged() -> None:
         "full_page_writes",
     }
     users = {role["name"]: role["passwordSecret"]["name"] for role in cluster["managed"]["roles"]}
-    assert users == {f"rt_{service}": f"rt-{service}-database" for service in SERVICES}
+    assert users == {f"rt_{service}": f"rt-{service}-database" for service in ROLES}
 
 
 def test_the_example_makes_every_secret_that_is_asked_for() -> None:
@@ -151,7 +151,7 @@ def test_the_example_makes_every_secret_that_is_asked_for() -> None:
     }
     asked = {
         source["secretKeyRef"]["name"]
-        for service in SERVICES
+        for service in ROLES
         for source in environment(service).values()
         if isinstance(source, dict)
     }
@@ -163,7 +163,7 @@ def test_the_example_renders_to_valid_objects(tmp_path: Path) -> None:
     copy = tmp_path / "kubernetes"
     shutil.copytree(FILES, copy)
     example = copy / "overlays" / "example"
-    for secret in ("api.token", *(f"{service}.password" for service in SERVICES)):
+    for secret in ("api.token", *(f"{service}.password" for service in ROLES)):
         (example / secret).write_text("s")
     done = subprocess.run([*find("kubectl"), "kustomize", str(example)], capture_output=True, check=True)
     rendered = list(yaml.safe_load_all(done.stdout))

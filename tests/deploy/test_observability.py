@@ -15,6 +15,7 @@ import yaml
 import tests.deploy.every_service  # noqa: F401 (and with it all metrics)
 from api.alerts import rules
 from api.alerts.rules import clock as clocks
+from shared.roles import ROLES
 from tests.numbers import series
 from tests.programs import find, needs
 
@@ -30,7 +31,6 @@ CASES: list[dict[str, Any]] = [
 ]
 # What Prometheus itself adds.
 PROMETHEUS_OWN = {"up", "ALERTS"}
-ROLES = ("gateway", "writer", "fanout", "api")
 
 # The dashboard's bounds: amber and red. For how long a fact holds, or above what.
 BOUNDS: dict[str, tuple[str, float]] = {

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from deploy.cli.main import main
+from shared.roles import ROLES
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -34,9 +35,8 @@ def settings_table() -> str:
 
 
 def _short(names: list[str]) -> str:
-    roles = ["gateway", "writer", "fanout", "api"]
-    if all(role in names for role in roles):
-        names = ["every role", *(name for name in names if name not in roles)]
+    if all(role in names for role in ROLES):
+        names = ["every role", *(name for name in names if name not in ROLES)]
     return ", ".join(names)
 
 

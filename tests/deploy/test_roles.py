@@ -21,13 +21,14 @@ import shared.db.migrate
 import shared.runtime.activity
 import shared.runtime.liveness
 import shared.transport.tokens
-from deploy.cli.roles import SERVICES, apply_roles, scram_verifier
+from deploy.cli.roles import apply_roles, scram_verifier
 from deploy.local.postgres_programs import binaries
 from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
 from shared.db.errors import DatabaseFault
 from shared.db.requirements import CONNECTIONS
 from shared.db.rights import Right, needed_rights
+from shared.roles import ROLES
 from shared.transport.tokens import token_hash
 from tests.api.seeds import add_forwarder_session, add_stream
 from tests.services import Process, make_token
@@ -56,7 +57,7 @@ def url_of(service: str, url: str) -> str:
 @pytest.fixture
 async def connected(url: str) -> AsyncIterator[dict[str, Connection]]:
     """A connection as each service's user."""
-    found = {service: await asyncpg.connect(url_of(service, url)) for service in SERVICES}
+    found = {service: await asyncpg.connect(url_of(service, url)) for service in ROLES}
     yield found
     for each in found.values():
         await each.close()
@@ -95,7 +96,7 @@ def statements(service: str) -> dict[str, str]:
     return {place: text for place, text in found.items() if place not in OWNERS and text not in parts}
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", ROLES)
 async def test_a_service_may_run_each_of_its_statements(
     service: str, connected: dict[str, Connection]
 ) -> None:
@@ -119,7 +120,7 @@ async def test_the_writer_may_empty_the_inbox(connected: dict[str, Connection]) 
 async def running(url: str) -> AsyncIterator[dict[str, Process]]:
     """One process of each service, each as its own user."""
     async with AsyncExitStack() as stack:
-        found = {service: Process(service, url_of(service, url), {}) for service in SERVICES}
+        found = {service: Process(service, url_of(service, url), {}) for service in ROLES}
         for process in found.values():
             await process.start()
             stack.push_async_callback(process.kill)
@@ -163,7 +164,7 @@ async def test_services_as_their_own_users_carry_reads_resets_cursors_and_names(
         await wait_until(cursors, what="the receiver's cursors")
         await operate(running["api"].url)
         taken = await connections(database)
-        assert all(4 <= taken[service] <= CONNECTIONS[service] for service in SERVICES), taken
+        assert all(4 <= taken[service] <= CONNECTIONS[service] for service in ROLES), taken
         await forwarder.stop()
         await receiver.stop()
     assert "permission denied" not in capfd.readouterr().err
@@ -372,7 +373,7 @@ async def test_a_service_holds_no_row_of_a_stream(service: str, connected: dict[
             await connected[service].execute(f"SELECT FROM streams FOR {strength}")
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", ROLES)
 async def test_a_service_locks_no_table_that_others_write(
     service: str, connected: dict[str, Connection]
 ) -> None:
@@ -395,7 +396,7 @@ async def test_one_service_takes_no_more_than_its_share_of_the_connections(
 ) -> None:
     limits = await database.fetch("SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname ^@ 'rt_'")
     usable = 300 - 3  # tests/conftest.py, and what Postgres keeps for superusers
-    assert {each["rolname"] for each in limits} == {f"rt_{service}" for service in SERVICES}
+    assert {each["rolname"] for each in limits} == {f"rt_{service}" for service in ROLES}
     assert {each["rolconnlimit"] for each in limits} == {usable * 2 // 5}
     await database.execute("ALTER ROLE rt_api CONNECTION LIMIT 2")
     async with AsyncExitStack() as stack:
@@ -452,7 +453,7 @@ async def test_only_services_with_devices_look_tokens_up(
         await connected[service].fetch("SELECT * FROM authenticate_device(sha256('x'), 'forwarder')")
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", ROLES)
 async def test_a_service_is_refused_what_is_another_s(service: str, connected: dict[str, Connection]) -> None:
     allowed = []
     for statement in FORBIDDEN[service] + FORBIDDEN_TO_ALL:
@@ -477,7 +478,7 @@ KEPT = {"ask_for_receiver", "authenticate_device", "renew_process", "reserve_epo
 
 def test_what_nobody_calls_is_kept_for_the_release_before_and_tried_here() -> None:
     top = Path(__file__).parents[2]
-    sources = [each for folder in (*SERVICES, "shared", "deploy") for each in (top / folder).rglob("*.py")]
+    sources = [each for folder in (*ROLES, "shared", "deploy") for each in (top / folder).rglob("*.py")]
     code = "\n".join(each.read_text() for each in sources)
     routines = "\n".join(each.sql for each in shared.db.migrate.available_routines())
 
@@ -492,10 +493,10 @@ def test_what_nobody_calls_is_kept_for_the_release_before_and_tried_here() -> No
 async def test_processes_of_the_release_before_do_their_work_on_the_newest_schema(
     database: Connection, connected: dict[str, Connection]
 ) -> None:
-    for service in SERVICES:
+    for service in ROLES:
         await connected[service].execute(_ENTER, service)
     for process_id, role in await database.fetch("SELECT process_id, role FROM processes"):
-        for service in SERVICES:
+        for service in ROLES:
             renewed = await connected[service].fetchval(
                 "SELECT renew_process($1, 60, 7, 2.5, true, $2)", process_id, f"of {service}"
             )
@@ -503,7 +504,7 @@ async def test_processes_of_the_release_before_do_their_work_on_the_newest_schem
     rows = await database.fetch(
         "SELECT role, connections, events_per_second, ready, problem FROM live_processes"
     )
-    assert {tuple(row) for row in rows} == {(role, 7, 2.5, True, f"of {role}") for role in SERVICES}
+    assert {tuple(row) for row in rows} == {(role, 7, 2.5, True, f"of {role}") for role in ROLES}
     for service, device_type in (("gateway", "forwarder"), ("fanout", "receiver")):
         token = await make_token(database, device_type, "a")
         found = await connected[service].fetch(
@@ -538,10 +539,10 @@ _ENTER = "SELECT enter_process(gen_random_uuid(), $1, 'h', 1, 'a', 'v', false, 6
 async def test_a_service_changes_only_the_rows_of_its_own_processes(
     database: Connection, connected: dict[str, Connection]
 ) -> None:
-    for service in SERVICES:
+    for service in ROLES:
         assert await connected[service].fetchval(_ENTER, service) is not None
     gateway = connected["gateway"]
-    assert await gateway.fetchval("SELECT count(*) FROM live_processes") == len(SERVICES)
+    assert await gateway.fetchval("SELECT count(*) FROM live_processes") == len(ROLES)
     for process_id, role in await gateway.fetch("SELECT process_id, role FROM processes"):
         renewed = await gateway.fetchval("SELECT renew_vitals($1, 60, 7, 0, true, NULL, 1)", process_id)
         assert renewed == (process_id if role == "gateway" else None)
@@ -571,7 +572,7 @@ async def test_who_reads_all_data_can_dump_it(url: str, database: Connection) ->
 
 # The matrix of ARCHITECTURE.md: whose user may write what, and how. A table that is not here is nobody's.
 WRITES = {
-    "activity": dict.fromkeys(SERVICES, "INSERT"),
+    "activity": dict.fromkeys(ROLES, "INSERT"),
     "alert_acknowledgements": {"api": "INSERT UPDATE DELETE"},
     "alert_mutes": {"api": "INSERT UPDATE DELETE"},
     "chips": {"api": "INSERT DELETE"},
@@ -653,7 +654,7 @@ WHERE pg_roles.oid = grantee AND rolname = ANY($1)
 async def test_what_a_start_asks_for_is_what_the_script_gives_and_no_more(
     url: str, database: Connection
 ) -> None:
-    given = await database.fetch(_GIVEN, [f"rt_{service}" for service in SERVICES])
+    given = await database.fetch(_GIVEN, [f"rt_{service}" for service in ROLES])
     assert len(given) > 150
     assert {Right(*each) for each in given} == set(needed_rights())
 
@@ -676,11 +677,11 @@ async def test_two_at_once_do_not_stumble(url: str) -> None:
 async def test_keeps_each_password_where_only_its_service_looks(
     url: str, database: Connection, tmp_path: Path
 ) -> None:
-    for service in SERVICES:
+    for service in ROLES:
         (tmp_path / service).mkdir()
     await apply_roles(url, passfiles=tmp_path)
-    kept = {service: (tmp_path / service / "pgpass").read_text() for service in SERVICES}
-    assert len(set(kept.values())) == len(SERVICES)
+    kept = {service: (tmp_path / service / "pgpass").read_text() for service in ROLES}
+    assert len(set(kept.values())) == len(ROLES)
     for service, line in kept.items():
         assert stat.S_IMODE((tmp_path / service / "pgpass").stat().st_mode) == 0o600
         password = line.strip().removeprefix(f"*:*:*:rt_{service}:")
@@ -689,7 +690,7 @@ async def test_keeps_each_password_where_only_its_service_looks(
         )
         assert stored == scram_verifier(password, base64.b64decode(stored.split("$")[1].split(":")[1]))
     await apply_roles(url, passfiles=tmp_path)
-    assert kept == {service: (tmp_path / service / "pgpass").read_text() for service in SERVICES}
+    assert kept == {service: (tmp_path / service / "pgpass").read_text() for service in ROLES}
 
 
 async def test_a_verifier_is_what_postgres_makes_of_the_password(url: str, database: Connection) -> None:

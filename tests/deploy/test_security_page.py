@@ -6,7 +6,7 @@ from pathlib import Path
 from api.http.access import OPEN_PATHS
 from api.http.sites import complaint
 from api.settings import API_TOKEN_LENGTH
-from deploy.cli.roles import SERVICES
+from shared.roles import ROLES
 from tests.deploy.compose import COMPOSE_FILE
 from tests.deploy.pages import table
 from tests.deploy.test_readme import README
@@ -40,7 +40,7 @@ def test_what_is_public_and_who_is_admitted_is_as_the_code_has_it() -> None:
     public = TEXT.partition("## What is public")[2].partition("## ")[0]
     assert set(re.findall(r"`GET (\S+)`", public)) | {"/metrics"} == OPEN_PATHS
     assert f"set, {API_TOKEN_LENGTH} characters or more" in TEXT
-    for service in SERVICES:
+    for service in ROLES:
         assert f"| `rt_{service}` |" in TEXT
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.roles import ROLES
 from tests.source import parsed
 
 REPOSITORY = Path(__file__).parents[2]
-SERVICES = ("gateway", "writer", "fanout", "api")
 _STATEMENT = re.compile(
     r"\s*(SELECT|WITH|INSERT INTO|UPDATE|DELETE FROM|TRUNCATE|LOCK TABLE|COPY|FROM)\b.*"
     r"(\bFROM\b|\bINTO\b|\bSET\b|\bTABLE\b|\bWHERE\b|\()",
@@ -103,7 +103,7 @@ def test_sees_statements_and_not_words() -> None:
     assert holds_sql(parsed('X = f"SELECT {y} FROM streams"'))
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", ROLES)
 def test_sql_stands_in_stores_and_what_is_beside_them_is_known(service: str) -> None:
     found = {name for name, tree in modules(service) if holds_sql(tree) and not is_store(name)}
     within = {name for name in found if any(f"{name}.".startswith(f"{each}.") for each in BESIDE_STORE)}

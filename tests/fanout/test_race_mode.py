@@ -20,6 +20,7 @@ from fanout.store import sessions
 from fanout.store.races import RaceMapping
 from fanout.turns import Turns
 from shared.db.connections import Connection, Pool
+from shared.db.errors import RowLocked
 from shared.errors import ProtocolError
 from shared.protocol.v1 import StreamRef
 from tests.delivery import stored
@@ -166,7 +167,7 @@ async def test_flags_that_a_lock_held_up_are_written_though_the_stream_is_quiet(
     turns.replan(REF)
 
     async def locked(*_: Any) -> None:
-        raise store.RowLocked("as told")
+        raise RowLocked("as told")
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "flag_cursors", locked)

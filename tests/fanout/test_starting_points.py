@@ -12,7 +12,6 @@ from fanout.delivery import NOTHING, Cursor, EpochState
 from fanout.store import starting_points as begins
 from fanout.store.cursors import (
     CursorKey,
-    RowLocked,
     advance_cursors,
     begin_epochs,
     gone_cursors,
@@ -20,7 +19,7 @@ from fanout.store.cursors import (
 from fanout.store.starting_points import StartingPoint, starting_points
 from shared.db.channels import CURSORS
 from shared.db.connections import Connection
-from shared.db.errors import DatabaseUnavailable
+from shared.db.errors import DatabaseUnavailable, RowLocked
 from shared.runtime.process import Process
 from tests.delivery import stored
 from tests.waiting import wait_until

@@ -17,6 +17,7 @@ from deploy.local.child import until_answering
 from deploy.local.reverse_proxy import ReverseProxy
 from deploy.simulation.devices.connection import UNREACHABLE
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
+from shared.roles import ROLES
 from tests.deploy.names import NameServer
 from tests.failure.facts import Database
 from tests.failure.fleet import Fleet, fleet
@@ -24,7 +25,6 @@ from tests.ports import free_port
 from tests.services import Process, make_token
 from tests.waiting import wait_until
 
-ROLES = ("gateway", "writer", "fanout", "api")
 PORT = free_port()
 ACKED_MEANWHILE = 50  # so many more before the next process is replaced
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.roles import ROLES
 from tests.ports import free_port
 from tests.services import Process, services
 from tests.waiting import PATIENCE_S, stretched
-
-ROLES = ["gateway", "writer", "fanout", "api"]
 
 
 async def run_to_the_end(role: str, **environment: str) -> tuple[int, str]:

@@ -27,7 +27,7 @@ from shared.db.requirements import (
     require_for_role,
     room,
 )
-from shared.db.rights import SERVICES
+from shared.roles import ROLES
 from shared.runtime.liveness import Presence
 from shared.runtime.process import Process as Life
 from shared.runtime.settings import Settings
@@ -275,7 +275,7 @@ async def test_an_owner_has_all_rights_and_a_stranger_is_told_whom_to_be(
     database_url: str, database: Connection
 ) -> None:
     await apply_roles(database_url, passfiles=None)
-    for role in SERVICES:
+    for role in ROLES:
         await require_for_role(database, role)
     writer = await connect(of_role("writer", database_url), name="test")
     with pytest.raises(SchemaError, match="another role's: a gateway is rt_gateway"):

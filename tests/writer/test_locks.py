@@ -6,6 +6,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from shared.db.errors import RowLocked
 from tests.failure.facts import Database, counts
 from tests.writer.inbox import add_stream, drain, event, put
 from writer import store
@@ -95,7 +96,7 @@ async def test_a_row_that_somebody_else_holds_is_not_waited_for_long(
     await database.execute(f"SET lock_timeout = '{store.LOCK_TIMEOUT}'")
     async with second.transaction():
         await second.execute("SELECT FROM stream_metrics WHERE stream_epoch = 1 FOR UPDATE")
-        with pytest.raises(store.RowLocked):
+        with pytest.raises(RowLocked):
             await drain(database)
 
 

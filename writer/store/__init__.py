@@ -13,11 +13,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
-
 from shared.db.connections import Connection
-from shared.db.errors import DatabaseUnavailable, translated
-from shared.errors import RtServerError
+from shared.db.errors import DatabaseUnavailable, translated, translated_rows
 
 __all__ = [
     "LOCK_TIMEOUT",
@@ -26,7 +23,6 @@ __all__ = [
     "Drained",
     "Locked",
     "PartKey",
-    "RowLocked",
     "drain",
     "has_parts",
     "lock_streams",
@@ -38,10 +34,6 @@ __all__ = [
 
 # Longer than the upkeep needs the inbox for itself, shorter than deadlock_timeout.
 LOCK_TIMEOUT = "500ms"
-
-
-class RowLocked(RtServerError):
-    """Somebody else holds a row that we need, and goes on holding it."""
 
 
 _LOCK = "SELECT stream_id, resting FROM lock_streams($1, $2, $3)"
@@ -174,15 +166,10 @@ async def drain(
     (some part is at fault), DatabaseUnavailable.
     """
     part = only_part or (None, None)
-    try:
-        with translated():
-            row = await connection.fetchrow(
-                _DRAIN, but, max_streams, max_events, name_batches, only_stream, *part
-            )
-    except RtServerError as error:
-        if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
-            raise RowLocked("another transaction holds a row of the stream") from error
-        raise
+    with translated_rows():
+        row = await connection.fetchrow(
+            _DRAIN, but, max_streams, max_events, name_batches, only_stream, *part
+        )
     if row is None:
         raise DatabaseUnavailable("a procedure without an answer")
     result = row["result"]

@@ -4,10 +4,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
-
 from shared.db.connections import Connection
-from shared.db.errors import DISK_FULL, DatabaseUnavailable, translated
+from shared.db.errors import DISK_FULL, TableLocked, translated
 
 __all__ = [
     "DeadLetter",
@@ -149,10 +147,8 @@ async def empty_inbox(connection: Connection) -> bool:
     try:
         with translated():
             await connection.execute(_EMPTY)
-    except DatabaseUnavailable as error:
-        if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
-            return False
-        raise
+    except TableLocked:
+        return False
     return True
 
 

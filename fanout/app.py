@@ -77,6 +77,8 @@ class Fanout:
 
     async def _shut(self) -> None:
         await self._acceptor.close()
+        # Behind the sessions, which wait for pages; before the cursors, which need a connection of the pool.
+        await self._node.pages.close()
         await self._node.cursors.flush()
 
     async def _tidy(self) -> None:

@@ -31,6 +31,8 @@ KEPT_BYTES = 24 * 1024 * 1024
 EVENT_BYTES = 200
 # An administrator may delete what a page holds.
 KEPT_S = 60.0
+# A statement that is cancelled ends at once, unless the server hangs.
+CLOSE_WITHIN_S = 1.0
 
 
 class _Key(NamedTuple):
@@ -125,6 +127,16 @@ class Pages:
         for key in [key for key in self._reading if key.stream_id == stream_id]:
             del self._reading[key]
 
+    async def close(self) -> None:
+        """Give up what is being read. Called when no session is left that could wait for it; what hangs in the
+        database is left to end alone.
+        """
+        reading = list(self._reading.values())
+        for task in reading:
+            task.cancel()
+        if reading:
+            await asyncio.wait(reading, timeout=CLOSE_WITHIN_S)
+
     async def _get(self, ref: StreamRef, key: _Key, up_to: int, read: _Read) -> _Page:
         page = self.kept.get(key)
         if page is not None and page.complete_up_to >= up_to and monotonic() < page.kept_until:
@@ -133,6 +145,8 @@ class Pages:
             return page
         task = self._reading.get(key)
         if task is None:
+            # No receiver's: it goes on when the one that has begun it ends. It is the node's, which ends it (`close`).
+            # Whoever waits has its error, so it is in no group, which would cancel what others read.
             task = self._reading[key] = asyncio.create_task(
                 self._keep(key, read(ref, key, up_to)), name="page"
             )

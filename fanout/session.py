@@ -5,6 +5,7 @@ Three tasks: one receives subscriptions and acks, one sends (fanout/sender.py), 
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from uuid import UUID
 
 from fanout.allowance import Allowance
@@ -17,7 +18,7 @@ from fanout.sender import Sender
 from fanout.store import sessions as store
 from fanout.turns import Turns
 from shared.db.errors import DatabaseUnavailable
-from shared.db.patience import before_next_try
+from shared.db.patience import patiently
 from shared.log import get_logger
 from shared.protocol.decoding import decode_receiver
 from shared.protocol.v1 import (
@@ -90,14 +91,14 @@ class Session:
 
     async def _resume(self, following: "Following", cursors: Iterable[AckEntry]) -> None:
         """Go on where the receiver says it stands, waiting for the database as long as it takes."""
-        while not self._connection.gone:
-            try:
-                await following.resume(cursors)
-            except DatabaseUnavailable as error:
-                log.debug("resume_waits", session_id=str(self._connection.session_id), error=str(error))
-                await before_next_try()
-            else:
-                return
+        # Of one that is gone meanwhile nothing is left to do: `_receive` finds its end.
+        with suppress(DatabaseUnavailable):
+            await patiently(
+                lambda: following.resume(cursors),
+                waits="resume_waits",
+                in_vain=lambda: self._connection.gone,
+                session_id=str(self._connection.session_id),
+            )
 
     async def _receive(self, following: "Following", identity: Identity) -> None:
         while (message := await self._connection.receive()) is not None:

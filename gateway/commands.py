@@ -30,7 +30,7 @@ from gateway.store import commands as store
 from gateway.store.commands import Ending, Taken
 from shared.db.channels import ANSWERS, COMMANDS
 from shared.db.errors import DatabaseUnavailable
-from shared.db.patience import before_next_try
+from shared.db.patience import patiently
 from shared.log import get_logger
 from shared.protocol.commands import KINDS, Kind, Request, Why, encode_why
 from shared.runtime.process import Process
@@ -185,18 +185,19 @@ class Commands:
                 del self._at_once[command.session_id]
 
     async def _end_patiently(self, command_id: UUID, carried: Carried, until: float) -> None:
-        # Row first, notification after the commit: who is woken finds the answer there.
-        while True:
-            try:
-                await store.end_command(self._process.pool, command_id, *carried)
-            except DatabaseUnavailable as error:
-                if asyncio.get_running_loop().time() >= until:
-                    log.warning("command_unanswered", command_id=str(command_id), error=str(error))
-                    return
-                await before_next_try()
-            else:
-                self._process.notifier.notify(ANSWERS, str(command_id))
-                return
+        clock = asyncio.get_running_loop().time
+        try:
+            await patiently(
+                lambda: store.end_command(self._process.pool, command_id, *carried),
+                waits="command_waits",
+                in_vain=lambda: clock() >= until,
+                command_id=str(command_id),
+            )
+        except DatabaseUnavailable as error:
+            log.warning("command_unanswered", command_id=str(command_id), error=str(error))
+        else:
+            # Row first, notification after the commit: who is woken finds the answer there.
+            self._process.notifier.notify(ANSWERS, str(command_id))
 
 
 def _read(taken: Taken) -> Command | None:

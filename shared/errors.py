@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
-__all__ = ["ProtocolError", "RtServerError", "SettingsError"]
+__all__ = ["ConnectionGone", "ProtocolError", "RtServerError", "SettingsError"]
 
 
 class RtServerError(Exception):
     """Anything that rt-server itself raises; its text is for people and holds no secret."""
+
+
+class ConnectionGone(Exception):
+    """A device's socket is closed: nothing can be sent any more. It is nobody's fault, and so none of ours."""
 
 
 class SettingsError(RtServerError):

@@ -151,7 +151,9 @@ class Commands:
                         POLLS_FOUND_WORK.labels(ANSWERS).inc()
                     return True
             except DatabaseUnavailable:
-                continue  # it may be back in time
+                # It may be back in time. No pause: only an answer to this command wakes, and a listener that is back,
+                # so that the next wait is one, of a poll interval.
+                continue
         return False
 
     async def _close(self, kind: Kind, command_id: UUID, *, ended: bool) -> Reply:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from shared.db.errors import DatabaseUnavailable
+from shared.errors import ConnectionGone
 from shared.log import get_logger
 
 __all__ = ["before_next_try", "patiently", "promptly", "retry_pause_s"]
@@ -22,6 +23,7 @@ log = get_logger(__name__)
 
 # What was cancelled and has not ended yet; each holds a connection of the pool at the most, so it is as bounded.
 _ending: set[asyncio.Task[Any]] = set()
+_EXPECTED = (DatabaseUnavailable, ConnectionGone)
 
 
 def retry_pause_s() -> float:
@@ -36,9 +38,12 @@ async def before_next_try() -> None:
     await asyncio.sleep(retry_pause_s())
 
 
-async def patiently(act: Callable[[], Awaitable[T]], *, waits: str, **fields: str) -> T:
+async def patiently(
+    act: Callable[[], Awaitable[T]], *, waits: str, in_vain: Callable[[], bool] = lambda: False, **fields: str
+) -> T:
     """Do what needs the database, again and again until it is there. waits: the event of the log, at level debug: that
-    the database is away is said once by the process's loops.
+    the database is away is said once by the process's loops. in_vain: whether another try has no use any more; then
+    DatabaseUnavailable is raised as it came.
     """
     # No bound of its own: a deadline, or the end of whoever waits, cancels it from outside. A session that waits here
     # in its receiving task notices the end of its socket only when the database is back.
@@ -46,6 +51,8 @@ async def patiently(act: Callable[[], Awaitable[T]], *, waits: str, **fields: st
         try:
             return await act()
         except DatabaseUnavailable as error:
+            if in_vain():
+                raise
             log.debug(waits, error=str(error), **fields)
             await before_next_try()
 
@@ -70,6 +77,11 @@ async def promptly(work: Coroutine[Any, Any, T], *, within_s: float | None = Non
 
 
 def _ended(task: asyncio.Task[Any]) -> None:
+    """Look at what nobody waits for any more: that it came to no end is expected, and nothing else is."""
     _ending.discard(task)
-    if not task.cancelled():
-        task.exception()  # nobody waits for it any more
+    error = None if task.cancelled() else task.exception()
+    # Several at once: work that has tasks of its own ends with what each of them met.
+    if isinstance(error, BaseExceptionGroup):
+        error = error.split(_EXPECTED)[1]
+    if error is not None and not isinstance(error, _EXPECTED):
+        log.error("task_failed", task=task.get_name(), exc_info=error)

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from shared.errors import ProtocolError
+from shared.errors import ConnectionGone, ProtocolError
 from shared.log import get_logger
 from shared.protocol.v1 import encode_error, encode_heartbeat
 from shared.runtime.proxies import address_of
@@ -38,10 +38,6 @@ FLUSH_LOOK_S = 0.01
 NEVER_WAITS_BYTES = 16 * 1024
 
 log = get_logger(__name__)
-
-
-class ConnectionGone(Exception):
-    """The socket is closed: nothing can be sent any more."""
 
 
 class NoHello(ProtocolError):
@@ -198,8 +194,10 @@ class DeviceConnection:
         if waiting:
             self.abort()
             await asyncio.wait({task}, timeout=1)
-        if task.done() and not task.cancelled():
-            task.exception()  # a connection that is gone is no news
+        error = task.exception() if task.done() and not task.cancelled() else None
+        # A connection that is gone is no news; anything else is a fault of ours, which nobody else would see.
+        if error is not None and not isinstance(error, ConnectionGone | ConnectionError | RuntimeError):
+            log.error("task_failed", task="last words", session_id=str(self.session_id), exc_info=error)
 
     @property
     def is_slow(self) -> bool:

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from shared.db import patience
 from shared.db.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable
 from shared.db.patience import patiently, promptly, retry_pause_s
+from shared.errors import ConnectionGone
 
 
 async def test_it_is_tried_until_the_database_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +26,19 @@ async def test_it_is_tried_until_the_database_is_there(monkeypatch: pytest.Monke
         ("session_waits", "debug", "away", "1"),
         ("session_waits", "debug", "a right is missing", "1"),
     ]
+
+
+async def test_it_is_tried_no_more_when_that_has_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "RETRY_S", 0.001)
+    tries = 0
+
+    async def act() -> None:
+        nonlocal tries
+        tries += 1
+        raise DatabaseUnavailable(f"away {tries}")
+
+    with pytest.raises(DatabaseUnavailable, match="away 3"):
+        await patiently(act, waits="session_waits", in_vain=lambda: tries == 3)
 
 
 async def test_what_is_refused_is_not_tried_again() -> None:
@@ -61,6 +75,37 @@ async def test_what_hangs_is_not_waited_for_when_its_time_is_over_nor_when_cance
         await waiting
     assert not confirmed.is_set()
     confirmed.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DatabaseRefused("no"), ["no"]),
+        (DatabaseUnavailable("away"), []),
+        (ConnectionGone("gone"), []),
+        (ExceptionGroup("both", [ConnectionGone("gone"), DatabaseUnavailable("away")]), []),
+        (ExceptionGroup("both", [ConnectionGone("gone"), DatabaseRefused("no")]), ["both (1 sub-exception)"]),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_what_fails_when_nobody_waits_any_more_is_loud_where_it_is_a_fault(
+    error: Exception, said: list[str]
+) -> None:
+    ended = asyncio.Event()
+
+    async def fails_late() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            asyncio.get_running_loop().call_soon(ended.set)
+            raise error
+
+    with capture_logs() as lines:
+        with pytest.raises(TimeoutError):
+            await promptly(fails_late(), within_s=0.01)
+        await ended.wait()
+        await asyncio.sleep(0)
+    assert [str(line["exc_info"]) for line in lines if line["event"] == "task_failed"] == said
 
 
 async def test_what_is_done_in_time_gives_its_result_or_its_error() -> None:

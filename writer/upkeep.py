@@ -10,7 +10,7 @@ for itself for a moment and has to carry over what lives.
 from collections.abc import Callable
 from time import monotonic
 
-from shared.db.connections import Connection, Link
+from shared.db.connections import STEADY_PLANS, Connection, Link
 from shared.log import get_logger
 from shared.runtime.process import Process
 from writer import metrics
@@ -56,7 +56,10 @@ class Upkeep:
         self._make_room_at = clock()
         self._process = process
         self._link = Link(
-            process.settings.database_url, name="rt-server writer upkeep", lock_timeout=LOCK_TIMEOUT
+            process.settings.database_url,
+            name="rt-server writer upkeep",
+            lock_timeout=LOCK_TIMEOUT,
+            **STEADY_PLANS,
         )
         self._loop = process.loop(
             "upkeep", self._look, poll_s=look_every_s, on_failure=lambda _: self._link.drop()

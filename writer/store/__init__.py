@@ -41,13 +41,20 @@ _DRAIN = "CALL drain($1, $2, $3, $4, $5, $6, $7, NULL, NULL, NULL, NULL)"
 
 # Parts whose stream an administrator has deleted: their gateway makes the stream anew and stages them again. Deleted
 # and reported in one statement, as everything that ends a part: one that is in neither table counts as never staged.
+# Each stream is looked up in the drain's form, which no statistics make a walk through all streams; deleted is by the
+# place, which nobody changes.
 _REJECT_STREAM_DELETED = """
 WITH gone AS (
     DELETE FROM inbox
-    WHERE (gateway_id, part_id) IN (
-        SELECT gateway_id, part_id FROM inbox AS orphan
-        WHERE NOT EXISTS (SELECT FROM streams WHERE streams.stream_id = orphan.stream_id)
-        FOR UPDATE SKIP LOCKED)
+    WHERE ctid = ANY(ARRAY(
+        SELECT orphan.ctid FROM inbox AS orphan
+        LEFT JOIN LATERAL (
+            SELECT streams.stream_id FROM streams
+            WHERE streams.stream_id >= orphan.stream_id AND streams.stream_id <= orphan.stream_id
+            ORDER BY streams.stream_id DESC LIMIT 1
+        ) AS stream ON true
+        WHERE stream.stream_id IS NULL
+        FOR UPDATE OF orphan SKIP LOCKED))
     RETURNING gateway_id, part_id
 )
 INSERT INTO outcomes (gateway_id, outcome, part_ids)
@@ -59,6 +66,7 @@ RETURNING gateway_id
 _QUEUED = "SELECT gateway_id, part_id FROM inbox WHERE stream_id = $1 ORDER BY arrival LIMIT $2"
 
 # Its device sends the same again and again: that is kept once, and reported every time, or it would never be told why.
+# LATERAL with a LIMIT, and not NOT EXISTS: that may be done by going through all dead letters.
 _PUT_ASIDE = """
 WITH poisoned AS (
     DELETE FROM inbox WHERE gateway_id = $1 AND part_id = $2
@@ -72,10 +80,13 @@ kept AS (
            event_count, seqs, raw_frames, reader_timestamps, read_types, tag_ids, read_ats, parse_errors, framed,
            error
     FROM poisoned
-    WHERE NOT EXISTS (
-        SELECT FROM poisoned_parts AS known
-        WHERE known.stream_id = poisoned.stream_id AND known.stream_epoch = poisoned.stream_epoch
-          AND known.seqs = poisoned.seqs AND known.raw_frames = poisoned.raw_frames)
+    LEFT JOIN LATERAL (
+        SELECT true AS kept FROM poisoned_parts AS letter
+        WHERE letter.stream_id = poisoned.stream_id AND letter.stream_epoch = poisoned.stream_epoch
+          AND letter.seqs = poisoned.seqs AND letter.raw_frames = poisoned.raw_frames
+        LIMIT 1
+    ) AS known ON true
+    WHERE known.kept IS NULL
 )
 INSERT INTO outcomes (gateway_id, outcome, part_ids)
 SELECT gateway_id, 'poisoned', ARRAY[part_id] FROM poisoned

@@ -25,23 +25,29 @@ _FORGET = "DELETE FROM outcomes WHERE gateway_id NOT IN (SELECT process_id FROM 
 
 # Whose every line is there by now, as an event or beside one, with whichever line end: its device has sent it again,
 # and it was stored. Some at a time, whichever: what stays there for good must not keep the others from being looked at.
+# Each line is looked up in the drain's form (migrations/routines/drain.sql says why): by `=`, and with NOT EXISTS, a
+# young table's statistics have all events of the stream gone through for every line of a part.
 _RESOLVE = """
 DELETE FROM poisoned_parts AS letter
-WHERE letter.ctid IN (SELECT ctid FROM poisoned_parts ORDER BY random() LIMIT $1)
+WHERE letter.ctid = ANY(ARRAY(SELECT ctid FROM poisoned_parts ORDER BY random() LIMIT $1))
   AND NOT EXISTS (
     SELECT FROM unnest(letter.seqs, letter.raw_frames) AS line(seq, raw_frame)
     CROSS JOIN LATERAL (SELECT without_line_end(line.raw_frame)) AS bare(line)
-    WHERE NOT EXISTS (
-        SELECT FROM events
+    LEFT JOIN LATERAL (
+        SELECT without_line_end(events.raw_frame) AS line FROM events
         WHERE events.stream_id = letter.stream_id AND events.stream_epoch = letter.stream_epoch
-          AND events.seq = line.seq
-          AND without_line_end(events.raw_frame) = bare.line)
-      AND NOT EXISTS (
-        SELECT FROM integrity_conflicts AS conflict
+          AND events.seq >= line.seq AND events.seq <= line.seq
+        ORDER BY events.seq DESC LIMIT 1
+    ) AS stored ON true
+    LEFT JOIN LATERAL (
+        SELECT conflict.seq FROM integrity_conflicts AS conflict
         WHERE conflict.stream_id = letter.stream_id AND conflict.stream_epoch = letter.stream_epoch
-          AND conflict.seq = line.seq
+          AND conflict.seq >= line.seq AND conflict.seq <= line.seq
           AND sha256(conflict.rejected_frame)
-              IN (sha256(bare.line), sha256(bare.line || '\\x0a'), sha256(bare.line || '\\x0d0a'))))
+              IN (sha256(bare.line), sha256(bare.line || '\\x0a'), sha256(bare.line || '\\x0d0a'))
+        ORDER BY conflict.seq DESC LIMIT 1
+    ) AS beside ON true
+    WHERE stored.line IS DISTINCT FROM bare.line AND beside.seq IS NULL)
 RETURNING letter.forwarder_id, letter.stream_id, letter.stream_epoch
 """
 

@@ -160,9 +160,9 @@ class Commands:
         try:
             # Deleted and read in one statement: a gateway takes the row before it, and we see that, or never.
             closed = await store.close(self._process.pool, command_id)
-        except DatabaseUnavailable:
+        except DatabaseUnavailable as error:
             # It may be deleted or not, and done or not: the one answer that is never wrong is that nobody knows.
-            closed = None
+            raise _database_away() from error
         state, answer = closed or ("lost", None)
         if state == "done" and answer is not None:
             return Reply("done", answer)
@@ -221,6 +221,11 @@ def _not_known() -> CommandError:
 def _not_taken() -> CommandError:
     message = "the forwarder's gateway did not take the command; it will not be carried out"
     return CommandError("TIMEOUT", message, ending="not carried out")
+
+
+def _database_away() -> CommandError:
+    message = "the database went away before there was an answer; the forwarder may have done it or not"
+    return CommandError("TIMEOUT", message, ending="nobody knows")
 
 
 def _nobody_knows() -> CommandError:

@@ -167,7 +167,7 @@ async def begin_race(api: Api, *, path: RacePath, body: Begin) -> Begun:
         raise ApiError(
             "CONFLICT", "the race has no stream: give a forwarder to it, or map an epoch, or name streams"
         )
-    results = await beginning.begin(
+    return await beginning.begin(
         api,
         path.race_id,
         race,
@@ -176,4 +176,3 @@ async def begin_race(api: Api, *, path: RacePath, body: Begin) -> Begun:
         name=body.epoch_name,
         expected=body.expected_epochs,
     )
-    return Begun(results=results)

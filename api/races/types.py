@@ -274,9 +274,12 @@ class BegunStream(Answer):
 
 
 class Begun(Answer):
-    """What became of each stream; repeat with those that have not begun."""
+    """What became of each stream; repeat with those that have not begun. message: what else may be missing, because the
+    database went away behind the commands, and what to do about it; null: nothing.
+    """
 
     results: list[BegunStream]
+    message: str | None = None
 
 
 class PointStream(Answer):

@@ -132,6 +132,21 @@ async def test_a_device_that_says_nothing_is_a_timeout(
     assert await left(database) == 0
 
 
+async def test_a_database_that_went_away_is_no_fault_of_the_forwarder(
+    ask: Ask, database: Database, gateway_id: UUID, database_url: str
+) -> None:
+    await database.execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = '57P01'; END $$;
+        CREATE TRIGGER refuse BEFORE DELETE ON commands FOR EACH ROW EXECUTE FUNCTION refuse();
+        """
+    )
+    async with ending(database_url, "done", {"ok": True}):
+        error = await ask("POST", RESTART, status=504)
+    assert error["message"].startswith("the database went away before there was an answer")
+
+
 @pytest.mark.parametrize(("taken", "status"), [(False, 404), (True, 504)])
 async def test_a_gateway_that_dies_gives_no_answer(
     ask: Ask,

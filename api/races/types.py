@@ -323,10 +323,10 @@ class CourseQuery(Request):
 
 
 class NewPoint(Request):
-    """A point: what it is called, and the streams that stand there."""
+    """A point: what it is called, and the streams that stand there; none where they are gone and others are to come."""
 
     name: RaceName
-    stream_ids: Annotated[list[UUID], Meta(min_length=1, max_length=20)]
+    stream_ids: Annotated[list[UUID], Meta(max_length=20)]
 
 
 class NewCourse(Request):

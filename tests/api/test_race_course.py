@@ -112,7 +112,7 @@ async def test_a_course_that_cannot_be_is_refused_and_the_old_one_stays(
     wrong: list[tuple[int, Any]] = [
         (400, {"points": twice}),
         (400, {"points": [{"name": "  ", "stream_ids": [stream]}]}),
-        (400, {"points": [{"name": "x", "stream_ids": []}]}),
+        (400, {"points": [{"name": "x"}]}),
         (400, {"points": [{"name": "x", "stream_ids": [stream], "open": True}]}),
         (400, {}),
         (404, {"points": [{"name": "x", "stream_ids": [str(uuid4())]}]}),
@@ -134,6 +134,13 @@ async def test_a_point_whose_stream_is_gone_stays_in_its_place(
     assert [(each["name"], len(each["streams"])) for each in await points(ask, running)] == [
         ("A", 0),
         ("B", 1),
+    ]
+    # Also when the points are arranged anew: until another stream stands there.
+    course = [{"name": "A", "stream_ids": []}, {"name": "C", "stream_ids": streams[1:]}]
+    await ask("PUT", f"{RACES}/{running}/course", json={"points": course})
+    assert [(each["name"], len(each["streams"])) for each in await points(ask, running)] == [
+        ("A", 0),
+        ("C", 1),
     ]
     await ask("DELETE", f"{RACES}/{running}", status=204)
     assert await database.fetchval("SELECT count(*) FROM race_points") == 0

@@ -4,7 +4,7 @@
 import { h, setText } from "./dom.js";
 import { NONE, number, raceClock, time } from "./format.js";
 import { fresh } from "./fresh.js";
-import { ask, path } from "./http.js";
+import { ask, askAgain, path } from "./http.js";
 import { empty, fact, section } from "./parts.js";
 import { beginning } from "./race-begin.js";
 import { changeRace } from "./race-changes.js";
@@ -13,7 +13,9 @@ import { raceCourse } from "./race-course.js";
 import { raceFiles } from "./race-files.js";
 import { raceEpochs, raceForwarders } from "./race-mappings.js";
 import { rosterList } from "./race-roster.js";
+import { rosterOf } from "./rosters.js";
 import { onEvent, racesChanged, serverNow } from "./state.js";
+import { beyondCards } from "./streams.js";
 
 /** Returns {title, node, update(), close()}. */
 export function racePage(race_id) {
@@ -31,7 +33,7 @@ export function racePage(race_id) {
     h("div", { class: "name-line" }, name, changeRace(race_id, () => race, again)),
     facts.node,
     section("Begin", {}, begin.node),
-    section("Files", {}, raceFiles(race_id, again)),
+    section("Files", {}, raceFiles(race_id, () => race, again)),
     section("Chips to look at", {}, chips.node),
     section("Course", {}, course.node),
     section("Forwarders", {}, forwarders.node),
@@ -42,23 +44,27 @@ export function racePage(race_id) {
   const list = fresh(load);
   const node = h("div", {}, list.said, body, missing);
   let race = null;
+  let points;
   body.hidden = missing.hidden = true;
 
   async function load() {
     try {
-      const asked = [at(), at("participants"), at("unknown-chips"), at("stream-epochs"), at("course"), "api/v1/forwarder-races"];
-      const [found, people, unknown, { mappings }, points, { assignments }] = await Promise.all(
-        asked.map((each) => ask("GET", each)),
-      );
-      race = found;
+      const asked = [at(), at("unknown-chips"), at("stream-epochs"), "api/v1/forwarder-races"].map((each) => ask("GET", each));
+      const [found, unknown, { mappings }, { assignments }, people, streams, arranged] = await Promise.all([
+        ...asked,
+        asked[0].then(rosterOf),
+        beyondCards(),
+        askAgain(at("course"), points),
+      ]);
+      [race, points] = [found, arranged];
       setText(name, race.name);
       facts.update(race);
       roster.update(people.participants);
       chips.update({ ...people, unknown: unknown.chips });
-      forwarders.update(race, assignments);
+      forwarders.update(race, assignments, streams);
       epochs.update(race, mappings);
-      begin.update(race);
-      course.update(points);
+      begin.update(race, streams);
+      course.update(points.json);
     } catch (error) {
       if (error.code !== "NOT_FOUND") throw error;
       race = null;

@@ -1,13 +1,15 @@
 // Begin race: all streams at once are commanded to new epochs that are the race's. It cannot be taken back, so the race's
-// name is typed; what became of each stream stays on the page, and those that have not begun can be told again.
+// name is typed; what became of each stream stays on the page, and those that have not begun can be told again. Which
+// streams there are is asked for when it matters: the first page's cards may be not all of them.
 
-import { askFirst } from "./dialog.js";
+import { askFirst, say } from "./dialog.js";
 import { h } from "./dom.js";
 import { count, streamName } from "./format.js";
 import { ask, path } from "./http.js";
 import { badge, button, empty, field } from "./parts.js";
 import { rows } from "./rows.js";
 import { state } from "./state.js";
+import { allStreams } from "./streams.js";
 
 const WITHIN_MS = 40000;
 const WORDS = {
@@ -18,64 +20,69 @@ const WORDS = {
   failed: ["act", "failed"],
 };
 
-/** Returns {node, update(race)}; `changed` is called when streams were told. */
+/**
+ * Returns {node, update(race, streams), refresh()}; `changed` is called when streams were told. streams: those that the page
+ * may have no cards of.
+ */
 export function beginning(race_id, changed) {
-  const go = button("Begin race…", () => begin(null), { kind: "danger" });
-  const again = button("Tell those again that have not begun…", () => begin(left()), { kind: "danger" });
+  const go = button("Begin race…", () => begin((stream) => isOf(race, stream)), { kind: "danger" });
+  const again = button("Tell those again that have not begun…", () => begin(({ stream_id }) => left.has(stream_id)), { kind: "danger" });
   const none = empty("No stream to begin with.", h("p", {}, "Give a forwarder to the race, or an epoch of a stream."));
-  const table = rows(COLUMNS, { label: "What became of each stream", kind: "begun", key: (each) => each.stream_id });
+  const nameOf = ({ stream_id }) => streamName(state.streams.get(stream_id) ?? known.get(stream_id));
+  const table = rows(columns(nameOf), { label: "What became of each stream", kind: "begun", key: (each) => each.stream_id });
   const told = h("div", { "aria-live": "polite" }, table.node, again);
   const node = h("div", {}, none, go, told);
   let race = null;
-  let results = [];
+  let beyond = [];
+  let known = new Map();
+  let left = new Set();
+  let asking = false;
   told.hidden = true;
 
-  const left = () => results.filter((each) => !each.state.startsWith("begun")).map((each) => each.stream_id);
-
-  async function begin(stream_ids) {
-    const answer = await askToBegin(race, stream_ids === null ? streamsOf(race) : known(stream_ids));
+  async function begin(isMeant) {
+    if (asking) return;
+    asking = true;
+    const streams = await allStreams().catch((error) => say(error.message));
+    asking = false;
+    const meant = streams?.filter(isMeant);
+    const answer = meant && (await askToBegin(race, meant));
     if (!answer) return;
-    results = answer.results;
-    table.update(results);
+    known = new Map(streams.map((stream) => [stream.stream_id, stream]));
+    left = new Set(answer.results.filter((each) => !each.state.startsWith("begun")).map((each) => each.stream_id));
+    table.update(answer.results);
     told.hidden = false;
-    again.hidden = left().length === 0;
+    again.hidden = left.size === 0;
     changed();
   }
 
   function refresh() {
-    const any = streamsOf(race).length > 0;
+    const any = [...state.streams.values(), ...beyond].some((stream) => isOf(race, stream));
     none.hidden = any;
     go.hidden = !any;
   }
 
-  const update = (now) => {
-    race = now;
+  const update = (now, streams) => {
+    [race, beyond] = [now, streams];
     refresh();
   };
   return { node, update, refresh };
 }
 
-const known = (ids) => ids.map((id) => state.streams.get(id)).filter(Boolean);
-
 // Those of its forwarders, and those that have an epoch of it: the same as the server takes.
-function streamsOf({ forwarder_ids, mapped_epochs }) {
-  const mapped = new Set(mapped_epochs.map((each) => each.stream_id));
-  return [...state.streams.values()].filter(
-    (card) => forwarder_ids.includes(card.forwarder_id) || mapped.has(card.stream_id),
-  );
-}
+const isOf = ({ forwarder_ids, mapped_epochs }, { stream_id, forwarder_id }) =>
+  forwarder_ids.includes(forwarder_id) || mapped_epochs.some((each) => each.stream_id === stream_id);
 
-function askToBegin(race, cards) {
-  const boxes = cards.map((card) => {
-    const box = h("input", { type: "checkbox", checked: true, value: card.stream_id });
-    const words = `${streamName(card)}: epoch ${card.stream_epoch} ends${card.online ? "" : ", offline"}`;
+function askToBegin(race, streams) {
+  const boxes = streams.map((stream) => {
+    const box = h("input", { type: "checkbox", checked: true, value: stream.stream_id });
+    const words = `${streamName(stream)}: epoch ${stream.stream_epoch} ends${stream.online ? "" : ", offline"}`;
     return { box, node: h("label", { class: "check" }, box, h("span", {}, words)) };
   });
   const name = h("input", { name: "epoch_name", maxlength: 255, autocomplete: "off", value: race.name });
   return askFirst(`Begin ${race.name}`, {
     body: [
       h("p", {}, "Each reader starts a new epoch at number 1, which is the race's. Reads of before stay where they are."),
-      h("fieldset", { class: "checks" }, h("legend", {}, count(cards.length, "stream")), boxes.map((each) => each.node)),
+      h("fieldset", { class: "checks" }, h("legend", {}, count(streams.length, "stream")), boxes.map((each) => each.node)),
     ],
     controls: { epoch_name: field("Name of the new epochs", name) },
     typed: race.name,
@@ -85,14 +92,14 @@ function askToBegin(race, cards) {
       const stream_ids = boxes.filter(({ box }) => box.checked).map(({ box }) => box.value);
       if (!stream_ids.length) throw new Error("Choose a stream.");
       // As they were shown: what somebody else has begun meanwhile is not begun again.
-      const expected_epochs = Object.fromEntries(cards.map((card) => [card.stream_id, card.stream_epoch]));
+      const expected_epochs = Object.fromEntries(streams.map((stream) => [stream.stream_id, stream.stream_epoch]));
       const body = { stream_ids, epoch_name: epoch_name.trim() || null, expected_epochs };
       return ask("POST", path(["races", race.race_id, "begin"]), { body, withinMs: WITHIN_MS });
     },
   });
 }
 
-const COLUMNS = [
+const columns = (nameOf) => [
   {
     title: "State",
     kind: "tight",
@@ -101,14 +108,7 @@ const COLUMNS = [
       return { node: made.node, update: ({ state: became }) => made.update(...WORDS[became]) };
     },
   },
-  {
-    title: "Stream",
-    kind: "strong",
-    text: ({ stream_id }) => {
-      const card = state.streams.get(stream_id);
-      return card ? streamName(card) : stream_id;
-    },
-  },
+  { title: "Stream", kind: "strong", text: nameOf },
   {
     title: "What happened",
     kind: "plain",

@@ -8,6 +8,9 @@ import { ask, path } from "./http.js";
 import { button, empty } from "./parts.js";
 import { rows } from "./rows.js";
 
+// As many as the server takes.
+const PLACES = 50;
+
 /** Returns {node, update(course)}; `changed` is called when the course is another. */
 export function raceCourse(race_id, changed) {
   const columns = [
@@ -33,7 +36,7 @@ export function raceCourse(race_id, changed) {
     const key = (point, at) => (point.placed ? `${at}` : point.streams[0].stream_id);
     table.update(points.map((point, at) => ({ ...point, place: at + 1, key: key(point, at) })));
     table.node.hidden = points.length === 0;
-    arrange.hidden = !points.some((point) => point.streams.length);
+    arrange.hidden = points.length === 0;
     none.hidden = points.length > 0;
   };
   return { node, update };
@@ -41,16 +44,12 @@ export function raceCourse(race_id, changed) {
 
 function askToArrange(race_id, now) {
   const { points, arranged_at } = now();
-  const chosen = points.flatMap((point, at) => point.streams.map((stream) => ({ stream, point, at: at + 1 })));
-  const lines = chosen.map(({ stream, point, at }) => {
-    const place = h("input", { type: "number", min: 1, max: 50, value: at, "aria-label": `Place of ${stream.title}` });
-    const name = h("input", { maxlength: 255, autocomplete: "off", value: point.name, "aria-label": `Point of ${stream.title}` });
-    return { stream, place, name, node: h("li", {}, h("span", {}, stream.title), place, name) };
-  });
+  const lines = points.flatMap(linesOf);
+  for (const { place, name } of lines) name.addEventListener("input", () => together(lines, place.value, name.value));
   return askFirst("Arrange the points", {
     gone: () => (now().arranged_at === arranged_at ? null : "Somebody else has arranged the points: look at them again."),
     body: [
-      h("p", {}, "The place of each stream in course order, and what its point is called. Streams of one place are one point, such as two mats of a finish. Without a place a stream stands behind all."),
+      h("p", {}, "The place of each stream in course order, and what its point is called. Streams of one place are one point, such as two mats of a finish. Without a place a stream stands behind all, and a point without a stream is none."),
       h("ul", { class: "arrange" }, lines.map((line) => line.node)),
     ],
     verb: "Arrange",
@@ -61,14 +60,40 @@ function askToArrange(race_id, now) {
   });
 }
 
+// A line for each stream of a point; one for a point whose streams are gone, which stays where it is until somebody says
+// otherwise. Places that nobody has given are proposed, as far as there are any.
+function linesOf(point, at) {
+  const streams = point.streams.length ? point.streams : [null];
+  return streams.map((stream) => {
+    const title = stream?.title ?? `${point.name} (its streams are gone)`;
+    const of = { "aria-label": `Place of ${title}` };
+    const place = h("input", { type: "number", min: 1, max: PLACES, value: at < PLACES ? at + 1 : "", ...of });
+    const name = h("input", { maxlength: 255, autocomplete: "off", value: point.name, "aria-label": `Point of ${title}` });
+    return { stream, title, place, name, was: point, node: h("li", {}, h("span", {}, title), place, name) };
+  });
+}
+
+// What is called otherwise at one stream of a point is so at all of them.
+function together(lines, place, text) {
+  if (place === "") return;
+  for (const { place: its, name } of lines) if (its.value === place && name.value !== text) name.value = text;
+}
+
 function arranged(lines) {
   const places = new Map();
-  for (const { stream, place, name } of lines) {
-    if (place.value === "") continue;
-    const point = places.get(Number(place.value)) ?? { name: "", stream_ids: [] };
-    point.name ||= name.value.trim() || stream.title;
-    point.stream_ids.push(stream.stream_id);
-    places.set(Number(place.value), point);
+  for (const line of lines) {
+    const place = Number(line.place.value);
+    if (place) places.set(place, [...(places.get(place) ?? []), line]);
   }
-  return [...places].sort(([a], [b]) => a - b).map(([, point]) => point);
+  return [...places].sort(([a], [b]) => a - b).map(([place, of]) => pointOf(place, of));
 }
+
+function pointOf(place, lines) {
+  const names = [...new Set(lines.filter(isNamed).map(({ name }) => name.value.trim()))];
+  if (names.length > 1) throw new Error(`Place ${place} is called ${names.join(" and ")}: streams of one place are one point, with one name.`);
+  const stream_ids = lines.map(({ stream }) => stream?.stream_id).filter(Boolean);
+  return { name: names[0] ?? lines[0].was.name, stream_ids };
+}
+
+// Not what is proposed: the title of a stream that nobody has given a place yet.
+const isNamed = ({ name, was }) => name.value.trim() !== "" && (was.placed || name.value !== was.name);

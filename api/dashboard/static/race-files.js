@@ -1,5 +1,6 @@
 // The two files of a race, dropped or chosen together. The server looks at them first and changes nothing: what is wrong
-// is shown by line, and only what is right can be imported.
+// is shown by line, and only what is right can be imported; not over people or chips that came meanwhile from somebody
+// else.
 
 import { say } from "./dialog.js";
 import { h } from "./dom.js";
@@ -13,8 +14,8 @@ const KINDS = [
   { kind: "chips", ends: /\.(bibchip|csv|txt)$/i, one: "chip", many: "chips" },
 ];
 
-/** Returns the node; `changed` is called when something was imported. */
-export function raceFiles(race_id, changed) {
+/** Returns the node; race() is the race as it is known, `changed` is called when something was imported. */
+export function raceFiles(race_id, race, changed) {
   const chosen = h("input", {
     type: "file",
     multiple: true,
@@ -45,15 +46,17 @@ export function raceFiles(race_id, changed) {
   async function look(files) {
     if (!files.length) return;
     const mine = ++turn;
+    // What an import replaces is what stood on the page when its files were chosen.
+    const { roster_changed_at } = race();
     found.replaceChildren(h("p", {}, `Looking at ${files.map((each) => each.name).join(", ")} …`));
     const looked = await Promise.all(files.map((file) => lookAt(race_id, file)));
-    if (mine === turn) show(looked);
+    if (mine === turn) show(looked, roster_changed_at);
   }
 
-  function show(looked) {
+  function show(looked, since) {
     const good = looked.filter((each) => each.answer);
     const names = good.map((each) => each.file.name).join(" and ");
-    const go = button(`Import ${names}`, () => store(good, go), { kind: "primary" });
+    const go = button(`Import ${names}`, () => store(good, since, go), { kind: "primary" });
     found.replaceChildren(
       ...looked.map(told),
       h("p", { class: "hint" }, "Nothing is changed yet. An import replaces all that the race has of its kind."),
@@ -61,17 +64,30 @@ export function raceFiles(race_id, changed) {
     );
   }
 
-  async function store(good, go) {
+  async function store(good, since, go) {
     go.disabled = true;
+    const [left, done] = [[...good], []];
     try {
-      for (const { kind, file } of good) await upload(target(race_id, kind), file);
-      say(good.map(({ kind, answer }) => counted(kind, answer.imported)).join(" and ") + " imported.");
+      while (left.length) {
+        const [{ kind, file }] = left;
+        const answer = await upload(target(race_id, kind, { expected_roster_changed_at: since }), file);
+        // The next one replaces what this one has left.
+        since = answer.roster_changed_at;
+        left.shift();
+        done.push(counted(kind, answer.imported));
+      }
       clear();
     } catch (error) {
-      found.prepend(failure(error));
-      go.disabled = false;
+      refused(error, left.map(({ file }) => file));
     }
+    if (done.length) say(`${done.join(" and ")} imported.`);
     changed();
+  }
+
+  // What is there by now is shown below; whoever wants to replace it all the same looks at the files once more.
+  function refused(error, files) {
+    const again = button("Look at the files again", () => look(files), { kind: "primary" });
+    found.replaceChildren(failure(error), h("div", { class: "buttons" }, again, button("Forget them", clear)));
   }
 
   function clear() {

@@ -7,8 +7,12 @@ import { ask, path } from "./http.js";
 import { button, empty, field } from "./parts.js";
 import { rows } from "./rows.js";
 import { state } from "./state.js";
+import { allStreams } from "./streams.js";
 
-/** Returns {node, update(race, assignments)}; `changed` is called when a forwarder was given or taken. */
+/**
+ * Returns {node, update(race, assignments, streams), refresh()}; `changed` is called when a forwarder was given or taken.
+ * streams: those that the page may have no cards of.
+ */
 export function raceForwarders(race_id, changed) {
   const columns = [
     { title: "Forwarder", kind: "strong", text: (each) => each.name },
@@ -26,6 +30,7 @@ export function raceForwarders(race_id, changed) {
     none,
   );
   let assigned = new Map();
+  let beyond = [];
 
   function acts({ forwarder_id }) {
     const own = () => assigned.get(forwarder_id) === race_id;
@@ -39,7 +44,7 @@ export function raceForwarders(race_id, changed) {
 
   function refresh() {
     const known = new Map([...assigned.keys()].map((id) => [id, { forwarder_id: id, name: id, online: false }]));
-    for (const card of state.streams.values()) {
+    for (const card of [...beyond, ...state.streams.values()]) {
       known.set(card.forwarder_id, { forwarder_id: card.forwarder_id, name: forwarderName(card), online: card.online });
     }
     const found = [...known.values()].map((each) => ({ ...each, race_id: assigned.get(each.forwarder_id) ?? null }));
@@ -48,7 +53,8 @@ export function raceForwarders(race_id, changed) {
     none.hidden = found.length > 0;
   }
 
-  const update = (_race, assignments) => {
+  const update = (_race, assignments, streams) => {
+    beyond = streams;
     assigned = new Map(assignments.map((each) => [each.forwarder_id, each.race_id]));
     refresh();
   };
@@ -80,7 +86,14 @@ export function raceEpochs(race_id, changed) {
   const key = (each) => `${each.stream_id} ${each.stream_epoch}`;
   const table = rows(columns, { label: "Epochs", kind: "of-race", key });
   const none = empty("None.", h("p", {}, "Begin race makes one of each stream."));
-  const add = button("Give it an epoch…", () => giveEpoch(race_id, changed));
+  let asking = false;
+  const add = button("Give it an epoch…", async () => {
+    if (asking) return;
+    asking = true;
+    const streams = await allStreams().catch((error) => say(error.message));
+    asking = false;
+    if (streams) giveEpoch(race_id, streams, changed);
+  });
   const node = h("div", {}, table.node, none, h("div", { class: "buttons" }, add));
   let shown = [];
 
@@ -114,22 +127,40 @@ function stateOf({ stream_id, stream_epoch }) {
 const mapEpoch = (stream_id, epoch, body) =>
   ask("PUT", path(["streams", stream_id, "epochs", epoch, "race"]), { body });
 
-async function giveEpoch(race_id, changed) {
-  const cards = [...state.streams.values()];
-  if (!cards.length) return say("There is no stream yet.");
+async function giveEpoch(race_id, streams, changed) {
+  if (!streams.length) return say("There is no stream yet.");
   const stream = h(
     "select",
     { name: "stream_id" },
-    cards.map((card) => h("option", { value: card.stream_id }, streamName(card))),
+    streams.map((each) => h("option", { value: each.stream_id }, streamName(each))),
   );
   const epoch = h("input", { name: "epoch", type: "number", min: 1, max: 2 ** 31 - 1, required: true });
-  const current = () => (epoch.value = state.streams.get(stream.value)?.stream_epoch ?? 1);
+  const current = () => (epoch.value = streams.find((each) => each.stream_id === stream.value).stream_epoch);
   stream.addEventListener("change", current);
   current();
   const given = await askFirst("Give the race an epoch", {
     controls: { stream: field("Stream", stream), epoch: field("Epoch", epoch, { hint: "Begun or not." }) },
     verb: "Give it",
-    act: ({ stream_id, epoch }) => mapEpoch(stream_id, epoch, { race_id }),
+    act: giving(race_id),
   });
   if (given) changed();
 }
+
+// As far as the page knows an epoch has no race of its own. Who is told that it is another's has seen that, and takes it from
+// there when it is given once more.
+function giving(race_id) {
+  const seen = new Map();
+  return async ({ stream_id, epoch }) => {
+    const key = `${stream_id} ${epoch}`;
+    try {
+      return await mapEpoch(stream_id, epoch, { race_id, expected_race_id: seen.get(key) ?? null });
+    } catch (error) {
+      if (error.code !== "CONFLICT" || !error.details) throw error;
+      seen.set(key, error.details.race_id);
+      throw new Error(`Epoch ${epoch} is ${await ownerName(error.details.race_id)} now. Give it once more to change that.`);
+    }
+  };
+}
+
+const ownerName = async (race_id) =>
+  race_id === null ? "of no race of its own" : `of the race ${(await ask("GET", path(["races", race_id]))).name}`;

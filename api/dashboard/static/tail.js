@@ -9,6 +9,7 @@ import { serverNow, state } from "./state.js";
 import { isOf, whoIs } from "./who.js";
 
 const SHOWN = 50;
+const ELSEWHERE = "Their streams' pages have them.";
 
 /** Returns {node, update(), close()}. */
 export function liveTail() {
@@ -47,8 +48,9 @@ export function liveTail() {
   );
   let paused = false;
   const who = whoIs();
-  // Of whom reads are asked for: they are sought when the filter changes.
+  // Of whom reads are asked for, and how many they are in all: they are sought when the filter changes.
   let chips = "";
+  let meant = 0;
   const reads = feed({ wanted, most: SHOWN, changed: show, failed, means: (read) => isOf(read, tag.value) });
 
   function wanted() {
@@ -62,10 +64,11 @@ export function liveTail() {
 
   async function seek() {
     const text = tag.value;
-    const found = text.trim() === "" ? null : await who.chips(text);
+    const found = text.trim() === "" ? null : await who.find(text);
     if (text !== tag.value) return;
     // Of nobody there is no read, but what comes may be.
-    chips = found === null ? "" : found.join(",") || "-";
+    chips = found === null ? "" : found.chips.join(",") || "-";
+    meant = found === null || found.all === found.chips.length ? 0 : found.all;
     reads.restart();
     show();
   }
@@ -92,10 +95,11 @@ export function liveTail() {
     none.firstChild.textContent = text ? `No read of ${text}${where}.` : `No reads${where} yet.`;
     const skipped = reads.skipped();
     const said = [
-      reads.cut() && "Their lines are long, so that not all of the newest reads are shown here.",
-      skipped && `${count(skipped, "read")} came too fast to be shown here.`,
+      meant && `Of ${count(meant, "chip")} that are meant only some are looked for among older reads: type more of the name.`,
+      reads.cut() && `Their lines are long, so that not all of the newest reads are shown here. ${ELSEWHERE}`,
+      skipped && `${count(skipped, "read")} came too fast to be shown here. ${ELSEWHERE}`,
     ].filter(Boolean);
-    setText(left, said.length ? `${said.join(" ")} Their streams' pages have them.` : "");
+    setText(left, said.join(" "));
   }
 
   const update = () => {

@@ -1,7 +1,8 @@
 // Whom a filter means: a chip, a bib, or a part of a name. A name stands in no address, because proxies keep addresses: its
 // chips are found in the roster that the page has, and reads are asked for by chip.
 
-import { ask, path } from "./http.js";
+import { ask } from "./http.js";
+import { rosterOf } from "./rosters.js";
 import { onEvent, racesChanged, state } from "./state.js";
 
 // Of one question; more than so many are meant by a text that is too short to mean anybody.
@@ -18,14 +19,17 @@ export function isOf({ tag_id, bib, first_name, last_name }, text) {
 
 const isCalled = (first, last, wanted) => [`${first} ${last}`, `${last} ${first}`, `${last}, ${first}`].some((name) => name.toLowerCase().includes(wanted));
 
-/** Returns {chips(text), close()}. chips: resolves to the chips that a text means, which may be none. */
+/**
+ * Returns {find(text), close()}. find: resolves to {chips, all}, the chips that a text means, which may be none, and how
+ * many they would be if they were not cut.
+ */
 export function whoIs() {
   let rosters = null;
   const close = onEvent((event) => {
     if (racesChanged(event)) rosters = null;
   });
 
-  async function chips(text) {
+  async function find(text) {
     const wanted = text.trim().toLowerCase();
     rosters ??= load();
     const found = new Set(CHIP.test(wanted) ? [wanted] : []);
@@ -36,13 +40,15 @@ export function whoIs() {
           person.chip_ids.forEach((chip) => found.add(chip));
       for (const { chip_id, bib } of roster.chips_without_participant) if (String(bib) === wanted) found.add(chip_id);
     }
-    return [...found].slice(0, MOST);
+    return { chips: [...found].slice(0, MOST), all: found.size };
   }
-  return { chips, close };
+  return { find, close };
 }
 
 // Of the races that streams are in at the moment: those are the names that the reads have.
-function load() {
-  const ids = new Set([...state.streams.values()].map((card) => card.race_id).filter(Boolean));
-  return Promise.all([...ids].map((race_id) => ask("GET", path(["races", race_id, "participants"]))));
+async function load() {
+  const on = new Set([...state.streams.values()].map((card) => card.race_id).filter(Boolean));
+  if (on.size === 0) return [];
+  const { races } = await ask("GET", "api/v1/races");
+  return Promise.all(races.filter(({ race_id }) => on.has(race_id)).map(rosterOf));
 }

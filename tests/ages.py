@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from tests.failure.facts import Database
 
-__all__ = ["AGES", "Plans", "Ways", "complaints", "grow", "pages", "planned"]
+__all__ = ["AGES", "Plans", "Ways", "complaints", "grow", "laborious", "pages", "planned"]
 
 Plan: TypeAlias = dict[str, Any]
 # Of each statement that ran, by its text: all plans that it had.
@@ -130,6 +130,30 @@ def pages(plans: Plans, begin: str) -> int:
         for text, plan in plans
         if text.startswith(begin)
     )
+
+
+def laborious(plans: Plans, *, rows: int) -> list[str]:
+    """Return the statements of which a step had more rows in its hands than that, those included that it threw away: a
+    table that is gone through once for each row of another.
+    """
+    return [
+        f"{_began(text)!r} had {handled:.0f} rows in its hands at a {node['Node Type']}"
+        for text, plan in plans
+        for handled, node in [
+            max(((_handled(node), node) for node in _nodes(plan)), key=lambda each: each[0])
+        ]
+        if handled > rows
+    ]
+
+
+def _handled(node: Plan) -> float:
+    """Return how many rows a step gave on or threw away, in all its rounds."""
+    thrown = ("Rows Removed by Filter", "Rows Removed by Index Recheck", "Rows Removed by Join Filter")
+    return float(node["Actual Loops"] * sum(node.get(name, 0) for name in ("Actual Rows", *thrown)))
+
+
+def _began(text: str) -> str:
+    return " ".join(text.split())[:80]
 
 
 def complaints(plans: Plans, ways: Ways, *, in_vain: int = IN_VAIN) -> list[str]:

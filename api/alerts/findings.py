@@ -12,6 +12,7 @@ from api.alerts.conditions import Finding
 from api.alerts.engine import AlertState
 from api.alerts.rule import Source
 from api.alerts.rules import RULES
+from api.storage.plans import FORGET
 from shared.db.connections import Connection
 from shared.db.errors import translated
 
@@ -27,6 +28,7 @@ async def gather(connection: Connection) -> Facts:
     for rule in RULES:
         wanted[rule.source] += [] if rule.wanted is None else [rule.wanted]
     with translated():
+        await connection.execute(FORGET)
         return {source: await source(connection, parts) for source, parts in wanted.items()}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from api.alerts import findings
 from api.alerts.evaluator import Evaluation
+from api.storage.plans import FORGET
 from tests.api.conftest import Ask
 from tests.api.seeds import Database
 
@@ -30,7 +31,8 @@ async def asked(connection: Any) -> Sequence[tuple[Any, ...]]:
     statements: list[tuple[Any, ...]] = []
 
     def note(record: Any) -> None:
-        statements.append((record.query, *(record.args or ())))
+        if record.query != FORGET:
+            statements.append((record.query, *(record.args or ())))
 
     with connection.query_logger(note):
         await findings.gather(connection)

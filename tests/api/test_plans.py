@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from api.alerts import samples, stream_facts
-from api.alerts.rules import RULES, receiver_behind
+from api.alerts import findings, samples, stream_facts
+from api.alerts.rules import RULES
 from api.events import filter as events_filter
 from api.events import store as events
 from api.events.filter import Key
@@ -20,7 +20,7 @@ from api.storage.plans import ALONG_THE_KEY
 from api.streams import store as streams
 from shared.db.connections import connect
 from shared.runtime.process import Process
-from tests.ages import Ways, complaints, grow, planned
+from tests.ages import Ways, complaints, grow, laborious, planned
 from tests.api.looking import asked
 from tests.api.seeds import (
     Database,
@@ -214,6 +214,7 @@ async def test_open_conflicts_are_found_by_their_index(process: Process) -> None
 
 # At every age of a race, on a connection that has been there since the tables were empty.
 PLACE = "events_stream_id_position_key: stream_id position"
+STREAMS_THERE = 5_000
 AGELESS: Ways = {
     "WITH connected AS": {"events": {PLACE}},
     "SELECT flow.receiver_id": {"events": {PLACE}},
@@ -228,18 +229,23 @@ async def test_what_is_asked_often_keeps_its_plans_at_every_age(
     connection: Any = await connect(database_url, name="plans", **ALONG_THE_KEY)
     wrong: list[str] = []
     await add_stream(database, "f1")
-    async for age in grow(database, streams=2_000):
+    # What is gone through once for each stream shows with any number of them; only the waiting grows with more.
+    async for age in grow(database, streams=STREAMS_THERE):
         stream_id = await database.fetchval(
             "SELECT stream_id FROM streams ORDER BY last_position DESC LIMIT 1"
         )
         async with planned(connection, nested=False) as plans:
             await connection.fetch(overview.SELECT_FLOW, 100)
-            await connection.fetch(receiver_behind.FLOWS)
+            await findings.gather(connection)
             await connection.execute(samples.SAMPLE, None)
             await connection.fetch(events.LATEST, stream_id, None, 10, 100, events.PAGE_BYTES, 0)
             wanted = events_filter.arguments(stream_id, EventFilter(epoch=1), order="asc", after=None)
             await connection.fetch(events.READS["asc"], *wanted, 10, events.PAGE_BYTES)
+            for shown, only in ((overview.CARDS, None), (1, stream_id)):
+                await connection.fetch(overview.SELECT_CARDS, shown, only)
         # A look at a stream's newest reads passes over those without a time, of a hundred.
         wrong += [f"{age}: {each}" for each in complaints(plans, AGELESS, in_vain=100)]
+        # One giant stream has 2,000 receivers more; a look may have each of them in its hands a few times.
+        wrong += [f"{age}: {each}" for each in laborious(plans, rows=5 * STREAMS_THERE)]
     await connection.close()
     assert not wrong, "\n".join(wrong)

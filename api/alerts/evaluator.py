@@ -10,8 +10,8 @@ from time import monotonic
 
 from api.alerts import engine, findings, samples, states
 from api.alerts import store as alerts
+from api.storage.facts import UNSEEN
 from api.storage.plans import ALONG_THE_KEY
-from api.storage.rules import UNSEEN
 from api.streams import closed
 from shared.db.channels import STATES
 from shared.db.connections import Link, transaction

@@ -13,11 +13,12 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from api.alerts import shown as alerts
-from api.alerts.actions import actions
-from api.alerts.conditions import RANK, Level
+from api.alerts.conditions import Level
 from api.alerts.engine import worst
 from api.alerts.rules.database import DATABASE
+from api.alerts.rules.database import database as database_facts
 from api.alerts.types import Alert, Mute, Quiet
+from api.alerts.unkept import with_unkept
 from api.live.messages import (
     Message,
     ProcessUpdated,
@@ -29,8 +30,7 @@ from api.live.messages import (
 )
 from api.live.store import Row, Rows
 from api.live.types import Card, Database, Flow, RaceOn, Verdict, WatchedProcess
-from api.storage import rules as storage
-from api.storage.rules import StorageFacts
+from api.storage.facts import StorageFacts
 
 __all__ = ["Levels", "Page", "changes", "made", "moved"]
 
@@ -108,7 +108,8 @@ class Levels:
 
 def made(rows: Rows) -> Page:
     """Make the page of its rows."""
-    troubles = _with_storage(rows, [alerts.alert(row) for row in rows.troubles])
+    kept = [alerts.alert(row) for row in rows.troubles]
+    troubles = with_unkept(kept, {database_facts: [rows.storage]}, rows.at)
     levels = Levels(troubles)
     cards = {row["stream_id"]: levels.card(row) for row in rows.cards}
     flow: dict[str, list[Flow]] = defaultdict(list)
@@ -134,53 +135,6 @@ def _database(facts: StorageFacts, levels: Levels) -> Database:
         name: getattr(facts, name) for name in Database.__struct_fields__ if name not in ("level", "quiet")
     }
     return Database(**fields, level=levels.of(key), quiet=levels.quiet(key))
-
-
-def _with_storage(rows: Rows, troubles: Sequence[Alert]) -> list[Alert]:
-    """Return the alerts as they are, where nobody can keep the one of the database: when it takes nothing in, or when
-    the states are not looked at. It is as bad then as is seen here, whatever it was at the last look.
-    """
-    said = _seen_here(rows)
-    kept = next((each for each in troubles if each.signal == "database" and each.ended_at is None), None)
-    # What was about to clear does not count, and would be about to for ever.
-    known = "good" if kept is None or kept.quiet == "clearing" else kept.level
-    if said is None or RANK[said.level] <= RANK[known]:
-        return list(troubles)
-    now = Alert(
-        trouble_id=0 if kept is None else kept.trouble_id,
-        signal=DATABASE.signal,
-        subject_kind=DATABASE.subject_kind,
-        subject_id=DATABASE.subject_id,
-        stream_id=None,
-        title="database",
-        level=said.level,
-        reason=said.reason,
-        advice=said.advice,
-        actions=actions(DATABASE.signal, DATABASE.subject_kind),
-        since=rows.storage.evaluated_at,
-        ended_at=None,
-        duration_s=None,
-        quiet=None,
-        acknowledged=None,
-        muted=None,
-    )
-    return [now, *(each for each in troubles if each is not kept)]
-
-
-class _Seen(NamedTuple):
-    """What is wrong with the database, seen by the page itself."""
-
-    level: Level
-    reason: str
-    advice: str
-
-
-def _seen_here(rows: Rows) -> _Seen | None:
-    stopped = storage.judged(rows.storage)
-    if stopped is not None and stopped[0] == "act":
-        return _Seen(*stopped, storage.ADVICE)
-    unseen = storage.unseen(rows.storage, rows.at)
-    return None if unseen is None else _Seen(*unseen, storage.UNSEEN_ADVICE)
 
 
 def _verdict(rows: Rows, troubles: Sequence[Alert]) -> Verdict:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from api.alerts.store import ALERT, mutes
 from api.alerts.types import Mute
-from api.storage.rules import StorageFacts
+from api.storage.facts import StorageFacts
 from api.storage.store import storage
 from api.streams.columns import OPEN_CONFLICTS, ZONE_UNKNOWN
 from shared.db.connections import Connection, Pool

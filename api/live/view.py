@@ -28,7 +28,7 @@ from api.live.snapshot import Levels, Page, changes, made, moved
 from api.live.types import Card, CurrentVerdict, Overview
 from api.logs import store as logs
 from api.logs.types import LogEntry
-from api.storage.rules import StorageFacts
+from api.storage.facts import StorageFacts
 from api.streams import store as streams
 from api.streams.types import StreamMetrics
 from shared.db.channels import ACTIVITY, DEVICES, POSITIONS, RACES, SESSIONS, STATES, STREAMS

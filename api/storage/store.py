@@ -5,7 +5,7 @@ import shutil
 from time import monotonic
 from typing import Any
 
-from api.storage.rules import UNSEEN, StorageFacts
+from api.storage.facts import UNSEEN, StorageFacts
 from shared.db.connections import Connection
 from shared.db.errors import DISK_FULL, translated
 

@@ -11,9 +11,12 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from api.alerts.conditions import Condition, Finding, Level
 from api.alerts.evaluator import Evaluation
-from api.storage import rules, store
-from api.storage.rules import StorageFacts, hangs, judged, unseen
+from api.alerts.rules import database as rules
+from api.alerts.rules.database import RULE
+from api.storage import store
+from api.storage.facts import StorageFacts
 from shared.db.errors import DISK_FULL
 from shared.runtime.process import Process
 from tests.api.conftest import Ask, Client
@@ -70,9 +73,10 @@ def storage(**facts: Any) -> StorageFacts:
     ],
 )
 def test_a_bound_of_the_database(facts: StorageFacts, level: str | None, words: str) -> None:
-    said = judged(facts)
-    assert (said and said[0]) == level
-    assert words in (said[1] if said else "")
+    (finding,) = RULE.findings([facts])
+    said = next((each for each in finding.conditions if each.after_s == 0), None)
+    assert (said and said.level) == level
+    assert words in (said.reason if said else "")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,13 @@ def test_a_bound_of_the_database(facts: StorageFacts, level: str | None, words: 
     ],
 )
 def test_a_writer_hangs_when_reads_wait_and_it_takes_none(facts: StorageFacts, hanging: bool) -> None:
-    assert (hangs(facts) is not None) == hanging
+    (finding,) = RULE.findings([facts])
+    assert ("act" in [each.level for each in finding.conditions]) == hanging
+
+
+def unkept(facts: StorageFacts, now: datetime) -> Finding | None:
+    assert RULE.unkept is not None
+    return RULE.unkept(facts, now)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +107,17 @@ def test_a_writer_hangs_when_reads_wait_and_it_takes_none(facts: StorageFacts, h
     ],
 )
 def test_states_that_are_not_looked_at_are_amber_and_then_red(
-    age_s: float, problem: str | None, said: tuple[str, str] | None
+    age_s: float, problem: str | None, said: tuple[Level, str] | None
 ) -> None:
-    assert unseen(storage(unseen=problem), NOW + timedelta(seconds=age_s)) == said
+    finding = unkept(storage(unseen=problem), NOW + timedelta(seconds=age_s))
+    assert (finding and finding.conditions) == (said and [Condition(said[0], 0, said[1], NOW)])
+
+
+def test_what_no_look_can_keep_is_red_at_once_and_what_runs_short_waits_for_the_look() -> None:
+    finding = unkept(storage(problem=FULL, storing=0), NOW)
+    assert finding is not None
+    assert finding.conditions == [Condition("act", 0, f"reads wait and nothing is stored: {FULL}", NOW)]
+    assert unkept(storage(connections=90), NOW) is None
 
 
 @pytest.fixture

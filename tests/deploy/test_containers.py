@@ -78,7 +78,7 @@ async def up(container: Container) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
-    """All services, as `up -d --scale gateway=2 --scale fanout=2` would have them; the last test stops one.
+    """All services, as `up -d --scale gateway=2 --scale fanout=2` would have them.
 
     As on a fresh `.env`: a copy of the example with nothing but a password written into it.
     """
@@ -272,10 +272,14 @@ async def test_reads_pass_the_proxy_spread_over_all_processes_and_survive_one_th
         for forwarder in forwarders * 100:
             forwarder.record(forwarder.readers[0], f"line {forwarder.recorded}")
         grace = float(engine.compose["services"]["gateway"]["stop_grace_period"].removesuffix("s"))
-        assert await engine.of("gateway")[0].stop(within_s=grace) == 0
+        stopped = engine.of("gateway")[0]
+        assert await stopped.stop(within_s=grace) == 0
         await asyncio.gather(*(forwarder.drained() for forwarder in forwarders))
         await asyncio.gather(*(receiver.wait_for(400) for receiver in receivers))
         await asyncio.gather(*(each.stop() for each in forwarders), *(each.stop() for each in receivers))
+    # Whoever comes next finds all of them, whatever the order of the tests.
+    await engine.start(stopped)
+    await healthy(engine, stopped)
     sent = [(n + 1, f"line {n}") for n in range(100)]
     for receiver in receivers:
         assert len(receiver.events) == len(forwarders)
@@ -337,7 +341,6 @@ async def test_the_commands_of_the_runbook_do_what_it_says_and_no_read_is_lost_b
     """restart server, restart postgres, down and up -d, up -d server: after each a device that was there before goes on
     with the token that it had, everything that was stored is, and what the runbook asks is answered.
     """
-    await typed(engine, "up -d")  # one gateway was stopped above
     reader = "10.0.9.1:10000"
     forwarder = Forwarder(
         url=url,

@@ -271,7 +271,7 @@ _SAID = {"GOOD", "WATCH", "ACT"}
 
 def words_of_the_page() -> str:
     files = sorted((REPOSITORY / "api" / "dashboard" / "static").glob("*.js"))
-    rules = sorted((REPOSITORY / "api").glob("*/rules.py"))
+    rules = sorted((REPOSITORY / "api" / "alerts" / "rules").glob("*.py"))
     return "\n".join(path.read_text() for path in (*files, *rules))
 
 

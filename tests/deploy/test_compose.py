@@ -156,6 +156,12 @@ def test_confines_each_service(service: str) -> None:
     assert found["tmpfs"][0] == "/tmp"
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_asks_for_no_limit_that_an_engine_may_not_give(service: str) -> None:
+    # Beyond the engine's own hard limit nothing starts at all. Each process raises its own as far as that goes.
+    assert "ulimits" not in SERVICES[service]
+
+
 @pytest.mark.parametrize("service", sorted(set(SERVICES) - {"migrate"}))
 def test_starts_each_service_again_and_asks_for_its_health(service: str) -> None:
     assert SERVICES[service]["restart"] == "unless-stopped"

@@ -95,8 +95,8 @@ class Acceptor:
             return identity
         at_most = message_bytes or MESSAGE_BYTES[self._device_type]
         connection = DeviceConnection(request, self._account, message_bytes=at_most)
-        # From the last look at the bounds to here nothing is awaited (but for a crowded receiver's probe), and from
-        # here on it counts. Before the upgrade is answered: a stop that comes meanwhile closes it, too.
+        # From the last look at the bounds to here nothing is awaited, and from here on it counts. Before the upgrade is
+        # answered: a stop that comes meanwhile closes it, too.
         self._connections[connection] = identity
         try:
             with self._account.socket():
@@ -121,7 +121,8 @@ class Acceptor:
             self._entering -= 1
         refusal = self._refusal(identity)
         if refusal is None and identity is not None and self._device_type == "receiver":
-            refusal = await self._crowded(identity)
+            # It may take seconds: what has come meanwhile, a stop above all, is looked at again.
+            refusal = await self._crowded(identity) or self._refusal(identity)
         return identity if refusal is None else refusal
 
     async def _crowded(self, newcomer: Identity) -> web.Response | None:
@@ -129,16 +130,11 @@ class Acceptor:
 
         Never is a living one closed: boxes share tokens, and those of the first generation do not reconnect.
         """
-        mine = [
-            connection
-            for connection, each in self._connections.items()
-            if each and each.device_id == newcomer.device_id
-        ]
+        mine = self._sessions_of(newcomer)
         if len(mine) < SESSIONS_OF_ONE:
             return None
-        full = _too_soon(PROBE_S, f"{len(mine)} sessions of this receiver are open here")
         if self._probing:
-            return full
+            return _full(len(mine))
         # One probe at a time: newcomers that come within its two seconds are refused, not each let the same sessions
         # be pinged.
         self._probing = True
@@ -153,7 +149,17 @@ class Acceptor:
             # Their handlers end in a moment, and take them off the list themselves: the count below must not wait for
             # it.
             connection.abort()
-        return full if len(mine) - len(dead) >= SESSIONS_OF_ONE else None
+        # Counted anew: while we asked others may have taken the places of some that have ended.
+        living = len(set(self._sessions_of(newcomer)) - set(dead))
+        return _full(living) if living >= SESSIONS_OF_ONE else None
+
+    def _sessions_of(self, receiver: Identity) -> list[DeviceConnection]:
+        """Return the connections of a receiver, by whichever of its tokens."""
+        return [
+            connection
+            for connection, each in self._connections.items()
+            if each and each.device_id == receiver.device_id
+        ]
 
     async def _serve_connection(
         self, connection: DeviceConnection, identity: Identity | None, serve: Serve
@@ -267,6 +273,10 @@ def _retry_later() -> web.Response:
         status=503,
         headers={"Retry-After": "2"},
     )
+
+
+def _full(sessions: int) -> web.Response:
+    return _too_soon(PROBE_S, f"{sessions} sessions of this receiver are open here")
 
 
 def _too_soon(seconds: float, why: str) -> web.Response:

@@ -112,6 +112,7 @@ class Account:
                     # Those behind it may fit, though nothing was given back.
                     pool.waiting.remove(each)
                     self._look_soon()
+                    self._say_if_over()
                     return
 
     def hold(self, held: Held) -> None:
@@ -157,6 +158,8 @@ class Account:
     def _look(self) -> None:
         # First: what is given back from here on must be able to ask for another look.
         self._looking = False
+        if not self.awaited:  # the last has withdrawn, which was said
+            return
         # The large before the small: whether one of them still waits decides how much the small may have.
         for pool in self._pools:
             while pool.waiting and self._fits(pool, pool.waiting[0].size):
@@ -164,5 +167,8 @@ class Account:
                 # Counted before it is told: it reads on at once, and its next message may ask for room.
                 pool.held += size
                 admitted()
+        self._say_if_over()
+
+    def _say_if_over(self) -> None:
         if not self.awaited:
             log.info("back_pressure_over", held_bytes=self.held)

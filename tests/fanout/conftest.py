@@ -141,6 +141,13 @@ class Follower:
 @asynccontextmanager
 async def running_inside(database_url: str, **settings: str) -> AsyncIterator[str]:
     """Run a whole fanout in the test's own process, where its constants can be changed; yields its address."""
+    async with running_fanout_inside(database_url, **settings) as (_, url):
+        yield url
+
+
+@asynccontextmanager
+async def running_fanout_inside(database_url: str, **settings: str) -> AsyncIterator[tuple[Fanout, str]]:
+    """The same; yields the fanout, too."""
     port = free_port()
     given = {"database_url": database_url, "bind": f"127.0.0.1:{port}", **settings}
     fanout = Fanout(FanoutSettings.read(given))
@@ -158,7 +165,7 @@ async def running_inside(database_url: str, **settings: str) -> AsyncIterator[st
 
     await wait_until(listens, what="the fanout to listen")
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield fanout, f"http://127.0.0.1:{port}"
     finally:
         fanout.process.stop.ask()
         await running

@@ -9,8 +9,9 @@ import pytest
 from shared.db.connections import Connection
 from shared.transport import acceptor, connection
 from tests.delivery.wire import Wire, connect
-from tests.fanout.conftest import running_inside
+from tests.fanout.conftest import running_fanout_inside, running_inside
 from tests.services import make_token
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,40 @@ async def test_one_that_answers_no_ping_makes_room_unless_it_may_not_read_yet(
         assert not any(task.done() for task in reading)
         for task in reading:
             task.cancel()
+
+
+@pytest.mark.parametrize(("meanwhile", "expected"), [("a stop", 503), ("a newcomer", 429)])
+async def test_what_comes_while_sessions_are_probed_is_looked_at_before_one_more_is_admitted(
+    database_url: str, database: Connection, monkeypatch: pytest.MonkeyPatch, meanwhile: str, expected: int
+) -> None:
+    monkeypatch.setattr(acceptor, "SESSIONS_OF_ONE", 2)
+    monkeypatch.setattr(acceptor, "PROBE_S", 60)
+    monkeypatch.setattr(connection, "UNRESPONSIVE_AFTER_HELLO_S", 0.0)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def answers(probed: connection.DeviceConnection, _within_s: float) -> bool:
+        asked.set()
+        await answer.wait()
+        return not probed.gone
+
+    monkeypatch.setattr(connection.DeviceConnection, "answers", answers)
+    token = await make_token(database, "receiver", "tent")
+
+    async def one_session() -> bool:
+        return bool(await database.fetchval("SELECT count(*) FROM receiver_sessions") == 1)
+
+    async with running_fanout_inside(database_url) as (fanout, url), AsyncExitStack() as stack:
+        wires = [await greeted(stack, url, token) for _ in range(2)]
+        newcomer = asyncio.create_task(status(url, token))
+        await asked.wait()
+        await wires[0].drop()
+        await wait_until(one_session, what="the end of a session")
+        if meanwhile == "a stop":
+            fanout.process.stop.ask()
+        else:
+            await greeted(stack, url, token)
+        answer.set()
+        assert await newcomer == expected
 
 
 async def test_tokens_of_receivers_that_are_all_called_the_same_are_receivers_of_their_own(

@@ -6,6 +6,7 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from shared.transport.account import HELLO_BYTES, SMALL_BYTES, SOCKET_BYTES, Account, Held
 
@@ -142,3 +143,28 @@ async def test_all_are_admitted_in_the_end_and_never_more_than_fits_but_for_one_
         await messages.done(order.choice(messages.names))
         left -= 1
     assert messages.account.held == 0
+
+
+async def test_each_beginning_of_back_pressure_has_its_end_also_where_the_last_gives_up() -> None:
+    messages = Messages()
+    for number in range(64):
+        assert messages.asks(chr(0x100 + number), SMALL_BYTES)
+    with capture_logs() as lines:
+        waiting = [messages.account.admit(Held(SMALL_BYTES), each) for each in (_never, _nor_this)]
+        messages.account.withdraw(_never)
+        await asyncio.sleep(0)
+        assert (waiting, [line["event"] for line in lines]) == ([False, False], ["back_pressure"])
+        messages.account.withdraw(_nor_this)
+        await asyncio.sleep(0)
+        assert not messages.asks("s", SMALL_BYTES)
+        await messages.done(chr(0x100))
+    said = [line["event"] for line in lines]
+    assert said == ["back_pressure", "back_pressure_over"] * 2
+
+
+def _never() -> None:
+    raise AssertionError("it waits no more")
+
+
+def _nor_this() -> None:
+    raise AssertionError("it waits no more")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from deploy.simulation.devices.forwarder import Forwarder
 from tests.failure.facts import Database, whole
 from tests.services import make_token
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S, stretched, wait_until
 
 __all__ = ["Fleet", "fleet"]
 
@@ -63,9 +63,9 @@ class Fleet:
             what=f"{acks} more acks for each device",
         )
 
-    async def drained(self, *, within_s: float = 20.0) -> None:
+    async def drained(self, *, within_s: float = PATIENCE_S) -> None:
         """Wait until everything that was recorded is acked."""
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(stretched(within_s)):
             await asyncio.gather(*(device.drained() for device in self.devices))
 
     async def whole(self, database: Database) -> None:

@@ -25,8 +25,18 @@ from tests.ports import free_port
 from tests.services import Process, make_token
 from tests.waiting import wait_until
 
+FORWARDERS, RECEIVERS = 2, 4
 PORT = free_port()
 ACKED_MEANWHILE = 50  # so many more before the next process is replaced
+
+# Who is connected to living processes, and to which.
+_CONNECTED = """
+SELECT forwarder_id AS device, address
+FROM live_forwarder_sessions JOIN processes ON process_id = gateway_id
+UNION
+SELECT receiver_id, address
+FROM live_receiver_sessions JOIN processes ON process_id = fanout_id
+"""
 
 
 @dataclass
@@ -50,6 +60,9 @@ class Cluster:
     database_url: str
     processes: dict[str, list[Replica]] = field(default_factory=lambda: {role: [] for role in ROLES})
     asked: "Counter[str]" = field(default_factory=Counter)
+    closed: "Counter[str]" = field(
+        default_factory=Counter
+    )  # how often a device was on a process that was stopped
     url: str = ""
     _numbers: "count[int]" = field(default_factory=lambda: count(2))
 
@@ -64,14 +77,16 @@ class Cluster:
         self.processes[role].append(replica)
         await replica.ready()
 
-    async def stop(self, role: str) -> None:
-        """Stop the oldest process of a role in order."""
+    async def stop(self, role: str, database: Database) -> None:
+        """Stop the oldest process of a role in order, when every device is connected to one."""
         old = self.processes[role][0]
+        connected = await wait_until(lambda: all_connected(database), what="all devices to be connected")
+        self.closed.update(device for device, address in connected if address == f"{old.host}:{PORT}")
         old.signal(signal.SIGTERM)
         assert await old.ended() == 0
         self.processes[role].remove(old)
 
-    async def replace(self, role: str) -> None:
+    async def replace(self, role: str, database: Database) -> None:
         """Start the new process, let the acceptor know it, stop the old one."""
         await self.start(role)
         asked = self.asked[role]
@@ -84,12 +99,19 @@ class Cluster:
                 return self.asked[role] > asked or role == "writer"
 
             await wait_until(known, what=f"the proxy to ask who {role} is")
-        await self.stop(role)
+        await self.stop(role, database)
 
     async def kill(self) -> None:
         for replica in [each for processes in self.processes.values() for each in processes]:
             if replica.child is not None and replica.child.returncode is None:
                 await replica.kill()
+
+
+async def all_connected(database: Database) -> list[tuple[str, str]]:
+    """Return which process each device is connected to; nothing while one is connected to none, or to two."""
+    found = [(row["device"], row["address"]) for row in await database.fetch(_CONNECTED)]
+    devices = {device for device, _ in found}
+    return found if len(found) == len(devices) == FORWARDERS + RECEIVERS else []
 
 
 @pytest.fixture
@@ -137,7 +159,7 @@ async def tent(cluster: Cluster, database: Database, forwarders: Fleet) -> Async
             keep=False,
             manners=AT_ONCE,
         )
-        for number in range(4)
+        for number in range(RECEIVERS)
     ]
     running = [asyncio.create_task(come_back(each)) for each in receivers]
     try:
@@ -173,7 +195,7 @@ def recorded(forwarders: Fleet) -> int:
     return sum(device.recorded for device in forwarders.devices)
 
 
-async def replace_all(cluster: Cluster, forwarders: Fleet) -> None:
+async def replace_all(cluster: Cluster, forwarders: Fleet, database: Database) -> None:
     """Replace both processes of each role, each after some more reads were acked."""
     for role in ROLES * 2:
         goal = forwarders.acked + ACKED_MEANWHILE
@@ -181,19 +203,19 @@ async def replace_all(cluster: Cluster, forwarders: Fleet) -> None:
             lambda goal=goal: forwarders.acked > goal,  # type: ignore[misc]
             what=f"acks before a {role} is replaced",
         )
-        await cluster.replace(role)
+        await cluster.replace(role, database)
 
 
-async def test_replacing_every_process_loses_and_doubles_nothing_and_closes_each_receiver_once(
+async def test_replacing_every_process_loses_and_doubles_nothing_and_closes_nobody_but_its_devices(
     cluster: Cluster, database: Database
 ) -> None:
     async with (
-        fleet(database, cluster.url, count=2, readers=1) as forwarders,
+        fleet(database, cluster.url, count=FORWARDERS, readers=1) as forwarders,
         tent(cluster, database, forwarders) as receivers,
         asking(cluster.url) as statuses,
     ):
         async with forwarders.racing():
-            await replace_all(cluster, forwarders)
+            await replace_all(cluster, forwarders, database)
         await forwarders.drained()
         reads = recorded(forwarders)
         await wait_until(
@@ -204,13 +226,16 @@ async def test_replacing_every_process_loses_and_doubles_nothing_and_closes_each
         await forwarders.whole(database)
         check_arrivals(receivers, reads)
         assert statuses.keys() == {200}
-        assert [device.reconnects for device in forwarders.devices if device.reconnects > 1] == []
+        # Most of the time each is closed once: the proxy leads it to the newcomer, which has no connections yet. One
+        # that was led to the other old process, because the newcomer was busy, is closed with that.
+        reconnects = {device.device_id: device.reconnects for device in forwarders.devices}
+        reconnects |= {f"tent-{number}": each.sessions - 1 for number, each in enumerate(receivers)}
+        assert {name: count for name, count in reconnects.items() if count != cluster.closed[name]} == {}
 
 
 def check_arrivals(receivers: Sequence[Receiver], reads: int) -> None:
-    """Check that each receiver has every read, none twice in a connection, and was closed once at the most."""
+    """Check that each receiver has every read, and none twice in a connection."""
     for receiver in receivers:
         epochs = receiver.arrivals.epochs.values()
         assert receiver.received == reads == sum(epoch.through for epoch in epochs)
         assert not any(epoch.ahead or epoch.twice or epoch.backward for epoch in epochs)
-        assert receiver.sessions <= 2

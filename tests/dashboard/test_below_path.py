@@ -36,16 +36,18 @@ async def below(module_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -
     argv = [str(caddy()), "run", "--adapter", "caddyfile", "--config", str(configuration)]
     with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as running:  # noqa: ASYNC220 - ends at once
         try:
-            await answering(f"{site}/timing/api/v1/version")
+            await answering(running, f"{site}/timing/api/v1/version")
             yield f"{site}/timing"
         finally:
             running.terminate()
 
 
-async def answering(url: str) -> None:
+async def answering(proxy: "subprocess.Popen[bytes]", url: str) -> None:
+    """Wait until a reverse proxy answers; AssertionError at once when it has ended."""
     async with aiohttp.ClientSession() as http:
 
         async def answers() -> bool:
+            assert proxy.poll() is None, f"the reverse proxy has ended with {proxy.returncode}"
             try:
                 async with http.get(url) as answer:
                     return answer.status == 200

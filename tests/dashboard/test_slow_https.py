@@ -83,7 +83,7 @@ async def site(proxy: ReverseProxy, tmp_path_factory: pytest.TempPathFactory) ->
     argv = [str(caddy()), "run", "--adapter", "caddyfile", "--config", str(place / "Caddyfile")]
     with subprocess.Popen(argv, env=environment, stderr=subprocess.DEVNULL) as running:  # noqa: ASYNC220 - ends at once
         try:
-            await answering(f"http://localhost:{ready}/")
+            await answering(running, f"http://localhost:{ready}/")
             yield port
         finally:
             running.terminate()

@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 
 from tests.upgrade import upgraded
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, stretched
 
 __all__ = ["READER", "START", "Cursor", "Message", "Wire", "connect", "cursors", "receiver", "stopped"]
 
@@ -45,7 +45,7 @@ class Wire:
         patience_s: float,
     ) -> None:
         self.headers = headers
-        self.patience_s = patience_s  # the bound of every wait that names none of its own
+        self.patience_s = patience_s  # the bound of every wait that names none of its own, stretched
         self.session_id = ""
         self.frames: list[str] = []  # kinds of frames and messages, in the order they came
         self.batches: list[list[Message]] = []
@@ -67,7 +67,7 @@ class Wire:
 
     async def next(self, *, within_s: float | None = None) -> Message | None:
         """Return the next message; None when the socket has ended."""
-        async with asyncio.timeout(self.patience_s if within_s is None else within_s):
+        async with asyncio.timeout(stretched(self.patience_s) if within_s is None else within_s):
             while True:
                 frame = await self._socket.receive()
                 if frame.type is aiohttp.WSMsgType.PING:

@@ -197,7 +197,7 @@ async def upstream() -> AsyncIterator[str]:
         yield f"{server.host}:{server.port}"
 
 
-async def leads_on(url: str, prefix: str, host: str) -> None:
+async def leads_on(proxy: "subprocess.Popen[bytes]", url: str, prefix: str, host: str) -> None:
     """See that what is asked for below a path arrives without it, with its host, WebSockets too."""
     headers = {"Host": host}
     async with AsyncExitStack() as stack:
@@ -205,6 +205,7 @@ async def leads_on(url: str, prefix: str, host: str) -> None:
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, headers=headers))
 
         async def answers() -> bool:
+            assert proxy.poll() is None, f"the reverse proxy has ended with {proxy.returncode}"
             try:
                 async with http.get(f"{url}{prefix}/api/v1/streams") as answer:
                     return answer.status == 200
@@ -230,7 +231,7 @@ async def test_caddy_leads_to_us(number: int, prefix: str, upstream: str, tmp_pa
     argv = [str(caddy()), "run", "--adapter", "caddyfile", "--config", str(configuration)]
     with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as running:  # noqa: ASYNC220 - ends at once
         try:
-            await leads_on(f"http://127.0.0.1:{port}", prefix, f"{site}:{port}")
+            await leads_on(running, f"http://127.0.0.1:{port}", prefix, f"{site}:{port}")
         finally:
             running.terminate()
 
@@ -252,6 +253,6 @@ async def test_nginx_leads_to_us(number: int, prefix: str, upstream: str, tmp_pa
     )
     with subprocess.Popen([*find("nginx"), "-c", str(configuration)]) as running:  # noqa: ASYNC220
         try:
-            await leads_on(f"http://127.0.0.1:{port}", prefix, "timing.example.org")
+            await leads_on(running, f"http://127.0.0.1:{port}", prefix, "timing.example.org")
         finally:
             running.terminate()

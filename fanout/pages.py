@@ -63,6 +63,7 @@ class Pages:
         self.kept: OrderedDict[_Key, _Page] = OrderedDict()
         self.kept_bytes = 0
         self._reading: dict[_Key, asyncio.Task[_Page]] = {}
+        self._forgotten: set[asyncio.Task[_Page]] = set()  # while they were reading
 
     async def of_epoch(
         self,
@@ -125,13 +126,13 @@ class Pages:
         # One that is being read may hold it, too: who waits for it asked before the deletion, and whoever comes later
         # reads anew.
         for key in [key for key in self._reading if key.stream_id == stream_id]:
-            del self._reading[key]
+            self._forgotten.add(self._reading.pop(key))
 
     async def close(self) -> None:
         """Give up what is being read. Called when no session is left that could wait for it; what hangs in the
         database is left to end alone.
         """
-        reading = list(self._reading.values())
+        reading = [*self._reading.values(), *self._forgotten]
         for task in reading:
             task.cancel()
         if reading:
@@ -150,6 +151,7 @@ class Pages:
             task = self._reading[key] = asyncio.create_task(
                 self._keep(key, read(ref, key, up_to)), name="page"
             )
+            task.add_done_callback(self._forgotten.discard)
             task.add_done_callback(_failed)
         else:
             metrics.PAGES_SHARED.inc()
@@ -164,13 +166,13 @@ class Pages:
         try:
             page = await reading
         finally:
-            # Before it is kept, and whatever came of it: whoever asks next finds the page, or reads it anew. Forgotten,
-            # another read may be under way in its place.
-            forgotten = self._reading.get(key) is not asyncio.current_task()
-            if not forgotten:
+            # Before it is kept, and whatever came of it: whoever asks next finds the page, or reads it anew. Of one that
+            # was forgotten another may have the place.
+            is_current = self._reading.get(key) is asyncio.current_task()
+            if is_current:
                 del self._reading[key]
         metrics.PAGES_READ.inc()
-        if forgotten:
+        if not is_current:
             return page
         # One that was not complete enough for somebody: this one is, and takes its place and its bytes.
         before = self.kept.pop(key, None)

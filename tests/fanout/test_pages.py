@@ -263,11 +263,16 @@ async def of_epoch_when_it_goes(pages: Pages, stream_id: UUID, counted: Counted)
     await of_epoch(pages, stream_id, 0, 1)
 
 
-async def test_what_is_being_read_ends_with_the_node(pages: Pages, stream_id: UUID, counted: Counted) -> None:
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_what_is_being_read_ends_with_the_node(
+    pages: Pages, stream_id: UUID, counted: Counted, forgotten: bool
+) -> None:
     counted.go_on.clear()
     waiting = asyncio.ensure_future(of_epoch(pages, stream_id, 0, 1))
     await wait_until(lambda: counted.reads, what="a page that is being read")
     (reading,) = [task for task in asyncio.all_tasks() if task.get_name() == "page"]
+    if forgotten:
+        pages.forget(stream_id)
     await pages.close()
     assert reading.cancelled()
     with pytest.raises(asyncio.CancelledError):

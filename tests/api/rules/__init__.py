@@ -37,7 +37,9 @@ def every() -> Iterator[tuple[str, Finding]]:
             for finding in find(facts, []):
                 if finding.key.signal == signal and finding.conditions:
                     yield f"{signal} {wrong}".strip(), finding
-            yield from ((f"{signal} {wrong} (unkept)", finding) for finding in _unkept(RULE_OF[signal], facts))
+            yield from (
+                (f"{signal} {wrong} (unkept)", finding) for finding in _unkept(RULE_OF[signal], facts)
+            )
 
 
 def _unkept(rule: Rule[Any], facts: Facts) -> Iterator[Finding]:

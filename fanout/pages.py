@@ -166,8 +166,8 @@ class Pages:
         try:
             page = await reading
         finally:
-            # Before it is kept, and whatever came of it: whoever asks next finds the page, or reads it anew. Of one that
-            # was forgotten another may have the place.
+            # Before it is kept, and whatever came of it: whoever asks next finds the page, or reads it anew. Another
+            # may have the place of one that was forgotten.
             is_current = self._reading.get(key) is asyncio.current_task()
             if is_current:
                 del self._reading[key]

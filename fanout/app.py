@@ -68,7 +68,7 @@ class Fanout:
                 "resolving": self._node.tails.run_resolving,
                 "cursors": self._node.cursors.run,
                 "races": self._node.races.run,
-                "numbers": self._node.numbers.run,
+                "stream metrics": self._node.stream_metrics.run,
                 "devices": self._node.devices.run,
                 "tidying": self.process.loop("tidying", self._tidy, poll_s=TIDY_EVERY_S).run,
             },

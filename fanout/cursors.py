@@ -34,7 +34,7 @@ LOOK_CURSORS = 10_000
 
 log = get_logger(__name__)
 
-_Moved = tuple[CursorKey, Cursor]
+_Unwritten = tuple[CursorKey, Cursor]
 
 
 class Holder(Protocol):
@@ -49,7 +49,7 @@ class Cursors:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self.moved: dict[CursorKey, Cursor] = {}
+        self.unwritten: dict[CursorKey, Cursor] = {}
         self.holders: dict[int, dict[Holder, StreamRef]] = {}  # by cursor id
         self._doubtful: set[int] = set()  # cursors that may have been deleted
         self.look_at = 0.0
@@ -71,9 +71,9 @@ class Cursors:
 
     def advance(self, key: CursorKey, cursor: Cursor) -> None:
         """Note what a receiver has; of two sessions' words the one counts that falls behind the other nowhere."""
-        known = self.moved.get(key)
+        known = self.unwritten.get(key)
         if known is None or cursor.covers(known):
-            self.moved[key] = cursor
+            self.unwritten[key] = cursor
 
     async def run(self) -> None:
         """Write what has moved, until the process stops."""
@@ -89,13 +89,13 @@ class Cursors:
             # The loop's last write may still be under way: whichever of the two comes second takes no cursor back.
             await self._write_moved()
         except DatabaseUnavailable as error:
-            log.warning("cursors_unwritten", cursors=len(self.moved), error=str(error))
+            log.warning("cursors_unwritten", cursors=len(self.unwritten), error=str(error))
 
     async def _write_moved(self) -> None:
         """Write what has moved; what cannot be written stays for the next time."""
         # Acks that come while they are written gather in the new one, and are never wiped out by what comes back.
-        moved, self.moved = self.moved, {}
-        waiting = list(moved.items())
+        unwritten, self.unwritten = self.unwritten, {}
+        waiting = list(unwritten.items())
         while waiting:
             taken, waiting = waiting[:WRITE_CURSORS], waiting[WRITE_CURSORS:]
             try:
@@ -103,34 +103,34 @@ class Cursors:
             except DatabaseRefused as error:
                 # Kept and tried again, though the data are said to be at fault: an ack costs nothing to keep, and one
                 # that is dropped has its events sent again.
-                log.warning("cursors_unwritten", cursors=len(moved), error=str(error))
+                log.warning("cursors_unwritten", cursors=len(unwritten), error=str(error))
                 self._keep(taken + waiting)
                 return
             except DatabaseUnavailable:
                 self._keep(taken + waiting)
                 raise
 
-    async def _write(self, moved: list[_Moved]) -> None:
+    async def _write(self, unwritten: list[_Unwritten]) -> None:
         """Write cursors; where an administrator holds rows of a stream, those of all others."""
         try:
-            self._restart(await store.advance_cursors(self._process.pool, dict(moved)))
+            self._restart(await store.advance_cursors(self._process.pool, dict(unwritten)))
         except RowLocked:
             # All of the statement was rolled back. Stream by stream, so that one administrator holds up the acks of
             # his stream alone.
-            for stream_id, of_stream in groupby(sorted(moved, key=_stream), key=_stream):
+            for stream_id, of_stream in groupby(sorted(unwritten, key=_stream), key=_stream):
                 await self._write_alone(stream_id, dict(of_stream))
         metrics.CURSOR_WRITES.inc()
 
-    async def _write_alone(self, stream_id: UUID, moved: dict[CursorKey, Cursor]) -> None:
+    async def _write_alone(self, stream_id: UUID, unwritten: dict[CursorKey, Cursor]) -> None:
         try:
-            self._restart(await store.advance_cursors(self._process.pool, moved))
+            self._restart(await store.advance_cursors(self._process.pool, unwritten))
         except RowLocked:
-            log.debug("cursors_wait", stream_id=str(stream_id), cursors=len(moved))
-            self._keep(moved.items())
+            log.debug("cursors_wait", stream_id=str(stream_id), cursors=len(unwritten))
+            self._keep(unwritten.items())
 
-    def _keep(self, moved: Iterable[_Moved]) -> None:
+    def _keep(self, unwritten: Iterable[_Unwritten]) -> None:
         """Have them written the next time, unless they have moved on since."""
-        for key, cursor in moved:
+        for key, cursor in unwritten:
             self.advance(key, cursor)
 
     def on_notification(self, payload: str) -> None:
@@ -171,5 +171,5 @@ class Cursors:
                 holder.restart(ref)
 
 
-def _stream(moved: _Moved) -> UUID:
-    return moved[0].stream_id
+def _stream(unwritten: _Unwritten) -> UUID:
+    return unwritten[0].stream_id

@@ -7,11 +7,11 @@ from fanout.pages import Pages
 from fanout.proxy.replies import Replies
 from fanout.races import Races
 from fanout.settings import FanoutSettings
-from fanout.store.numbers import Numbers, read_numbers
 from fanout.store.reported import Reported, read_reported
+from fanout.store.stream_metrics import StreamMetrics, read_metrics
 from fanout.tail import Tails
 from fanout.updates.devices import say_reported
-from fanout.updates.numbers import say_numbers
+from fanout.updates.stream_metrics import say_metrics
 from fanout.updates.watch import Watch
 from shared.db.channels import DEVICES, POSITIONS, SESSIONS
 from shared.runtime.process import Process
@@ -31,7 +31,7 @@ class Node:
     pages: Pages
     cursors: Cursors
     races: Races
-    numbers: Watch[Numbers]
+    stream_metrics: Watch[StreamMetrics]
     devices: Watch[Reported]
     replies: Replies
     account: Account
@@ -46,7 +46,7 @@ class Node:
             Pages(process),
             Cursors(process),
             Races(process),
-            Watch(process, "numbers", channels=[POSITIONS], read=read_numbers, say=say_numbers),
+            Watch(process, "stream metrics", channels=[POSITIONS], read=read_metrics, say=say_metrics),
             Watch(process, "devices", channels=[DEVICES, SESSIONS], read=read_reported, say=say_reported),
             Replies(process),
             Account(ACCOUNT_BYTES),

@@ -87,7 +87,7 @@ class SessionV12:
             self._note("receiver_gone")
             # Whoever could still wake or tell it is told to stop before the row goes, which waits for the database.
             mode.leave()
-            for watch in (self._node.numbers, self._node.devices):
+            for watch in (self._node.stream_metrics, self._node.devices):
                 watch.leave(sender, self._streams)
             await self._end()
 
@@ -198,7 +198,7 @@ class SessionV12:
         came, gone = now - self._streams, self._streams - now
         # Noted before anything is awaited: a session that ends in between leaves these as well.
         self._streams = now
-        for watch in (self._node.numbers, self._node.devices):
+        for watch in (self._node.stream_metrics, self._node.devices):
             watch.leave(sender, gone)
             if came:
                 await self._join(watch, sender, came)

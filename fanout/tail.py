@@ -44,7 +44,7 @@ WRITE_S = 25e-6
 COALESCING_AT_LEAST_S, COALESCING_AT_MOST_S = 0.001, 0.01
 # How soon events are found whose notification was lost, however many others arrive.
 POLL_S = 0.5
-# How soon a stream is found that was made or deleted unheard.
+# How soon a stream is found that was made or deleted and whose notification was lost.
 RESOLVE_S = 2.0
 
 
@@ -258,7 +258,7 @@ class Tails:
 
     def _tailing_failed(self, _error: DatabaseUnavailable) -> None:
         self.link.drop()
-        self.read_all_at = 0.0  # what was rung for is forgotten
+        self.read_all_at = 0.0  # which streams were notified is forgotten
 
     async def read(self, named: Container[str] | None = None) -> set[Follower]:
         """Read until nothing is new of the streams that `named` holds, or of all; return who follows what was."""

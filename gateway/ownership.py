@@ -88,11 +88,11 @@ class Ownership:
         loop = asyncio.get_running_loop()
         gives_up_at = loop.time() + LEASE_S + PROBE_S
         asked = False
-        # Tried anew after every wake: the session may have ended unheard, or its gateway have died meanwhile. Asked
-        # once: whoever holds it answers one question, and an answer counts for all who wait.
+        # Tried anew after every wake: the session may have ended without a notification, or its gateway have died
+        # meanwhile. Asked once: whoever holds it answers one question, and an answer counts for all who wait.
         while True:
-            # Where the answer is lost the place may be ours unheard: the next newcomer's probe finds no connection of
-            # that session here, and ends it.
+            # Where the answer is lost the session may be ours without our knowing: the next newcomer's probe finds no
+            # connection of that session here, and ends it.
             fence = await store.acquire_session(
                 self._process.pool,
                 forwarder_id=identity.device_id,

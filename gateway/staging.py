@@ -68,7 +68,7 @@ class Staging:
         self.waiting: dict[int, Part] = {}  # every part without an outcome, oldest first
         self._receipts: dict[str, Part] = {}  # the same, by what a notification says of them
         self.unstaged: deque[Part] = deque()  # those of them that are to be written to the inbox
-        self._gone: list[Part] = []
+        self._of_deleted: list[Part] = []
         self._uncertain = False  # whether parts may have been lost on the way
         self._recovery: dict[str, int] = {}  # what was found out, until parts are staged again
         self._problem: str | None = None  # what keeps parts from being staged
@@ -135,7 +135,7 @@ class Staging:
     async def _stage_all(self) -> None:
         # What is submitted while an insert is under way goes with the next round. At a stop the rest is dropped,
         # unacked: its devices have it.
-        while (self.unstaged or self._gone or self._uncertain) and not self._stop.asked:
+        while (self.unstaged or self._of_deleted or self._uncertain) and not self._stop.asked:
             try:
                 await self._stage_next()
                 self._recovered()
@@ -151,7 +151,7 @@ class Staging:
         # Doubts first: what was lost is older than what waits, and a stream's parts are staged in their order.
         if self._uncertain:
             await self._recover()
-        await self._revive_gone()
+        await self._stage_again()
         # Off the queue before they are written: where that fails they stand in `waiting` alone, and the doubt that the
         # failure raises finds them there.
         parts = list(self._take())
@@ -212,7 +212,7 @@ class Staging:
             self._generation = collected.generation
             self._settle_all(collected)
             # Those whose stream is gone lie in neither, and are not lost: they wait for their stream to be made anew.
-            found = staged.part_ids | {part.part_id for part in self._gone}
+            found = staged.part_ids | {part.part_id for part in self._of_deleted}
             lost = [part for part_id, part in self.waiting.items() if part_id not in found]
         # In place of the queue, not behind it: what was submitted meanwhile is in `waiting` too, behind all that is
         # older.
@@ -220,13 +220,13 @@ class Staging:
         metrics.STAGED_AGAIN.inc(len(lost))
         self._recovery = {"staged": len(staged.part_ids), "again": len(lost)}
 
-    async def _revive_gone(self) -> None:
+    async def _stage_again(self) -> None:
         """Make the streams anew that were deleted under their parts, and stage those again."""
-        while self._gone:
-            part = self._gone[0]
+        while self._of_deleted:
+            part = self._of_deleted[0]
             batch = part.batch
             if part.part_id not in self.waiting:
-                self._gone.pop(0)
+                self._of_deleted.pop(0)
                 continue
             # Without a bound on readers: these had a stream, and their batch has been taken.
             streams = await register_streams(
@@ -235,7 +235,7 @@ class Staging:
             # Taken off the list only now: while the database is away it is still known as gone.
             batch.streams.update(streams)
             part.stream_id = streams[part.reader_ip]
-            self.unstaged.append(self._gone.pop(0))
+            self.unstaged.append(self._of_deleted.pop(0))
 
     # --- out of the outcomes ---
 
@@ -291,7 +291,7 @@ class Staging:
                     continue  # staged twice, or of a batch that has failed
                 found = True
                 if outcome == "gone":
-                    self._gone.append(part)
+                    self._of_deleted.append(part)
                     self._staging.wake()
                 else:
                     self._settle(part, outcome)

@@ -10,7 +10,7 @@ What holds:
 - One stream, or one part, that cannot be written stops no other: a failed drain is repeated stream by stream, and
   the stream at fault part by part. A part whose data are refused is put aside, a dead letter. A stream of which an
   administrator holds rows rests for a second.
-- An error of the system puts nothing aside (shared/db/errors.py): the streams that it meets wait (writer/faults.py),
+- An error of the system puts nothing aside (shared/db/errors.py): the streams that it meets wait (writer/blocked.py),
   and where nothing at all can be stored so does everything; the process is not ready then, and says why.
 """
 
@@ -29,8 +29,8 @@ from shared.runtime.activity import Level
 from shared.runtime.process import Process
 from shared.trace import batch_name
 from writer import metrics, store
+from writer.blocked import BlockedStreams
 from writer.commits import Commits
-from writer.faults import Faults
 
 __all__ = ["Drain"]
 
@@ -61,7 +61,7 @@ class Drain:
         self._clock = clock
         self._wake = process.stop.waker()
         self._resting: dict[UUID, float] = {}
-        self._faults = Faults(clock)
+        self._blocked = BlockedStreams(clock)
         self.commits = Commits(clock)
         self._interrupted: str | None = None  # what keeps us from draining at all
         self._look_at = 0.0
@@ -82,9 +82,9 @@ class Drain:
         )
         process.listener.on(INBOX, lambda _: self._wake.set())
         process.checks["drain"] = lambda: (
-            self._interrupted or (self._faults.problem if self._faults.total else None)
+            self._interrupted or (self._blocked.problem if self._blocked.total else None)
         )
-        process.concerns["drain"] = lambda: self._faults.problem
+        process.concerns["drain"] = lambda: self._blocked.problem
 
     async def run(self) -> None:
         """Drain until the process stops."""
@@ -124,7 +124,7 @@ class Drain:
             connection = await self._link.get()
             # Streams at fault before the others: a drain of all leaves them out, and would never find that they are
             # well again.
-            await self._try_faults_again(connection)
+            await self._try_blocked_again(connection)
             more = await self._drain_once(connection)
             # Whatever came of it, the database has answered.
             self._resume()
@@ -144,7 +144,7 @@ class Drain:
 
     async def _drain_once(self, connection: Connection) -> bool | None:
         """Drain whatever streams can be had and tell whether anything is left; None when there were none."""
-        but = [*self._rested(), *self._faults.streams]
+        but = [*self._rested(), *self._blocked.streams]
         try:
             return self._report(
                 await store.drain(
@@ -158,9 +158,9 @@ class Drain:
         except (RowLocked, DatabaseRefused, DatabaseFault) as error:
             # All of it was rolled back, whoever of them was to blame: one by one, so that the others are not.
             # Whose streams cannot even be locked is not helped by looking at them one by one: that raises.
-            locked = await store.lock_streams(connection, but=but, limit=MAX_STREAMS)
-            log.debug("drain_repeated", streams=len(locked.ours), error=str(error))
-            for stream_id in locked.ours:
+            found = await store.lock_streams(connection, but=but, limit=MAX_STREAMS)
+            log.debug("drain_repeated", streams=len(found.locked), error=str(error))
+            for stream_id in found.locked:
                 await self._drain_alone(connection, stream_id)
             return True
 
@@ -176,23 +176,23 @@ class Drain:
             self._let_rest(stream_id)
         except (DatabaseFault, DatabaseRefused) as error:
             # Refused: not even putting it aside went well, and that is not the part's fault.
-            self._faults.add(stream_id, error)
+            self._blocked.add(stream_id, error)
         return True
 
-    async def _try_faults_again(self, connection: Connection) -> None:
+    async def _try_blocked_again(self, connection: Connection) -> None:
         """Try streams that were at fault, up to the first that still is."""
-        while (stream_id := self._faults.next_due()) is not None:
+        while (stream_id := self._blocked.next_due()) is not None:
             # First: whatever comes out of the try, a lost connection too, the next look begins with another stream.
-            self._faults.postpone(stream_id)
-            tried = self._faults.failures
+            self._blocked.postpone(stream_id)
+            tried = self._blocked.failures
             drained = await self._drain_alone(connection, stream_id)
             # One that fails is enough to see that the cause is still there: the work of all others must not wait for a
             # thousand.
-            if self._faults.failures > tried:
+            if self._blocked.failures > tried:
                 return
             # Nothing to be had where parts lie: another writer tries the same at this moment.
             if drained or not await store.queued_parts(connection, stream_id, 1):
-                self._faults.over(stream_id)
+                self._blocked.over(stream_id)
 
     async def _drain_parts(self, connection: Connection, stream_id: UUID) -> bool:
         """Drain a stream part by part, and put aside what is refused. An error of the system ends it: order stays."""
@@ -247,7 +247,7 @@ class Drain:
             self._let_rest(stream_id)
         if drained is None:
             return None
-        self._faults.stored()
+        self._blocked.stored()
         metrics.DRAIN_SECONDS.observe(drained.seconds)
         metrics.COMMIT_SECONDS.observe(drained.commit_seconds)
         self.commits.add(drained.commit_seconds)

@@ -70,15 +70,15 @@ def _first(
     def dated(member: Finding, condition: Condition) -> datetime | None:
         return condition.since or min(filter(None, (noticed(member.key), noticed(key))), default=None)
 
-    made = [
+    found = [
         (condition, dated(member, condition))
         for member in members
         for condition in member.conditions
         if condition.level == level
     ]
-    if not made:
+    if not found:
         return None
-    condition, since = min(made, key=lambda each: (each[1] or _FOREVER) + timedelta(seconds=each[0].after_s))
+    condition, since = min(found, key=lambda each: (each[1] or _FOREVER) + timedelta(seconds=each[0].after_s))
     return condition._replace(
         reason=f"{_or_more(len(members))} streams, the first: {condition.reason}", since=since
     )

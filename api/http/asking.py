@@ -12,7 +12,7 @@ from aiohttp import web
 from api.http.access import DEVICE
 from api.http.device_tokens import Device
 from api.http.errors import Handler
-from shared.runtime.proxies import address_of
+from shared.runtime.client_address import address_of
 
 __all__ = ["NAMELESS", "Asker", "asked_by", "asker", "remember_asker"]
 

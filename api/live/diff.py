@@ -60,7 +60,7 @@ def changed(
             FlowKey(receiver_id=receiver_id, stream_id=stream_id)
             for receiver_id, stream_id in _gone(_flow(told), _flow(now))
         ],
-        "troubles": _rows(_troubles(told), _troubles(now), _named("trouble_id")),
+        "troubles": _rows(_alerts(told), _alerts(now), _named("trouble_id")),
         "troubles_shown": _order(told, now),
         "mutes": None if told.mutes == now.mutes else list(now.mutes),
         "processes": _rows(told.processes, now.processes, _named("process_id")),
@@ -79,7 +79,7 @@ def changed(
 
 
 def _order(told: Page, now: Page) -> list[int] | None:
-    before, after = list(_troubles(told)), list(_troubles(now))
+    before, after = list(_alerts(told)), list(_alerts(now))
     return None if before == after else after
 
 
@@ -131,5 +131,5 @@ def _flow(page: Page) -> dict[tuple[str, UUID], Flow]:
     return {_key(row): row for rows in page.flow.values() for row in rows}
 
 
-def _troubles(page: Page) -> dict[int, Alert]:
+def _alerts(page: Page) -> dict[int, Alert]:
     return {each.trouble_id: each for each in page.troubles}

@@ -1,5 +1,5 @@
 """What receivers are told of streams: each of these events has one of the field ask for the whole list of streams, and
-it folds nothing, so of those that come together it gets the last, and no more than one a second. Pure.
+it coalesces nothing, so of those that come together it gets the last, and no more than one a second. Pure.
 """
 
 from typing import Final

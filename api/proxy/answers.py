@@ -25,7 +25,7 @@ from api.proxy.store import Taken
 from shared.db.channels import REPLIES, REQUESTS
 from shared.db.patience import patiently
 from shared.log import get_logger
-from shared.protocol.proxies import NOT_YET, RESPONSE_BYTES, Asked, read_request
+from shared.protocol.requests import NOT_YET, RESPONSE_BYTES, Asked, read_request
 from shared.runtime.tasks import Tasks
 
 __all__ = ["Answers"]

@@ -1,7 +1,7 @@
 """The table of what receivers may ask, and who answers: handlers of HTTP routes, each called as its route calls it.
 
 A handler here takes what a request holds and returns what its response holds beside `ok` and `error`, None where that
-is all. What it refuses it refuses as over HTTP, with the same words. A kind of shared/protocol/proxies.py that has no
+is all. What it refuses it refuses as over HTTP, with the same words. A kind of shared/protocol/requests.py that has no
 handler here is not available yet.
 """
 

@@ -21,7 +21,7 @@ from shared.db.errors import DatabaseUnavailable
 from shared.db.patience import before_next_try, promptly
 from shared.log import get_logger
 from shared.metrics import POLLS_FOUND_WORK
-from shared.protocol.proxies import NOT_YET, Asked, read_request
+from shared.protocol.requests import NOT_YET, Asked, read_request
 from shared.transport.account import Account, Held
 from shared.transport.connection import DeviceConnection
 from shared.transport.tokens import Identity

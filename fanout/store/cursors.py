@@ -64,9 +64,9 @@ CROSS JOIN LATERAL (
 # other in a circle. Returned are those that are there no more. That the ids are these is said to the UPDATE once more:
 # while the table seems to hold one row, a join alone would be planned as a walk through all of its index.
 ADVANCE = """
-WITH moved AS (
+WITH acked AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[])
-        AS moved(cursor_id, last_seq, position, event_count, implied)
+        AS acked(cursor_id, last_seq, position, event_count, implied)
 ),
 held AS MATERIALIZED (
     SELECT cursor_id FROM receiver_cursors WHERE cursor_id = ANY($1::bigint[])
@@ -75,14 +75,14 @@ held AS MATERIALIZED (
 ),
 written AS (
     UPDATE receiver_cursors AS cursors
-    SET last_seq = moved.last_seq, position = moved.position, event_count = moved.event_count,
-        implied = moved.implied, updated_at = now()
-    FROM moved
-    WHERE cursors.cursor_id = moved.cursor_id AND moved.cursor_id IN (SELECT cursor_id FROM held)
+    SET last_seq = acked.last_seq, position = acked.position, event_count = acked.event_count,
+        implied = acked.implied, updated_at = now()
+    FROM acked
+    WHERE cursors.cursor_id = acked.cursor_id AND acked.cursor_id IN (SELECT cursor_id FROM held)
       AND cursors.cursor_id = ANY($1::bigint[])
-      AND moved.last_seq >= cursors.last_seq AND moved.position >= coalesce(cursors.position, 0)
+      AND acked.last_seq >= cursors.last_seq AND acked.position >= coalesce(cursors.position, 0)
 )
-SELECT cursor_id FROM moved WHERE cursor_id NOT IN (SELECT cursor_id FROM held)
+SELECT cursor_id FROM acked WHERE cursor_id NOT IN (SELECT cursor_id FROM held)
 """
 
 # Which epochs a receiver wants at all: what is not wanted is not owed (routines/operators.sql). By id, in their order,

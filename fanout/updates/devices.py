@@ -14,7 +14,7 @@ READER_RANK, UPS_RANK = 1, 2
 
 
 def say_reported(before: Reported | None, now: Reported) -> list[Saying]:
-    """Say what is another than before. Who has heard nothing yet is told what is known: whether a reader is connected
+    """Say what is another than before. Who has been told nothing yet gets what is known: whether a reader is connected
     says its state, so that alone has not changed.
     """
     said: list[Saying] = []

@@ -11,7 +11,7 @@ from fanout.sender import Saying
 from shared.db.connections import Pool
 from shared.runtime.process import Process
 
-__all__ = ["Hearer", "Watch"]
+__all__ = ["Recipient", "Watch"]
 
 # A change may be seen so late that no notification told of.
 POLL_S = 2.0
@@ -20,7 +20,7 @@ REST_S = 1.0
 T = TypeVar("T")
 
 
-class Hearer(Protocol):
+class Recipient(Protocol):
     """Who is told."""
 
     def tell(self, saying: Saying) -> None:
@@ -46,7 +46,7 @@ class Watch(Generic[T]):
         self._process = process
         self._read = read
         self._say = say
-        self.hearers: dict[UUID, dict[Hearer, bool]] = {}  # and whether each has been told anything yet
+        self.recipients: dict[UUID, dict[Recipient, bool]] = {}  # and whether each has been told anything yet
         self.told: dict[UUID, T] = {}
         # One look at a time: what was read first must not be told last.
         self._looking = asyncio.Lock()
@@ -55,62 +55,62 @@ class Watch(Generic[T]):
             process.listener.on(channel, lambda _: self._on_notification())
 
     def _on_notification(self) -> None:
-        if self.hearers:  # where nobody is told, each drain would wake us for nothing
+        if self.recipients:  # where nobody is told, each drain would wake us for nothing
             self._loop.wake()
 
     async def run(self) -> None:
         """Look, again and again, until the process stops."""
         await self._loop.run()
 
-    async def join(self, hearer: Hearer, stream_ids: Iterable[UUID]) -> None:
-        """Tell `hearer` of these streams from now on, beginning with what there is to say of them now. After
+    async def join(self, recipient: Recipient, stream_ids: Iterable[UUID]) -> None:
+        """Tell `recipient` of these streams from now on, beginning with what there is to say of them now. After
         DatabaseUnavailable it is told that as soon as it can be read.
         """
         joined = list(stream_ids)
         for stream_id in joined:
-            self.hearers.setdefault(stream_id, {})[hearer] = False
+            self.recipients.setdefault(stream_id, {})[recipient] = False
         async with self._looking:
             found = await self._read(self._process.pool, joined)
             said: dict[object, Saying] = {}
             for stream_id, now in found.items():
                 # What the others were told may be older: the next look tells them, and this one once more.
                 self.told.setdefault(stream_id, now)
-                if stream_id in self.hearers:
-                    self.hearers[stream_id][hearer] = True
+                if stream_id in self.recipients:
+                    self.recipients[stream_id][recipient] = True
                 said |= {each.about: each for each in self._say(None, now)}
             # Before the next look may begin: what that finds is newer, and must be told later. This waits for no reads:
             # it says how all begins.
             for each in said.values():
-                hearer.tell(each._replace(ref=None))
+                recipient.tell(each._replace(ref=None))
 
-    def leave(self, hearer: Hearer, stream_ids: Iterable[UUID]) -> None:
-        """Tell `hearer` no more of these."""
+    def leave(self, recipient: Recipient, stream_ids: Iterable[UUID]) -> None:
+        """Tell `recipient` no more of these."""
         for stream_id in stream_ids:
-            hearers = self.hearers.get(stream_id, {})
-            hearers.pop(hearer, None)
-            if not hearers:
-                self.hearers.pop(stream_id, None)
+            recipients = self.recipients.get(stream_id, {})
+            recipients.pop(recipient, None)
+            if not recipients:
+                self.recipients.pop(stream_id, None)
                 self.told.pop(stream_id, None)
 
     async def _look_and_rest(self) -> None:
-        if self.hearers:
+        if self.recipients:
             await self.look()
             await self._process.stop.sleep(REST_S)
 
     async def look(self) -> None:
         """Look once, and tell what has changed."""
         async with self._looking:
-            found = await self._read(self._process.pool, list(self.hearers))
+            found = await self._read(self._process.pool, list(self.recipients))
             for stream_id, now in found.items():
                 self._tell_all(stream_id, now)
 
     def _tell_all(self, stream_id: UUID, now: T) -> None:
         before = self.told.get(stream_id)
-        hearers = self.hearers.get(stream_id, {})  # some may have left meanwhile
-        for hearer, knows in hearers.items():
+        recipients = self.recipients.get(stream_id, {})  # some may have left meanwhile
+        for recipient, knows in recipients.items():
             if now != before or not knows:
                 for each in self._say(before if knows else None, now):
-                    hearer.tell(each)
-        if hearers:
+                    recipient.tell(each)
+        if recipients:
             self.told[stream_id] = now
-            self.hearers[stream_id] = dict.fromkeys(hearers, True)
+            self.recipients[stream_id] = dict.fromkeys(recipients, True)

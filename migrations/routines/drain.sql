@@ -1,4 +1,4 @@
--- version: 7
+-- version: 8
 --
 -- A drain: what the inbox holds becomes events, each once. It is one call.
 --
@@ -351,7 +351,7 @@ $$;
 --
 -- A gateway acks by the notification alone where it names receipts: numbers that the gateway has drawn for its parts,
 -- that only a writer can read, and that nobody has seen before the commit. So whoever knows one knows of the commit. It
--- spares the gateway a statement for each drain; the rows of `outcomes` are the truth for whatever is not heard.
+-- spares the gateway a statement for each drain; the rows of `outcomes` are the truth for every notification that is lost.
 CREATE OR REPLACE PROCEDURE drain(
     resting_streams uuid[], most_streams integer, most_events integer, name_batches boolean,
     only_stream uuid, only_gateway uuid, only_part bigint,

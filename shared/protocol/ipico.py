@@ -2,7 +2,7 @@
 
 `parse` annotates and never gates: whatever text comes, it returns what the line holds or the one reason why
 it is no read, and never raises. `compose` is its inverse, for those who play a reader. Nothing here knows of
-streams, devices or storage: a line that does not parse is as good as any other to the rest of the house.
+streams, devices or storage: a line that does not parse is as good as any other to everything else.
 """
 
 from binascii import unhexlify

@@ -217,12 +217,12 @@ class Activity:
             lambda: self._write_waiting(pool),
             stop=self._stop,
             outage=self._outage,
-            poll_s=self._next_fold_s,
+            poll_s=self._next_window_s,
             wake=self._wake,
         )
         await loop.run()
         try:
-            await self._write_waiting(pool)  # with what has folded
+            await self._write_waiting(pool)  # with what windows have counted until now
         except DatabaseUnavailable as error:
             log.warning("activity_lost", entries=len(self._waiting), error=str(error))
 
@@ -237,7 +237,7 @@ class Activity:
             with translated():
                 await pool.execute(_TRIM)
 
-    def _next_fold_s(self) -> float:
+    def _next_window_s(self) -> float:
         """Return how long it is until a window is over."""
         for window in self.windows.values():
             return max(0.0, window.ends_at - monotonic())

@@ -27,11 +27,11 @@ from shared.db.poll_loop import Outage, PollLoop
 from shared.db.requirements import require_addresses, require_for_role
 from shared.errors import RtServerError
 from shared.runtime.activity import Activity
+from shared.runtime.client_address import PROXIES
 from shared.runtime.health import Checks, health_routes, problems
 from shared.runtime.http import serving
 from shared.runtime.liveness import Presence, Vitals
-from shared.runtime.pace import Pace, counted
-from shared.runtime.proxies import PROXIES
+from shared.runtime.rate import Rate, counted
 from shared.runtime.settings import Settings, host_port
 from shared.runtime.stall import measuring_stalls
 from shared.wake import Stop, Wake
@@ -77,7 +77,7 @@ class Process:
         url, name, until = settings.direct_url, f"rt-server {role}", self.last_stop
         self.notifier = Notifier(url, name=name, stop=until, outage=self.outage)
         self.listener = Listener(url, name=name, stop=until, outage=self.outage, enabled=settings.listen)
-        self.presence = self._presence(vitals, Pace(lambda: counted(*counts)))
+        self.presence = self._presence(vitals, Rate(lambda: counted(*counts)))
         self.activity = Activity(
             self.presence.process_id,
             stop=until,
@@ -92,7 +92,7 @@ class Process:
         # What keeps nobody from using the process, and operators should know of.
         self.concerns: Checks = {}
 
-    def _presence(self, vitals: Callable[[], Vitals], pace: Pace) -> Presence:
+    def _presence(self, vitals: Callable[[], Vitals], rate: Rate) -> Presence:
         """Return the keeper of the process's row, which says with each renewal how the process is."""
         return Presence(
             self.settings.direct_url,
@@ -102,7 +102,7 @@ class Process:
             stop=self.last_stop,
             outage=self.outage,
             vitals=lambda: vitals()._replace(
-                events_per_second=pace.per_second(),
+                events_per_second=rate.per_second(),
                 ready=not problems(self.checks),
                 problem=self._problem(),
             ),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 from shared.levels import LEVELS
 
 if TYPE_CHECKING:
-    from shared.runtime.proxies import Network
+    from shared.runtime.client_address import Network
 
 __all__ = ["Settings", "Spec", "bind_address", "choice", "host_port", "number", "setting"]
 
@@ -93,8 +93,8 @@ def host_port(bind: tuple[str, int]) -> str:
 
 
 def trusted_proxies(text: str) -> frozenset["Network"]:
-    """Accept networks of reverse proxies (shared/runtime/proxies.py)."""
-    from shared.runtime.proxies import networks
+    """Accept networks of reverse proxies (shared/runtime/client_address.py)."""
+    from shared.runtime.client_address import networks
 
     return networks(text)
 

@@ -20,7 +20,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from shared.errors import ConnectionGone, ProtocolError
 from shared.log import get_logger
 from shared.protocol.v1 import encode_error, encode_heartbeat
-from shared.runtime.proxies import address_of
+from shared.runtime.client_address import address_of
 from shared.transport.account import Account
 from shared.transport.inlet import Inlet
 

@@ -187,7 +187,7 @@ async def test_what_was_said_is_the_same_from_every_process_and_after_a_restart(
     assert {each["quiet"] for each in await shown_by(later)} == {"acknowledged", "muted"}
 
 
-async def test_prometheus_rings_for_nothing_that_somebody_knows_of(
+async def test_prometheus_alarms_for_nothing_that_somebody_knows_of(
     ask: Ask, database: Database, evaluation: Evaluation, process: ApiProcess
 ) -> None:
     await silent(database)

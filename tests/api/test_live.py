@@ -44,12 +44,12 @@ async def test_both_processes_tell_the_same(
         # It was received an hour ago: red, from both, under the same number and since the same moment.
         await database.execute("UPDATE stream_metrics SET last_received_at = now() - interval '1 hour'")
         await add_forwarder_session(database, "start", await add_process(database, "gateway"))
-        troubled = [
+        verdicts = [
             await each.until(lambda event: event["type"] == "verdict_updated" and event["verdict"]["act"])
             for each in (one, other)
         ]
-        assert [each["signal"] for each in troubled[0]["troubles"]] == ["last_read"]
-        assert troubled[0] == troubled[1]
+        assert [each["signal"] for each in verdicts[0]["troubles"]] == ["last_read"]
+        assert verdicts[0] == verdicts[1]
     overviews = [await get(http, each) for each in apis]
     assert overviews[0]["troubles"] == overviews[1]["troubles"]
     assert overviews[0]["verdict"] == overviews[1]["verdict"]
@@ -61,15 +61,15 @@ async def test_a_state_outlives_the_process_that_saw_it(
     stream_id = await add_stream(database)
     await add_conflict(database, stream_id)
 
-    async def troubles(process: Process) -> Any:
+    async def alerts_of(process: Process) -> Any:
         return (await get(http, process))["troubles"]
 
-    before = await wait_until(lambda: troubles(apis[0]), what="the conflict to be seen")
+    before = await wait_until(lambda: alerts_of(apis[0]), what="the conflict to be seen")
     for process in apis:
         await process.kill()
     await apis[0].start()
     await apis[0].ready()
-    after = await troubles(apis[0])
+    after = await alerts_of(apis[0])
     assert [each for each in after if each["signal"] == "conflict"] == before
 
 

@@ -19,7 +19,7 @@ from api.proxy import handlers, store
 from api.proxy.answers import Answers
 from api.settings import ApiSettings
 from shared.db.errors import DatabaseUnavailable
-from shared.protocol.proxies import KINDS
+from shared.protocol.requests import KINDS
 from shared.runtime.activity import Activity
 from shared.runtime.process import Process
 from tests.api.gateways import carrying_out, ending

@@ -142,7 +142,7 @@ async def test_an_alert_of_a_later_release_is_shown(client: Client, database: Da
 
 
 @pytest.fixture
-async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Process]:
+async def changed_api(database_url: str, tmp_path: Path) -> AsyncIterator[Process]:
     """An api of which one file is new."""
     copytree(API, tmp_path / "api", ignore=ignore_patterns("__pycache__"))
     copy(made_up.__file__, tmp_path / "api" / "alerts" / "rules" / "made_up.py")
@@ -160,14 +160,14 @@ async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Process]:
             await process.kill()
 
 
-async def test_a_new_signal_is_a_new_file_and_nothing_else(house: Process, database: Database) -> None:
+async def test_a_new_signal_is_a_new_file_and_nothing_else(changed_api: Process, database: Database) -> None:
     # At once: a look at some of them would tell each of those.
     async with database.transaction():
         stream_id = await add_stream(database, "once", epoch=7)
         await add_stream(database, "never")
         for n in range(30):
             await add_stream(database, "often", f"10.0.0.{n}:10000", epoch=8)
-    async with aiohttp.ClientSession(house.url) as http:
+    async with aiohttp.ClientSession(changed_api.url) as http:
 
         async def told() -> dict[str, Any]:
             async with http.get(OVERVIEW) as answer:

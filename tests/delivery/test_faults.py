@@ -56,9 +56,9 @@ def in_order(arrivals: Arrivals, count: int) -> bool:
 async def test_restarts_of_all_others_are_not_seen_by_receivers(
     database_url: str, database: Connection, token: str
 ) -> None:
-    async with services(database_url, api=1) as house:
+    async with services(database_url, api=1) as cluster:
         forwarder = Forwarder(
-            url=house.gateways[0].url,
+            url=cluster.gateways[0].url,
             token=await make_token(database, "forwarder", "start"),
             device_id="start",
             readers=[READER],
@@ -67,9 +67,9 @@ async def test_restarts_of_all_others_are_not_seen_by_receivers(
         )
         device = asyncio.ensure_future(forwarder.run())
         async with running(
-            Receiver(url=house.fanouts[0].url, token=token, streams=[START], manners=AT_ONCE)
+            Receiver(url=cluster.fanouts[0].url, token=token, streams=[START], manners=AT_ONCE)
         ) as tent:
-            for process in (house.writers[0], house.gateways[0], house.apis[0]):
+            for process in (cluster.writers[0], cluster.gateways[0], cluster.apis[0]):
                 for number in range(300):
                     forwarder.record(READER, f"line {number}")
                 await wait_until(lambda: forwarder.acked, what="the first ack")

@@ -1,5 +1,6 @@
-"""What receivers of the second generation can take, as they are in the field: deaf for seconds after their heartbeat,
-while they ask the HTTP API, and then two hops of 256 reads behind a socket from which all comes in one go.
+"""What receivers of the second generation can take, as they are in the field: for seconds after their heartbeat they
+read nothing, while they ask the HTTP API, and then have two hops of 256 reads behind a socket from which all comes at
+once.
 """
 
 import asyncio

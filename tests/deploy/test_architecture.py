@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tests.deploy.every_service  # noqa: F401 (and with it all metrics)
 from shared.metrics import DECLARED
-from tests.numbers import series
+from tests.metrics import series
 
 ARCHITECTURE = Path(__file__).parents[2] / "ARCHITECTURE.md"
 
@@ -28,6 +28,6 @@ def _unit(name: str) -> str:
 
 
 def test_every_metric_stands_in_the_table() -> None:
-    for room in ("ack_seconds", "commit_seconds", "tails", "alerts_quiet"):
-        assert f"| `rtserver_{room}` |" in metrics_table()
+    for name in ("ack_seconds", "commit_seconds", "tails", "alerts_quiet"):
+        assert f"| `rtserver_{name}` |" in metrics_table()
     assert metrics_table() in ARCHITECTURE.read_text(), f"ARCHITECTURE.md should hold:\n{metrics_table()}"

@@ -169,7 +169,7 @@ async def test_nothing_is_reached_that_should_not_be(engine: Engine, url: str) -
     assert not reaches(proxy, database, 5432)
     assert reaches(proxy, gateway.addresses["front"], 8080)
     assert not reaches(engine.of("writer")[0], gateway.addresses["front"], 8080)
-    # No room has a way out: its networks lead nowhere else.
+    # No service has a way out: its networks lead nowhere else.
     assert not in_namespace(gateway.namespace, lambda: "00000000\t" in routes())
 
 

@@ -16,7 +16,7 @@ import tests.deploy.every_service  # noqa: F401 (and with it all metrics)
 from api.alerts import rules
 from api.alerts.rules import clock as clocks
 from shared.roles import ROLES
-from tests.numbers import series
+from tests.metrics import series
 from tests.programs import find, needs
 
 FILES = Path(__file__).parents[2] / "deploy" / "observability"

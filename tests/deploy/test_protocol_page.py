@@ -180,8 +180,8 @@ def test_events_and_cursors_have_the_fields_that_stand_there() -> None:
 def codes() -> set[str]:
     """Return the codes that devices can be sent: those that refusals are raised with, and the default."""
     found = {"PROTOCOL_ERROR", *(code for code, _ in REFUSALS.values())}
-    for room in ("gateway", "fanout", "shared"):
-        for path in (REPOSITORY / room).rglob("*.py"):
+    for service in ("gateway", "fanout", "shared"):
+        for path in (REPOSITORY / service).rglob("*.py"):
             found |= set(re.findall(r'code="([A-Z_]+)"', path.read_text()))
     return found
 

@@ -14,10 +14,10 @@ from fanout.generation import RESERVED_TYPE, SECOND
 from fanout.modes.mode import not_there_yet
 from fanout.settings import FanoutSettings
 from fanout.store.events import EventRow
-from fanout.store.numbers import Numbers
 from fanout.store.reported import Reader, Reported, Ups
+from fanout.store.stream_metrics import StreamMetrics
 from fanout.updates.devices import say_reported
-from fanout.updates.numbers import say_numbers
+from fanout.updates.stream_metrics import say_metrics
 from shared.protocol.decoding import decode_receiver_v12
 from shared.protocol.v1 import StreamRef
 from shared.protocol.v12 import Live, ReceiverHelloV12, ReplayTarget, encode_mode_applied
@@ -66,7 +66,7 @@ def _batch(told: Message) -> bytes:
 def _numbers(told: Message) -> bytes:
     fields = {name: value for name, value in told.items() if name != "kind"}
     at = datetime.fromisoformat(fields.pop("epoch_last_received_at"))
-    (said,) = say_numbers(None, Numbers(**fields, position=1, epoch_last_received_at=at))
+    (said,) = say_metrics(None, StreamMetrics(**fields, position=1, epoch_last_received_at=at))
     return said.message.replace(b"+00:00", b"Z")
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fanout.proxy import requests
-from shared.protocol.proxies import KINDS, RESPONSE_BYTES, Kind
+from shared.protocol.requests import KINDS, RESPONSE_BYTES, Kind
 from tests.deploy.pages import PROTOCOL, sections, table
 
 SECTION = sections(PROTOCOL.read_text())["13"][1]

@@ -16,7 +16,7 @@ from shared.db.errors import DISK_FULL
 from tests.deploy.compose import COMPOSE_FILE, VARIABLE, load_compose
 from tests.deploy.runbook.document import BLOCKS, REPOSITORY, RUNBOOK, SYMPTOMS, Block
 from tests.deploy.runbook.terminal import Terminal
-from tests.numbers import series
+from tests.metrics import series
 from tests.source import parsed
 
 # Of compose's subcommands: their options that are followed by a value.

@@ -41,15 +41,15 @@ async def test_each_process_says_once_that_the_database_is_away_and_once_that_it
             await cluster.stop()
             await asyncio.sleep(AWAY_S)
             await cluster.start()
-            heard: Counter[tuple[str, str]] = Counter()
+            said_of_it: Counter[tuple[str, str]] = Counter()
 
             def all_are_back() -> bool:
-                heard.update(said(capfd.readouterr().err))
-                return sum(heard[each.role, "database_available"] for each in running.all) == 4
+                said_of_it.update(said(capfd.readouterr().err))
+                return sum(said_of_it[each.role, "database_available"] for each in running.all) == 4
 
             await wait_until(all_are_back, what="each to say that it is back")
             await devices.goes_on()
-        heard.update(said(capfd.readouterr().err))
-    assert heard == Counter(
+        said_of_it.update(said(capfd.readouterr().err))
+    assert said_of_it == Counter(
         (each.role, event) for each in running.all for event in ("database_unavailable", "database_available")
     )

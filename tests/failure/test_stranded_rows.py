@@ -11,7 +11,7 @@ from shared.db.channels import INBOX
 from shared.metrics import NOTIFICATIONS_RECEIVED
 from tests.failure.facts import Database, backends, counts, settled
 from tests.gateway.conftest import running_writer
-from tests.numbers import total
+from tests.metrics import total
 from tests.services import services
 from tests.waiting import wait_until
 from tests.writer.inbox import add_stream, event, put

@@ -23,7 +23,7 @@ from shared.protocol.v1 import StreamRef
 from shared.runtime.process import Process
 from tests.delivery import stored
 from tests.fanout.conftest import READER
-from tests.numbers import total
+from tests.metrics import total
 from tests.waiting import PATIENCE_S, wait_until
 
 REF = StreamRef("start", READER)
@@ -144,7 +144,7 @@ async def test_cursors_of_a_deleted_stream_keep_no_others_from_being_written(
     cursors.advance(key, at(1))
     await cursors.flush()
     assert await last_seqs(database) == {"tent": 1}
-    assert not cursors.moved
+    assert not cursors.unwritten
 
 
 async def test_an_administrator_who_takes_his_time_over_one_stream_keeps_no_others_cursors(

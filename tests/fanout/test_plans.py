@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from fanout.delivery import Cursor
-from fanout.store import POOL_SETTINGS, cursors, events, numbers, races, streams
+from fanout.store import POOL_SETTINGS, cursors, events, races, stream_metrics, streams
 from fanout.store.starting_points import starting_points
 from shared.db.connections import connect
 from shared.protocol.v1 import StreamRef
@@ -43,7 +43,7 @@ HOT: Ways = {
     },
     "INSERT INTO receiver_cursors": {"streams": {STREAM}},
     "SELECT wanted.stream_epoch": {"receiver_cursors": CURSORS},
-    "WITH moved AS": {"receiver_cursors": CURSORS},
+    "WITH acked AS": {"receiver_cursors": CURSORS},
     "WITH held AS": {"receiver_cursors": CURSORS},
     "SELECT stream.stream_id, stream.forwarder_id": {"streams": {STREAM}, "stream_metrics": COUNTS},
     "SELECT named.race_id": {
@@ -74,7 +74,7 @@ async def test_what_is_asked_often_keeps_its_plans_at_every_age(database: Databa
         giant = await database.fetchval("SELECT stream_id FROM streams ORDER BY last_position DESC LIMIT 1")
         async with planned(connection, nested=False) as plans:
             await deliver(connection, [stream_id, giant], "f" if giant == stream_id else "f1")
-            await numbers.read_numbers(connection, [stream_id, giant])
+            await stream_metrics.read_metrics(connection, [stream_id, giant])
             await races.read_mappings(connection, [race_id])
         wrong += [f"{age}: {each}" for each in complaints(plans, HOT)]
     assert not wrong, "\n".join(wrong)
@@ -111,5 +111,5 @@ async def test_cursors_keep_their_plans_where_the_table_seems_to_hold_one_row(
     await database.execute("VACUUM ANALYZE receiver_cursors")
     async with planned(connection, nested=False) as plans:
         await move_cursors(connection, stream_id)
-    asked = {begin: HOT[begin] for begin in ("INSERT INTO receiver_cursors", "WITH moved AS", "WITH held AS")}
+    asked = {begin: HOT[begin] for begin in ("INSERT INTO receiver_cursors", "WITH acked AS", "WITH held AS")}
     assert complaints(plans, asked) == []

@@ -159,10 +159,10 @@ async def test_naming_a_stream_again_changes_nothing(receiver: Receiver) -> None
 async def test_an_ack_of_what_the_receiver_cannot_have_had_is_not_kept(receiver: Receiver) -> None:
     ref = await receiver.stream("1", 5)
     await receiver.got_until(ref, 5)
-    known = len(receiver.node.cursors.moved)
+    known = len(receiver.node.cursors.unwritten)
     receiver.sender.ack([AckEntry("start", "1", epoch, 1) for epoch in range(2, 5_000)])
     receiver.sender.ack([AckEntry("start", str(number), 1, 1) for number in range(2, 5_000)])
-    assert len(receiver.node.cursors.moved) == known == 1
+    assert len(receiver.node.cursors.unwritten) == known == 1
 
 
 async def test_more_subscriptions_than_a_receiver_may_have_are_refused(

@@ -7,11 +7,11 @@ import pytest
 
 from fanout.store import cursors as cursor_store
 from fanout.store import events as event_store
-from fanout.store import numbers as number_store
 from fanout.store import races as race_store
 from fanout.store import reported as reported_store
 from fanout.store import sessions as session_store
 from fanout.store import starting_points as begins
+from fanout.store import stream_metrics
 from fanout.store import streams as stream_store
 from shared.db.connections import STEADY_PLANS, Connection, connect
 from shared.protocol.v1 import StreamRef
@@ -58,7 +58,7 @@ _STATEMENTS = {
     "subscribe": (session_store.SUBSCRIBE, "uuid, uuid[]", f"{_STREAM}, '{{}}'"),
     "end": (session_store.END, "uuid", _STREAM),
     "mappings": (race_store.MAPPINGS, "uuid[]", f"ARRAY[{_STREAM}]::uuid[]"),
-    "numbers": (number_store.NUMBERS, "uuid[]", f"ARRAY[{_STREAM}]::uuid[]"),
+    "stream metrics": (stream_metrics.STREAM_METRICS, "uuid[]", f"ARRAY[{_STREAM}]::uuid[]"),
     "reported": (reported_store.REPORTED, "uuid[]", f"ARRAY[{_STREAM}]::uuid[]"),
 }
 _TABLES = (

@@ -18,12 +18,12 @@ from shared.runtime.process import Process
 A, B = UUID(int=1), UUID(int=2)
 
 
-class Hearer:
+class Recipient:
     def __init__(self) -> None:
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
 
     def tell(self, saying: Saying) -> None:
-        self.heard.append(saying.message)
+        self.received.append(saying.message)
 
 
 def say(before: int | None, now: int) -> list[Saying]:
@@ -53,32 +53,32 @@ def world(process: Process) -> World:
 
 
 async def test_who_joins_is_told_how_it_is_and_all_what_has_changed(world: World) -> None:
-    one, other = Hearer(), Hearer()
+    one, other = Recipient(), Recipient()
     await world.watch.join(one, [A, B])  # the same about both: the newest
     await world.watch.join(other, [B])
     await world.watch.look()
-    assert (one.heard, other.heard) == ([b"None>1"], [b"None>1"])
+    assert (one.received, other.received) == ([b"None>1"], [b"None>1"])
     world.numbers = {A: 2, B: 1}
     await world.watch.look()
-    assert (one.heard, other.heard) == ([b"None>1", b"1>2"], [b"None>1"])
+    assert (one.received, other.received) == ([b"None>1", b"1>2"], [b"None>1"])
 
 
 async def test_who_joins_while_it_changes_misses_nothing_and_neither_do_the_others(world: World) -> None:
-    one, other = Hearer(), Hearer()
+    one, other = Recipient(), Recipient()
     await world.watch.join(one, [A])
     world.numbers[A] = 2
     await world.watch.join(other, [A])
-    assert other.heard == [b"None>2"]
+    assert other.received == [b"None>2"]
     await world.watch.look()
-    assert one.heard == [b"None>1", b"1>2"]
+    assert one.received == [b"None>1", b"1>2"]
     world.numbers[A] = 3
     await world.watch.look()
-    assert one.heard[2:] == other.heard[-1:] == [b"2>3"]
+    assert one.received[2:] == other.received[-1:] == [b"2>3"]
 
 
 async def test_what_is_looked_at_behind_a_join_is_told_behind_it(world: World) -> None:
     """Both wait for one another in the database: what was read last is what whoever joins is told last."""
-    one, late = Hearer(), Hearer()
+    one, late = Recipient(), Recipient()
     await world.watch.join(one, [A])
 
     def changes() -> None:
@@ -89,42 +89,42 @@ async def test_what_is_looked_at_behind_a_join_is_told_behind_it(world: World) -
         for _ in range(3):
             tasks.create_task(world.watch.look())
             tasks.create_task(world.watch.join(late, [A]))
-    newest = [int(each.rsplit(b">")[-1]) for each in late.heard]
+    newest = [int(each.rsplit(b">")[-1]) for each in late.received]
     assert newest == sorted(newest)
     assert newest[-1] == world.numbers[A] - 1
 
 
 async def test_who_could_not_be_told_is_told_as_soon_as_it_can_be_read(world: World) -> None:
-    one, late = Hearer(), Hearer()
+    one, late = Recipient(), Recipient()
     await world.watch.join(one, [A])
     world.away = True
     with pytest.raises(DatabaseUnavailable):
         await world.watch.join(late, [A])
     world.away = False
     await world.watch.look()
-    assert (one.heard, late.heard) == ([b"None>1"], [b"None>1"])
+    assert (one.received, late.received) == ([b"None>1"], [b"None>1"])
     await world.watch.look()
-    assert late.heard == [b"None>1"]
+    assert late.received == [b"None>1"]
 
 
 async def test_who_has_left_is_told_no_more_also_while_it_is_read(world: World) -> None:
-    one, other = Hearer(), Hearer()
+    one, other = Recipient(), Recipient()
     for each in (one, other):
         await world.watch.join(each, [A])
     world.while_reading = lambda: world.watch.leave(one, [A])
     world.numbers[A] = 2
     await world.watch.look()
-    assert (one.heard, other.heard) == ([b"None>1"], [b"None>1", b"1>2"])
+    assert (one.received, other.received) == ([b"None>1"], [b"None>1", b"1>2"])
     world.watch.leave(other, [A])
-    assert not world.watch.hearers
+    assert not world.watch.recipients
     assert not world.watch.told
 
 
 async def test_a_stream_that_does_not_exist_any_more_says_nothing(world: World) -> None:
-    one = Hearer()
+    one = Recipient()
     await world.watch.join(one, [uuid4()])
     await world.watch.look()
-    assert one.heard == []
+    assert one.received == []
 
 
 def said(before: Reported | None, now: Reported) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from shared.db.channels import DEVICES
 from tests.failure.facts import Database
 from tests.failure.wire import READER, Wire, batch, forwarder, frame
 from tests.gateway.conftest import Inside
-from tests.numbers import total
+from tests.metrics import total
 from tests.waiting import wait_until
 
 SECOND = "10.0.0.2:10000"

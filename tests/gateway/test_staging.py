@@ -19,7 +19,7 @@ from shared.metrics import NOTIFICATIONS_RECEIVED
 from tests.failure.facts import Database, counts, lines
 from tests.failure.wire import READER, batch, connect, forwarder, read, reads, refused
 from tests.gateway.conftest import Inside, running_writer
-from tests.numbers import total
+from tests.metrics import total
 from tests.services import make_token
 from tests.waiting import wait_until
 from writer.store import upkeep as writer_store
@@ -272,10 +272,10 @@ async def test_a_notification_that_anybody_sends_acks_nothing(
         gateway_id = await database.fetchval("SELECT gateway_id FROM inbox")
         await database.execute("SELECT pg_notify('rt_outcomes', $1)", f"{gateway_id} {receipts}")
         await database.execute("SELECT pg_notify('rt_outcomes', $1)", "")
-        heard = NOTIFICATIONS_RECEIVED.labels(OUTCOMES)
-        before = total(heard)
+        received = NOTIFICATIONS_RECEIVED.labels(OUTCOMES)
+        before = total(received)
         await database.execute("SELECT pg_notify('rt_outcomes', $1)", str(gateway_id))
-        await wait_until(lambda: total(heard) > before, what="the last of them to be heard")
+        await wait_until(lambda: total(received) > before, what="the last of them to be received")
         assert len(staging(inside).waiting) == 1
 
 

@@ -5,7 +5,7 @@ import pytest
 from shared.protocol.decoding import LARGE_BYTES, decode_forwarder, decode_receiver, decode_receiver_v12
 from shared.protocol.devices import UnusableMessage
 from shared.protocol.nested import beginning_of
-from shared.protocol.proxies import read_request
+from shared.protocol.requests import read_request
 from shared.protocol.v1 import Malformed, UnknownMessage
 
 DEEP = b"[" * 3_000 + b"]" * 3_000

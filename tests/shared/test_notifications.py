@@ -36,7 +36,7 @@ async def test_a_listener_is_told_to_look_as_soon_as_it_listens(database_url: st
         assert received == [""]
 
 
-async def test_equal_rings_fold_and_different_ones_do_not(database_url: str) -> None:
+async def test_equal_notifications_are_coalesced_and_different_ones_are_not(database_url: str) -> None:
     received: list[str] = []
     async with notifier_and_listener(database_url, received) as (notifier, _, _):
         for _ in range(100):

@@ -12,7 +12,7 @@ from shared.db.errors import DatabaseFault, DatabaseUnavailable
 from shared.db.poll_loop import Outage, PollLoop
 from shared.metrics import POLLS_FOUND_WORK
 from shared.wake import Stop
-from tests.numbers import total
+from tests.metrics import total
 from tests.waiting import wait_until
 
 HOUR_S = 3_600.0

@@ -5,7 +5,7 @@ import pytest
 
 from shared.protocol.decoding import decode_forwarder, decode_receiver, decode_receiver_v12
 from shared.protocol.devices import UnusableMessage
-from shared.protocol.proxies import read_request
+from shared.protocol.requests import read_request
 from shared.protocol.v1 import Malformed, UnknownMessage
 
 HALVES = [rb"\ud800", rb"\uDFFF", rb"\\\ud83d", rb"\ud83d\ud83d\ude00", rb"\ude00\ud83d"]

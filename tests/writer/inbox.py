@@ -11,7 +11,7 @@ from shared.protocol.v1 import ReadEvent
 from tests.failure.facts import Database
 from writer import store
 
-__all__ = ["GATEWAY", "add_stream", "drain", "event", "made", "outcomes", "put", "stage"]
+__all__ = ["GATEWAY", "add_stream", "drain", "empty_batch", "event", "outcomes", "put", "stage"]
 
 GATEWAY = uuid4()
 _part_ids = itertools.count(1)
@@ -37,7 +37,7 @@ async def add_stream(database: Database, forwarder_id: str = "f") -> UUID:
     return stream_id
 
 
-def made(stream_id: UUID, *, forwarder_id: str = "f", fence: int = 1) -> Batch:
+def empty_batch(stream_id: UUID, *, forwarder_id: str = "f", fence: int = 1) -> Batch:
     """Return an empty batch of the stream's forwarder."""
     return Batch(
         forwarder_id=forwarder_id,
@@ -71,7 +71,7 @@ async def put(
     gateway_id: UUID = GATEWAY,
 ) -> list[int]:
     """Stage one batch of these events and return the numbers of its parts."""
-    batch = made(stream_id, forwarder_id=forwarder_id, fence=fence)
+    batch = empty_batch(stream_id, forwarder_id=forwarder_id, fence=fence)
     split(batch, events)
     return await stage(database, batch, gateway_id=gateway_id)
 

@@ -18,7 +18,7 @@ from shared.db.errors import DatabaseRefused
 from shared.protocol.ipico import compose
 from tests.failure.facts import Database, counts, lines
 from tests.waiting import wait_until
-from tests.writer.inbox import GATEWAY, add_stream, drain, event, made, outcomes, put, stage
+from tests.writer.inbox import GATEWAY, add_stream, drain, empty_batch, event, outcomes, put, stage
 from writer import store
 
 HIGHEST = 2**63 - 1
@@ -49,7 +49,7 @@ async def test_parts_of_any_length_come_out_as_they_went_in(
     stream_id = await add_stream(database)
     line = compose(reader_id="00", tag_id="058000123b32", read_at=datetime(2026, 3, 7, 13, 48, 50))  # noqa: DTZ001
     lengths, seqs = [1, 3, 1, 7, 2, 1], itertools.count(1)
-    batch = made(stream_id)
+    batch = empty_batch(stream_id)
     for epoch, length in enumerate(lengths, start=1):
         split(
             batch,

@@ -30,7 +30,7 @@ async def streams_with_parts(database: Database, count: int) -> list[UUID]:
 async def test_a_stream_that_another_writer_holds_is_skipped(database: Database, second: Database) -> None:
     streams = await streams_with_parts(database, 3)
     async with second.transaction():
-        assert (await store.lock_streams(second, limit=2)).ours == streams[:2]
+        assert (await store.lock_streams(second, limit=2)).locked == streams[:2]
         async with database.transaction():
             assert await store.lock_streams(database, limit=5) == store.Locked(streams[2:], [])
 
@@ -39,18 +39,18 @@ async def test_the_streams_that_wait_longest_come_first(database: Database) -> N
     one, two, three = await streams_with_parts(database, 3)
     await put(database, three, [event(2)])
     async with database.transaction():
-        assert (await store.lock_streams(database, limit=2)).ours == [one, two]
+        assert (await store.lock_streams(database, limit=2)).locked == [one, two]
     await store.drain(database, max_streams=1, max_events=1)
     await put(database, one, [event(2)])
     async with database.transaction():
-        assert (await store.lock_streams(database, limit=2)).ours == [two, three]
+        assert (await store.lock_streams(database, limit=2)).locked == [two, three]
 
 
 async def test_streams_can_be_left_out_or_named(database: Database) -> None:
     one, two, three = await streams_with_parts(database, 3)
     async with database.transaction():
-        assert (await store.lock_streams(database, limit=9, but=[two])).ours == [one, three]
-        assert (await store.lock_streams(database, limit=9, only=two)).ours == [two]
+        assert (await store.lock_streams(database, limit=9, but=[two])).locked == [one, three]
+        assert (await store.lock_streams(database, limit=9, only=two)).locked == [two]
 
 
 async def test_a_stream_whose_counts_are_being_deleted_rests(database: Database, second: Database) -> None:

@@ -106,9 +106,11 @@ class Conflict(NamedTuple):
 
 
 class Locked(NamedTuple):
-    """Streams by what a lock found: ours to drain, and those that rest because an administrator has their rows."""
+    """Streams by what a lock found: those that may be drained now, and those that rest: an administrator has their
+    rows.
+    """
 
-    ours: list[UUID]
+    locked: list[UUID]
     resting: list[UUID]
 
 

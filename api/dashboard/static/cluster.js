@@ -20,7 +20,7 @@ export function clusterFold() {
     setText(
       word,
       bad.length
-        ? `${count(bad.length, "process", "processes")} of ${all.length} in trouble`
+        ? `${count(bad.length, "process", "processes")} of  in trouble`
         : `${count(all.length, "process", "processes")}, all ready`,
     );
     const now = bad.length ? "bad" : "good";

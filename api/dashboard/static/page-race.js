@@ -8,7 +8,7 @@ import { ask, askAgain, path } from "./http.js";
 import { empty, fact, section } from "./parts.js";
 import { beginning } from "./race-begin.js";
 import { changeRace } from "./race-changes.js";
-import { chipTrouble } from "./race-chips.js";
+import { chipProblems } from "./race-chips.js";
 import { raceCourse } from "./race-course.js";
 import { raceFiles } from "./race-files.js";
 import { raceEpochs, raceForwarders } from "./race-mappings.js";
@@ -23,7 +23,7 @@ export function racePage(race_id) {
   const name = h("h1");
   const facts = raceFacts();
   const roster = rosterList(race_id, again);
-  const chips = chipTrouble();
+  const chips = chipProblems();
   const parts = [raceForwarders(race_id, again), raceEpochs(race_id, again), beginning(race_id, again)];
   const [forwarders, epochs, begin] = parts;
   const course = raceCourse(race_id, again);

@@ -26,7 +26,7 @@ const KINDS = [
 ];
 
 /** Returns {node, update({unknown, chips_without_participant, ambiguous_chips})}. */
-export function chipTrouble() {
+export function chipProblems() {
   const none = empty("No chip to look at.", h("p", {}, "All that were read are known, and each is one person's."));
   const lists = KINDS.map(listOf);
   const node = h(

@@ -5,8 +5,8 @@ Like the first (receiver.py), but
   ends that for good (`ended`), until a person acts;
 - between upgrade and hello it asks for the list of streams, without credentials, and names the current epochs as its
   earliest where its user has set none. Then it waits for its heartbeat, as long as that takes;
-- after the heartbeat it is **deaf** while it asks over HTTP, one question after the other, three seconds each: no ack,
-  no pong;
+- after the heartbeat it **reads nothing** while it asks over HTTP, one question after the other, three seconds each: no
+  ack, no pong;
 - what one message holds is dropped **without an ack** when one event of it is wrong;
 - it follows the events of the operators' API and asks for the streams again with each that concerns them.
 """

@@ -1,6 +1,6 @@
 """A reader as its forwarder's control line knows it: its settings, its clock, its memory, and how long things take.
 
-Timing and flaws are those of real ones, seen and not to be cured here:
+Timing and flaws are those of real ones, seen and not to be mended here:
 - A **mute** reader answers nothing: what is asked of it takes seconds and fails, but "how are you" succeeds with what
   was known last.
 - `sync_clock`, `clear_records`, `start_download` and `reconnect` are answered **at once** and done later; that a clear

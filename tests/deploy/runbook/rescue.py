@@ -100,7 +100,7 @@ async def start_again(scene: Scene) -> AsyncGenerator[None, str]:
 
 
 @block("which streams have been heard of since the restart")
-async def heard(scene: Scene) -> AsyncGenerator[None, str]:
+async def seen(scene: Scene) -> AsyncGenerator[None, str]:
     printed = yield
     rows = re.findall(r"^ \S+ · (\S+) +\| +(\d+) \| ([tf])$", printed, re.MULTILINE)
     assert rows == [(scene.race.reader, "2", "t"), (OTHER, "1", "t")]

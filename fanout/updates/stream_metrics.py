@@ -5,13 +5,13 @@ from dataclasses import asdict
 import orjson
 
 from fanout.sender import Saying
-from fanout.store.numbers import Numbers
+from fanout.store.stream_metrics import StreamMetrics
 from shared.protocol.v1 import StreamRef
 
-__all__ = ["say_numbers"]
+__all__ = ["say_metrics"]
 
 
-def say_numbers(before: Numbers | None, now: Numbers) -> list[Saying]:
+def say_metrics(before: StreamMetrics | None, now: StreamMetrics) -> list[Saying]:
     """Say the numbers, where they are others."""
     if now == before:
         return []
@@ -19,4 +19,4 @@ def say_numbers(before: Numbers | None, now: Numbers) -> list[Saying]:
     position = fields.pop("position")
     message = orjson.dumps({"kind": "receiver_stream_metrics", **fields})
     ref = StreamRef(now.forwarder_id, now.reader_ip)
-    return [Saying(("numbers", ref), message, ref, position)]
+    return [Saying(("stream metrics", ref), message, ref, position)]

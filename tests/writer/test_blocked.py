@@ -19,7 +19,7 @@ from tests.gateway.conftest import running_writer
 from tests.waiting import wait_until
 from tests.writer.inbox import add_stream, drain, event, outcomes, put
 from writer import store
-from writer.faults import AGAIN_S, BETWEEN_S, Faults
+from writer.blocked import AGAIN_S, BETWEEN_S, BlockedStreams
 from writer.store import upkeep
 
 Logs = list[MutableMapping[str, Any]]
@@ -242,20 +242,20 @@ async def test_what_an_error_means_hangs_on_its_sqlstate_alone(
 
 def test_streams_at_fault_are_tried_in_turn_and_not_all_at_once() -> None:
     now = 0.0
-    faults = Faults(lambda: now)
+    blocked = BlockedStreams(lambda: now)
     streams = [UUID(int=number) for number in range(3)]
     for stream_id in streams:
-        faults.add(stream_id, DatabaseFault("so"))
-    assert faults.total
-    assert faults.next_due() is None
+        blocked.add(stream_id, DatabaseFault("so"))
+    assert blocked.total
+    assert blocked.next_due() is None
     now += AGAIN_S
-    assert faults.next_due() == streams[0]
-    faults.add(streams[0], DatabaseFault("so"))
-    assert faults.next_due() is None  # not even the next one
+    assert blocked.next_due() == streams[0]
+    blocked.add(streams[0], DatabaseFault("so"))
+    assert blocked.next_due() is None  # not even the next one
     now += BETWEEN_S
-    assert faults.next_due() == streams[1]
-    faults.over(streams[1])
-    assert faults.next_due() == streams[2]
-    faults.stored()
-    assert [faults.total, faults.streams] == [False, [streams[2], streams[0]]]
-    assert faults.problem == "2 streams cannot be written: so"
+    assert blocked.next_due() == streams[1]
+    blocked.over(streams[1])
+    assert blocked.next_due() == streams[2]
+    blocked.stored()
+    assert [blocked.total, blocked.streams] == [False, [streams[2], streams[0]]]
+    assert blocked.problem == "2 streams cannot be written: so"

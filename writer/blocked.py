@@ -13,7 +13,7 @@ from uuid import UUID
 from shared.errors import RtServerError
 from shared.log import get_logger
 
-__all__ = ["Faults"]
+__all__ = ["BlockedStreams"]
 
 # How soon a stream is tried again, and how soon after one that failed the next: where thousands wait for the same
 # cause, looking whether it is gone must not cost more than the work of all others.
@@ -23,7 +23,7 @@ BETWEEN_S = 0.1
 log = get_logger(__name__)
 
 
-class Faults:
+class BlockedStreams:
     """What is at fault now, and since when nothing at all could be stored."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

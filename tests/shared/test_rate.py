@@ -3,16 +3,16 @@
 from prometheus_client import REGISTRY
 
 from shared.metrics import counter
-from shared.runtime.pace import LEAST_S, OF_S, Pace, counted
+from shared.runtime.rate import LEAST_S, OF_S, Rate, counted
 
 
 def rates(*asked: tuple[float, float]) -> list[float]:
     """Return what is said when it is asked after some seconds each, in which something came."""
     now, total, seen = 0.0, 100.0, []
-    pace = Pace(lambda: total, clock=lambda: now)
+    rate = Rate(lambda: total, clock=lambda: now)
     for passed, came in asked:
         now, total = now + passed, total + came
-        seen.append(pace.per_second())
+        seen.append(rate.per_second())
     return seen
 
 

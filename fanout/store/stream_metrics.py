@@ -8,11 +8,11 @@ from uuid import UUID
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
-__all__ = ["NUMBERS", "Numbers", "read_numbers"]
+__all__ = ["STREAM_METRICS", "StreamMetrics", "read_metrics"]
 
 # Rows are looked up in one form, of which only the primary key gives the order (routines/drain.sql says why). Clocks of
 # machines differ: nothing is received in the future.
-NUMBERS = """
+STREAM_METRICS = """
 SELECT stream.stream_id, stream.forwarder_id, stream.reader_ip, stream.last_position AS position,
        total.raw_count, total.dedup_count, total.retransmit_count,
        CASE WHEN total.last_received_at IS NOT NULL
@@ -55,7 +55,7 @@ LEFT JOIN LATERAL (
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class StreamMetrics:
     """What is counted of a stream up to a position: of all of it, and of its current epoch. Time that passes is no
     change.
     """
@@ -75,8 +75,8 @@ class Numbers:
     unique_chips: int
 
 
-async def read_numbers(pool: Pool, stream_ids: Collection[UUID]) -> dict[UUID, Numbers]:
+async def read_metrics(pool: Pool, stream_ids: Collection[UUID]) -> dict[UUID, StreamMetrics]:
     """Return the numbers of the streams that still exist."""
     with translated():
-        rows = await pool.fetch(NUMBERS, list(stream_ids))
-    return {row["stream_id"]: Numbers(**dict(list(row.items())[1:])) for row in rows}
+        rows = await pool.fetch(STREAM_METRICS, list(stream_ids))
+    return {row["stream_id"]: StreamMetrics(**dict(list(row.items())[1:])) for row in rows}

@@ -10,7 +10,7 @@ from time import monotonic
 
 from prometheus_client import REGISTRY
 
-__all__ = ["Pace", "counted"]
+__all__ = ["Rate", "counted"]
 
 # Who asks again sooner gets the same: of a moment there is no rate.
 LEAST_S = 0.5
@@ -22,7 +22,7 @@ def counted(*names: str) -> float:
     return sum(REGISTRY.get_sample_value(f"rtserver_{name}_total") or 0.0 for name in names)
 
 
-class Pace:
+class Rate:
     """The rate of `total` over the last OF_S, as far back as it was asked for. `clock`: seconds, from anywhere."""
 
     def __init__(self, total: Callable[[], float], *, clock: Callable[[], float] = monotonic) -> None:

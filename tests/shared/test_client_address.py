@@ -8,7 +8,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from shared.errors import SettingsError
-from shared.runtime.proxies import PROXIES, address_of, networks
+from shared.runtime.client_address import PROXIES, address_of, networks
 from shared.runtime.settings import Settings
 
 

@@ -3,12 +3,12 @@ tail waits until the page of another one is through.
 """
 
 import asyncio
-from collections.abc import Iterable
 from functools import partial
 from uuid import UUID
 
 from fanout.delivery import Cursor
 from fanout.events import MESSAGE_BYTES
+from fanout.flags import Flags
 from fanout.generation import Generation
 from fanout.in_flight import InFlight
 from fanout.node import Node
@@ -68,7 +68,7 @@ class Turns:
         self.resting: set[StreamRef] = set()
         self._paging: StreamRef | None = None  # the one that holds the rest of a page
         self._unlisted = False  # whether streams have begun that the session's row does not list yet
-        self.unflagged: set[StreamRef] = set()  # of whose epochs the rows may not say yet which are wanted
+        self.flags = Flags(node, self.subscriptions, self.news, receiver_id)
 
     def subscribe(self, ref: StreamRef, plan: Plan, resume: dict[int, int]) -> None:
         """Follow a stream, which need not exist yet; naming it again changes nothing."""
@@ -95,7 +95,7 @@ class Turns:
         # (`missing`).
         self.subscriptions[ref].drop()
         self._let_page_go(ref)
-        self.unflagged.add(ref)
+        self.flags.due.add(ref)
         self._unlisted = True
         self.wake(ref)
 
@@ -178,8 +178,8 @@ class Turns:
         due = [each for each in woken if each.awaits_start]
         for first in range(0, len(due), BEGIN_AT_ONCE):
             await self._begin(due[first : first + BEGIN_AT_ONCE])
-        if self.unflagged:
-            await self._flag()
+        if self.flags.due:
+            await self.flags.write()
         if self._unlisted:
             # Before the row is written: a plan that changes meanwhile is listed the next time.
             self._unlisted = False
@@ -207,8 +207,8 @@ class Turns:
     async def _begin_together(self, due: list[Subscription]) -> None:
         by_id = {each.tail.stream_id: each for each in due if each.tail.stream_id is not None}
         resumes = {stream_id: each.resume_of(stream_id) for stream_id, each in by_id.items()}
-        # Rows of receivers that want some epochs only say that theirs are wanted when these are known (_flag): that a
-        # row says so is taken for a session that has begun with the epoch (plans/live.py).
+        # Rows of receivers that want some epochs only say that theirs are wanted when these are known (flags.py): that
+        # a row says so is taken for a session that has begun with the epoch (plans/live.py).
         begin = partial(
             begins.starting_points,
             self._node.process.pool,
@@ -243,34 +243,9 @@ class Turns:
                 self._in_flight.void(ref)
             self._node.cursors.hold(subscription.cursor_ids.values(), self, ref)
             self._record_proven(subscription)
-            self.unflagged.add(ref)
+            self.flags.due.add(ref)
         self._unlisted = True
         self.changed.set()
-
-    async def _flag(self) -> None:
-        """Have the rows say which epochs are wanted; those of a stream that is locked say it later."""
-        changed = {ref: flags for ref in self.unflagged if (flags := self.subscriptions[ref].flags())}
-        # Before the rows are written: the epochs of whoever changes its plan meanwhile are looked at again.
-        self.unflagged = set()
-        if not changed:
-            return
-        ids = {ref: self.subscriptions[ref].cursor_ids for ref in changed}
-        by_id = {ids[ref][epoch]: wanted for ref, flags in changed.items() for epoch, wanted in flags.items()}
-        try:
-            await store.flag_cursors(self._node.process.pool, by_id)
-        except RowLocked as error:
-            log.debug("flags_wait", receiver_id=self._receiver_id, error=str(error))
-            asyncio.get_running_loop().call_later(REST_S, self._flag_again, changed.keys())
-            return
-        except DatabaseUnavailable:
-            self.unflagged |= changed.keys()
-            raise
-        for ref, flags in changed.items():
-            self.subscriptions[ref].note_flags(flags)
-
-    def _flag_again(self, refs: Iterable[StreamRef]) -> None:
-        self.unflagged.update(refs)
-        self.news.set()  # or a stream that is quiet would not be looked at
 
     # --- taking ---
 

@@ -48,12 +48,17 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
         places = [await stack.enter_async_context(place(ground, stored)) for stored in STORED]
         for number in range(rounds + 1):
             for each in places:
-                for name, act in FIGURES.items():
-                    value = await act(each)
-                    if number:  # the first round warms the caches
-                        each.found.setdefault(name, []).append(value)
+                await one_round(each, kept=number > 0)  # the first warms the caches
             say(f"growth, round {number} of {rounds}")
     return [each for name in FIGURES for each in _rows(name, places)]
+
+
+async def one_round(place: Place, *, kept: bool) -> None:
+    """Measure every figure once."""
+    for name, act in FIGURES.items():
+        value = await act(place)
+        if kept:
+            place.found.setdefault(name, []).append(value)
 
 
 def _rows(name: str, places: list[Place]) -> list[Row]:

@@ -114,6 +114,16 @@ def test_sql_stands_in_stores_and_what_is_beside_them_is_known(service: str) -> 
         } == (BESIDE_STORE)
 
 
+def test_every_module_is_read_in_one_go() -> None:
+    long = {
+        str(path.relative_to(REPOSITORY)): lines
+        for folder in (*ROLES, "shared", "deploy")
+        for path in (REPOSITORY / folder).rglob("*.py")
+        if (lines := path.read_text().count("\n")) > 350
+    }
+    assert long == {}
+
+
 def test_no_subject_reads_another_s_rows_but_those_that_are_known_to() -> None:
     trees = dict(modules("api"))
     with_sql = {name for name, tree in trees.items() if holds_sql(tree)}

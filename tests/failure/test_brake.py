@@ -54,6 +54,14 @@ async def let_in_again(url: str, token: str) -> None:
     await wait_until(admitted, what="the device to be admitted")
 
 
+async def is_braked(url: str, token: str) -> None:
+    refused = await refusal(url, token)
+    assert refused is not None
+    status, retry_after, code = refused
+    assert (status, code) == (429, "TOO_MANY_REQUESTS")
+    assert 1 <= int(retry_after or 0) <= 5
+
+
 async def test_behind_the_reverse_proxy_nobody_else_is_held_up(
     database_url: str, database: Database, tmp_path: Path
 ) -> None:
@@ -67,11 +75,7 @@ async def test_behind_the_reverse_proxy_nobody_else_is_held_up(
             async with forwarder(proxy.url, good) as wire:
                 await sends_what_is_wrong(proxy.url, bad)
                 for seq in range(1, 11):
-                    refused = await refusal(proxy.url, bad)
-                    assert refused is not None
-                    assert refused[0] == 429
-                    assert 1 <= int(refused[1] or 0) <= 5
-                    assert refused[2] == "TOO_MANY_REQUESTS"
+                    await is_braked(proxy.url, bad)
                     # One that comes anew is admitted at the first try, by the only gateway that there is.
                     async with forwarder(proxy.url, third):
                         await wire.send(batch(read(seq)))

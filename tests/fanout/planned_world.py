@@ -196,7 +196,7 @@ class PlannedWorld(World):
         if not turns.subscriptions[self.ref].awaits_start:  # else a row is locked
             assert plan.floor == expected
             # Other kinds of sessions say that other epochs are wanted; and a row that is locked says nothing yet.
-            if self.kinds <= {"live"} and not turns.unflagged:
+            if self.kinds <= {"live"} and not turns.flags.due:
                 assert self.begun is None or max(1, expected) <= self.begun
                 self.begun = max(1, expected)
 

@@ -181,7 +181,7 @@ class World:
             turns = session.following.turns
             for ref in list(turns.resting):
                 turns.rested(ref)
-            turns.unflagged |= turns.subscriptions.keys()
+            turns.flags.due |= turns.subscriptions.keys()
 
     async def receive(self, which: int, messages: int) -> None:
         """The receiver takes messages, and an ack of each is on its way."""

@@ -116,7 +116,7 @@ class NewerReceiver(Receiver):
                     if not await self._handle(connection, message):
                         return
                     if self._greeted and following is None:
-                        await self._be_deaf(http)
+                        await self._ask_unread(http)
                         following = asyncio.create_task(
                             self._follow_events(), name=f"{self.receiver_id} events"
                         )
@@ -172,7 +172,7 @@ class NewerReceiver(Receiver):
                     return orjson.loads(await answer.read())
         return None
 
-    async def _be_deaf(self, http: aiohttp.ClientSession) -> None:
+    async def _ask_unread(self, http: aiohttp.ClientSession) -> None:
         """Ask what there is to ask, in turn; frames stay unread and pings unanswered. Its user may leave meanwhile."""
         await self.get(http, "/api/v1/streams")
         mode = self._mode or {}
@@ -195,17 +195,20 @@ class NewerReceiver(Receiver):
                     aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=3)) as http,
                     http.get(f"{self._api_url}/api/v1/events", headers=headers) as answer,
                 ):
-                    async for line in answer.content:
-                        name = line.decode().removeprefix("event: ").strip()
-                        if line.startswith(b"event: ") and name in _REFETCH:
-                            await self.get(http, "/api/v1/streams")
+                    await self._refetch_with(answer, http)
             await asyncio.sleep(EVENTS_AGAIN_S)
+
+    async def _refetch_with(self, events: aiohttp.ClientResponse, http: aiohttp.ClientSession) -> None:
+        async for line in events.content:
+            name = line.decode().removeprefix("event: ").strip()
+            if line.startswith(b"event: ") and name in _REFETCH:
+                await self.get(http, "/api/v1/streams")
 
     async def _handle(self, connection: Connection, message: Message) -> bool:
         """Take a message; False when it ends this connection."""
         kind = str(message.get("kind"))
         if not self._greeted:
-            return self._heard_before_heartbeat(kind, message)
+            return self._received_before_heartbeat(kind, message)
         if kind == "receiver_event_batch":
             await self._take_batch(connection, message)
         elif kind == "error":
@@ -219,7 +222,7 @@ class NewerReceiver(Receiver):
             self.told[kind] = message
         return True
 
-    def _heard_before_heartbeat(self, kind: str, message: Message) -> bool:
+    def _received_before_heartbeat(self, kind: str, message: Message) -> bool:
         if kind == "heartbeat":
             self._greeted = True
             if self._mode is not None and self._mode["mode"] == "targeted_replay":

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -133,3 +134,18 @@ def test_no_subject_reads_another_s_rows_but_those_that_are_known_to() -> None:
             if subject(each) != subject(name):
                 readers.setdefault(each, set()).add(subject(name))
     assert readers == READERS
+
+
+def test_the_linter_s_contracts_say_the_same() -> None:
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    protected = {
+        module: set(each["allowed_importers"]) - {subject(module), "tests"}
+        for each in contracts
+        if each["type"] == "protected"
+        for module in each["protected_modules"]
+    }
+    assert {module: readers for module, readers in protected.items() if readers} == READERS
+    rules = {"api.alerts.rules"}  # not for another subject's eyes: the floors of alerts say who finds them
+    assert BESIDE_STORE - rules <= protected.keys()

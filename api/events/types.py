@@ -50,11 +50,6 @@ class EpochFilter(Request):
     since: Time | None = None
     until: Time | None = None
 
-    def __post_init__(self) -> None:
-        # An offset may move a time at either end of the calendar out of it.
-        if any(each is not None and not 1 < each.year < 9999 for each in (self.since, self.until)):
-            raise ValueError("`since` and `until` must lie in the years 2 to 9998")
-
 
 class EventFilter(EpochFilter):
     """Which events: of one epoch, of one chip (in either case), received since and until, both included."""

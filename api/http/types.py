@@ -64,6 +64,13 @@ class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     says_something: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        # An offset may move a time at either end of the calendar out of it.
+        for name in self.__struct_fields__:
+            at = getattr(self, name)
+            if isinstance(at, datetime) and not 1 < at.year < 9999:
+                raise ValueError(f"`{name}` must lie in the years 2 to 9998")
+
 
 class Answer(msgspec.Struct, kw_only=True):
     """What is answered."""

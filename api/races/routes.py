@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from api.http.context import Api
 from api.http.contract import Encoded, Upload
@@ -26,6 +26,7 @@ from api.races.types import (
     UploadQuery,
 )
 from shared.db.channels import RACES
+from shared.db.connections import Transaction
 
 __all__ = [
     "create_race",
@@ -79,6 +80,7 @@ async def patch_race(api: Api, *, path: RacePath, body: RacePatch) -> Race:
             raise no_race()
         wanted = store.Patch(name, body.participants_until, body.gun_at)
         _must_be_as_expected(before, wanted, body)
+        await _must_be_to_come(connection, before, body.participants_until)
         await store.patch(connection, path.race_id, wanted)
         race = await store.find(connection, path.race_id)
         if race is None:
@@ -106,6 +108,18 @@ def _must_be_as_expected(race: Race, wanted: store.Patch, body: RacePatch) -> No
     if other:
         by_now = ", ".join(f"{each} is {value}" for each, value in other.items())
         raise ApiError("CONFLICT", f"somebody else has changed the race: {by_now} by now", details=other)
+
+
+async def _must_be_to_come(connection: Transaction, before: Race, until: datetime | UnsetType | None) -> None:
+    """Refuse a time at which people would have been removed already: a year that was mistyped removes them for good."""
+    if not isinstance(until, datetime) or until == before.participants_until:
+        return
+    if not await store.is_to_come(connection, until):
+        raise ApiError(
+            "BAD_REQUEST",
+            f"body: `participants_until` {until.isoformat()} is over, and all people of the race would be removed at"
+            " once, for good; give a time to come. Must they go now, let that be in a minute",
+        )
 
 
 async def delete_race(api: Api, *, path: RacePath) -> None:

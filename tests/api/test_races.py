@@ -28,6 +28,7 @@ from tests.api.seeds import (
 from tests.waiting import wait_until
 
 PEOPLE = "1,Byron,Ada,Analysts,,F\n2,Turing,Alan,,,M\n"
+LATER = "2999-01-01T00:00:00+00:00"
 CHIPS = "1,058000000001\n1,058000000011\n2,058000000002\n"
 
 
@@ -333,13 +334,15 @@ def forgetting(process: Process, activity: Activity) -> Forgetting:
 
 
 async def test_people_are_removed_when_their_time_has_come(
-    ask: Ask, race: str, forgetting: Forgetting, noted: Noted
+    ask: Ask, race: str, forgetting: Forgetting, *, noted: Noted, database: Database
 ) -> None:
     other = (await ask("POST", RACES, status=201, json={"name": "later"}))["race_id"]
-    for each, until in ((race, "2026-01-01T00:00:00+00:00"), (other, "2999-01-01T00:00:00+00:00")):
+    for each in (race, other):
         await fill(ask, each)
-        patched = await ask("PATCH", f"{RACES}/{each}", json={"participants_until": until})
-        assert patched["participants_until"] == until
+        patched = await ask("PATCH", f"{RACES}/{each}", json={"participants_until": LATER})
+        assert patched["participants_until"] == LATER
+    assert not await forgetting.forget()
+    await database.execute("UPDATE races SET participants_until = now() WHERE race_id = $1", UUID(race))
     assert await forgetting.forget()
     assert not await forgetting.forget()
     found = {each["race_id"]: each for each in (await ask("GET", RACES))["races"]}
@@ -349,6 +352,33 @@ async def test_people_are_removed_when_their_time_has_come(
     await noted("participants_forgotten", count=2)
     await ask("PATCH", f"{RACES}/{other}", json={"participants_until": None})
     assert (await ask("GET", f"{RACES}/{other}"))["participants_until"] is None
+
+
+@pytest.mark.parametrize("past", ["2026-01-01T00:00:00+00:00", "1026-01-01T00:00:00+00:00"])
+async def test_nobody_is_removed_by_a_year_that_was_mistyped(
+    ask: Ask, race: str, past: str, *, forgetting: Forgetting, database: Database
+) -> None:
+    path = f"{RACES}/{race}"
+    await fill(ask, race)
+    body = {"participants_until": past, "name": "Ten"}
+    refused = await ask("PATCH", path, status=400, json=body)
+    assert "would be removed at once, for good; give a time to come" in refused["message"]
+    assert not await forgetting.forget()
+    found = await ask("GET", path)
+    assert (found["name"], found["participants_until"], found["participant_count"]) == ("10 km", None, 2)
+    # What is so already is nobody's mistake, though its time comes just now; and it can still be called off.
+    await database.execute("UPDATE races SET participants_until = '2026-01-01'")
+    due = (await ask("GET", path))["participants_until"]
+    await ask("PATCH", path, json={"participants_until": due, "name": "Ten"})
+    await ask("PATCH", path, json={"participants_until": LATER, "expected_participants_until": due})
+
+
+@pytest.mark.parametrize("field", ["gun_at", "participants_until"])
+@pytest.mark.parametrize("edge", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+async def test_a_time_beyond_the_calendar_is_refused(ask: Ask, race: str, field: str, edge: str) -> None:
+    refused = await ask("PATCH", f"{RACES}/{race}", status=400, json={field: edge})
+    assert "years 2 to 9998" in refused["message"]
+    await ask("PATCH", f"{RACES}/{race}", status=400, json={"name": "x", f"expected_{field}": edge})
 
 
 async def test_people_are_kept_for_as_long_as_the_setting_says_where_the_race_does_not(

@@ -18,6 +18,7 @@ __all__ = [
     "details",
     "find",
     "hold",
+    "is_to_come",
     "list_races",
     "name_of",
     "patch",
@@ -76,6 +77,8 @@ UPDATE races SET name = CASE WHEN $2 THEN $3 ELSE name END,
                  gun_at = CASE WHEN $6 THEN $7 ELSE gun_at END
 WHERE race_id = $1
 """
+# By the clock that removes people.
+_IS_TO_COME = "SELECT $1::timestamptz > clock_timestamp()"
 _HOLD = "SELECT FROM races WHERE race_id = $1 FOR NO KEY UPDATE"
 # $2: seconds since it began. Told once more, for those that had not begun, it began when it did.
 _START_CLOCK = """
@@ -137,6 +140,12 @@ async def hold(connection: Transaction, race_id: UUID) -> Race | None:
         await connection.execute(_HOLD, race_id)
     # A statement of its own: it sees what whoever held the row before us has done.
     return await find(connection, race_id)
+
+
+async def is_to_come(connection: Transaction, at: datetime) -> bool:
+    """Whether a time is still to come."""
+    with translated():
+        return bool(await connection.fetchval(_IS_TO_COME, at))
 
 
 async def patch(database: Statements, race_id: UUID, wanted: Patch) -> None:

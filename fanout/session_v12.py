@@ -28,7 +28,8 @@ from shared.db.errors import DatabaseUnavailable
 from shared.db.patience import patiently, promptly
 from shared.errors import ProtocolError
 from shared.log import get_logger
-from shared.protocol.decoding import decode_receiver_v12
+from shared.protocol.decoding import RECEIVER_BYTES, decode_receiver_v12
+from shared.protocol.proxies import Asked
 from shared.protocol.v1 import ReceiverAck, StreamRef, UnknownMessage, encode_heartbeat
 from shared.protocol.v12 import Race, ReceiverHelloV12, TargetedReplay, encode_mode_applied
 from shared.transport.connection import DeviceConnection
@@ -217,9 +218,14 @@ class SessionV12:
             decoded = decode_receiver_v12(message)
             if isinstance(decoded, ReceiverAck):
                 sender.ack(decoded.entries)
+            elif isinstance(decoded, Asked):
+                self._requests.ask(message, decoded)
             elif not isinstance(decoded, UnknownMessage):
                 raise ProtocolError("a session has one hello: connect again to change the mode")
-            elif decoded.kind != "heartbeat" and not self._requests.take(message):
+            # A large one has been read whole: a second walk would double the time that all others wait.
+            elif decoded.kind != "heartbeat" and (
+                len(message) > RECEIVER_BYTES or not self._requests.take(message)
+            ):
                 count_unknown(decoded)
 
     async def _end(self) -> None:

@@ -73,8 +73,12 @@ class Requests:
     def take(self, message: bytes) -> bool:
         """Take what a receiver asks, without waiting; false where nobody could be answered."""
         asked = read_request(message)
-        if asked is None:
-            return False
+        if asked is not None:
+            self.ask(message, asked)
+        return asked is not None
+
+    def ask(self, message: bytes, asked: Asked) -> None:
+        """Take what has been read already."""
         if len(self._open) < AT_ONCE:
             self._account.hold(Held(len(message)))
             self._number += 1
@@ -83,7 +87,6 @@ class Requests:
             metrics.REQUESTS.labels(asked.kind.name, "busy").inc()
             self.responses.append(asked.response(asked.failure("busy")))
         self._wake.set()
-        return True
 
     async def run(self) -> None:
         """Have requests answered until cancelled; ConnectionGone when the receiver is not there any more."""

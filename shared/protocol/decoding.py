@@ -19,6 +19,7 @@ from shared.protocol.commands import ANSWER_TOO_LARGE, KINDS, ReaderControlRespo
 from shared.protocol.devices import DEVICE_MESSAGES, UnusableMessage
 from shared.protocol.nested import beginning_of
 from shared.protocol.pieces import pieces
+from shared.protocol.proxies import Asked, read_large
 from shared.protocol.surrogates import without_half_surrogates
 from shared.protocol.v1 import (
     LINE_BYTES,
@@ -43,6 +44,7 @@ from shared.protocol.v12 import FromReceiverV12, names_of
 __all__ = [
     "FORWARDER_MESSAGES",
     "LARGE_BYTES",
+    "RECEIVER_BYTES",
     "LargeEventBatch",
     "decode_forwarder",
     "decode_receiver",
@@ -51,6 +53,8 @@ __all__ = [
 
 # What is larger is looked through once and not decoded at once. No hello and no answer needs as much.
 LARGE_BYTES: Final = 1024 * 1024
+# What a receiver says of itself may have as much. What is larger asks for something, and is looked through once.
+RECEIVER_BYTES: Final = 2 * 1024 * 1024
 # Some 600 events, which take 2 ms.
 PIECE_BYTES: Final = 128 * 1024
 
@@ -258,13 +262,30 @@ def decode_receiver(message: bytes) -> FromReceiver | UnknownMessage:
     return decoded
 
 
-def decode_receiver_v12(message: bytes) -> FromReceiverV12 | UnknownMessage:
-    """Return what a receiver of the second generation sent; Malformed when it is not right."""
+def decode_receiver_v12(message: bytes) -> FromReceiverV12 | Asked | UnknownMessage:
+    """Return what a receiver of the second generation sent, of what is large what it asks; Malformed when it is not
+    right.
+    """
+    if len(message) > RECEIVER_BYTES:
+        return _decode_large_v12(message)
     decoded = _decode(_from_receiver_v12, _RECEIVER_V12_KINDS, message)
     if not isinstance(decoded, UnknownMessage):
         for each in names_of(decoded):
             _refuse_nul(each.forwarder_id, each.reader_ip)
     return decoded
+
+
+def _decode_large_v12(message: bytes) -> Asked | UnknownMessage:
+    try:
+        large = read_large(message)
+    except msgspec.ValidationError as error:
+        raise Malformed(str(error)[:_COMPLAINT_LENGTH]) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"not a JSON message: {error}") from None
+    if isinstance(large, UnknownMessage) and large.kind in _RECEIVER_V12_KINDS:
+        # Unread: of an ack as large as a message may be a quarter of a million entries would be made, to be refused.
+        raise Malformed(f"a {large.kind} may have {RECEIVER_BYTES} bytes")
+    return large
 
 
 def _decode(decoder: msgspec.json.Decoder[M], known: frozenset[Any], message: bytes) -> M | UnknownMessage:

@@ -17,9 +17,9 @@ import orjson
 
 from shared.protocol.nested import beginning_of
 from shared.protocol.surrogates import without_half_surrogates
-from shared.protocol.v1 import Text
+from shared.protocol.v1 import Text, UnknownMessage
 
-__all__ = ["KINDS", "NOT_YET", "RESPONSE_BYTES", "Asked", "Kind", "is_proxied", "read_request"]
+__all__ = ["KINDS", "NOT_YET", "RESPONSE_BYTES", "Asked", "Kind", "is_proxied", "read_large", "read_request"]
 
 # The largest frame that devices take.
 RESPONSE_BYTES: Final = 16 * 1024 * 1024
@@ -109,8 +109,18 @@ class _Head(msgspec.Struct):
     forwarder_id: msgspec.Raw = msgspec.Raw(b'""')
 
 
+class _Outline(msgspec.Struct):
+    """The same of a large message, whatever stands in it."""
+
+    kind: str
+    request_id: msgspec.Raw = msgspec.Raw(b"null")
+    forwarder_id: msgspec.Raw = msgspec.Raw(b'""')
+
+
 _head = msgspec.json.Decoder(_Head)
+_outline = msgspec.json.Decoder(_Outline)
 _text = msgspec.json.Decoder(str)
+_id = msgspec.json.Decoder(Text)
 
 
 def is_proxied(kind: str) -> bool:
@@ -135,6 +145,27 @@ def read_request(message: bytes) -> Asked | None:
         return None if asked is None or "\N{REPLACEMENT CHARACTER}" in asked.request_id else asked
     kind = KINDS.get(head.kind)
     return None if kind is None else Asked(kind, head.request_id, _forwarder_id(head.forwarder_id))
+
+
+def read_large(message: bytes) -> Asked | UnknownMessage:
+    """Return what a large message asks, or of what kind it is, by one walk through it, which is all the time that there
+    is for it; raises what msgspec raises, RecursionError where nobody can say what it is.
+    """
+    try:
+        outline = _outline.decode(message)
+    except RecursionError:
+        if (asked := _read_nested(message)) is not None:
+            return asked
+        if (beginning := beginning_of(message)) is not None:
+            return UnknownMessage(beginning.kind)
+        raise
+    unknown = UnknownMessage(outline.kind)
+    try:
+        request_id = _id.decode(outline.request_id)
+    except (msgspec.DecodeError, UnicodeError):  # nobody could be answered
+        return unknown
+    kind = KINDS.get(outline.kind)
+    return Asked(kind, request_id, _forwarder_id(outline.forwarder_id)) if kind else unknown
 
 
 def _read_nested(message: bytes) -> Asked | None:

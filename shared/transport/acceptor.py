@@ -19,6 +19,7 @@ from shared.db.errors import DatabaseUnavailable
 from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.metrics import BRAKED_UPGRADES, REFUSED_UPGRADES
+from shared.protocol.decoding import RECEIVER_BYTES
 from shared.runtime.process import Process
 from shared.runtime.tasks import Tasks
 from shared.transport.account import Account
@@ -32,7 +33,7 @@ Serve: TypeAlias = Callable[[DeviceConnection, Identity], Awaitable[None]]
 
 # How soon a revocation is noticed whose notification was lost.
 POLL_S = 2.0
-MESSAGE_BYTES: Mapping[DeviceType, int] = {"forwarder": 16 * 1024 * 1024, "receiver": 2 * 1024 * 1024}
+MESSAGE_BYTES: Mapping[DeviceType, int] = {"forwarder": 16 * 1024 * 1024, "receiver": RECEIVER_BYTES}
 ACCOUNT_BYTES = 64 * 1024 * 1024
 # A fleet that comes back at once is smaller. Of one token: a device that reboots, its half-open connection, its twin.
 WITHOUT_HELLO = 1_000

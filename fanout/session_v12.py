@@ -29,7 +29,7 @@ from shared.db.patience import patiently, promptly
 from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.protocol.decoding import RECEIVER_BYTES, decode_receiver_v12
-from shared.protocol.proxies import Asked
+from shared.protocol.requests import Asked
 from shared.protocol.v1 import ReceiverAck, StreamRef, UnknownMessage, encode_heartbeat
 from shared.protocol.v12 import Race, ReceiverHelloV12, TargetedReplay, encode_mode_applied
 from shared.transport.connection import DeviceConnection

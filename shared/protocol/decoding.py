@@ -19,7 +19,7 @@ from shared.protocol.commands import ANSWER_TOO_LARGE, KINDS, ReaderControlRespo
 from shared.protocol.devices import DEVICE_MESSAGES, UnusableMessage
 from shared.protocol.nested import beginning_of
 from shared.protocol.pieces import pieces
-from shared.protocol.proxies import Asked, read_large
+from shared.protocol.requests import Asked, read_large
 from shared.protocol.surrogates import without_half_surrogates
 from shared.protocol.v1 import (
     LINE_BYTES,

@@ -232,6 +232,8 @@ class Turns:
             await store.begin_again(self._node.process.pool, disbelieved)
             points = await begin()
         for stream_id, subscription in by_id.items():
+            # Others have their turn: each may have as many epochs as a device may begin.
+            await asyncio.sleep(0)
             ref = subscription.tail.ref
             # Released and held around `begin`, which changes the rows that it stands on. Nothing is awaited in
             # between, so no deletion is told to nobody.

@@ -46,6 +46,7 @@ class Gateway:
         self.devices = DeviceStates(self.process, self.account)
         self._brake = Brake()
         self._max_readers = settings.max_readers
+        self._max_epochs = settings.max_epochs
         self.acceptor = Acceptor(
             self.process,
             "forwarder",
@@ -89,6 +90,7 @@ class Gateway:
             devices=self.devices,
             brake=self._brake,
             max_readers=self._max_readers,
+            max_epochs=self._max_epochs,
         )
         await session.run()
 

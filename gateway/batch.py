@@ -3,7 +3,7 @@
 Pure: no socket, no database, no clock.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -154,11 +154,20 @@ class Batch:
                 self.left_out[part.reader_ip] = 0
         self.parts = [part for part in self.parts if part.stream_id != _NOWHERE]
 
+    def leave_out(self, epochs: Collection[tuple[str, int]]) -> None:
+        """Leave out what is of these epochs of readers."""
+        for reader_ip, stream_epoch in epochs:
+            self._note_left_out(reader_ip, stream_epoch)
+        self.parts = [part for part in self.parts if (part.reader_ip, part.stream_epoch) not in epochs]
+
+    def _note_left_out(self, reader_ip: str, stream_epoch: int) -> None:
+        self.left_out[reader_ip] = min(stream_epoch, self.left_out.get(reader_ip, stream_epoch))
+
     def part_for(self, reader_ip: str, stream_epoch: int, framed: bool) -> Part | None:
         """Return the part that takes the next events of a reader and epoch in a form; None when they are left out."""
         part = self.groups.get((reader_ip, stream_epoch, framed))
         if part is None and len(self.groups) >= MAX_GROUPS:
-            self.left_out[reader_ip] = min(stream_epoch, self.left_out.get(reader_ip, stream_epoch))
+            self._note_left_out(reader_ip, stream_epoch)
             return None
         if part is None or part.full:
             stream_id = self.streams.get(reader_ip, _NOWHERE)

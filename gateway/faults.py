@@ -4,7 +4,7 @@ A fault stands in the database, where every api process sees it, until a batch o
 may fail: that is no reason to take no reads.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from gateway.brake import Brake
@@ -18,7 +18,7 @@ __all__ = ["Faults"]
 
 # A device sends again what was left out, with every batch.
 REPEAT_AFTER_S = 30.0
-# So many names of readers are told, and how many more there are.
+# So many names of readers or epochs are told, and how many more there are.
 NAMES_TOLD = 10
 _OVER_WITH_AN_ACK: tuple[Fault, ...] = ("malformed", "long_line", "dead_letter")
 
@@ -33,7 +33,7 @@ class Faults:
         self._brake = brake
         self._identity = identity
         self._acked = False
-        self._told_at: float | None = None
+        self._told_at: dict[Fault, float] = {}
 
     async def found(self, fault: Fault, complaint: str) -> None:
         """Brake the device and say why."""
@@ -41,17 +41,23 @@ class Faults:
         self._note("forwarder_braked", fault=fault, complaint=complaint, seconds=delay_s)
         await self._store(fault, complaint)
 
-    async def left_out(self, readers: Iterable[str], *, at_most: int) -> None:
+    async def readers_left_out(self, readers: Iterable[str], *, at_most: int) -> None:
         """Say that reads of these readers are not taken, because a device may have so many."""
+        complaint = f"more than {at_most} readers; not taken: {_first_of(sorted(readers))}"
+        await self._left_out("too_many_readers", "readers_left_out", complaint)
+
+    async def epochs_left_out(self, epochs: Iterable[tuple[str, int]], *, at_most: int) -> None:
+        """Say that reads of these readers' epochs are not taken, because a device may begin so many."""
+        named = _first_of([f"{reader_ip} epoch {epoch}" for reader_ip, epoch in sorted(epochs)])
+        complaint = f"more than {at_most} epochs; not taken: {named}"
+        await self._left_out("too_many_epochs", "epochs_left_out", complaint)
+
+    async def _left_out(self, fault: Fault, event: str, complaint: str) -> None:
         now = monotonic()
-        if self._told_at is not None and now - self._told_at < REPEAT_AFTER_S:
-            return
-        self._told_at = now
-        names = sorted(readers)
-        more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
-        complaint = f"more than {at_most} readers; not taken: {', '.join(names[:NAMES_TOLD])}{more}"
-        self._note("readers_left_out", complaint=complaint)
-        await self._store("too_many_readers", complaint)
+        if now - self._told_at.get(fault, -REPEAT_AFTER_S) >= REPEAT_AFTER_S:
+            self._told_at[fault] = now
+            self._note(event, complaint=complaint)
+            await self._store(fault, complaint)
 
     async def acked(self) -> None:
         """Admit the device as ever, after a batch of its was acked."""
@@ -77,3 +83,8 @@ class Faults:
             await note_fault(self._process.pool, self._identity.device_id, fault, complaint)
         except RtServerError as error:
             log.debug("fault_not_stored", error=str(error))
+
+
+def _first_of(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
+    return ", ".join(names[:NAMES_TOLD]) + more

@@ -8,7 +8,7 @@ not read any further, and its own TCP connection holds it back. Operators' comma
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import NamedTuple, TypeVar
@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 
 from gateway import metrics
+from gateway.admitted import AdmittedEpochs
 from gateway.batch import SPLIT_AT_ONCE, Batch, split, split_in_turns
 from gateway.brake import Brake
 from gateway.commands import Carried, Command, Commands
@@ -85,6 +86,7 @@ class Session:
         devices: DeviceStates,
         brake: Brake,
         max_readers: int,
+        max_epochs: int,
     ) -> None:
         self._connection = connection
         self._identity = identity
@@ -102,6 +104,8 @@ class Session:
         self._fence = 0
         self._display_name: str | None = None
         self._max_readers = max_readers
+        self._max_epochs = max_epochs
+        self._admitted = AdmittedEpochs(process, identity.device_id, at_most=max_epochs)
         self._no_room_until = 0.0  # for streams of more readers
         self._streams: dict[str, UUID] = {}
         self._devices = SessionDevices(devices, identity.device_id, connection.session_id, self._streams)
@@ -216,7 +220,7 @@ class Session:
         self._streams.update(found)
         if beyond := set(reader_ips) - found.keys():
             self._no_room_until = perf_counter() + ASK_FOR_ROOM_AFTER_S
-            await self._faults.left_out(beyond, at_most=self._max_readers)
+            await self._faults.readers_left_out(beyond, at_most=self._max_readers)
 
     async def _take(self, message: ForwarderEventBatch | LargeEventBatch, size: int) -> None:
         """Hand a batch to staging and note that its ack is owed."""
@@ -262,10 +266,18 @@ class Session:
         if unknown and perf_counter() > self._no_room_until:
             await self._patiently(lambda: self._register(sorted(unknown)))
             self._process.notifier.notify(STREAMS)
+        if new := self._admitted.unknown(batch.parts, self._streams):
+            await self._patiently(lambda: self._admit(new))
+            batch.leave_out(new.keys() - self._admitted.taken)
         # Whatever waited above, the mapping is read now: staging may have made a stream anew meanwhile.
         batch.place()
         for part in batch.parts:
             self._epochs.saw(part.reader_ip, part.stream_epoch)
+
+    async def _admit(self, epochs: Collection[tuple[str, int]]) -> None:
+        """Take epochs that come for the first time, as far as there is room; what has none is left out, and told."""
+        if beyond := await self._admitted.ask(epochs, self._streams):
+            await self._faults.epochs_left_out(beyond, at_most=self._max_epochs)
 
     async def _acknowledge(self) -> None:
         """Ack batch after batch in the order in which they came, each once it is stored."""

@@ -23,3 +23,9 @@ class GatewaySettings(Settings):
         default="256",
         text="readers that a forwarder may have; reads of more than that stay in the forwarder",
     )
+    max_epochs: int = setting(
+        "MAX_EPOCHS",
+        number(low=1, high=1_000_000),
+        default="5000",
+        text="epochs that a forwarder may begin, of all its readers; reads of more than that stay in the forwarder",
+    )

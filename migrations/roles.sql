@@ -115,7 +115,7 @@ GRANT INSERT (level, process_id, event, fields, of_device)
 GRANT EXECUTE ON FUNCTION identify_device, authenticate_device, readers_in_use TO rt_gateway;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_gateway;
 GRANT SELECT, INSERT (forwarder_id, reader_ip, forwarder_display_name) ON streams TO rt_gateway;
-GRANT EXECUTE ON FUNCTION rename_forwarder, reserve_epoch, reserve_epoch_of_race, reserve_race_epoch TO rt_gateway;
+GRANT EXECUTE ON FUNCTION epochs_of_forwarder, rename_forwarder, reserve_epoch, reserve_epoch_of_race, reserve_race_epoch TO rt_gateway;
 GRANT SELECT, INSERT,
       UPDATE (session_id, fence, gateway_id, token_id, display_name, connected_at, ended_at, probe_asked_at,
               probe_answered_at)

@@ -1,5 +1,6 @@
 """Where a receiver stands in streams when a session begins with them, and the rows that its acks will move."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID
@@ -16,6 +17,8 @@ __all__ = ["BEGIN", "STARTING_POINTS", "StartingPoint", "starting_points"]
 
 # Each time an epoch must have begun, or somebody have deleted cursors, in between.
 BEGIN_ATTEMPTS = 3
+# Epochs are as many as devices make (MAX_EPOCHS of a gateway): others have their turn after so many.
+ROWS_AT_ONCE = 1_000
 
 
 class StartingPoint(NamedTuple):
@@ -182,7 +185,7 @@ async def starting_points(
             await pool.execute(BEGIN, receiver_id, list(resumes), epochs, wanted)
             rows = await pool.fetch(STARTING_POINTS, receiver_id, list(resumes), orjson.dumps(named).decode())
         # An epoch that began, or a cursor that was deleted, between the two has no row yet.
-        points = _points(rows)
+        points = await _points(rows)
         if all(_has_its_rows(point) for point in points.values()):
             return points
     raise DatabaseUnavailable("cursors of this receiver are deleted all the time")
@@ -192,9 +195,11 @@ def _has_its_rows(point: StartingPoint) -> bool:
     return None not in point.cursor_ids.values() and point.current_epoch in point.cursor_ids
 
 
-def _points(rows: Iterable[asyncpg.Record]) -> dict[UUID, StartingPoint]:
+async def _points(rows: Iterable[asyncpg.Record]) -> dict[UUID, StartingPoint]:
     found: dict[UUID, StartingPoint] = {}
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
+        if number % ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
         point = found.setdefault(
             row["stream_id"], StartingPoint(row["last_position"], row["current_epoch"], {}, {}, {})
         )

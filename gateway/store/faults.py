@@ -8,7 +8,7 @@ from shared.db.errors import translated
 
 __all__ = ["Fault", "clear_faults", "note_fault"]
 
-Fault: TypeAlias = Literal["malformed", "long_line", "dead_letter", "too_many_readers"]
+Fault: TypeAlias = Literal["malformed", "long_line", "dead_letter", "too_many_readers", "too_many_epochs"]
 
 # since: of a fault that was not seen for as long as operators are shown it, it begins anew.
 _NOTE = """

@@ -1,12 +1,21 @@
 """Streams: made for the readers that a forwarder names, renamed with it, moved on to a new epoch by command."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
+from typing import NamedTuple
 from uuid import UUID
 
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
-__all__ = ["commanded_epoch", "next_epoch", "next_epoch_of_race", "register_streams", "rename_forwarder"]
+__all__ = [
+    "EpochsStored",
+    "commanded_epoch",
+    "epochs_stored",
+    "next_epoch",
+    "next_epoch_of_race",
+    "register_streams",
+    "rename_forwarder",
+]
 
 # Sorted, so that two sessions that register the same readers take their locks in the same order.
 _REGISTER = """
@@ -20,6 +29,7 @@ _STREAMS = "SELECT reader_ip, stream_id FROM streams WHERE forwarder_id = $1 AND
 
 # By functions (migrations/routines/streams.sql): a gateway has no right to change a stream, and so none to hold one.
 _RENAME = "SELECT rename_forwarder($1, $2)"
+_EPOCHS_STORED = "SELECT epoch_count, known, commanded FROM epochs_of_forwarder($1, $2, $3)"
 _NEXT_EPOCH = "SELECT reserve_epoch($1, $2, $3, $4)"
 _NEXT_EPOCH_OF_RACE = "SELECT reserve_race_epoch($1, $2, $3, $4, $5)"
 # While a session has the device nobody but that session reserves.
@@ -65,6 +75,29 @@ async def rename_forwarder(pool: Pool, forwarder_id: str, display_name: str | No
     """Set the display name on all streams of a forwarder; None clears it."""
     with translated():
         await pool.execute(_RENAME, forwarder_id, display_name)
+
+
+class EpochsStored(NamedTuple):
+    """How many epochs of a forwarder have reads, and which of those that were asked for: have some, were commanded."""
+
+    total: int
+    known: Set[tuple[str, int]]
+    commanded: Set[tuple[str, int]]
+
+
+async def epochs_stored(
+    pool: Pool, forwarder_id: str, asked: Iterable[tuple[str, int]], streams: Mapping[str, UUID]
+) -> EpochsStored:
+    """Return what is known of epochs of a forwarder's readers; of one that has no stream, nothing."""
+    named = [epoch for epoch in asked if epoch[0] in streams]
+    ids = [streams[reader_ip] for reader_ip, _ in named]
+    with translated():
+        (row,) = await pool.fetch(_EPOCHS_STORED, forwarder_id, ids, [epoch for _, epoch in named])
+    known, commanded = (
+        {epoch for epoch, is_so in zip(named, row[column], strict=True) if is_so}
+        for column in ("known", "commanded")
+    )
+    return EpochsStored(row["epoch_count"], known, commanded)
 
 
 async def commanded_epoch(pool: Pool, stream_id: UUID, *, session_id: UUID) -> int | None:

@@ -1,4 +1,4 @@
--- version: 4
+-- version: 5
 --
 -- What others than the writer change of a stream. They run with their owner's rights: who may update a column of
 -- `streams` can hold its rows, and the writers pass over a stream whose row is held, so that nothing of it is stored.
@@ -15,6 +15,37 @@ BEGIN ATOMIC
         FOR NO KEY UPDATE
     )
     UPDATE streams SET forwarder_display_name = given_name FROM changed WHERE streams.stream_id = changed.stream_id;
+END;
+
+-- How many epochs of a forwarder have reads, and of those that are asked for whether they have any, and whether they are
+-- what their stream was commanded to last. Rows are looked up in one form, of which only the primary key gives the order
+-- (drain.sql says why).
+CREATE OR REPLACE FUNCTION epochs_of_forwarder(
+    given_forwarder text, asked_streams uuid[], asked_epochs bigint[],
+    OUT epoch_count bigint, OUT known boolean[], OUT commanded boolean[]
+)
+LANGUAGE sql STABLE SECURITY DEFINER
+BEGIN ATOMIC
+    SELECT (SELECT count(*)
+            FROM streams
+            CROSS JOIN LATERAL (
+                SELECT FROM stream_metrics AS metrics WHERE metrics.stream_id = streams.stream_id
+                ORDER BY metrics.stream_epoch
+                OFFSET 0
+            ) AS epoch
+            WHERE streams.forwarder_id = given_forwarder),
+           coalesce(array_agg(found.epoch IS NOT NULL ORDER BY place), '{}'),
+           coalesce(array_agg(found.commanded ORDER BY place), '{}')
+    FROM unnest(asked_streams, asked_epochs) WITH ORDINALITY AS asked(stream_id, epoch, place)
+    CROSS JOIN LATERAL (
+        SELECT (SELECT metrics.stream_epoch FROM stream_metrics AS metrics
+                WHERE metrics.stream_id = asked.stream_id
+                  AND metrics.stream_epoch >= asked.epoch AND metrics.stream_epoch <= asked.epoch
+                ORDER BY metrics.stream_epoch DESC LIMIT 1) AS epoch,
+               coalesce((SELECT streams.commanded_epoch = asked.epoch FROM streams
+                         WHERE streams.stream_id >= asked.stream_id AND streams.stream_id <= asked.stream_id
+                         ORDER BY streams.stream_id DESC LIMIT 1), false) AS commanded
+    ) AS found;
 END;
 
 -- Above what is stored, what was ever commanded, what lies in the inbox and what the session has seen. The row lock is

@@ -38,10 +38,11 @@ async def running_writer(database_url: str) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def running_gateway(database_url: str, token: str) -> AsyncIterator[Inside]:
+async def running_gateway(database_url: str, token: str, **settings: str) -> AsyncIterator[Inside]:
     """Run a gateway in this process."""
     port = free_port()
-    gateway = Gateway(GatewaySettings.read({"database_url": database_url, "bind": f"127.0.0.1:{port}"}))
+    given = {"database_url": database_url, "bind": f"127.0.0.1:{port}", **settings}
+    gateway = Gateway(GatewaySettings.read(given))
     async with running(gateway.process, gateway.run(), port):
         yield Inside(gateway, f"http://127.0.0.1:{port}", token)
 

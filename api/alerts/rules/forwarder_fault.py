@@ -66,6 +66,12 @@ MEANINGS: Mapping[str, _Meaning] = {
         "They stay in it. Unplug it, delete those of its streams without a read that are not used any more, and plug "
         "it in again; or raise MAX_READERS.",
     ),
+    "too_many_epochs": _Meaning(
+        "act",
+        "reads of new epochs are not taken",
+        "They stay in it. Raise MAX_EPOCHS, and tell its maker. Where its token may be in other hands, make another "
+        "and revoke the old one.",
+    ),
 }
 _UNKNOWN = _Meaning("watch", "sends what is not right", "Its gateway's log says more.")
 

@@ -12,6 +12,8 @@ ELSEWHERE = (
     "tell its maker",
     "take that line out of its journal",
     "raise MAX_READERS",
+    "raise MAX_EPOCHS",
+    "make another and revoke the old one",
     "unplug it",
     "plug it in again",
 )

@@ -217,6 +217,7 @@ async def test_pictures_of_a_race(browser: Browser, stack: Stack) -> None:
         await camera.take("races", "races", shown=".rows.races .body .row")
         await camera.take("one-race", f"race/{race_id}", shown=".rows.roster .body .row")
         await camera.take("begin", f"race/{race_id}", shown="dialog", press="Begin race…")
+        await camera.take("arrange", f"race/{race_id}", shown="dialog", press="Arrange the points…")
         await camera.take("named-tail", shown=".course .point")
         await files(browser, stack, race_id)
 

@@ -163,6 +163,26 @@ async def test_a_race_has_all_of_its_streams_where_the_page_has_cards_of_some(
         await expect(became.first).to_contain_text(re.compile("beyond · .* begin epoch 2"))
 
 
+async def test_what_may_be_missing_of_a_race_that_has_begun_is_said(page: Tab, stack: Stack) -> None:
+    """The database may go away behind the commands: then there is more to do than to look at the streams."""
+    missing = "the clock of the race was not set: set it"
+
+    async def half_done(route: Route) -> None:
+        (stream_id,) = route.request.post_data_json["stream_ids"]
+        begun = {"stream_id": stream_id, "state": "begun", "new_stream_epoch": 2, "message": None}
+        await route.fulfill(json={"results": [begun], "message": missing})
+
+    async with stack.forwarder("half", READER):
+        race_id = await add_race(stack, "Half", "half")
+        await page.page.route("**/begin", half_done)
+        await page.open(f"race/{race_id}")
+        await page.page.get_by_role("button", name="Begin race…").click()
+        await dialog(page).locator("[data-typed]").fill("Half")
+        await dialog(page).get_by_role("button", name="Begin race").click()
+        await page.closed()
+        await expect(page.page.get_by_text(missing)).to_be_visible()
+
+
 async def test_a_name_of_more_chips_than_can_be_asked_for_says_so(page: Tab, stack: Stack) -> None:
     async with stack.forwarder("many", READER) as forwarder:
         race_id = await add_race(stack, "Half", "many")

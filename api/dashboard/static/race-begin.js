@@ -3,7 +3,7 @@
 // streams there are is asked for when it matters: the first page's cards may be not all of them.
 
 import { askFirst, say } from "./dialog.js";
-import { h } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { count, streamName } from "./format.js";
 import { ask, path } from "./http.js";
 import { badge, button, empty, field } from "./parts.js";
@@ -28,10 +28,13 @@ export function beginning(race_id, changed) {
   const go = button("Begin race…", () => begin((stream) => isOf(race, stream)), { kind: "danger" });
   const again = button("Tell those again that have not begun…", () => begin(({ stream_id }) => left.has(stream_id)), { kind: "danger" });
   const none = empty("No stream to begin with.", h("p", {}, "Give a forwarder to the race, or an epoch of a stream."));
+  const hint = h("p", { class: "hint" }, "All of its streams start a new epoch at once, which is the race's, and its clock goes, unless it does already.");
   const nameOf = ({ stream_id }) => streamName(state.streams.get(stream_id) ?? known.get(stream_id));
   const table = rows(columns(nameOf), { label: "What became of each stream", kind: "begun", key: (each) => each.stream_id });
-  const told = h("div", { "aria-live": "polite" }, table.node, again);
-  const node = h("div", {}, none, go, told);
+  // What may be wrong beside what became of the streams.
+  const missing = h("p", { class: "note" });
+  const told = h("div", { "aria-live": "polite" }, missing, table.node, again);
+  const node = h("div", {}, none, hint, h("div", { class: "buttons" }, go), told);
   let race = null;
   let beyond = [];
   let known = new Map();
@@ -50,6 +53,8 @@ export function beginning(race_id, changed) {
     known = new Map(streams.map((stream) => [stream.stream_id, stream]));
     left = new Set(answer.results.filter((each) => !each.state.startsWith("begun")).map((each) => each.stream_id));
     table.update(answer.results);
+    setText(missing, answer.message ?? "");
+    missing.hidden = !answer.message;
     told.hidden = false;
     again.hidden = left.size === 0;
     changed();
@@ -58,7 +63,7 @@ export function beginning(race_id, changed) {
   function refresh() {
     const any = [...state.streams.values(), ...beyond].some((stream) => isOf(race, stream));
     none.hidden = any;
-    go.hidden = !any;
+    go.hidden = hint.hidden = !any;
   }
 
   const update = (now, streams) => {

@@ -50,6 +50,7 @@ function askToArrange(race_id, now) {
     gone: () => (now().arranged_at === arranged_at ? null : "Somebody else has arranged the points: look at them again."),
     body: [
       h("p", {}, "The place of each stream in course order, and what its point is called. Streams of one place are one point, such as two mats of a finish. Without a place a stream stands behind all, and a point without a stream is none."),
+      h("p", { class: "arrange-heads hint", "aria-hidden": "true" }, h("span", {}, "Place"), h("span", {}, "Point")),
       h("ul", { class: "arrange" }, lines.map((line) => line.node)),
     ],
     verb: "Arrange",

@@ -94,7 +94,14 @@ export function raceEpochs(race_id, changed) {
     asking = false;
     if (streams) giveEpoch(race_id, streams, changed);
   });
-  const node = h("div", {}, table.node, none, h("div", { class: "buttons" }, add));
+  const node = h(
+    "div",
+    {},
+    h("p", { class: "hint" }, "These are of this race, whatever race their forwarder is of."),
+    table.node,
+    none,
+    h("div", { class: "buttons" }, add),
+  );
   let shown = [];
 
   function acts(each) {

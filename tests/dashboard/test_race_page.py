@@ -168,7 +168,8 @@ async def test_what_may_be_missing_of_a_race_that_has_begun_is_said(page: Tab, s
     missing = "the clock of the race was not set: set it"
 
     async def half_done(route: Route) -> None:
-        (stream_id,) = route.request.post_data_json["stream_ids"]
+        asked: Any = route.request.post_data_json
+        (stream_id,) = asked["stream_ids"]
         begun = {"stream_id": stream_id, "state": "begun", "new_stream_epoch": 2, "message": None}
         await route.fulfill(json={"results": [begun], "message": missing})
 

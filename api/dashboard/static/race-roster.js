@@ -57,8 +57,8 @@ const textOf = (each) => `${each.bib} ${name(each)} ${each.affiliation ?? ""} ${
 const COLUMNS = [
   { title: "Bib", kind: "num strong", text: (person) => String(person.bib) },
   { title: "Name", kind: "strong", text: name },
-  { title: "Affiliation", text: (person) => person.affiliation ?? NONE },
-  { title: "Gender", text: (person) => (person.gender === "X" ? NONE : person.gender) },
+  { title: "Affiliation", kind: "plain who", text: (person) => person.affiliation ?? "" },
+  { title: "Gender", kind: "plain who", text: (person) => (person.gender === "X" ? "" : person.gender) },
   { title: "Chips", kind: "mono", text: (person) => person.chip_ids.join(", ") || "no chip" },
 ];
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from shared.db.channels import ACTIVITY
-from shared.db.connections import Pool, Statements, create_pool
+from shared.db.connections import Pool, Statements
 from shared.db.errors import translated
 from shared.runtime.activity import append, entry
 
-__all__ = ["note", "note_alone", "tell"]
+__all__ = ["note", "tell"]
 
 # The command is no process of the cluster.
 _NOBODY = UUID(int=0)
@@ -26,16 +26,6 @@ async def tell(pool: Pool) -> None:
     """Say that there is an entry, once it is committed."""
     with translated():
         await pool.execute("SELECT pg_notify($1, '')", ACTIVITY)
-
-
-async def note_alone(url: str, event: str, fields: Mapping[str, object]) -> None:
-    """Write an entry over a connection of its own."""
-    pool = await create_pool(url, name="rt-server entry", size=1)
-    try:
-        await note(pool, event, fields)
-        await tell(pool)
-    finally:
-        pool.terminate()
 
 
 def _by() -> str:

@@ -91,14 +91,12 @@ def migrate(database_url: str | None) -> None:
 @database_url_option
 def roles(passfiles: Path | None, database_url: str | None) -> None:
     """Bring the schema up to date, and give each service a database user that may do its work and no more."""
-    from deploy.cli.entries import note_alone
     from deploy.cli.migrate import migrate_and_note
     from deploy.cli.roles import apply_roles
 
     url = required("roles", database_url)
     run("roles", migrate_and_note(url))
     run("roles", apply_roles(url, passfiles=passfiles))
-    run("roles", note_alone(url, "roles_applied", {"passwords": "set" if passfiles else "left as they are"}))
     click.echo(f"users rt_{', rt_'.join(ROLES)} may do what their services do")
 
 

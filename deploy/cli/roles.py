@@ -9,9 +9,11 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from pathlib import Path
 
+from deploy.cli.entries import note
 from shared.db.connections import Connection, connect
 from shared.db.errors import translated
 from shared.db.rights import roles_sql
@@ -22,6 +24,8 @@ __all__ = ["apply_roles", "scram_verifier"]
 
 # What Postgres itself takes by default.
 _ITERATIONS = 4096
+# psql's, who runs the script as it is.
+_OWN_TRANSACTION = re.compile(r"^(BEGIN|COMMIT);$", re.MULTILINE)
 
 
 async def apply_roles(url: str, *, passfiles: Path | None) -> None:
@@ -32,20 +36,23 @@ async def apply_roles(url: str, *, passfiles: Path | None) -> None:
     """
     connection = await connect(url, name="rt-server roles", lock_timeout="10s")
     try:
+        # All of it, and its entry in the log, or nothing; a password that is in its file by then is set the next time.
         with translated():
-            await connection.execute(roles_sql())
-        if passfiles is not None:
-            for service in ROLES:
-                await _set_password(connection, f"rt_{service}", passfiles / service / "pgpass")
+            async with connection.transaction():
+                await connection.execute(_OWN_TRANSACTION.sub("", roles_sql()))
+                if passfiles is not None:
+                    for service in ROLES:
+                        await _set_password(connection, f"rt_{service}", passfiles / service / "pgpass")
+                passwords = "left as they are" if passfiles is None else "set"
+                await note(connection, "roles_applied", {"passwords": passwords})
     finally:
         await connection.close(timeout=5)
 
 
 async def _set_password(connection: Connection, user: str, passfile: Path) -> None:
     password = _kept_password(user, passfile)
-    with translated():
-        # Neither can be a parameter here; a verifier has no quote in it.
-        await connection.execute(f"ALTER ROLE {user} PASSWORD '{scram_verifier(password)}'")
+    # Neither can be a parameter here; a verifier has no quote in it.
+    await connection.execute(f"ALTER ROLE {user} PASSWORD '{scram_verifier(password)}'")
 
 
 def _kept_password(user: str, passfile: Path) -> str:

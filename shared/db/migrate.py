@@ -15,8 +15,9 @@ lock in a table, where a killed process leaves it for ever; none refuses a newer
 
 import hashlib
 import re
+from collections.abc import Awaitable, Callable
 from importlib import resources
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import asyncpg
 
@@ -25,7 +26,10 @@ from shared.db.errors import DatabaseFault, SchemaError, translated
 from shared.db.requirements import Facts, Finding, refuse, require, require_creation
 from shared.db.rights import ROLES_FILE
 
-__all__ = ["Migration", "Routine", "available", "available_routines", "judge_schema", "migrate"]
+__all__ = ["Migration", "Note", "Routine", "available", "available_routines", "judge_schema", "migrate"]
+
+# Notes what has been applied, by its names, in the transaction that is given.
+Note: TypeAlias = Callable[[Connection, list[str]], Awaitable[None]]
 
 _LOCK = 0x7274_6D67  # "rtmg"; any number does that nothing else here locks
 
@@ -123,8 +127,12 @@ def _sql_files(package: str) -> dict[str, str]:
     return {each.name: each.read_text() for each in files}
 
 
-async def migrate(url: str) -> list[str]:
-    """Apply what is missing or has changed, and return the names applied.
+async def _no_note(_connection: Connection, _applied: list[str]) -> None:
+    """Nobody is told."""
+
+
+async def migrate(url: str, note: Note = _no_note) -> list[str]:
+    """Apply what is missing or has changed, and return the names applied. note: called within the last transaction.
 
     Raises SchemaError, before anything is changed, for a database that lacks what every start needs, is newer than the
     code or differs from it, or that this user may not change; DatabaseUnavailable when it cannot be reached.
@@ -138,7 +146,7 @@ async def migrate(url: str) -> list[str]:
             return []
         require_creation(facts)
         with translated():
-            return await _apply_locked(connection, available(), available_routines())
+            return await _apply_locked(connection, available(), available_routines(), note)
     except DatabaseFault as error:
         if isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
             raise SchemaError(
@@ -165,7 +173,7 @@ async def judge_schema(connection: Connection, facts: Facts) -> tuple[Finding, l
 
 
 async def _apply_locked(
-    connection: Connection, migrations: list[Migration], routines: list[Routine]
+    connection: Connection, migrations: list[Migration], routines: list[Routine], note: Note
 ) -> list[str]:
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     await connection.execute(_CREATE_TABLE)
@@ -177,12 +185,16 @@ async def _apply_locked(
         async with connection.transaction():
             await connection.execute(_RECORD, each.version, each.name, each.checksum)
             await connection.execute(each.sql)
-    # In one transaction: they call each other, and nobody shall see half of them.
+    names = _names(pending, changed)
+    # In one transaction: they call each other, and nobody shall see half of them. The note, too: only now the tables
+    # are as it knows them. A start that is killed between two files leaves the rest to the next one, with its note.
     async with connection.transaction():
         for routine in changed:
             await connection.execute(_RECORD_ROUTINE, routine.name, routine.version, routine.checksum)
             await connection.execute(routine.sql)
-    return _names(pending, changed)
+        if names:
+            await note(connection, names)
+    return names
 
 
 def _names(pending: list[Migration], changed: list[Routine]) -> list[str]:

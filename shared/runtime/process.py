@@ -166,15 +166,16 @@ class Process:
         self._obey_signals()
         # First: else the schema would be made where nothing of it is looked for.
         await require_addresses(self.settings.database_url, self.settings.direct_url)
-        applied = await migrate(self.settings.direct_url)
-        if applied:
-            self.activity.note(
-                "schema_migrated", count=len(applied), last=applied[-1], by=f"rt-server {self.role}"
-            )
+        await migrate(self.settings.direct_url, self._note_migration)
+        self.activity.told()
         async with self.connected():
             if before is not None:
                 await before()
             await self._live(app or web.Application(), tasks, shut)
+
+    async def _note_migration(self, connection: Connection, applied: list[str]) -> None:
+        by = f"rt-server {self.role}"
+        await self.activity.within(connection, "schema_migrated", count=len(applied), last=applied[-1], by=by)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:

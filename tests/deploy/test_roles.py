@@ -21,6 +21,7 @@ import shared.db.migrate
 import shared.runtime.activity
 import shared.runtime.liveness
 import shared.transport.tokens
+from deploy.cli import roles
 from deploy.cli.roles import apply_roles, scram_verifier
 from deploy.local.postgres_programs import binaries
 from deploy.simulation.devices.forwarder import Forwarder
@@ -28,6 +29,7 @@ from deploy.simulation.devices.receiver import AT_ONCE, Receiver
 from shared.db.errors import DatabaseFault
 from shared.db.requirements import CONNECTIONS
 from shared.db.rights import Right, needed_rights
+from shared.errors import RtServerError
 from shared.roles import ROLES
 from shared.transport.tokens import token_hash
 from tests.api.seeds import add_forwarder_session, add_stream
@@ -668,6 +670,26 @@ async def test_what_was_granted_beside_it_is_taken_back(url: str, database: Conn
     await apply_roles(url, passfiles=None)
     for user in ("rt_gateway", "rt_fanout"):
         assert not await database.fetchval("SELECT has_any_column_privilege($1, 'events', 'UPDATE')", user)
+
+
+async def test_rights_that_cannot_be_noted_are_not_given(
+    url: str, database: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> None:
+        raise RtServerError("the log cannot be written")
+
+    await database.execute("GRANT DELETE ON races TO rt_writer")
+    with monkeypatch.context() as broken:
+        broken.setattr(roles, "note", fails)
+        with pytest.raises(RtServerError, match="the log"):
+            await apply_roles(url, passfiles=None)
+    asked = "SELECT has_table_privilege('rt_writer', 'races', 'DELETE')"
+    assert await database.fetchval(asked)
+    await apply_roles(url, passfiles=None)
+    assert not await database.fetchval(asked)
+    assert await database.fetchval(
+        "SELECT fields ->> 'passwords' FROM activity WHERE event = 'roles_applied'"
+    )
 
 
 async def test_two_at_once_do_not_stumble(url: str) -> None:

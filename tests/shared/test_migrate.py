@@ -6,8 +6,10 @@ import re
 import asyncpg
 import pytest
 
+from shared.db.connections import Connection
 from shared.db.errors import DatabaseUnavailable, SchemaError
 from shared.db.migrate import available, available_routines, migrate
+from shared.errors import RtServerError
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -28,6 +30,28 @@ async def test_twenty_processes_that_start_at_once_apply_each_migration_once(emp
 
 async def test_a_second_run_applies_nothing(database_url: str) -> None:
     assert await migrate(database_url) == []
+
+
+async def test_what_cannot_be_noted_is_not_applied_and_the_next_notes_it(empty_database_url: str) -> None:
+    noted: list[list[str]] = []
+
+    async def note(connection: Connection, applied: list[str]) -> None:
+        # In the very transaction, in which all of it is there.
+        assert await connection.fetchval("SELECT count(*) FROM schema_routines") == len(available_routines())
+        noted.append(applied)
+        if len(noted) == 1:
+            raise RtServerError("the log cannot be written")
+
+    with pytest.raises(RtServerError, match="the log"):
+        await migrate(empty_database_url, note)
+    connection = await asyncpg.connect(empty_database_url)
+    assert await connection.fetchval("SELECT count(*) FROM schema_routines") == 0
+    await connection.close()
+    applied = await migrate(empty_database_url, note)
+    assert applied == [f"routines/{each.name}" for each in available_routines()]
+    assert noted == [_everything(), applied]
+    assert await migrate(empty_database_url, note) == []
+    assert len(noted) == 2
 
 
 async def test_a_database_newer_than_the_code_is_refused(

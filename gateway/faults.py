@@ -20,6 +20,7 @@ __all__ = ["Faults"]
 REPEAT_AFTER_S = 30.0
 # So many names of readers or epochs are told, and how many more there are.
 NAMES_TOLD = 10
+MIB = 1024 * 1024
 _OVER_WITH_AN_ACK: tuple[Fault, ...] = ("malformed", "long_line", "dead_letter")
 
 log = get_logger(__name__)
@@ -40,6 +41,11 @@ class Faults:
         delay_s = self._brake.pull(self._identity.token_id, now=monotonic())
         self._note("forwarder_braked", fault=fault, complaint=complaint, seconds=delay_s)
         await self._store(fault, complaint)
+
+    async def too_large(self, at_most: int) -> None:
+        """Brake the device for a message that is too long to be read, and say why."""
+        what = f"a message of over {at_most // MIB} MiB, which is not read"
+        await self.found("malformed", f"{what}; have it send fewer reads at once (batch_max_events)")
 
     async def readers_left_out(self, readers: Iterable[str], *, at_most: int) -> None:
         """Say that reads of these readers are not taken, because a device may have so many."""

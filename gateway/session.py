@@ -124,6 +124,7 @@ class Session:
         # Only whoever has the place may send what is larger than a hello: a second connection that is refused in a
         # moment must not hold the gateway's room until then.
         self._connection.admit()
+        self._connection.on_too_large = self._faults.too_large
         self._note("forwarder_connected")
         try:
             await self._welcome(hello)

@@ -8,7 +8,7 @@ not answering a ping while we were listening.
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from fcntl import ioctl
 from termios import TIOCOUTQ
@@ -66,6 +66,9 @@ class DeviceConnection:
             writer_limit=0,
         )
         self.on_pong: Callable[[bytes], object] = lambda _: None  # told of the payload of each pong
+        self.on_too_large: Callable[[int], Awaitable[object]] = (
+            _untold  # how long a message may be, where one is longer
+        )
         self._receiving = False
         self._written = 0  # bytes of messages
         self.admitted = False
@@ -114,6 +117,9 @@ class DeviceConnection:
                 # Looked at before the kind: what wakes us for it is a pong.
                 if self._inlet.too_large:
                     reason = f"a message may have {self._inlet.limit} bytes"
+                    log.info("message_too_large", session_id=str(self.session_id), reason=reason)
+                    # Before the close: the device may be back at once, with the same message.
+                    await self.on_too_large(self._inlet.limit)
                     await self.close(WSCloseCode.MESSAGE_TOO_BIG, reason)
                     return None
                 if message.type is WSMsgType.PING:
@@ -326,3 +332,7 @@ def _in_kernel(transport: asyncio.Transport | None) -> int:
         return int.from_bytes(ioctl(socket.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder) if socket else 0
     except (OSError, ValueError):  # another system, or closed
         return 0
+
+
+async def _untold(_: int) -> None:
+    pass

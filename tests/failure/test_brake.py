@@ -1,6 +1,7 @@
 """A device comes back at once with what was just refused, and again: it waits, and nobody else notices."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import aiohttp
@@ -9,12 +10,14 @@ import pytest
 from deploy.local.child import until_answering
 from deploy.local.reverse_proxy import ReverseProxy
 from gateway import brake, session
+from tests.blunt import TEXT, blunt
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, connect, forwarder, hello, read
 from tests.gateway.conftest import Inside, running_gateway, running_writer
 from tests.services import make_token, services
 from tests.waiting import wait_until
 
+MESSAGE_BYTES = 16 * 1024 * 1024
 WRONG = batch({**read(1), "seq": 0})
 COMPLAINT = "Expected `int` >= 1 - at `$.events[0].seq`"
 FAULTS = "SELECT fault, complaint FROM forwarder_faults WHERE forwarder_id = $1 AND ended_at IS NULL"
@@ -127,6 +130,27 @@ async def test_a_batch_that_became_a_dead_letter_brakes(
             assert (await wire.expect("error"))["code"] == "INTERNAL_ERROR"
         assert (await refusal(inside.url, token) or (0,))[0] == 429
     assert [row["fault"] for row in await database.fetch(FAULTS, "f")] == ["dead_letter"]
+
+
+async def test_a_message_that_is_too_long_brakes_before_the_device_can_be_back(
+    database_url: str, database: Database
+) -> None:
+    token = await make_token(database, "forwarder", "f")
+
+    def talk(url: str) -> int:
+        with blunt(url, token) as device:
+            device.send(json.dumps(hello()).encode())
+            device.until(TEXT)
+            device.send_head(MESSAGE_BYTES + 1)
+            return device.ended()[1]
+
+    async with running_gateway(database_url, token) as inside:
+        assert await asyncio.to_thread(talk, inside.url) == 1009
+        assert (await refusal(inside.url, token) or (0,))[0] == 429
+    complaint = (
+        "a message of over 16 MiB, which is not read; have it send fewer reads at once (batch_max_events)"
+    )
+    assert [tuple(row) for row in await database.fetch(FAULTS, "f")] == [("malformed", complaint)]
 
 
 async def _speaks_wrongly_at_once(inside: Inside) -> None:

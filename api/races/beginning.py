@@ -254,6 +254,8 @@ async def _finish(
     try:
         await promptly(written(), within_s=FINISHED_WITHIN_S)
     except (DatabaseUnavailable, TimeoutError) as error:
+        if not any(each.state in ("begun", "unknown") for each in results):
+            raise  # nothing was done, and there is nothing to tell
         log.warning("begin_unfinished", race_id=str(race_id), error=str(error) or "no answer in time")
         # Devices have been told by now: what is known of them is answered, and stands in the log when it can.
         api.note("race_begun", **about)

@@ -242,7 +242,8 @@ async def test_a_stream_that_could_not_be_asked_and_one_that_may_have_been_are_t
         return found["state"], found["message"]
 
     # The entry of who asks comes first: without it nothing is asked.
-    assert await said("INSERT ON activity") == ("failed", "not asked: the database is away")
+    entry = "INSERT ON activity FOR EACH ROW WHEN (NEW.event = 'epoch_reset_asked')"
+    assert await said(entry) == ("failed", "not asked: the database is away")
     # An insert whose end nobody has heard of may be there.
     asked = "the database is away: nobody knows whether it was asked"
     assert await said("INSERT ON commands") == ("unknown", asked)
@@ -255,6 +256,7 @@ async def test_what_is_not_answered_in_time_keeps_no_other_s_answer(
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(commands, "ANSWER_WITHIN_S", 600.0)
     monkeypatch.setattr(beginning, "ANSWERED_WITHIN_S", stretched(1.5))
     streams = {each: await add_stream(database, each) for each in ("good", "odd", "silent")}
     await connect(database, *streams)

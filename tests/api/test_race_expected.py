@@ -18,6 +18,7 @@ _WAITS = (
 )
 
 GUN, LATER = "2026-05-03T09:00:00.250000+00:00", "2026-05-03T09:30:00+00:00"
+FAR = "2999-05-03T09:30:00+00:00"
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ async def stream(database: Database) -> UUID:
     [
         ("name", "10 km", "Ten", "Zehn"),
         ("gun_at", None, GUN, LATER),
-        ("participants_until", None, LATER, None),
+        ("participants_until", None, FAR, None),
     ],
 )
 async def test_who_changes_a_race_that_another_has_changed_is_told(
@@ -44,7 +45,7 @@ async def test_who_changes_a_race_that_another_has_changed_is_told(
     path, expected = f"{RACES}/{race}", f"expected_{field}"
     changed = await ask("PATCH", path, json={field: theirs, expected: before})
     assert changed[field] == theirs
-    wanted = ours if ours != before else GUN
+    wanted = ours if ours != before else "2999-01-01T00:00:00+00:00"
     refused = await ask("PATCH", path, status=409, json={field: wanted, expected: before})
     assert refused["details"] == {field: theirs}
     assert theirs in refused["message"]

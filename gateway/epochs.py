@@ -12,10 +12,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
+
+from gateway.commands import Carried
 from gateway.store.streams import commanded_epoch, next_epoch, next_epoch_of_race
 from shared.db.channels import RACES
 from shared.db.patience import patiently
 from shared.log import get_logger
+from shared.protocol.commands import EpochReset
 from shared.protocol.v1 import encode_epoch_reset
 from shared.runtime.process import Process
 from shared.transport.connection import DeviceConnection
@@ -41,6 +45,24 @@ class Epochs:
     def saw(self, reader_ip: str, epoch: int) -> None:
         """Remember an epoch that the device has used."""
         self._seen[reader_ip] = max(epoch, self._seen.get(reader_ip, 0))
+
+    async def carry_out(self, forwarder_id: str, request: EpochReset, until: float) -> Carried:
+        """Do what an operator asks; see Commands."""
+        epoch = await self.command(
+            forwarder_id,
+            request.reader_ip,
+            request.stream_id,
+            asked_by="operator",
+            until=until,
+            # Who saw another epoch than there is now, because somebody else was faster, means another reset.
+            unless_beyond=request.expected_epoch,
+            race_id=request.race_id,
+        )
+        if epoch is None:
+            return Carried("absent")
+        # "done" says that it has left us: what only lies in the buffer of a dead connection was commanded to nobody.
+        await self._connection.flush()
+        return Carried("done", msgspec.json.encode({"new_stream_epoch": epoch}))
 
     async def command(
         self,

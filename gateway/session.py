@@ -14,8 +14,6 @@ from time import perf_counter
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-import msgspec
-
 from gateway import metrics
 from gateway.admitted import AdmittedEpochs
 from gateway.batch import SPLIT_AT_ONCE, Batch, split, split_in_turns
@@ -338,25 +336,8 @@ class Session:
     async def _carry_out(self, command: Command, until: float) -> Carried:
         """Do what an operator asks of the device; see Commands."""
         if isinstance(command.request, EpochReset):
-            return await self._reset_epoch(command.request, until)
+            return await self._epochs.carry_out(self._forwarder_id, command.request, until)
         return await self._control.carry_out(command, until)
-
-    async def _reset_epoch(self, request: EpochReset, until: float) -> Carried:
-        epoch = await self._epochs.command(
-            self._forwarder_id,
-            request.reader_ip,
-            request.stream_id,
-            asked_by="operator",
-            until=until,
-            # Who saw another epoch than there is now, because somebody else was faster, means another reset.
-            unless_beyond=request.expected_epoch,
-            race_id=request.race_id,
-        )
-        if epoch is None:
-            return Carried("absent")
-        # "done" says that it has left us: what only lies in the buffer of a dead connection was commanded to nobody.
-        await self._connection.flush()
-        return Carried("done", msgspec.json.encode({"new_stream_epoch": epoch}))
 
     async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:
         """Do what needs the database, waiting for it as long as it takes: an open session stays open."""

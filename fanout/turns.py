@@ -33,6 +33,9 @@ BEGIN_AT_ONCE = 100
 # A stream that an administrator holds rows of lets the others go on. Each look at it waits for the lock, half a second.
 REST_S = 5.0
 
+# What of it counts in the account, a sixth of what it takes, as of a message: a subscription, and an epoch of it.
+SUBSCRIPTION_BYTES, EPOCH_BYTES = 256, 128
+
 log = get_logger(__name__)
 _NOTHING_STORED = StartingPoint(0, 0, {}, {}, {})
 
@@ -67,6 +70,7 @@ class Turns:
         self.woken: dict[StreamRef, None] = {}  # in turn: subscriptions that may have something to send
         self.resting: set[StreamRef] = set()
         self._paging: StreamRef | None = None  # the one that holds the rest of a page
+        self._kept = 0  # bytes, as the account counts them
         self._unlisted = False  # whether streams have begun that the session's row does not list yet
         self.flags = Flags(node, self.subscriptions, self.news, receiver_id)
 
@@ -76,10 +80,17 @@ class Turns:
             return
         if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
             raise ProtocolError(f"more than {MAX_SUBSCRIPTIONS} streams")
+        if self._node.account.crowded:
+            raise ProtocolError("this server's receivers follow as much as they can", code="INTERNAL_ERROR")
         # Before anything of it is read: what moves from here on wakes us, though there is nothing yet to look at.
         tail = self._node.tails.follow(ref, self)
         self.subscriptions[ref] = Subscription(tail, plan, self.generation, resume)
+        self._keep(SUBSCRIPTION_BYTES)
         self.wake(ref)
+
+    def _keep(self, size: int) -> None:
+        self._kept += size
+        self._node.account.keep(size)
 
     def streams(self) -> dict[StreamRef, UUID]:
         """Return those that exist and of which something is wanted."""
@@ -167,6 +178,7 @@ class Turns:
         self._node.tails.leave(self.subscriptions, self)
         for subscription in self.subscriptions.values():
             self._node.cursors.release(subscription.cursor_ids.values(), self)
+        self._keep(-self._kept)
 
     # --- beginning ---
 
@@ -238,12 +250,14 @@ class Turns:
             # Released and held around `begin`, which changes the rows that it stands on. Nothing is awaited in
             # between, so no deletion is told to nobody.
             self._node.cursors.release(subscription.cursor_ids.values(), self)
+            epochs_before = len(subscription.cursor_ids)
             # One that is not there has been deleted meanwhile.
             if subscription.begin(stream_id, points.get(stream_id, _NOTHING_STORED)):
                 # Acks of what was sent before still come: they must not count for the new rows, because all of it is
                 # sent again.
                 self._in_flight.void(ref)
             self._node.cursors.hold(subscription.cursor_ids.values(), self, ref)
+            self._keep(EPOCH_BYTES * (len(subscription.cursor_ids) - epochs_before))
             self._record_proven(subscription)
             self.flags.due.add(ref)
         self._unlisted = True
@@ -324,6 +338,7 @@ class Turns:
             if not cursor_ids:  # the stream has been deleted: what it holds of it is not sent any more
                 subscription.restart()
             subscription.begin_epochs(cursor_ids)
+            self._keep(EPOCH_BYTES * len(cursor_ids))
             subscription.note_flags(wanted)
             # A deletion between the row's making and this is found by the next look at all of them.
             self._node.cursors.hold(cursor_ids.values(), self, subscription.tail.ref)

@@ -38,6 +38,8 @@ __all__ = ["DeviceStates", "SessionDevices"]
 
 # A reader's state is written so often at the most.
 EVERY_S = 1.0
+# What one counts without its texts.
+STATE_BYTES = 128
 # One statement takes so many; each may have 16 kB.
 AT_ONCE = 200
 
@@ -71,7 +73,10 @@ class DeviceStates:
 
     def note_ups(self, told: UpsState) -> None:
         """Let this be written."""
+        if (waiting := self._ups.get(told.forwarder_id)) is not None:
+            self._account.give_back(Held(_size(waiting)))
         self._ups[told.forwarder_id] = told
+        self._account.hold(Held(_size(told)))
         self._loop.wake()
 
     async def run(self) -> None:
@@ -134,6 +139,7 @@ class DeviceStates:
     def _ups_written(self, state: UpsState) -> None:
         if self._ups.get(state.forwarder_id) is state:
             del self._ups[state.forwarder_id]
+            self._account.give_back(Held(_size(state)))
 
 
 class SessionDevices:
@@ -199,5 +205,7 @@ def _ignored(message: Message) -> None:
     metrics.NEWS_IGNORED.labels(str(type(message).__struct_config__.tag)).inc()
 
 
-def _size(state: ReaderState) -> int:
-    return len(state.info or "") + len(state.download or "")
+def _size(state: ReaderState | UpsState) -> int:
+    if isinstance(state, UpsState):
+        return STATE_BYTES + len(state.status or "")
+    return STATE_BYTES + len(state.info or "") + len(state.download or "")

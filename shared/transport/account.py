@@ -7,7 +7,8 @@ message counts it on by `holding`. What is made of a message takes several times
 Messages wait in their order, large ones and small ones apart: the large take half of the room at most, and while one of
 them waits the small take no more than the other half. So neither keeps the other out, and one of each is always
 admitted, whatever its size. What devices say before they are admitted, where it is longer than a hello usually is, has
-an eighth of the room for itself. Sockets count too, and a quarter of the room is theirs at most.
+an eighth of the room for itself. Sockets count too, and a quarter of the room is theirs at most; so does what a session
+keeps until it ends, which has half of it: beyond, a session may keep no more, and nobody else is admitted.
 """
 
 import asyncio
@@ -56,6 +57,7 @@ class Account:
     def __init__(self, limit_bytes: int) -> None:
         self.limit = limit_bytes
         self.sockets = 0
+        self.kept = 0
         self._first, self._small, self._large = _Pool(), _Pool(), _Pool()
         self._pools = (self._first, self._large, self._small)
         self._looking = False
@@ -64,7 +66,7 @@ class Account:
     @property
     def held(self) -> int:
         """How many bytes are held."""
-        return self.sockets * SOCKET_BYTES + sum(pool.held for pool in self._pools)
+        return self.sockets * SOCKET_BYTES + self.kept + sum(pool.held for pool in self._pools)
 
     @property
     def full(self) -> bool:
@@ -73,8 +75,14 @@ class Account:
             self._small.waiting
             or self._large.waiting
             or self.held > self.limit
+            or self.crowded
             or (self.sockets + 1) * SOCKET_BYTES > self.limit // 4
         )
+
+    @property
+    def crowded(self) -> bool:
+        """Whether sessions keep as much as they may."""
+        return self.kept > self.limit // 2
 
     @property
     def awaited(self) -> bool:
@@ -89,6 +97,12 @@ class Account:
             yield
         finally:
             self.sockets -= 1
+            self._look_soon()
+
+    def keep(self, size: int) -> None:
+        """Count some bytes that a session keeps from now on; who keeps less again gives a negative size."""
+        self.kept += size
+        if size < 0:
             self._look_soon()
 
     def admit(self, held: Held, admitted: Callable[[], None]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway import devices, metrics
+from gateway.devices import STATE_BYTES
 from gateway.store import devices as store
 from shared.db.channels import DEVICES
 from tests.failure.facts import Database
@@ -138,7 +139,11 @@ async def test_what_comes_faster_than_it_is_written_is_one_row_written_once(
         assert json.loads(waiting.info or "")["estimated_stored_reads"] == 49
         # It is in the account, once, and nothing else is: the messages are done with.
         sockets = inside.gateway.account.sockets * 8 * 1024
-        assert inside.gateway.account.held - sockets == len(waiting.info or "")
+        assert inside.gateway.account.held - sockets == STATE_BYTES + len(waiting.info or "")
+        for _ in range(2):
+            await wire.send({"kind": "forwarder_ups_status", "forwarder_id": "f", "available": False})
+        await handled(wire)
+        assert inside.gateway.account.held - sockets == 2 * STATE_BYTES + len(waiting.info or "")
         assert await row(database) == (True, None, None, None)
 
 

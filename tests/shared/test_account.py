@@ -124,6 +124,27 @@ async def test_sockets_take_a_quarter_of_the_room() -> None:
     assert account.held == 0
 
 
+async def test_what_sessions_keep_has_half_of_the_room_and_is_given_back() -> None:
+    account = Account(LIMIT)
+    account.keep(LIMIT // 2)
+    assert (account.crowded, account.full, account.held) == (False, False, LIMIT // 2)
+    account.keep(1)
+    assert (account.crowded, account.full) == (True, True)
+    account.keep(-account.kept)
+    assert (account.crowded, account.full, account.held) == (False, False, 0)
+
+
+async def test_what_waits_is_admitted_when_sessions_keep_less() -> None:
+    messages = Messages()
+    messages.account.keep(LIMIT // 2)
+    assert messages.asks("a", LARGE)
+    assert not messages.asks("b", LIMIT // 2)
+    await messages.done("a")
+    messages.account.keep(-messages.account.kept)
+    await asyncio.sleep(0)
+    assert messages.names == "b"
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.sampled_from([0, 1, SMALL_BYTES, SMALL_BYTES + 1, LARGE, LIMIT]), max_size=30),

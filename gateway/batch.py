@@ -185,7 +185,7 @@ def split(batch: Batch, events: Iterable[ReadEvent]) -> None:
             event
         )
     for key, group in groups.items():
-        for portion in _portions(group):
+        for portion in _portions(group, batch.size):
             if part := batch.part_for(*key):
                 part.extend(portion)
 
@@ -200,9 +200,12 @@ def split_in_turns(batch: Batch, pieces: Iterable[list[ReadEvent]]) -> Iterator[
             yield
 
 
-def _portions(events: list[ReadEvent]) -> Iterator[list[ReadEvent]]:
-    """Share events out so that none of what comes out is larger than a part by itself, unless it is one line."""
-    if sum(len(event.raw_read_line or event.raw_frame or ()) for event in events) <= PART_BYTES // 4:
+def _portions(events: list[ReadEvent], size: int) -> Iterator[list[ReadEvent]]:
+    """Share events out so that none of what comes out is larger than a part by itself, unless it is one line. size:
+    bytes of their message, whose lines are not longer together: of nearly all that is enough to know.
+    """
+    small = PART_BYTES // 4
+    if size <= small or sum(len(event.raw_read_line or event.raw_frame or ()) for event in events) <= small:
         yield events
     else:
         for event in events:

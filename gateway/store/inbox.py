@@ -137,7 +137,9 @@ def _arrays(parts: Sequence[Part]) -> Iterator[Sequence[object]]:
     yield _joined(part.read_types for part in parts)
     yield _joined(part.tag_ids for part in parts)
     yield _joined(part.read_ats for part in parts)
-    yield _joined(part.parse_errors for part in parts)
+    # Nearly always of nothing: an array without elements says so as well, and neither side goes through one of NULLs.
+    errors = _joined(part.parse_errors for part in parts)
+    yield errors if any(errors) else []
 
 
 def _joined(columns: Iterable[Sequence[object]]) -> list[object]:

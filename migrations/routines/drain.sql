@@ -1,4 +1,4 @@
--- version: 8
+-- version: 9
 --
 -- A drain: what the inbox holds becomes events, each once. It is one call.
 --
@@ -126,7 +126,8 @@ BEGIN
             ORDER BY streams.stream_id DESC LIMIT 1
         ) AS last_position
     ),
-    -- Unnested beside one another, all of one length: a row for each event, with its place in the part.
+    -- Unnested beside one another, all of one length, but for parse_errors of parts without any, which are empty and give
+    -- NULLs: a row for each event, with its place in the part.
     arrived AS (
         SELECT last_position, gateway_id, part_id, arrival, session_id, stream_id, stream_epoch, received_at, framed,
                unnest(seqs) AS seq, unnest(raw_frames) AS raw_frame, unnest(reader_timestamps) AS reader_timestamp,

@@ -161,7 +161,9 @@ def decode_forwarder(
         _make_frames(decoded.events)
         # In JSON a NUL can only be an escape, and a line cannot be longer than its message: nearly no batch is looked
         # through for these.
-        if len(message) > LINE_BYTES or b"\\u0000" in message:
+        if b"\\u0000" in message or (
+            len(message) > LINE_BYTES and _longest(decoded.events) > LINE_BYTES // 4
+        ):
             _check_events(decoded.events)
     elif isinstance(decoded, ForwarderHello):
         _refuse_nul(decoded.display_name or "", *decoded.reader_ips)
@@ -216,6 +218,11 @@ def _refuse_long_frames(events: bytes) -> None:
     for event in _frame_outlines.decode(events):
         if len(event.raw_frame) > _FRAME_BYTES:
             raise _too_long(event)
+
+
+def _longest(events: Iterable[ReadEvent]) -> int:
+    """Return how long the longest line is, in bytes or characters."""
+    return max([len(event.raw_read_line or event.raw_frame or ()) for event in events], default=0)
 
 
 def _check_events(events: Iterable[ReadEvent]) -> None:

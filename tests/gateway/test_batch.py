@@ -35,7 +35,8 @@ async def made(*events: ReadEvent) -> Batch:
         streams=STREAMS,
         batch_id=None,
         received_at=datetime.now(UTC),
-        size=1,
+        # As long as its lines would be in JSON, at the least.
+        size=sum(len(each.raw_read_line or each.raw_frame or ()) for each in events),
         on_settled=lambda: None,
     )
     split(batch, events)

@@ -184,8 +184,10 @@ async def test_the_first_page_has_the_course_the_clock_and_finds_people(page: Ta
         await expect(point.locator(".unknown")).to_have_text("1 unknown chip")
         await expect(point.locator(".where a")).to_have_text(["mat · 10.0.0.1:10000", "mat · 10.0.0.2:10000"])
         await expect(page.page.locator(".verdict .what")).to_contain_text(
-            re.compile(r"Marathon · \d+:\d\d:\d\d")
+            re.compile(r"Marathon · \d+:\d\d:\d\d · 1 at Finish")
         )
+        strip = page.page.get_by_role("region", name="Course").locator(".course-head")
+        await expect(strip).to_have_text(re.compile(r"^Marathon\d+:\d\d:\d\d$"))
         await finds_people(page)
 
 

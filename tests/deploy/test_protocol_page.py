@@ -19,7 +19,7 @@ from fanout.in_flight import InFlight
 from fanout.settings import FanoutSettings
 from fanout.store.events import EventRow
 from fanout.tail import MOST_TAILS
-from fanout.turns import MAX_SUBSCRIPTIONS
+from fanout.turns import EPOCH_BYTES, MAX_SUBSCRIPTIONS, SUBSCRIPTION_BYTES
 from gateway import session
 from gateway.batch import MAX_GROUPS
 from gateway.commands import MOST_AT_ONCE
@@ -250,6 +250,8 @@ BOUNDS = {
     "connections of a receiver at a fanout": f"{acceptor.SESSIONS_OF_ONE}",
     "subscriptions of a session": f"{MAX_SUBSCRIPTIONS:,}",
     "streams that a fanout follows": f"{MOST_TAILS:,}",
+    "what all receivers of a fanout follow": f"{acceptor.ACCOUNT_BYTES // 2**21} MiB, {SUBSCRIPTION_BYTES} bytes a "
+    f"subscription and {EPOCH_BYTES} an epoch of it",
     "a message to a receiver": f"{PER_STREAM} MiB of each stream, less than {2 * PER_STREAM} MiB in all",
     "unacked messages that are told apart": f"{InFlight.MOST_MESSAGES:,}",
     "an answer to a question": f"{ANSWER_WITHIN_S:.0f} s",

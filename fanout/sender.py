@@ -8,7 +8,7 @@ the most.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -37,7 +37,8 @@ class Saying(NamedTuple):
     """What is told beside reads, and what it is about: a newer one about the same takes its place while it waits.
 
     ref, position: of reads that it counts; it goes out behind them. rank: of what may go out at the same moment the
-    lower goes first.
+    lower goes first. stream: the one that it is about, if it is about one, by name: who follows that no more is not
+    told.
     """
 
     about: object
@@ -45,6 +46,7 @@ class Saying(NamedTuple):
     ref: StreamRef | None = None
     position: int = 0
     rank: int = 0
+    stream: StreamRef | None = None
 
 
 class Source(Protocol):
@@ -87,6 +89,10 @@ class Sender:
         # than there is to be told about.
         self._sayings[saying.about] = saying
         self._source.news.set()
+
+    def forget(self, streams: Collection[StreamRef]) -> None:
+        """Tell nothing more of these, of what still waits either."""
+        self._sayings = {about: each for about, each in self._sayings.items() if each.stream not in streams}
 
     def ack(self, entries: Iterable[AckEntry]) -> None:
         """Note what the receiver is done with, as far as it was sent."""

@@ -61,7 +61,7 @@ class SessionV12:
         self._requests = Requests(connection, identity, node.replies, node.account)
         self._told: Applied | None = None
         self._has_race = False  # whether the row names a race
-        self._streams: set[UUID] = set()  # that the receiver is told of
+        self._streams: dict[UUID, StreamRef] = {}  # that the receiver is told of
         pace = Pace.of_second_generation(node.settings, identity.events_per_second)
         self._allowance = Allowance(connection, node.settings, pace, asks_first=True)
 
@@ -195,14 +195,18 @@ class SessionV12:
 
     async def _tell_of(self, streams: dict[StreamRef, UUID], sender: Sender) -> None:
         """Tell of streams that have come from now on, beginning with how they are, and of those that went no more."""
-        now = set(streams.values())
-        came, gone = now - self._streams, self._streams - now
+        now = {stream_id: ref for ref, stream_id in streams.items()}
+        came, gone = now.keys() - self._streams.keys(), self._streams.keys() - now.keys()
+        went = {self._streams[stream_id] for stream_id in gone}
         # Noted before anything is awaited: a session that ends in between leaves these as well.
         self._streams = now
-        for watch in (self._node.stream_metrics, self._node.devices):
+        watches = (self._node.stream_metrics, self._node.devices)
+        # Off all lists, before what waits is dropped, and without a wait in between: nothing can come to wait again.
+        for watch in watches:
             watch.leave(sender, gone)
-            if came:
-                await self._join(watch, sender, came)
+        sender.forget(went)
+        for watch in watches if came else ():
+            await self._join(watch, sender, came)
         # Now, and not when the sender comes to it: it waits for acks and for its pace, and what is new of the reads
         # comes behind this.
         await sender.tell_due()

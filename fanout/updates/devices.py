@@ -6,6 +6,7 @@ import orjson
 
 from fanout.sender import Saying
 from fanout.store.reported import Reader, Reported
+from shared.protocol.v1 import StreamRef
 
 __all__ = ["say_reported"]
 
@@ -51,7 +52,8 @@ def _of_reader(before: Reader | None, reader: Reader, now: Reported) -> list[Say
 
 def _about_reader(now: Reported, kind: str, **fields: Any) -> Saying:
     message = _encode(kind, stream_id=str(now.stream_id), reader_ip=now.reader_ip, **fields)
-    return Saying((kind, now.stream_id), message, rank=READER_RANK)
+    stream = StreamRef(now.forwarder_id, now.reader_ip)
+    return Saying((kind, now.stream_id), message, rank=READER_RANK, stream=stream)
 
 
 def _encode(kind: str, **fields: Any) -> bytes:

@@ -19,4 +19,4 @@ def say_metrics(before: StreamMetrics | None, now: StreamMetrics) -> list[Saying
     position = fields.pop("position")
     message = orjson.dumps({"kind": "receiver_stream_metrics", **fields})
     ref = StreamRef(now.forwarder_id, now.reader_ip)
-    return [Saying(("stream metrics", ref), message, ref, position)]
+    return [Saying(("stream metrics", ref), message, ref, position, stream=ref)]

@@ -251,6 +251,23 @@ def thing(about: str, number: int) -> Saying:
     return Saying(about, f'{{"events": ["{about}{number}"]}}'.encode())
 
 
+async def test_of_a_stream_that_went_nothing_is_told_any_more_not_even_what_waits(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.sender.EVERY_S", 3600)
+    went, stays = StreamRef("start", "1"), StreamRef("start", "2")
+    for name, stream in (("a", went), ("b", stays), ("c", None)):
+        receiver.sender.tell(thing(name, 1)._replace(stream=stream))
+    await wait_until(lambda: len(receiver.socket.messages) == 3)
+    for name, stream in (("a", went), ("b", stays), ("c", None)):
+        receiver.sender.tell(thing(name, 2)._replace(stream=stream))
+    receiver.sender.forget({went})
+    monkeypatch.setattr("fanout.sender.EVERY_S", 0)
+    receiver.sender.tell(thing("d", 1))
+    await wait_until(lambda: ["d1"] in said_in(receiver))
+    assert said_in(receiver)[3:] == [["b2"], ["c2"], ["d1"]]
+
+
 async def test_the_same_thing_is_told_once_a_second_and_others_meanwhile(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from fanout.store.reported import Reader, Reported, Ups
 from fanout.updates.devices import say_reported
 from fanout.updates.watch import Watch
 from shared.db.errors import DatabaseUnavailable
+from shared.protocol.v1 import StreamRef
 from shared.runtime.process import Process
 
 A, B = UUID(int=1), UUID(int=2)
@@ -143,6 +144,17 @@ def test_of_readers_of_which_nothing_is_told_only_a_change_of_the_forwarder_is_s
         "stream_id": str(A),
         "reader_ip": "r",
         "connected": False,
+    }
+
+
+def test_what_is_said_of_one_stream_names_it_and_what_several_share_names_none() -> None:
+    found = say_reported(QUIET._replace(connected=False), KNOWN)
+    named = {orjson.loads(each.message)["kind"]: each.stream for each in found}
+    ref = StreamRef("start", "r")
+    assert named == {
+        "reader_status_changed": ref,
+        "receiver_reader_info_update": ref,
+        "forwarder_ups_status": None,
     }
 
 

@@ -18,7 +18,7 @@ from fanout.sender import Sender
 from fanout.store import sessions as store
 from fanout.turns import Turns
 from shared.db.errors import DatabaseUnavailable
-from shared.db.patience import patiently
+from shared.db.patience import left_undone, patiently
 from shared.log import get_logger
 from shared.protocol.decoding import decode_receiver
 from shared.protocol.v1 import (
@@ -119,7 +119,7 @@ class Session:
         try:
             await store.end_session(self._node.process.pool, session_id)
         except DatabaseUnavailable as error:
-            log.warning("session_row_left", session_id=str(session_id), error=str(error))
+            left_undone("session_row_left", error, session_id=str(session_id))
 
 
 class Following:

@@ -25,7 +25,7 @@ from fanout.store import sessions as store
 from fanout.turns import MAX_SUBSCRIPTIONS, Turns
 from fanout.updates.watch import Watch
 from shared.db.errors import DatabaseUnavailable
-from shared.db.patience import patiently, promptly
+from shared.db.patience import left_undone, patiently, promptly
 from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.protocol.decoding import RECEIVER_BYTES, decode_receiver_v12
@@ -237,4 +237,4 @@ class SessionV12:
             ending = store.end_session(self._node.process.pool, self._connection.session_id)
             await promptly(ending, within_s=END_WITHIN_S)
         except (DatabaseUnavailable, TimeoutError) as error:
-            log.warning("session_row_left", session_id=str(self._connection.session_id), error=str(error))
+            left_undone("session_row_left", error, session_id=str(self._connection.session_id))

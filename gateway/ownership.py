@@ -19,6 +19,7 @@ from uuid import UUID
 from gateway.store import sessions as store
 from shared.db.channels import SESSIONS
 from shared.db.errors import DatabaseUnavailable
+from shared.db.patience import left_undone
 from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.runtime.liveness import LEASE_S
@@ -122,7 +123,7 @@ class Ownership:
             # By its own id: a row that another session has by now is left alone.
             awaited = await store.end_session(self._process.pool, forwarder_id, connection.session_id)
         except DatabaseUnavailable as error:
-            log.warning("release_failed", session_id=str(connection.session_id), error=str(error))
+            left_undone("release_failed", error, session_id=str(connection.session_id))
             return
         if awaited:
             self._process.notifier.notify(SESSIONS, forwarder_id)
@@ -182,7 +183,7 @@ class Ownership:
                     connection.abort()
             self._process.notifier.notify(SESSIONS, probe.forwarder_id)
         except DatabaseUnavailable as error:
-            log.warning("probe_unanswered", session_id=str(probe.session_id), error=str(error))
+            left_undone("probe_unanswered", error, session_id=str(probe.session_id))
         finally:
             self._probing.discard(probe.session_id)
 

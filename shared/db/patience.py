@@ -13,7 +13,7 @@ from shared.db.errors import DatabaseUnavailable
 from shared.errors import ConnectionGone
 from shared.log import get_logger
 
-__all__ = ["before_next_try", "patiently", "promptly", "retry_pause_s"]
+__all__ = ["before_next_try", "left_undone", "patiently", "promptly", "retry_pause_s"]
 
 RETRY_S = 0.3
 
@@ -55,6 +55,16 @@ async def patiently(
                 raise
             log.debug(waits, error=str(error), **fields)
             await before_next_try()
+
+
+def left_undone(event: str, error: DatabaseUnavailable | TimeoutError, **fields: str) -> None:
+    """Log that something is left undone, because nothing waits for it any more: the end of a session, an answer.
+
+    A database that is away, or hangs, is told by the process's loops, once; of thousands of sessions each would tell
+    it again. One that answers with an error may fail in this statement alone: that is a warning.
+    """
+    is_away = isinstance(error, TimeoutError) or type(error) is DatabaseUnavailable
+    (log.debug if is_away else log.warning)(event, error=str(error), **fields)
 
 
 async def promptly(work: Coroutine[Any, Any, T], *, within_s: float | None = None) -> T:

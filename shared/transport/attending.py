@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 from aiohttp import WSCloseCode
 
 from shared.db.errors import DatabaseUnavailable
+from shared.db.patience import left_undone
 from shared.errors import ProtocolError
 from shared.log import get_logger
 from shared.metrics import CONNECTIONS
@@ -54,7 +55,7 @@ async def attend(
         on_refusal(error)
         await connection.refuse(error)
     except* DatabaseUnavailable as group:
-        log.warning("session_failed", session_id=str(connection.session_id), error=str(_first(group)))
+        left_undone("session_failed", _first(group), session_id=str(connection.session_id))
         await connection.refuse(ProtocolError("the server cannot serve you now", code="INTERNAL_ERROR"))
     except* Exception as group:
         log.exception("session_failed", session_id=str(connection.session_id), exc_info=group)

@@ -3,13 +3,16 @@
 import asyncio
 import re
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.delivery.wire import receiver
+from tests.delivery.wire_v12 import live, receiver_v12
 from tests.failure.cluster import own_cluster
 from tests.failure.fleet import fleet
+from tests.failure.wire import forwarder
 from tests.services import make_token, services
 from tests.waiting import wait_until
 
@@ -29,16 +32,23 @@ async def test_each_process_says_once_that_the_database_is_away_and_once_that_it
     async with own_cluster(tmp_path, seed) as cluster:
         async with cluster.connection() as database:
             token = await make_token(database, "receiver", "tent")
+            of_leaving = [await make_token(database, kind, "leaves") for kind in ("forwarder", "receiver")]
         async with (
             cluster.connection() as database,
             services(cluster.url, gateway=1, writer=1, fanout=1, api=1) as running,
             receiver(running.fanouts[0].url, token),
             fleet(database, running.gateways[0].url, count=2) as devices,
             devices.racing(),
+            AsyncExitStack() as leaving,
         ):
+            await leaving.enter_async_context(forwarder(running.gateways[0].url, of_leaving[0]))
+            await leaving.enter_async_context(receiver(running.fanouts[0].url, of_leaving[1]))
+            await leaving.enter_async_context(receiver_v12(running.fanouts[0].url, of_leaving[1], live()))
             await devices.goes_on()
             capfd.readouterr()
             await cluster.stop()
+            # Each leaves a row behind, which is said by nobody: it is cleared when the database is there.
+            await leaving.aclose()
             await asyncio.sleep(AWAY_S)
             await cluster.start()
             said_of_it: Counter[tuple[str, str]] = Counter()

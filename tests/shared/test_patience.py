@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from shared.db import patience
 from shared.db.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable
-from shared.db.patience import patiently, promptly, retry_pause_s
+from shared.db.patience import left_undone, patiently, promptly, retry_pause_s
 from shared.errors import ConnectionGone
 
 
@@ -106,6 +106,24 @@ async def test_what_fails_when_nobody_waits_any_more_is_loud_where_it_is_a_fault
         await ended.wait()
         await asyncio.sleep(0)
     assert [str(line["exc_info"]) for line in lines if line["event"] == "task_failed"] == said
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (DatabaseUnavailable("away"), "debug"),
+        (TimeoutError(), "debug"),
+        (DatabaseFault("a right is missing"), "warning"),
+    ],
+)
+def test_what_is_left_undone_is_said_where_no_loop_does(
+    error: DatabaseUnavailable | TimeoutError, level: str
+) -> None:
+    with capture_logs() as lines:
+        left_undone("session_row_left", error, session_id="1")
+    assert [(line["event"], line["log_level"], line["session_id"]) for line in lines] == [
+        ("session_row_left", level, "1")
+    ]
 
 
 async def test_what_is_done_in_time_gives_its_result_or_its_error() -> None:

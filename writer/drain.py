@@ -23,6 +23,7 @@ from uuid import UUID
 from shared.db.channels import INBOX, OUTCOMES, POSITIONS
 from shared.db.connections import STEADY_PLANS, Connection, Link
 from shared.db.errors import DatabaseFault, DatabaseRefused, DatabaseUnavailable, RowLocked
+from shared.db.titles import stream_title
 from shared.log import get_logger
 from shared.metrics import NOTIFICATIONS_SENT
 from shared.runtime.activity import Level
@@ -210,7 +211,7 @@ class Drain:
                         "part_put_aside",
                         level="error",
                         of=str(stream_id),
-                        stream=await store.stream_title(connection, stream_id),
+                        stream=await stream_title(connection, stream_id),
                         error=str(error),
                     )
                     metrics.DEAD_LETTERED.inc()

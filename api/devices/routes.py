@@ -4,7 +4,7 @@ from api.devices import store
 from api.devices.types import Cursors, Forwarders, Processes, ReceiverPath, Receivers, ReceiverStreamPath
 from api.http.context import Api
 from api.http.errors import ApiError
-from api.streams.names import stream_title
+from shared.db.titles import stream_title
 
 __all__ = [
     "delete_cursors",

@@ -23,8 +23,9 @@ from api.http.context import Api
 from api.http.errors import ApiError, no_stream
 from api.http.pagination import decode_cursor, encode_cursor
 from api.http.types import LARGEST
-from api.streams.names import stream_name, stream_title
+from api.streams.names import stream_name
 from api.streams.types import StreamPath
+from shared.db.titles import stream_title
 
 __all__ = [
     "acknowledge_conflict",

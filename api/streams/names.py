@@ -6,7 +6,7 @@ from uuid import UUID
 from shared.db.connections import Connection, Statements
 from shared.db.errors import translated
 
-__all__ = ["StreamName", "stream_name", "stream_names", "stream_title"]
+__all__ = ["StreamName", "stream_name", "stream_names"]
 
 _STREAM_NAME = "SELECT forwarder_id, reader_ip FROM streams WHERE stream_id = $1"
 
@@ -32,13 +32,3 @@ async def stream_names(connection: Connection) -> dict[UUID, StreamName]:
     with translated():
         rows = await connection.fetch(_STREAM_NAMES)
     return {row["stream_id"]: StreamName(row["forwarder_id"], row["reader_ip"]) for row in rows}
-
-
-_TITLE = "SELECT stream_title(streams) FROM streams WHERE stream_id = $1"
-
-
-async def stream_title(connection: Statements, stream_id: UUID) -> str | None:
-    """Return what people call a stream; None when there is none of this id."""
-    with translated():
-        title: str | None = await connection.fetchval(_TITLE, stream_id)
-    return title

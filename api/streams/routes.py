@@ -8,7 +8,7 @@ from api.http.asking import asker
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
 from api.streams import closed, epoch_names, store
-from api.streams.names import stream_name, stream_title
+from api.streams.names import stream_name
 from api.streams.types import (
     Epoch,
     EpochName,
@@ -25,6 +25,7 @@ from api.streams.types import (
 )
 from shared.db.channels import RACES, STATES, STREAMS
 from shared.db.connections import Transaction
+from shared.db.titles import stream_title
 
 __all__ = [
     "delete_stream",

@@ -29,6 +29,12 @@ async def add_stream(
     return stream_id
 
 
+async def add_race(database: Database, name: str = "10 km") -> UUID:
+    """Add a race and return its id."""
+    race_id: UUID = await database.fetchval("INSERT INTO races (name) VALUES ($1) RETURNING race_id", name)
+    return race_id
+
+
 async def add_events(
     database: Database,
     stream_id: UUID,

@@ -23,7 +23,7 @@ from shared.protocol.requests import KINDS
 from shared.runtime.activity import Activity
 from shared.runtime.process import Process
 from tests.api.gateways import carrying_out, ending
-from tests.api.seeds import Database, add_forwarder_session, add_process, add_stream
+from tests.api.seeds import Database, add_stream
 from tests.api.test_commands_told import noted
 from tests.waiting import wait_until
 
@@ -85,13 +85,6 @@ def ask(database: Database, running: Answers) -> Callable[..., Awaitable[Any]]:
         return await answered(database, await put(database, kind, **fields))
 
     return ask
-
-
-@pytest.fixture
-async def gateway_id(database: Database) -> UUID:
-    process_id = await add_process(database, "gateway")
-    await add_forwarder_session(database, "start", process_id)
-    return process_id
 
 
 Ask = Callable[..., Awaitable[Any]]

@@ -6,13 +6,15 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from tests.api.seeds import Database, add_forwarder_session, add_process, add_receiver_session, add_stream
+from tests.api.seeds import (
+    Database,
+    add_forwarder_session,
+    add_process,
+    add_race,
+    add_receiver_session,
+    add_stream,
+)
 from tests.waiting import wait_until
-
-
-async def add_race(database: Database, name: str = "10 km") -> UUID:
-    race_id: UUID = await database.fetchval("INSERT INTO races (name) VALUES ($1) RETURNING race_id", name)
-    return race_id
 
 
 async def follow(database: Database, race_id: UUID, *, lives: bool = True) -> None:

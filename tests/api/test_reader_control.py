@@ -11,7 +11,7 @@ from api.commands import ask as commands
 from shared.protocol.commands import READER_CONTROL, ReaderControl, encode_why
 from tests.api.conftest import Ask
 from tests.api.gateways import carrying_out, ending, left
-from tests.api.seeds import Database, add_forwarder_session, add_process
+from tests.api.seeds import Database
 from tests.waiting import wait_until
 
 READER = "10.0.0.1:10000"
@@ -35,14 +35,6 @@ ROUTES: dict[str, tuple[str, str, Any, int, dict[str, Any]]] = {
     "reconnect": ("POST", "/reconnect", None, 200, {"type": "reconnect"}),
 }
 EVERY = pytest.mark.parametrize("name", ROUTES)
-
-
-@pytest.fixture
-async def gateway_id(database: Database) -> UUID:
-    """A gateway that lives and holds the session of forwarder `start`."""
-    process_id = await add_process(database, "gateway")
-    await add_forwarder_session(database, "start", process_id)
-    return process_id
 
 
 @pytest.fixture

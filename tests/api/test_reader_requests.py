@@ -13,9 +13,7 @@ from api.readers.types import ReaderPath
 from tests.api.conftest import Ask
 from tests.api.gateways import ending, left
 from tests.api.seeds import Database
-from tests.api.test_reader_control import MODE, ON, PATH, READER, ROUTES, asked, gateway_id, says
-
-__all__ = ["gateway_id"]
+from tests.api.test_reader_control import MODE, ON, PATH, READER, ROUTES, asked, says
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,18 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from playwright.async_api import Browser, expect
 
 from deploy.local.reverse_proxy import ReverseProxy
 from deploy.simulation.devices.forwarder import Forwarder
-from shared.protocol.ipico import compose
 from shared.runtime.settings import host_port
 from tests.bench.ground import RESULTS, Ground, Site, running
 from tests.bench.report import Row, Target, row, say
 from tests.dashboard.browser import NARROW, chromium, tab, traced
 from tests.dashboard.slow_link import named_by_page, seconds, slow_link
+from tests.lines import line
 from tests.services import make_token
 from tests.waiting import wait_until
 
@@ -135,11 +134,6 @@ async def reading(forwarder: Forwarder, readers: list[str]) -> AsyncIterator[Non
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-def line(chip: str) -> str:
-    """Return what a reader with a right clock says of a chip now."""
-    return compose(reader_id="00", tag_id=chip, read_at=datetime.now(UTC).replace(tzinfo=None), i=0, q=0)
 
 
 def address(url: str) -> tuple[str, int]:

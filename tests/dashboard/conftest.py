@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -13,18 +13,12 @@ from playwright.async_api import Browser
 from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.receiver import AT_ONCE, Receiver
 from shared.db.channels import RACES, STATES, STREAMS, TOKENS
-from shared.protocol.ipico import compose
 from tests.conftest import fresh_database
 from tests.dashboard.browser import Tab, chromium, tab
+from tests.lines import line
 from tests.postgres import Postgresql
 from tests.services import Services, make_token, services
 from tests.waiting import wait_until
-
-
-def line(chip: str) -> str:
-    """Return what a reader with a right clock says of a chip now."""
-    return compose(reader_id="00", tag_id=chip, read_at=datetime.now(UTC).replace(tzinfo=None), i=0, q=0)
-
 
 _AGE_ALERTS = """
 UPDATE troubles

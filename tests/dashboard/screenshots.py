@@ -13,8 +13,9 @@ from playwright.async_api import Browser, FilePayload, expect
 
 from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack
 from tests.dashboard.readers import tell_battery, tell_reader
+from tests.lines import line
 from tests.postgres import Postgresql, frozen
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]

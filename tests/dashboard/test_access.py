@@ -7,7 +7,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Error, expect
 
 from tests.dashboard.browser import tab
-from tests.dashboard.conftest import Stack, line, stack_of
+from tests.dashboard.conftest import Stack, stack_of
+from tests.lines import line
 from tests.postgres import Postgresql
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -12,8 +12,9 @@ from playwright.async_api import Browser, Locator, Route, expect
 from api.alerts.actions import Action, actions
 from api.alerts.rules import Signal
 from tests.dashboard.browser import NARROW, Tab, tab
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack
 from tests.dashboard.test_commands import READER, dialog, open_stream, said
+from tests.lines import line
 from tests.services import make_token
 from tests.waiting import wait_until
 

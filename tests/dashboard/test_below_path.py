@@ -14,8 +14,9 @@ from playwright.async_api import Browser, Request, expect
 
 from deploy.local.reverse_proxy import caddy
 from tests.dashboard.browser import Tab, tab
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack
 from tests.deploy.test_server_readme import configurations
+from tests.lines import line
 from tests.ports import free_port
 from tests.waiting import wait_until
 

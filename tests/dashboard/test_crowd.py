@@ -14,7 +14,8 @@ from playwright.async_api import Browser, Locator, expect
 
 from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import Tab, tab, traced
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack
+from tests.lines import line
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -8,7 +8,8 @@ import pytest
 from playwright.async_api import Browser, Route, expect
 
 from tests.dashboard.browser import DRAWN, Tab, tab
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack
+from tests.lines import line
 from tests.postgres import Postgresql, frozen
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

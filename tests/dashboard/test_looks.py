@@ -9,8 +9,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
 
 from tests.dashboard.browser import DRAWN, NARROW, WIDE, Size, Tab, Theme, tab, violations
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack
 from tests.dashboard.readers import tell_battery, tell_reader
+from tests.lines import line
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -10,9 +10,10 @@ import pytest
 from playwright.async_api import Locator, Route, expect
 
 from tests.dashboard.browser import Tab
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack
 from tests.dashboard.test_commands import READER, dialog, said
 from tests.dashboard.test_races import CHIPS, PEOPLE, choose, file, people
+from tests.lines import line
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

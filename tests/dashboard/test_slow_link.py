@@ -20,8 +20,9 @@ from deploy.local.child import until_answering
 from deploy.local.reverse_proxy import ReverseProxy
 from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, Tab, tab
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack
 from tests.dashboard.slow_link import Request, SlowLink, named_by_page, seconds, slow_link
+from tests.lines import line
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

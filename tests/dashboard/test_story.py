@@ -4,7 +4,8 @@ import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from tests.dashboard.browser import Tab, tab
-from tests.dashboard.conftest import Stack, line, reading
+from tests.dashboard.conftest import Stack, reading
+from tests.lines import line
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -12,7 +12,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Route, expect
 
 from tests.dashboard.browser import NARROW, Tab, tab
-from tests.dashboard.conftest import Stack, line, stack_of
+from tests.dashboard.conftest import Stack, stack_of
+from tests.lines import line
 from tests.postgres import Postgresql
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -7,8 +7,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.dashboard.browser import Tab, tab
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack
 from tests.dashboard.test_commands import READER, dialog, open_stream, said
+from tests.lines import line
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -6,7 +6,8 @@ import pytest
 from playwright.async_api import expect
 
 from tests.dashboard.browser import Tab
-from tests.dashboard.conftest import Stack, line
+from tests.dashboard.conftest import Stack
+from tests.lines import line
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

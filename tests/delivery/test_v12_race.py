@@ -7,6 +7,7 @@ import pytest
 
 from shared.db.channels import RACES
 from shared.db.connections import Connection
+from tests.api.seeds import add_race
 from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store
 from tests.delivery.test_subscribing import acks_written, events, run
@@ -15,11 +16,6 @@ from tests.delivery.wire_v12 import receiver_v12
 from tests.waiting import wait_until
 
 OTHER = ("finish", READER)
-
-
-async def make_race(database: Connection, name: str = "Marathon") -> UUID:
-    race_id: UUID = await database.fetchval("INSERT INTO races (name) VALUES ($1) RETURNING race_id", name)
-    return race_id
 
 
 async def map_epoch(
@@ -48,7 +44,7 @@ async def test_exactly_the_mapped_epochs_come_whatever_else_the_streams_have(sta
     start, finish = [await make_stream(standing.database, *name) for name in (START, OTHER)]
     await store(standing.database, start, events(1, 1, 3) + events(2, 1, 3) + events(3, 1, 3))
     await store(standing.database, finish, events(1, 1, 3))
-    race_id = await make_race(standing.database)
+    race_id = await add_race(standing.database)
     await map_epoch(standing.database, race_id, start, 1, 3)
     async with receiver_v12(standing.url, standing.token, race(race_id)) as wire:
         assert await wire.identities(6) == run(1, 1, 2, 3) + run(3, 1, 2, 3)
@@ -69,7 +65,7 @@ async def test_what_is_mapped_begins_and_what_is_mapped_no_more_ends_at_once(sta
     start, finish = [await make_stream(standing.database, *name) for name in (START, OTHER)]
     await store(standing.database, start, events(1, 1, 3) + events(2, 1, 3))
     await store(standing.database, finish, events(7, 1, 2))
-    race_id = await make_race(standing.database)
+    race_id = await add_race(standing.database)
     await map_epoch(standing.database, race_id, start, 1)
     async with receiver_v12(standing.url, standing.token, race(race_id)) as wire:
         assert await wire.identities(3) == run(1, 1, 2, 3)
@@ -108,7 +104,7 @@ async def test_what_is_mapped_begins_and_what_is_mapped_no_more_ends_at_once(sta
 async def test_a_change_is_found_whose_notification_was_lost(standing: Standing) -> None:
     start = await make_stream(standing.database, *START)
     await store(standing.database, start, events(1, 1, 2))
-    race_id = await make_race(standing.database)
+    race_id = await add_race(standing.database)
     async with receiver_v12(standing.url, standing.token, race(race_id)) as wire:
         assert await wire.applied() == (f"race ({race_id})", 0, [])
         await map_epoch(standing.database, race_id, start, 1, notify=False)
@@ -120,7 +116,7 @@ async def test_a_change_is_found_whose_notification_was_lost(standing: Standing)
 async def test_each_epoch_begins_behind_its_own_ack_and_a_resume_implies_nothing(standing: Standing) -> None:
     start = await make_stream(standing.database, *START)
     await store(standing.database, start, events(1, 1, 3) + events(2, 1, 3) + events(3, 1, 3))
-    race_id = await make_race(standing.database)
+    race_id = await add_race(standing.database)
     await map_epoch(standing.database, race_id, start, 1, 2, 3)
     async with receiver(standing.url, standing.token, START) as first:
         await first.take(9, acking=False)
@@ -134,7 +130,7 @@ async def test_each_epoch_begins_behind_its_own_ack_and_a_resume_implies_nothing
 async def test_what_a_resume_of_the_first_generation_implied_is_no_ack(standing: Standing) -> None:
     start = await make_stream(standing.database, *START)
     await store(standing.database, start, events(1, 1, 3) + events(2, 1, 3))
-    race_id = await make_race(standing.database)
+    race_id = await add_race(standing.database)
     await map_epoch(standing.database, race_id, start, 1, 2)
     async with receiver(standing.url, standing.token, resume=[(START, 2, 2)]) as first:
         assert await first.identities(1) == run(2, 3)
@@ -167,7 +163,7 @@ async def test_a_race_that_there_is_not_is_warned_of_and_the_session_stays(
 
 
 async def test_a_session_says_which_race_it_follows_also_of_one_that_comes_later(standing: Standing) -> None:
-    race_id, later = await make_race(standing.database), uuid4()
+    race_id, later = await add_race(standing.database), uuid4()
     named = "SELECT race_id FROM receiver_sessions WHERE session_id = $1::text::uuid"
     async with receiver_v12(standing.url, standing.token, race(race_id)) as wire:
         assert await standing.database.fetchval(named, wire.session_id) == race_id
@@ -185,7 +181,7 @@ async def test_a_session_says_which_race_it_follows_also_of_one_that_comes_later
 
 
 async def test_a_race_that_is_being_deleted_holds_up_no_heartbeat(standing: Standing) -> None:
-    race_id = await make_race(standing.database)
+    race_id = await add_race(standing.database)
     async with standing.database.transaction():
         await standing.database.execute("DELETE FROM races WHERE race_id = $1", race_id)
         async with receiver_v12(standing.url, standing.token, race(race_id)) as wire:

@@ -7,10 +7,11 @@ import pytest
 
 from shared.db.channels import DEVICES
 from shared.db.connections import Connection
+from tests.api.seeds import add_race
 from tests.delivery.conftest import Standing
 from tests.delivery.stored import make_stream, store
 from tests.delivery.test_subscribing import events
-from tests.delivery.test_v12_race import make_race, map_epoch, race, unmap
+from tests.delivery.test_v12_race import map_epoch, race, unmap
 from tests.delivery.wire import READER, START, Message
 from tests.delivery.wire_v12 import WireV12, live, receiver_v12, replay, target
 from tests.fanout.conftest import running_inside
@@ -104,7 +105,7 @@ async def test_a_stream_that_joins_brings_its_numbers_and_one_that_leaves_takes_
     start, finish = [await make_stream(standing.database, *name) for name in (START, OTHER)]
     for stream in (start, finish):
         await store(standing.database, stream, events(1, 1, 2))
-    race_id = await make_race(standing.database)
+    race_id = await add_race(standing.database)
     await map_epoch(standing.database, race_id, start, 1)
     async with receiver_v12(standing.url, standing.token, race(race_id)) as wire:
         await wire.applied()

@@ -46,7 +46,7 @@ READERS: Mapping[str, set[str]] = {
     "api.storage.store": {"api.alerts", "api.live"},
     "api.streams.closed": {"api.alerts"},
     "api.streams.epoch_names": {"api.races"},
-    "api.streams.names": {"api.devices", "api.events", "api.exports"},
+    "api.streams.names": {"api.events", "api.exports"},
     "api.streams.store": {"api.live"},
     "api.ups.store": {"api.live"},
 }

@@ -13,6 +13,7 @@ from gateway.store import streams
 from shared.db.errors import DatabaseRefused, DatabaseUnavailable
 from shared.protocol.commands import KINDS
 from shared.runtime.process import Process
+from tests.api.seeds import add_race
 from tests.commands import SAMPLES
 from tests.failure.facts import Database
 from tests.failure.wire import READER, Wire, batch, connect, forwarder, read, unresponsive
@@ -100,7 +101,7 @@ async def test_of_two_resets_out_of_one_epoch_one_is_carried_out(wire: Wire, dat
 
 async def test_an_epoch_is_a_race_s_before_its_device_hears_of_it(wire: Wire, database: Database) -> None:
     stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
-    race_id = await database.fetchval("INSERT INTO races (name) VALUES ('10 km') RETURNING race_id")
+    race_id = await add_race(database)
     request = {"stream_id": str(stream_id), "reader_ip": READER, "race_id": str(race_id)}
     asked = [await command(database, "epoch_reset", request) for _ in range(2)]
     for epoch in (2, 3):
@@ -112,7 +113,7 @@ async def test_an_epoch_is_a_race_s_before_its_device_hears_of_it(wire: Wire, da
 
 async def test_of_two_who_begin_a_race_out_of_one_epoch_one_is_obeyed(wire: Wire, database: Database) -> None:
     stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
-    race_id = await database.fetchval("INSERT INTO races (name) VALUES ('10 km') RETURNING race_id")
+    race_id = await add_race(database)
     request = {"stream_id": str(stream_id), "reader_ip": READER, "race_id": str(race_id), "expected_epoch": 1}
     asked = [await command(database, "epoch_reset", request) for _ in range(2)]
     await wire.expect("epoch_reset_command")
@@ -309,7 +310,7 @@ async def test_a_reset_over_which_the_database_is_lost_is_done_once(
     stream_id = await database.fetchval("SELECT stream_id FROM streams WHERE reader_ip = $1", READER)
     request = {"stream_id": str(stream_id), "reader_ip": READER, "expected_epoch": 1}
     if of_race:
-        race_id = await database.fetchval("INSERT INTO races (name) VALUES ('10 km') RETURNING race_id")
+        race_id = await add_race(database)
         request["race_id"] = str(race_id)
     name = "next_epoch_of_race" if of_race else "next_epoch"
     reserve, calls = getattr(streams, name), list[Any]()

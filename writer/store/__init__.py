@@ -29,7 +29,6 @@ __all__ = [
     "put_aside",
     "queued_parts",
     "reject_stream_deleted",
-    "stream_title",
 ]
 
 # Longer than the upkeep needs the inbox for itself, shorter than deadlock_timeout.
@@ -92,9 +91,6 @@ INSERT INTO outcomes (gateway_id, outcome, part_ids)
 SELECT gateway_id, 'poisoned', ARRAY[part_id] FROM poisoned
 RETURNING gateway_id
 """
-
-
-_TITLE = "SELECT stream_title(streams) FROM streams WHERE stream_id = $1"
 
 
 class Conflict(NamedTuple):
@@ -215,13 +211,6 @@ async def put_aside(connection: Connection, part: PartKey, error: str) -> bool:
     """Put a part that cannot be written aside, whole, with the reason; false when it is there no more."""
     with translated():
         return await connection.fetchval(_PUT_ASIDE, *part, error) is not None
-
-
-async def stream_title(connection: Connection, stream_id: UUID) -> str | None:
-    """Return what people call a stream; None when it is gone."""
-    with translated():
-        title: str | None = await connection.fetchval(_TITLE, stream_id)
-    return title
 
 
 async def has_parts(connection: Connection) -> bool:

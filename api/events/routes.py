@@ -37,6 +37,10 @@ __all__ = [
 ]
 
 
+# Of one question: a part of a name may be that of many.
+MOST_TAGS = 200
+
+
 async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPage:
     """Show a page of reads, newest first by default."""
     if query.is_view:
@@ -113,13 +117,24 @@ async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
     if query.after is not None and query.stream_id is None:
         raise ApiError("BAD_REQUEST", "query: `after` is a place in one stream; name its `stream_id`, too")
     behind = 0 if query.after is None else decode_cursor(query.after)[0]
-    tags = None if query.tag_id is None else [each.strip().lower() for each in query.tag_id.split(",")]
+    tags = None if query.tag_id is None else _tags(query.tag_id)
     page, newest = await store.latest(api.pool, query.stream_id, tags, limit=query.limit, behind=behind)
     return LatestReads(
         reads=await named(api.pool, page.rows),
         cut=page.more and len(page.rows) < query.limit,
         cursor=None if query.stream_id is None else encode_cursor(newest),
     )
+
+
+def _tags(text: str) -> list[str]:
+    """Return the chips that are asked for, each once. Nothing is left out unsaid: who asks for too many is refused."""
+    tags = list(dict.fromkeys(each.strip().lower() for each in text.split(",")))
+    if len(tags) > MOST_TAGS:
+        raise ApiError(
+            "BAD_REQUEST",
+            f"query: `tag_id` names {len(tags)} chips; ask for {MOST_TAGS} at the most, or in several requests",
+        )
+    return tags
 
 
 async def acknowledge_conflict(api: Api, *, path: ConflictPath) -> None:

@@ -118,8 +118,8 @@ class ReadPage(Answer):
 
 
 class LatestQuery(Request):
-    """The newest reads; of one stream, of one chip or of several with commas between them (in either case), among some
-    20,000 of the newest of all streams.
+    """The newest reads; of one stream, of one chip or of up to 200 with commas between them (in either case), among
+    some 20,000 of the newest of all streams.
     after: the cursor of an earlier answer of the same stream: only what was stored since.
     """
 

@@ -33,6 +33,12 @@ async def test_the_latest_reads_come_from_all_streams(ask: Ask, database: Databa
     (read,) = (await ask("GET", f"{LATEST}?tag_id={READ[4:16].upper()}"))["reads"]
     assert (await ask("GET", f"{LATEST}?tag_id=none, {READ[4:16].upper()}"))["reads"] == [read]
     assert (read["stream_id"], read["seq"]) == (str(one), 3)
+    # None of those that are asked for is left out unsaid.
+    many = [f"{n:012x}" for n in range(199)]
+    for named in ([*many, READ[4:16]], [*many, READ[4:16], READ[4:16].upper()]):
+        assert (await ask("GET", LATEST, params={"tag_id": ",".join(named)}))["reads"] == [read]
+    refused = await ask("GET", LATEST, status=400, params={"tag_id": ",".join([*many, "a", "b"])})
+    assert "names 201 chips; ask for 200 at the most" in refused["message"]
     await ask("GET", f"{LATEST}?limit=201", status=400)
 
 

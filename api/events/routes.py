@@ -75,8 +75,12 @@ async def list_forwarder_reads(api: Api, *, path: ForwarderPath, query: ViewQuer
 
 async def _view(api: Api, epochs: Sequence[views.Epoch], query: ViewQuery) -> ReadPage:
     dedup, offset = query.dedup or "none", query.offset or 0
-    if dedup == "none" and query.order == "desc" and query.epoch is None and not _is_filtered(query):
-        found = await views.newest(api.pool, epochs, offset=offset, limit=query.limit)
+    if dedup == "none" and not _is_filtered(query):
+        # The writer has counted them.
+        if query.order == "desc" and query.epoch is None:
+            found = await views.newest(api.pool, epochs, offset=offset, limit=query.limit)
+        else:
+            found = await views.passed(api.pool, epochs, order=query.order, offset=offset, limit=query.limit)
     else:
         found = await views.view(
             api.pool,

@@ -20,7 +20,18 @@ from api.events.types import Dedup, EventFilter
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
-__all__ = ["NEWEST", "VIEWS", "Epoch", "View", "counts", "current_epochs", "newest", "view"]
+__all__ = [
+    "NEWEST",
+    "PASSED",
+    "VIEWS",
+    "Epoch",
+    "View",
+    "counts",
+    "current_epochs",
+    "newest",
+    "passed",
+    "view",
+]
 
 Order: TypeAlias = Literal["asc", "desc"]
 
@@ -95,6 +106,19 @@ ORDER BY received_at {order}, stream_id {order}, stream_epoch {order}, seq {orde
     for order in ("asc", "desc")
 }
 
+# $1, $2: epochs; $3: offset, $4: at most. One pass over them that keeps what may be on the page and nothing else: their
+# number is known without (stream_metrics).
+PASSED = {
+    order: f"""
+SELECT events.stream_id, events.stream_epoch, seq, received_at
+FROM unnest($1::uuid[], $2::bigint[]) AS scope(stream_id, stream_epoch)
+JOIN events ON events.stream_id = scope.stream_id AND events.stream_epoch = scope.stream_epoch
+ORDER BY received_at {order}, events.stream_id {order}, events.stream_epoch {order}, seq {order}
+OFFSET $3 LIMIT $4
+"""  # noqa: S608 - of constants only
+    for order in ("asc", "desc")
+}
+
 # $1, $2: current epochs; $3: offset, $4: at most. The newest of each by position, which is the order of arrival, and of
 # all those the page: it costs what lies before it, however long the epochs are.
 NEWEST = """
@@ -145,6 +169,13 @@ async def newest(pool: Pool, epochs: Sequence[Epoch], *, offset: int, limit: int
     """Return a page of all reads of current epochs, the newest first."""
     with translated():
         rows = await pool.fetch(NEWEST, *_scope(epochs), offset, limit)
+    return View([_key(row) for row in rows], sum(each.events for each in epochs))
+
+
+async def passed(pool: Pool, epochs: Sequence[Epoch], *, order: Order, offset: int, limit: int) -> View:
+    """Return a page of all reads of epochs, in either order."""
+    with translated():
+        rows = await pool.fetch(PASSED[order], *_scope(epochs), offset, limit)
     return View([_key(row) for row in rows], sum(each.events for each in epochs))
 
 

@@ -1,6 +1,7 @@
 """Whose a read is, is looked up by keys: at the same cost for a page, whatever is stored of races and reads."""
 
 from datetime import timedelta
+from typing import Literal
 from uuid import UUID
 
 import pytest
@@ -74,6 +75,18 @@ async def test_a_view_reads_its_epoch_once(process: Process, stream_id: UUID, de
     (scan,) = of_events(await plan_of(process, views.VIEWS[dedup, "desc"], *arguments))
     assert scan["Index Name"] == "events_pkey"
     assert (scan["Actual Rows"], scan["Actual Loops"]) == (EVENTS // 6, 1)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_all_reads_of_an_epoch_are_passed_by_once_and_only_those_of_the_page_are_kept(
+    process: Process, stream_id: UUID, order: Literal["asc", "desc"]
+) -> None:
+    plan = await plan_of(process, views.PASSED[order], [stream_id], [2], 20, 100)
+    (scan,) = of_events(plan)
+    assert (scan["Index Name"], scan["Actual Loops"]) == ("events_pkey", 1)
+    (sort,) = (node for node in plan if node["Node Type"] == "Sort")
+    assert sort["Sort Method"] == "top-N heapsort"
+    assert not {node["Node Type"] for node in plan} & {"CTE Scan", "Aggregate", "Materialize"}
 
 
 async def test_an_export_with_people_gathers_and_sorts_nothing(

@@ -76,6 +76,27 @@ async def test_a_window_is_anchored_at_its_first_read_whenever_the_reads_arrive(
     assert page["next_cursor"] is None
 
 
+async def test_how_many_reads_there_are_is_not_counted_where_the_writer_has(
+    ask: Ask, database: Database
+) -> None:
+    stream_id = await add_stream(database, epoch=2)
+    await say(database, stream_id, [Said(ADA, 0, 5), Said(BOB, 1, 1), Said(ADA, 2, 3)])
+    await say(database, stream_id, [Said(BOB, 9, 9)], epoch=2)
+    await database.execute(
+        "UPDATE stream_metrics SET dedup_count = 70 + stream_epoch, raw_count = 70 + stream_epoch"
+    )
+    for query, shown, total in (
+        ({"epoch": 1, "order": "asc"}, [2, 3, 1], 71),
+        ({"epoch": 1, "order": "desc"}, [1, 3, 2], 71),
+        ({"epoch": 1, "order": "asc", "offset": 1, "limit": 1}, [3], 71),
+        ({"order": "asc"}, [1], 72),
+    ):
+        page = await view(ask, stream_id, dedup="none", **query)
+        assert (seqs(page), page["total"]) == (shown, total), query
+    # Of one chip they are.
+    assert (await view(ask, stream_id, dedup="none", epoch=1, tag_id=ADA))["total"] == 2
+
+
 async def test_a_window_that_rolls_on_is_cut_at_its_anchor_s_end(ask: Ask, database: Database) -> None:
     stream_id = await add_stream(database)
     await say(database, stream_id, [Said(ADA, at, at) for at in (0, 2, 4, 6, 8, 10)])

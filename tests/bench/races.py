@@ -128,6 +128,9 @@ async def of_reads(
         ),
     ]
     before = resident_bytes(api.pid)
+    oldest = f"/api/v1/streams/{epoch}/reads?dedup=none&limit=100&offset=0&order=asc"
+    found = await timed(rounds, lambda: asked(http, "GET", oldest))
+    rows.append(row("race: the oldest of 200,000 reads", found, "ms", target=Target("at most", 1000)))
     for dedup in ("first", "last"):
         view = f"/api/v1/streams/{epoch}/reads?dedup={dedup}&window_secs=5&limit=100&offset=0&order=desc"
         found = await timed(rounds, lambda: asked(http, "GET", view))  # noqa: B023

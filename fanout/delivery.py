@@ -12,7 +12,8 @@ __all__ = ["NOTHING", "Cursor", "EpochState", "Leg", "Start", "begin_of", "is_va
 
 
 class Cursor(NamedTuple):
-    """What a receiver has of an epoch.
+    """What a receiver has of an epoch: Cursor(500, 7000, 499) are the 499 events numbered up to 500 that were stored at
+    or below position 7000; the one that is missing never came, or was stored later.
 
     event_count: how many events that is, None where nobody counted. implied: that it has them was only concluded, from
     a resume of a newer epoch; it stays so until all of them were sent.
@@ -36,7 +37,7 @@ class EpochState(NamedTuple):
 
     last_seq: the newest. event_count: how many there are; None where more gaps than the list holds keep us from
     telling how many lie above a number. cursor: our record, NOTHING before the first ack. above_cursor, above_resume:
-    events numbered above either.
+    events numbered above either. EpochState(900, 898, Cursor(500, 7000, 499), 399): 399 of 898 events are above 500.
     """
 
     last_seq: int

@@ -43,7 +43,8 @@ class Sent(NamedTuple):
     """What a message holds of one epoch: its highest seq, and how many events it covers.
 
     named, shown: the highest seq and the number of those that the receiver is sent, which its ack will name: the others
-    are covered by it as well.
+    are covered by it as well. Sent(2, 130, 30, 128, 28): of epoch 2 the 30 events up to 130, of which the last two
+    are for nobody of the receiver's generation.
     """
 
     stream_epoch: int

@@ -59,6 +59,7 @@ class Session:
             fanout_id=self._node.process.presence.process_id,
             token_id=identity.token_id,
         )
+        # Only behind the row: whoever has none may send nothing that is larger than a hello.
         self._connection.admit()
         self._note("receiver_connected", receiver_id)
         following = Following(self._connection, identity, self._node)

@@ -61,7 +61,9 @@ class Command(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """What came of a command, with the device's answer as JSON where there is one, or the reason (`because`)."""
+    """What came of a command, with the device's answer as JSON where there is one, or the reason (`because`):
+    Carried("done", b'{"new_stream_epoch":3}'), Carried("busy").
+    """
 
     ending: Ending
     answer: bytes | None = None

@@ -19,7 +19,9 @@ _MOMENT_S = 5.0
 
 
 class Bound(NamedTuple):
-    """For how long facts must hold until they are amber and until they are red, and for how long each stays."""
+    """For how long facts must hold until they are amber and until they are red, and for how long each stays: Bound(15,
+    45, 30, 90) is amber after 15 s and red after 45, and each stays for twice that.
+    """
 
     watch_s: float
     act_s: float
@@ -33,7 +35,9 @@ class Bound(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What an alert is about: one signal of one device, process or stream."""
+    """What an alert is about: one signal of one device, process or stream. Key("ups", "forwarder", "box-7"); of a
+    stream the id stands twice, as text and as what refers to its row.
+    """
 
     signal: str
     subject_kind: SubjectKind

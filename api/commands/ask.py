@@ -164,6 +164,7 @@ class Commands:
             # It may be deleted or not, and done or not: the one answer that is never wrong is that nobody knows.
             raise _database_away() from error
         state, answer = closed or ("lost", None)
+        # What the row said last counts, and not what woke us: that was a reason to look, and nothing more.
         if state == "done" and answer is not None:
             return Reply("done", answer)
         if state == "absent" or (state == "asked" and ended):

@@ -22,7 +22,7 @@ WHERE stream_id = $1
 
 
 class Key(NamedTuple):
-    """Where an event stands within its stream."""
+    """Where an event stands within its stream: Key(2, 130) is number 130 of epoch 2."""
 
     stream_epoch: int
     seq: int

@@ -80,6 +80,8 @@ class Requests:
     def ask(self, message: bytes, asked: Asked) -> None:
         """Take what has been read already."""
         if len(self._open) < AT_ONCE:
+            # Counted before it is kept, and until the database has it (`_let_go`): while that is away, what waits for it
+            # is held here.
             self._account.hold(Held(len(message)))
             self._number += 1
             self._open.append(_Open(self._number, asked, self._clock() + ANSWER_WITHIN_S, message))
@@ -91,6 +93,7 @@ class Requests:
     async def run(self) -> None:
         """Have requests answered until cancelled; ConnectionGone when the receiver is not there any more."""
         try:
+            # Before the first is asked: an answer that comes while the asking statement returns wakes the next wait.
             with self._replies.told(self._connection.session_id, self._wake.set):
                 polled = False
                 while True:
@@ -101,6 +104,7 @@ class Requests:
                     self._give_up()
                     polled = not (self.responses or await self._wait())
         finally:
+            # What is held first: taking back waits for the database, for seconds where it hangs.
             for each in self._open:
                 self._let_go(each)
             # What no api process has taken is not carried out for a receiver that is gone.

@@ -38,7 +38,7 @@ LEFT JOIN LATERAL (
 
 
 class RaceMapping(NamedTuple):
-    """Whether there is such a race, and its epochs by stream."""
+    """Whether there is such a race, and its epochs by stream: {StreamRef("start", "10.0.0.1:10000"): {1, 3}}."""
 
     is_known: bool
     epochs: dict[StreamRef, frozenset[int]]

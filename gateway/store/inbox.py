@@ -66,7 +66,9 @@ class Staged(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """The inbox's generation, and the parts by what became of them since the last call."""
+    """The inbox's generation, and the parts by what became of them since the last call: [("stored", [17, 18]),
+    ("conflict", [19])].
+    """
 
     generation: UUID
     outcomes: list[tuple[Outcome, list[int]]]

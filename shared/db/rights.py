@@ -65,7 +65,9 @@ WHERE rolname = ANY($1::text[])
 
 
 class Right(NamedTuple):
-    """One thing that the user of a role must be allowed to do; of all columns where none is named."""
+    """One thing that the user of a role must be allowed to do; of all columns where none is named: Right("writer",
+    "UPDATE", "TABLE", "streams", "last_position").
+    """
 
     role: str
     privilege: str

@@ -17,7 +17,9 @@ _BEGINNING: Final = re.compile(
 
 
 class Beginning(NamedTuple):
-    """The first fields of a message, where these are its kind and its request_id; None: the second is another."""
+    """The first fields of a message, where these are its kind and its request_id; None: the second is another. As
+    Beginning("receiver_proxy_streams_request", "17").
+    """
 
     kind: str
     request_id: str | None

@@ -38,7 +38,8 @@ class Identity(NamedTuple):
     """Who a device is, by its token; hellos that name `aliases` mean the same device.
 
     device_id: what we call it. name: what it is told that it is called. events_per_second: what a receiver is sent at
-    the most, 0 for no pause, None for what is usual.
+    the most, 0 for no pause, None for what is usual. A receiver of the first generation is, for example,
+    Identity(…, "receiver-main.018f3c2a", {"", "receiver-main", …}, "receiver-main").
     """
 
     token_id: UUID

@@ -94,7 +94,7 @@ RETURNING gateway_id
 
 
 class Conflict(NamedTuple):
-    """An identity that two different lines claim."""
+    """An identity that two different lines claim: (stream, epoch 2, number 130)."""
 
     stream_id: UUID
     stream_epoch: int
@@ -111,14 +111,14 @@ class Locked(NamedTuple):
 
 
 class BatchKey(NamedTuple):
-    """What names a batch in the logs (shared/trace.py)."""
+    """What names a batch in the logs (shared/trace.py): its forwarder, and when its gateway got it."""
 
     forwarder_id: str
     received_at: datetime
 
 
 class PartKey(NamedTuple):
-    """What names a part in the inbox."""
+    """What names a part in the inbox: the gateway that staged it, and its number for it."""
 
     gateway_id: UUID
     part_id: int

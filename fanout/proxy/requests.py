@@ -80,8 +80,8 @@ class Requests:
     def ask(self, message: bytes, asked: Asked) -> None:
         """Take what has been read already."""
         if len(self._open) < AT_ONCE:
-            # Counted before it is kept, and until the database has it (`_let_go`): while that is away, what waits for it
-            # is held here.
+            # Counted before it is kept, and until the database has it (`_let_go`): while that is away, what waits for
+            # it is held here.
             self._account.hold(Held(len(message)))
             self._number += 1
             self._open.append(_Open(self._number, asked, self._clock() + ANSWER_WITHIN_S, message))

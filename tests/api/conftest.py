@@ -52,13 +52,13 @@ def declared(method: str, path: str) -> Any:
 async def process(database_url: str) -> AsyncIterator[Process]:
     """A process with all that it has of the database, as `Process.run` makes it.
 
-    Nobody says in between that it is there: it is seen once, for as long as a test takes.
+    Nobody says in between that it is there and ready: it is seen once, for as long as a test takes.
     """
     settings = ApiSettings.read({"database_url": database_url, "bind": "127.0.0.1:1"})
     process = Process("api", settings, pool_settings=POOL_SETTINGS)
     async with process.connected():
         await process.pool.execute(
-            "UPDATE processes SET last_seen_at = now() + interval '1 hour',"
+            "UPDATE processes SET ready = true, last_seen_at = now() + interval '1 hour',"
             " lease_expires_at = now() + interval '1 hour'"
         )
         notifying = asyncio.create_task(process.notifier.run())

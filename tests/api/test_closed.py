@@ -51,6 +51,14 @@ async def test_a_closed_stream_raises_no_alert_of_silence_until_it_is_open_again
     assert len(await entries(database, "stream_opened")) == 1
 
 
+async def test_nothing_is_wrong_with_the_process_of_a_test_that_takes_long(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    for _ in range(2):
+        assert counts(await looked(ask, evaluation)) == ("good", 0, 0, 0, 0, 0)
+        await database.execute("UPDATE troubles SET noticed_at = noticed_at - interval '1 minute'")
+
+
 async def test_a_read_on_a_closed_stream_is_counted_and_said_once(
     ask: Ask, database: Database, evaluation: Evaluation
 ) -> None:

@@ -165,7 +165,7 @@ GRANT EXECUTE ON FUNCTION lock_streams, store_parts, oldest_snapshot TO rt_write
 GRANT EXECUTE ON FUNCTION identify_device, authenticate_device, events_above TO rt_fanout;
 GRANT SELECT (token_id, revoked_at) ON device_tokens TO rt_fanout;
 GRANT SELECT ON streams, events, stream_metrics, reader_states, forwarder_ups, reported_readers, reported_ups,
-      live_forwarder_sessions, races, epoch_races, forwarder_races
+      live_forwarder_sessions, races, epoch_races
     TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (stream_ids, race_id), DELETE ON receiver_sessions TO rt_fanout;
 GRANT SELECT, INSERT, UPDATE (cursor_id, last_seq, position, event_count, implied, wanted, updated_at), DELETE

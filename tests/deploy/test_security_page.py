@@ -5,10 +5,13 @@ import re
 from api.http.access import OPEN_PATHS
 from api.http.sites import complaint
 from api.settings import API_TOKEN_LENGTH
+from fanout.settings import FanoutSettings
+from gateway.settings import GatewaySettings
 from shared.roles import ROLES
 from tests.deploy.compose import COMPOSE_FILE
 from tests.deploy.pages import table
 from tests.deploy.test_readme import README
+from tests.deploy.test_roles import LOCKABLE
 
 DOCS = README.parent / "deploy" / "docs"
 TEXT = (DOCS / "security.md").read_text()
@@ -37,3 +40,35 @@ def test_what_browsers_say_of_other_sites_over_https_alone_is_said_here_and_wher
     (says,) = [row[1] for row in table(readme, "in `.env`", "") if "PUBLISH" in row[0]]
     assert "have HTTPS" in says
     assert "security.md#who-is-an-operator" in says
+
+
+def test_tables_that_a_role_can_lock_whole_are_those_that_it_can() -> None:
+    (says,) = re.findall(r"^- \*\*Tables that it deletes from by itself\*\* (.*)$", TEXT, re.MULTILINE)
+    named = {
+        service: set(re.findall(r"`(\w+)`", tables))
+        for service, tables in re.findall(r"`rt_(\w+)`: ([^;]*)", says)
+    }
+    assert named == {service: tables for service, tables in LOCKABLE.items() if tables}
+
+
+def test_limits_say_what_their_settings_are_unless_they_are_set() -> None:
+    specs = [*GatewaySettings.specs().values(), *FanoutSettings.specs().values()]
+    defaults = {spec.variable: spec.default for spec in specs}
+    told: dict[str, list[str]] = {}
+    for _, _, bound, setting in table(TEXT, "who", "can", "no more than", "setting"):
+        for name in re.findall(r"`([A-Z_]+)`", setting):
+            told.setdefault(name, []).extend(
+                number.replace(",", "") for number in re.findall(r"\d[\d,]*", bound)
+            )
+    compared = told.keys() & defaults.keys()
+    assert compared == {"MAX_READERS", "MAX_EPOCHS", "MAX_IN_FLIGHT", "MAX_UNACKED_MIB"}
+    for name in compared:
+        assert defaults[name] in told[name], name
+
+
+def test_images_that_are_named_by_tag_alone_are_told() -> None:
+    found = re.findall(r"^FROM (\S+)", (DOCS.parent / "Dockerfile").read_text(), re.MULTILINE)
+    found += re.findall(r"^ +image: ([\w./-]+:\S+)$", COMPOSE_FILE.read_text(), re.MULTILINE)
+    assert found
+    (says,) = re.findall(r"^- \*\*Base images\*\* are named by tag: (.*?)\. ", TEXT, re.MULTILINE)
+    assert set(re.findall(r"`([^`]+)`", says)) == {image for image in found if "@sha256:" not in image}

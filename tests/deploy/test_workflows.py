@@ -1,6 +1,7 @@
 """What runs on the forge is what runs here."""
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -40,3 +41,12 @@ def test_brings_the_production_file_up_scaled_and_asks_the_doctor() -> None:
     run = "\n".join(commands("check"))
     assert "up -d --scale gateway=3 --scale fanout=4" in run
     assert "rt-server doctor" in run
+
+
+def test_every_action_is_named_by_its_commit() -> None:
+    """A tag can be moved to other code by whoever owns it."""
+    used = [
+        use for file in FOLDER.parent.rglob("*.yml") for use in re.findall(r"uses:\s*(\S+)", file.read_text())
+    ]
+    assert used
+    assert [use for use in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", use)] == []

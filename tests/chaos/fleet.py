@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeAlias
 
-from deploy.simulation.devices.receiver import FIRST_GENERATION, Manners
+from deploy.simulation.devices.receiver import FIRST_GENERATION, SECOND_GENERATION, Manners
 from tests.chaos.devices import (
     WANTED_EPOCHS,
     ComingAndGoing,
@@ -195,7 +195,9 @@ def _forwarder(number: int, **settings: Any) -> WatchedForwarder:
 
 def _receiver(number: int, api_url: str, race_id: str, **settings: Any) -> WatchedReceiver:
     """Return one; of four, two are of the second generation, which resumes always, and asks past its own link."""
-    manners = STEADY if number < STEADY_RECEIVERS else FIRST_GENERATION
+    is_newer = number % 4 >= 2 or number in (RACE_RECEIVER, REPLAYING_RECEIVER)
+    generation = SECOND_GENERATION if is_newer else FIRST_GENERATION
+    manners = STEADY if number < STEADY_RECEIVERS else generation
     if number == RACE_RECEIVER:
         mode = {"mode": "race", "race_id": race_id}
         return NewerWatchedReceiver(resumes=True, manners=manners, api_url=api_url, mode=mode, **settings)

@@ -64,12 +64,13 @@ WHERE datname = current_database()
 
 
 class Injector:
-    """Does faults; `answers` counts what operators were told, by request and status, `problems` says
-    what they should not have been told.
+    """Does faults; `answers` counts what operators were told, by request and status, `in_vain` faults that did not come
+    about, `problems` says what they should not have been told.
     """
 
     def __init__(self, stack: Stack, fleet: Fleet, desk: Desk, attacker: Attacker) -> None:
         self.answers: Counter[str] = Counter()
+        self.in_vain: Counter[str] = Counter()
         self.problems: list[str] = []
         self._restarting = asyncio.Lock()
         self._stack, self._fleet, self._desk = stack, fleet, desk
@@ -213,12 +214,14 @@ class Injector:
             each.watched.hold_back(each.readers[0], held)
             self._fleet.say(each, reads=len(each.readers) * (held + 1))
         try:
-            with suppress(AssertionError):
+            try:
                 await wait_until(
                     lambda: not self._fleet.missing(struck, since),
                     deadline_s=_OVERTAKEN_WITHIN_S,
                     what="the higher numbers",
                 )
+            except AssertionError:  # what is held back is not late then
+                self.in_vain[fault.kind] += 1
             for receiver in self._picked(fault, self._fleet.receivers):
                 self._fleet.link_of(receiver).cut()
         finally:
@@ -231,6 +234,7 @@ class Injector:
     async def _reset_epochs(self, fault: Fault) -> None:
         streams = await self._ask("list streams", "GET", "/api/v1/streams")
         if streams.status != 200:
+            self.in_vain["reset epochs"] += 1
             return
         ours = [
             each for each in orjson.loads(streams.body)["streams"] if each["forwarder_id"].startswith("mat-")

@@ -45,6 +45,7 @@ class Outcome:
     peaks_mib: Mapping[str, float] = field(default_factory=dict)
     stalls_s: Mapping[str, float] = field(default_factory=dict)
     answers: Mapping[str, int] = field(default_factory=dict)
+    in_vain: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def replay(self) -> str:
@@ -101,6 +102,10 @@ class Outcome:
             (
                 "operators were told",
                 ", ".join(f"{what}: {n}" for what, n in sorted(self.answers.items())) or "nothing",
+            ),
+            (
+                "faults that did not come about",
+                ", ".join(f"{kind}: {times}" for kind, times in sorted(self.in_vain.items())) or "none",
             ),
             ("violations", f"{len(self.violations)}"),
         ]

@@ -162,6 +162,7 @@ class _Run:
         except (StuckError, StackError, AssertionError) as stuck:
             self._violated([f"it is stuck: {stuck}"])
         asked = {f"receivers: {said}": times for said, times in self._asking.answers.items()}
+        self._outcome.in_vain = dict(self._injector.in_vain)
         self._outcome.answers = {**self._injector.answers, **asked}
         self._outcome.peaks_mib, self._outcome.stalls_s = self._roll_call.peaks_mib, self._roll_call.stalls_s
 

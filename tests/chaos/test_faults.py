@@ -4,8 +4,15 @@ import subprocess
 import sys
 from collections import Counter
 from itertools import islice
+from types import SimpleNamespace
+from typing import Any
 
-from tests.chaos.faults import KINDS, strikes
+import pytest
+
+from tests.chaos import inject
+from tests.chaos.faults import KINDS, Fault, Strike, strikes
+from tests.chaos.inject import Injector
+from tests.chaos.report import Outcome
 
 
 def first(count: int, seed: int) -> list[str]:
@@ -41,3 +48,29 @@ def test_some_faults_strike_together_and_some_alone() -> None:
 def test_who_must_outlast_another_is_struck_by_nothing_else() -> None:
     for strike in islice(strikes(3), 500):
         assert len(strike.faults) == 1 or all(fault.what != "outlast" for fault in strike.faults)
+
+
+async def test_a_fault_that_does_not_come_about_is_counted_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    async def rebooted(_: Any) -> None: ...
+
+    monkeypatch.setattr(inject, "wait_until", never)
+    mat: Any = SimpleNamespace(
+        readers=["r"], watched=SimpleNamespace(hold_back=print, let_go=print), reboot=rebooted
+    )
+    fleet: Any = SimpleNamespace(
+        forwarders=[mat],
+        receivers=["r"],
+        number=0,
+        say=lambda *_, **__: None,
+        link_of=lambda _: SimpleNamespace(cut=print),
+    )
+    none: Any = None
+    injector = Injector(none, fleet, none, none)
+    await injector.inject(Strike((Fault("send late", (1,)),), 0.0, 0.0))
+    assert injector.in_vain == {"send late": 1}
+    outcome = Outcome(1, 1.0)
+    outcome.in_vain = dict(injector.in_vain)
+    assert outcome.as_json()["in_vain"] == {"send late": 1}

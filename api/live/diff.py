@@ -132,4 +132,4 @@ def _flow(page: Page) -> dict[tuple[str, UUID], Flow]:
 
 
 def _alerts(page: Page) -> dict[int, Alert]:
-    return {each.trouble_id: each for each in page.troubles}
+    return {each.trouble_id: each for each in page.alerts}

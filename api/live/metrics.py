@@ -65,7 +65,7 @@ class PageMetrics:
 
 def show(page: Page) -> None:
     """Set all gauges from a page."""
-    open_ = [each for each in page.troubles if each.ended_at is None]
+    open_ = [each for each in page.alerts if each.ended_at is None]
     counted = Counter((each.signal, each.level) for each in open_ if each.quiet in (None, "clearing"))
     for signal in get_args(Signal):
         for level in ("watch", "act"):

@@ -53,7 +53,7 @@ async def show_verdict(api: Api) -> CurrentVerdict:
 async def list_alerts(api: Api) -> Alerts:
     """List the alerts as the first page has them, and what is muted."""
     page, _ = await api.part(Live).refresh()
-    return Alerts(alerts=list(page.troubles), mutes=list(page.mutes))
+    return Alerts(alerts=list(page.alerts), mutes=list(page.mutes))
 
 
 async def stream_card(api: Api, *, path: StreamPath) -> Card:

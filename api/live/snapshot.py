@@ -72,7 +72,7 @@ class Page(NamedTuple):
     verdict: Verdict
     cards: Mapping[UUID, Card]
     flow: Mapping[str, Sequence[Flow]]
-    troubles: Sequence[Alert]
+    alerts: Sequence[Alert]
     mutes: Sequence[Mute]
     processes: Mapping[UUID, WatchedProcess]
     database: Database
@@ -82,9 +82,9 @@ class Page(NamedTuple):
 class Levels:
     """The open alerts, by what they are of."""
 
-    def __init__(self, troubles: Iterable[Alert]) -> None:
+    def __init__(self, listed: Iterable[Alert]) -> None:
         self._known: dict[tuple[str, str, UUID | None], list[Alert]] = defaultdict(list)
-        for each in troubles:
+        for each in listed:
             if each.ended_at is None:
                 self._known[each.subject_kind, each.subject_id, each.stream_id].append(each)
 
@@ -108,9 +108,9 @@ class Levels:
 
 def made(rows: Rows) -> Page:
     """Make the page of its rows."""
-    kept = [alerts.alert(row) for row in rows.troubles]
-    troubles = with_unkept(kept, {database_facts: [rows.storage]}, rows.at)
-    levels = Levels(troubles)
+    kept = [alerts.alert(row) for row in rows.alerts]
+    listed = with_unkept(kept, {database_facts: [rows.storage]}, rows.at)
+    levels = Levels(listed)
     cards = {row["stream_id"]: levels.card(row) for row in rows.cards}
     flow: dict[str, list[Flow]] = defaultdict(list)
     for row in rows.flow:
@@ -125,7 +125,7 @@ def made(rows: Rows) -> Page:
     database = _database(rows.storage, levels)
     positions = {row["stream_id"]: row["last_position"] for row in rows.cards}
     return Page(
-        rows.at, _verdict(rows, troubles), cards, flow, troubles, rows.mutes, processes, database, positions
+        rows.at, _verdict(rows, listed), cards, flow, listed, rows.mutes, processes, database, positions
     )
 
 
@@ -137,15 +137,15 @@ def _database(facts: StorageFacts, levels: Levels) -> Database:
     return Database(**fields, level=levels.of(key), quiet=levels.quiet(key))
 
 
-def _verdict(rows: Rows, troubles: Sequence[Alert]) -> Verdict:
+def _verdict(rows: Rows, listed: Sequence[Alert]) -> Verdict:
     """The open ones come worst and oldest first, what is quiet behind them; how many of all there are stands in the
     first row of each kind.
     """
-    first = next((each for each in troubles if each.ended_at is None and each.quiet is None), None)
-    counted = rows.troubles[0] if rows.troubles and rows.troubles[0]["ended_at"] is None else {}
+    first = next((each for each in listed if each.ended_at is None and each.quiet is None), None)
+    counted = rows.alerts[0] if rows.alerts and rows.alerts[0]["ended_at"] is None else {}
     # What could not be kept is counted as it is, and not as it was.
-    shown = Counter(each.quiet or each.level for each in troubles if each.ended_at is None)
-    shown.subtract(row["quiet"] or row["level"] for row in rows.troubles if row["ended_at"] is None)
+    shown = Counter(each.quiet or each.level for each in listed if each.ended_at is None)
+    shown.subtract(row["quiet"] or row["level"] for row in rows.alerts if row["ended_at"] is None)
     streams = rows.cards[0] if rows.cards else {}
     return Verdict(
         level="good" if first is None else first.level,
@@ -185,8 +185,8 @@ def changes(told: Page, now: Page) -> Iterator[Message]:
         if rows != told.flow.get(receiver_id, []):
             yield ReceiverUpdated(receiver_id=receiver_id, flow=list(rows))
     yield from _of_processes(told.processes, now.processes)
-    if (told.verdict, told.troubles, told.mutes) != (now.verdict, now.troubles, now.mutes):
-        yield VerdictUpdated(verdict=now.verdict, troubles=list(now.troubles), mutes=list(now.mutes))
+    if (told.verdict, told.alerts, told.mutes) != (now.verdict, now.alerts, now.mutes):
+        yield VerdictUpdated(verdict=now.verdict, troubles=list(now.alerts), mutes=list(now.mutes))
 
 
 def _of_streams(told: Mapping[UUID, Card], now: Mapping[UUID, Card]) -> Iterator[Message]:

@@ -159,7 +159,7 @@ class Rows(NamedTuple):
     at: datetime
     cards: Sequence[Row]
     flow: Sequence[Row]
-    troubles: Sequence[Row]
+    alerts: Sequence[Row]
     mutes: Sequence[Mute]
     processes: Sequence[Row]
     storage: StorageFacts

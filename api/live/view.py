@@ -140,7 +140,7 @@ class Live:
             verdict=page.verdict,
             streams=cards,
             flow=[row for rows in page.flow.values() for row in rows],
-            troubles=list(page.troubles),
+            troubles=list(page.alerts),
             mutes=list(page.mutes),
             processes=list(page.processes.values()),
             database=page.database,
@@ -161,7 +161,7 @@ class Live:
             return None
         _, rates = await overview.rates(self._process.pool, [stream_id])
         rate = rates.get(stream_id, [0] * overview.BINS)
-        return msgspec.structs.replace(Levels(page.troubles).card(row), rate=rate)
+        return msgspec.structs.replace(Levels(page.alerts).card(row), rate=rate)
 
     async def listen(self) -> None:
         """Have the ring carry whatever changes from now on, while `listening`."""

@@ -112,7 +112,7 @@ def shown(of: Page) -> dict[str, Any]:
         "flow": {
             (each.receiver_id, each.stream_id): to_builtins(each, builtin_types=(UUID,)) for each in rows
         },
-        "troubles": [to_builtins(each) for each in of.troubles],
+        "troubles": [to_builtins(each) for each in of.alerts],
         "mutes": to_builtins(of.mutes),
         "processes": {key: to_builtins(each, builtin_types=(UUID,)) for key, each in of.processes.items()},
         "database": to_builtins(of.database),
@@ -182,7 +182,7 @@ def test_of_a_row_its_key_is_told_and_what_is_other() -> None:
 
 
 def test_the_last_alert_that_goes_is_told() -> None:
-    said = difference(page(1), page(1)._replace(troubles=[]))
+    said = difference(page(1), page(1)._replace(alerts=[]))
     assert said is not None
     assert said.troubles_shown == []
 

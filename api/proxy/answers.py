@@ -32,7 +32,8 @@ __all__ = ["Answers"]
 
 # Most of them wait for a device. What is more waits in the table, for us or another process.
 AT_ONCE = 64
-# Bodies of more than this are in memory one at a time.
+# Bodies of more than this are in memory one at a time, and so are answers that the database makes whole, such as a
+# roster of 16 MiB: sixty-four of them were more than a container has.
 LARGE_BYTES = 1024 * 1024
 # The fanout puts the receiver's own id of the request before them.
 FIELDS_BYTES = RESPONSE_BYTES - 4096
@@ -93,9 +94,9 @@ class Answers:
     async def _see_through(self, taken: Taken, until: float) -> None:
         """Answer a request, or leave it when it is too late."""
         try:
-            # The wait for the one place of a large body is part of it. What a handler has asked of a device by then is
+            # The wait for the one place of what is large is part of it. What a handler has asked of a device by then is
             # not taken back.
-            async with asyncio.timeout_at(until), self._large if taken.size > LARGE_BYTES else nullcontext():
+            async with asyncio.timeout_at(until), self._large if _is_large(taken) else nullcontext():
                 fields = await self._fields(taken)
                 await patiently(
                     lambda: store.answer(self._process.pool, taken.request_id, fields), waits="answer_waits"
@@ -143,6 +144,18 @@ def _in_words(error: ApiError) -> str:
     details = {} if error.details is msgspec.UNSET else error.details
     words = details.get("error") if error.code == "FORWARDER_ERROR" else None
     return words[:LONGEST_WORDS] if isinstance(words, str) and words else str(error)
+
+
+def _is_large(taken: Taken) -> bool:
+    """Whether a request, or what is answered to it, may take much memory: each takes several times its size."""
+    handler = HANDLERS.get(taken.kind)
+    return taken.size > LARGE_BYTES or (handler is not None and _makes_bytes(handler))
+
+
+@cache
+def _makes_bytes(handler: Handler) -> bool:
+    """Whether it answers with bytes that the database has made: others answer with a few fields."""
+    return get_type_hints(handler).get("return") is bytes
 
 
 @cache

@@ -28,7 +28,13 @@ from gateway.settings import GatewaySettings
 from gateway.staging import REFUSALS
 from shared.protocol import v1 as messages
 from shared.protocol.commands import KINDS, Action, GetInfo, Kind, ReaderControl, Reconnect
-from shared.protocol.decoding import FORWARDER_MESSAGES, LARGE_BYTES, decode_forwarder, decode_receiver
+from shared.protocol.decoding import (
+    FORWARDER_MESSAGES,
+    LARGE_BYTES,
+    RECEIVER_BYTES,
+    decode_forwarder,
+    decode_receiver,
+)
 from shared.protocol.devices import INFO_BYTES
 from shared.protocol.ipico import ParseError, annotate
 from shared.protocol.v1 import AckEntry, FromReceiver, StreamRef
@@ -240,6 +246,7 @@ BOUNDS = {
     "a later hello, an answer to a question": f"{LARGE_BYTES // MIB} MiB",
     "a receiver's message": f"{acceptor.MESSAGE_BYTES['receiver'] // MIB} MiB",
     "the same of the second generation": f"{V12_MESSAGE_BYTES // MIB} MiB",
+    "its acks": f"{RECEIVER_BYTES // MIB} MiB",
     "a line": f"{messages.LINE_BYTES // 1024} KiB in UTF-8",
     "names, ids, timestamps, types": f"{messages.NAME_LENGTH} characters",
     "lists of readers, streams or cursors": f"{messages.LIST_LENGTH:,} entries",

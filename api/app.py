@@ -18,6 +18,7 @@ from api.http.context import Api
 from api.http.contract import serve
 from api.http.device_tokens import by_token
 from api.http.errors import answer_errors
+from api.http.large import LargeAnswers
 from api.http.openapi import describe
 from api.http.sites import refuse_other_sites
 from api.live.followers import Followers
@@ -68,6 +69,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
             Followers(process, ended=live.ring.wake),
             Commands(process),
             Places(EXPORTS_AT_ONCE),
+            LargeAnswers(),
             Imports(settings.participants_kept_days),
         ),
     )

@@ -23,6 +23,7 @@ from aiohttp import ETag, web
 from api.http.context import Api
 from api.http.errors import ApiError, Code, Handler
 from api.http.etags import known, tag_of
+from api.http.large import LargeAnswers
 from api.http.uploads import Upload
 from shared.db.errors import DatabaseUnavailable
 
@@ -73,7 +74,12 @@ class Route:
     def answer(self) -> Any:
         """The type of the answer; NoneType for none."""
         hint = self._hints["return"]
-        return get_args(hint)[0] if get_origin(hint) is Encoded else hint
+        return get_args(hint)[0] if self.is_large else hint
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Whether the answer is one that the database makes whole."""
+        return get_origin(self._hints["return"]) is Encoded
 
     @cached_property
     def takes_upload(self) -> bool:
@@ -108,6 +114,8 @@ def serve(route: Route, api: Api) -> Handler:
             # As long as the file keeps coming; what is done with it has limits of its own.
             return _answered(await route.handle(api, upload=Upload(request), **inputs), route.status)
         try:
+            if route.is_large:
+                return await _sent(route, api, request, inputs)
             async with asyncio.timeout(route.within_s):
                 answer = await route.handle(api, **inputs)
         except TimeoutError as error:
@@ -115,6 +123,16 @@ def serve(route: Route, api: Api) -> Handler:
         return _tagged(request, answer) if route.tagged else _answered(answer, route.status)
 
     return handler
+
+
+async def _sent(
+    route: Route, api: Api, request: web.Request, inputs: Mapping[str, object]
+) -> web.StreamResponse:
+    async def make() -> bytes:
+        body: bytes = (await route.handle(api, **inputs)).body
+        return body
+
+    return await api.part(LargeAnswers).send(request, make, within_s=route.within_s)
 
 
 def _answered(answer: object, status: int) -> web.Response:
@@ -137,8 +155,6 @@ def _tagged(request: web.Request, answer: object) -> web.Response:
 
 
 def _encoded(answer: object) -> bytes:
-    if isinstance(answer, Encoded):
-        return answer.body
     return orjson.dumps(msgspec.to_builtins(answer, builtin_types=(datetime,)))
 
 

@@ -47,6 +47,12 @@ class _Patient(Postgresql):
 
     DEFAULT_KILL_TIMEOUT = 60.0
 
+    def start(self) -> None:
+        """Start it; one that has ended by itself, too, which the library takes for started."""
+        if not self.is_alive():  # type: ignore[no-untyped-call]
+            self.child_process = None
+        super().start()  # type: ignore[no-untyped-call]
+
 
 def use_memory_for_files() -> None:
     """Let temporary files lie in memory, where the system offers enough of it and lets programs be started there."""

@@ -33,7 +33,7 @@ DEVICE_SAYS = {"ok": True, "success": True, "config": {"any": ["thing"]}, "new_s
 OPENAPI = "/api/v1/openapi.json"
 # Left out by the configuration: there is no answer to wait for (test_live.py).
 ENDLESS = {"GET /api/v1/events"}
-# Some 600 requests within 10 s, the same ones each time.
+# Some 2,800 requests, the same ones each time.
 EFFORT = ("--phases", "coverage,fuzzing,stateful", "--max-examples", "5", "--generation-deterministic")
 # Routes of which the guessed ids may all happen to name nothing, or what cannot be done.
 GUESSED = {

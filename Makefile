@@ -15,8 +15,8 @@ help:  ## list what can be made
 demo: .venv/ready  ## run the whole pipeline here, with a simulated race
 	@$(BIN)/rt-server up --demo
 
-# Two more than there are cores: tests wait for processes, and for time to pass, a third of the time.
-WORKERS ?= $(shell echo $$(($$(nproc) + 2)))
+# Four more than there are cores: tests wait for processes, and for time to pass, half of the time.
+WORKERS ?= $(shell echo $$(($$(nproc) + 4)))
 test: .venv/ready .venv/programs/ready  ## run all tests
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal
 

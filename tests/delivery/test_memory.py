@@ -10,6 +10,8 @@ from tests.blunt import TEXT, Blunt, blunt
 from tests.delivery.conftest import NO_PAUSE, running_fanout
 from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.wire import START, receiver
+from tests.delivery.wire_v12 import PATH as SECOND
+from tests.delivery.wire_v12 import live
 from tests.deploy.compose import memory_of
 from tests.services import make_token
 from tests.waiting import wait_until
@@ -17,7 +19,9 @@ from tests.waiting import wait_until
 MIB = 1024 * 1024
 PATH = "/ws/v1/receivers"
 HELLO = json.dumps({"kind": "receiver_hello"}).encode()
+# The last receiver is of the second generation.
 RECEIVERS, SESSIONS, NAMES = 3, 8, 1_000
+REQUESTS = 16
 # As many streams with as long lines fill the windows of all tails, and the pages.
 STREAMS, LINES, LINE = 80, 15, b"x" * 60_000
 
@@ -27,28 +31,46 @@ def subscribe(names: list[tuple[str, str]]) -> bytes:
     return json.dumps({"kind": "receiver_subscribe", "streams": streams}).encode()
 
 
-def crowd(stack: ExitStack, url: str, tokens: list[str], streams: list[tuple[str, str]]) -> list[Blunt]:
-    """Open as many sessions as there may be, each with as many names as it may have; none reads what it is sent."""
-    devices: list[Blunt] = []
+def begin(device: Blunt, names: list[tuple[str, str]]) -> None:
+    """Say hello and follow these."""
+    device.send(HELLO)
+    device.until(TEXT)
+    device.send(subscribe(names))
+
+
+def begin_v12(device: Blunt, names: list[tuple[str, str]]) -> None:
+    """Say hello, which follows these, and ask for as much at once as there may be; no api process answers."""
+    device.send(json.dumps({"kind": "receiver_hello_v12", "receiver_id": "", "mode": live(*names)}).encode())
+    device.until(TEXT)
+    for number in range(REQUESTS):
+        asked = {"kind": "receiver_proxy_streams_list_request", "request_id": f"{number}" + "i" * 200}
+        device.send(json.dumps(asked).encode())
+
+
+def crowd(
+    stack: ExitStack, url: str, tokens: list[str], streams: list[tuple[str, str]]
+) -> list[tuple[Blunt, int]]:
+    """Open as many sessions as there may be, each with as many names as it may have; none reads what it is sent. Return
+    them with the greatest length of a message of each.
+    """
+    devices: list[tuple[Blunt, int]] = []
     for number, token in enumerate(tokens * SESSIONS):
-        device: Blunt = stack.enter_context(blunt(url, token, path=PATH))
-        device.send(HELLO)
-        device.until(TEXT)
+        second = token == tokens[-1]
+        device: Blunt = stack.enter_context(blunt(url, token, path=SECOND if second else PATH))
         own = [(f"{number}-" + "n" * 200, str(reader)) for reader in range(NAMES - len(streams))]
-        device.send(subscribe([*streams, *own]))
-        devices.append(device)
+        (begin_v12 if second else begin)(device, [*streams, *own])
+        devices.append((device, (16 if second else 2) * MIB))
     return devices
 
 
-def leave_unfinished(devices: list[Blunt]) -> None:
+def leave_unfinished(devices: list[tuple[Blunt, int]]) -> None:
     """Begin a message of the greatest length on each socket."""
-    for device in devices:
+    for device, length in devices:
         device.stop_waiting(0.2)
-        with suppress(
-            OSError
-        ):  # it is not read when there is no room, and those beyond the last tail have ended
-            device.send_head(2 * MIB)
-            device.send_bytes(b"x" * MIB)
+        # It is not read when there is no room, and those beyond the last tail have ended.
+        with suppress(OSError):
+            device.send_head(length)
+            device.send_bytes(b"x" * (length // 2))
 
 
 def answered(url: str, token: str) -> int:

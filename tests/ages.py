@@ -95,7 +95,8 @@ async def planned(connection: Database, *, nested: bool = True) -> AsyncIterator
         text = str(message.message)
         if '"Query Text"' in text:
             explained = json.loads(text[text.index("{") :])
-            found.append((explained["Query Text"].strip(), explained["Plan"]))
+            # The body of an SQL function has no text by now; its context says whose it is.
+            found.append((explained["Query Text"].strip() or str(message.context), explained["Plan"]))
 
     await connection.execute(f"""
         LOAD 'auto_explain';

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from gateway.store import inbox as gateway
+from gateway.store.streams import epochs_stored
 from shared.db.connections import STEADY_PLANS, connect
 from tests.ages import Ways, complaints, grow, planned
 from tests.failure.facts import Database
@@ -33,6 +34,11 @@ HOT: Ways = {
         "inbox": {"inbox_stream: stream_id", "inbox_stream:", "Tid Scan", "inbox_pkey:"},
     },
     "INSERT INTO inbox": {},
+    # Once for each epoch that a session has not had yet.
+    'SQL function "epochs_of_forwarder"': {
+        "streams": {STREAM, "streams_forwarder_id_reader_ip_key: forwarder_id"},
+        "stream_metrics": {COUNTS, "stream_metrics_pkey: stream_id"},
+    },
     # Each second, each two seconds, and after a fault.
     "WITH gone AS (": {"streams": {STREAM}, "inbox": {"Seq Scan", "Tid Scan"}},
     "DELETE FROM poisoned_parts AS letter": {
@@ -72,6 +78,7 @@ async def ingest(connection: Database, stream_id: UUID, seq: int) -> None:
     """Stage, drain and report: new reads, some again, and one in conflict."""
     await put(connection, stream_id, [event(each) for each in range(max(1, seq - 10), seq + 100)])
     await put(connection, stream_id, [event(seq, "another")])
+    await epochs_stored(connection, "f1", {("r1", 1), ("r1", 2)}, {"r1": stream_id})
     await drain(connection)
     await gateway.collect_outcomes(connection, GATEWAY)
 

@@ -10,6 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
+from api.http.uploads import Upload
 from api.races import imports, rosters
 from api.races.forgetting import Forgetting
 from api.races.store import mappings, races
@@ -25,7 +26,6 @@ from tests.api.seeds import (
     add_receiver_session,
     add_stream,
 )
-from tests.waiting import wait_until
 
 PEOPLE = "1,Byron,Ada,Analysts,,F\n2,Turing,Alan,,,M\n"
 LATER = "2999-01-01T00:00:00+00:00"
@@ -279,34 +279,30 @@ async def test_what_is_no_form_is_refused_and_an_unknown_race_before_anything_is
 async def test_imports_of_a_process_have_a_bound(
     ask: Ask, race: str, monkeypatch: pytest.MonkeyPatch, client: Client
 ) -> None:
-    monkeypatch.setattr(rosters, "WAITS_S", 0.05)
     began, go_on = asyncio.Event(), asyncio.Event()
     under_way = 0
+    read = Upload.first_field
 
-    async def slow() -> Any:
+    async def slow(upload: Upload, *, at_most: int) -> bytes:
+        """A file comes slowly, once there is a place for it."""
         nonlocal under_way
-        yield b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n1,Byron,'
         under_way += 1
         if under_way == rosters.AT_ONCE:
             began.set()
         await go_on.wait()
-        yield b"Ada\r\n--x--\r\n"
+        return await read(upload, at_most=at_most)
 
+    monkeypatch.setattr(Upload, "first_field", slow)
     path = f"{RACES}/{race}/participants/upload"
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    uploads = [
-        asyncio.ensure_future(ask("POST", path, data=slow(), headers=headers)) for _ in range(rosters.AT_ONCE)
-    ]
+    uploads = [asyncio.ensure_future(ask("POST", path, data=form(PEOPLE))) for _ in range(rosters.AT_ONCE)]
     await began.wait()
-
-    async def refused() -> bool:
-        async with client.post(path, data=form(PEOPLE)) as answer:
-            return answer.status == 503
-
-    await wait_until(refused, what="an import that finds no place")
+    monkeypatch.setattr(rosters, "WAITS_S", 0.05)
+    async with client.post(path, data=form(PEOPLE)) as answer:
+        assert answer.status == 503
     go_on.set()
     for each in uploads:
-        assert (await each)["imported"] == 1
+        assert (await each)["imported"] == 2
+    assert under_way == rosters.AT_ONCE
 
 
 async def test_one_person_is_removed_and_the_chip_stays(

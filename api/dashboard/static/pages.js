@@ -1,5 +1,6 @@
 // The page that the address names after its #, and what all pages have in common.
 
+import { alarm } from "./alarm.js";
 import { setAttribute } from "./dom.js";
 import { loadAgain } from "./link.js";
 import { state, subscribe } from "./state.js";
@@ -26,6 +27,7 @@ let opening = 0;
 
 /** Shows the page of the address as soon as there is something to show, and whichever is asked for afterwards. */
 export function showPages() {
+  document.querySelector("nav").append(alarm().node);
   addEventListener("hashchange", async () => {
     if (!state.loaded) return;
     await open();

@@ -370,10 +370,16 @@ async def test_a_handler_that_takes_too_long_is_ended_and_others_go_on(
     assert tuple(found) == ("taken", None)
 
 
-async def test_so_many_at_once_and_the_rest_when_there_is_room(
-    running: Answers, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def two_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As few places as there are, before anybody looks: a look that is under way has the room that it began with."""
     monkeypatch.setattr(proxy, "AT_ONCE", 2)
+
+
+@pytest.mark.usefixtures("two_at_once", "running")
+async def test_so_many_at_once_and_the_rest_when_there_is_room(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     turns, under_way, begun, most = asyncio.Semaphore(0), 0, 0, 0
 
     async def waits(_api: Api, _asked: handlers.Nothing) -> handlers.Fields:

@@ -125,17 +125,19 @@ async def test_resets_at_the_same_moment_from_two_operators_rise(
         await wire.ack()
         await wire.send(batch(read(1, "after it lost its journal")))
         answers = await asyncio.gather(*(operator.reset(stream_id) for operator in asking * 4))
+        assert {status for status, _ in answers} == {200}
+        answered = [answer["new_stream_epoch"] for _, answer in answers]
+        assert len(set(answered)) == 8
         epochs: list[int] = []
-        while len(epochs) < 9:
+        while max(answered) not in epochs:
             message = await wire.next()
             assert message is not None
             if message["kind"] == "epoch_reset_command":
                 epochs.append(message["new_stream_epoch"])
-    assert epochs == list(range(2, 11))
-    assert {status for status, _ in answers} == {200}
-    answered = [answer["new_stream_epoch"] for _, answer in answers]
-    assert len(set(answered)) == 8
-    assert set(answered) < set(epochs)
+    # The conflict asks for one of its own, unless an operator's was first: that is enough for it.
+    assert epochs == [*range(2, max(answered) + 1)]
+    assert set(answered) <= set(epochs)
+    assert len(set(epochs) - set(answered)) <= 1
 
 
 async def test_a_device_that_answers_in_the_middle_of_a_replay_and_reconnects_is_answered(

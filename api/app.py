@@ -9,6 +9,8 @@ from aiohttp import web
 
 from api.alerts.evaluator import Evaluation
 from api.alerts.samples import require_zone
+from api.announcer.announcing import Announcing
+from api.announcer.view import View
 from api.commands.ask import Commands
 from api.dashboard.routes import page_routes
 from api.exports.places import Places
@@ -71,6 +73,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
             Places(EXPORTS_AT_ONCE),
             LargeAnswers(),
             Imports(settings.participants_kept_days),
+            View(process),
         ),
     )
     for route in ROUTES:
@@ -109,6 +112,8 @@ async def main(settings: ApiSettings) -> None:
         app=app,
         before=lambda: require_zone(process.pool, settings.time_zone),
         tasks={
+            "announcer": Announcing(process).run,
+            "announced": app[API].part(View).run,
             "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
             "forgetting": Forgetting(process).run,
             "live": live.run,

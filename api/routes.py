@@ -1,6 +1,7 @@
 """The table of all routes; what each takes and gives stands at its handler (http/contract.py)."""
 
 from api.alerts import routes as alerts
+from api.announcer import routes as announcer
 from api.commands import routes as commands
 from api.devices import routes as devices
 from api.events import routes as events
@@ -25,6 +26,7 @@ _FORWARDER = "/api/v1/forwarders/{forwarder_id}"
 _ALERT = "/api/v1/alerts/{alert_id}"
 _READER = _FORWARDER + "/readers/{reader_ip}"
 _RACE = "/api/v1/races/{race_id}"
+_ANNOUNCER = "/api/v1/announcer"
 _CURSORS = "/api/v1/receivers/{receiver_id}/cursors"
 
 # What anything may answer that a forwarder is asked for.
@@ -170,6 +172,18 @@ ROUTES = (
     Route("GET", _FORWARDER + "/race", mappings.show_assignment),
     Route("PUT", _FORWARDER + "/race", mappings.assign_race, errors=("NOT_FOUND", "CONFLICT")),
     Route("PUT", _STREAM + "/epochs/{epoch}/race", mappings.map_epoch, errors=("NOT_FOUND", "CONFLICT")),
+    Route("GET", _ANNOUNCER + "/config", announcer.show_announcer_config),
+    Route("PUT", _ANNOUNCER + "/config", announcer.set_announcer_config),
+    Route("POST", _ANNOUNCER + "/reset", announcer.reset_announcer, status=204),
+    Route("GET", _ANNOUNCER + "/state", announcer.show_announcer_state),
+    Route("GET", _ANNOUNCER + "/events", announcer.follow_announcer, media_type="text/event-stream"),
+    Route("GET", "/api/v1/public/announcer/state", announcer.show_public_announcer_state),
+    Route(
+        "GET",
+        "/api/v1/public/announcer/events",
+        announcer.follow_public_announcer,
+        media_type="text/event-stream",
+    ),
     Route("GET", "/api/v1/logs", logs.list_logs),
     Route("GET", "/api/v1/version", http.show_version),
     Route("GET", "/api/v1/openapi.json", http.show_openapi),

@@ -179,7 +179,8 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       poisoned_parts, forwarder_sessions, forwarder_faults, live_forwarder_sessions, reader_states, forwarder_ups,
       reported_readers, reported_ups, clearing_readers, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
-      answered_alerts, races, participants, chips, forwarder_races, epoch_races, race_points, point_streams
+      answered_alerts, races, participants, chips, forwarder_races, epoch_races, race_points, point_streams, announcer,
+      announcer_streams, announcements
     TO rt_api;
 -- Devices show tokens of their own on a few routes.
 GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
@@ -202,6 +203,10 @@ GRANT INSERT (name, participants_until),
 GRANT INSERT, DELETE ON participants, chips, race_points, point_streams TO rt_api;
 GRANT INSERT, UPDATE (race_id), DELETE ON forwarder_races TO rt_api;
 GRANT INSERT, UPDATE (race_id, mapped_at) ON epoch_races TO rt_api;
+-- The announcer is the api's own.
+GRANT UPDATE (enabled, enabled_until, max_list_size, run_id, updated_at) ON announcer TO rt_api;
+GRANT INSERT, UPDATE (place, stream_epoch, position), DELETE ON announcer_streams TO rt_api;
+GRANT INSERT, DELETE ON announcements TO rt_api;
 GRANT INSERT (forwarder_id, session_id, gateway_id, kind, request, expires_at), DELETE ON commands TO rt_api;
 -- What receivers ask it answers, and neither asks nor takes away.
 GRANT SELECT, UPDATE (state, answer) ON receiver_requests TO rt_api;

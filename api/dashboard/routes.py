@@ -39,14 +39,27 @@ _IMPORT_LATER: Final = re.compile(rb'\bimport\("\./([\w-]+\.js)"\)')
 
 
 def page_routes() -> list[web.RouteDef]:
-    """Return the route of the page, `/`, and those of the files it is made of."""
-    found = {
+    """Return the routes of the pages, `/` and `/announcer`, and those of the files they are made of."""
+    found = _files("static")
+    routes = [web.get(f"/static/{name}", _serve(name, body)) for name, body in found.items()]
+    return [web.get("/", _serve(_PAGE, filled(found))), *routes, *_announcer_routes()]
+
+
+def _announcer_routes() -> list[web.RouteDef]:
+    """Return the route of the announcer's page, which everybody may see, and those of its own files. It has all of
+    them: whoever may see nothing else gets no file of the dashboard, which asks for credentials.
+    """
+    found = _files("announcer")
+    page = web.get("/announcer", _serve(_PAGE, found.pop(_PAGE)))
+    return [page, *(web.get(f"/announcer/{name}", _serve(name, body)) for name, body in found.items())]
+
+
+def _files(folder: str) -> dict[str, bytes]:
+    return {
         each.name: without_comments(each.read_bytes())
-        for each in (files("api") / "dashboard" / "static").iterdir()
+        for each in (files("api") / "dashboard" / folder).iterdir()
         if _type(each.name)
     }
-    routes = [web.get(f"/static/{name}", _serve(name, body)) for name, body in found.items()]
-    return [web.get("/", _serve(_PAGE, filled(found))), *routes]
 
 
 def without_comments(body: bytes) -> bytes:

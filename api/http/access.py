@@ -21,6 +21,7 @@ from shared.transport.tokens import token_hash
 __all__ = [
     "CLOSED",
     "DEVICE",
+    "OPEN_FILES",
     "OPEN_PATHS",
     "SAFE_METHODS",
     "Admission",
@@ -29,8 +30,22 @@ __all__ = [
     "names_of",
 ]
 
-# What monitors, and receivers in the field, ask without credentials (http-api.md, section 2.4).
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/api/v1/streams"})
+# What monitors, receivers in the field and onlookers ask without credentials (http-api.md, section 2.4).
+OPEN_PATHS = frozenset(
+    {
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/api/v1/streams",
+        # What the announcer's page shows to everybody: names and bibs of who comes in, and nothing else of them.
+        "/announcer",
+        "/api/v1/public/announcer/state",
+        "/api/v1/public/announcer/events",
+    }
+)
+# What that page is made of.
+OPEN_FILES = frozenset({"/announcer/announcer.css", "/announcer/announcer.js", "/announcer/icon.svg"})
+_OPEN = OPEN_PATHS | OPEN_FILES
 
 # Which device asks, where one does.
 DEVICE = web.RequestKey("device", Device)
@@ -108,7 +123,7 @@ def _is_public(method: str, path: str, headers: Mapping[str, str]) -> bool:
 
     The reverse proxy writes X-Forwarded-For into whatever it passes on, over what a client says.
     """
-    if method not in ("GET", "HEAD") or path not in OPEN_PATHS:
+    if method not in ("GET", "HEAD") or path not in _OPEN:
         return False
     return path != "/metrics" or "X-Forwarded-For" not in headers
 

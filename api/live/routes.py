@@ -11,6 +11,7 @@ from api.alerts.types import Alerts
 from api.http.asking import asker
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
+from api.http.event_streams import CHUNK_BYTES, HEADERS, send
 from api.live.followers import Followers
 from api.live.messages import EventQuery, Form, OverviewTold, Resync, Stalled, Tick, encoded
 from api.live.sparing import EVERY_S, spared
@@ -25,17 +26,6 @@ __all__ = ["follow_events", "list_alerts", "show_overview", "show_verdict", "str
 LISTENERS_AT_ONCE = 1000
 # A page that receives nothing for twice as long says that its link is lost.
 TICK_EVERY_S = 5.0
-# A client that takes nothing for this long is gone, or might as well be.
-CLIENT_WAITS_S = 20.0
-CHUNK_BYTES = 64 * 1024
-
-_HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
-    # What proxies of the nginx kind are told with; others see it by the type.
-    "X-Accel-Buffering": "no",
-}
-
 
 log = get_logger(__name__)
 
@@ -74,13 +64,13 @@ async def follow_events(api: Api, *, query: EventQuery, request: web.Request) ->
     stalled that nobody knows: the database does not answer.
     """
     if request.method == "HEAD":
-        return web.Response(headers=_HEADERS)
+        return web.Response(headers=HEADERS)
     live = api.part(Live)
     if live.listeners >= LISTENERS_AT_ONCE:
         raise ApiError("UNAVAILABLE", f"{LISTENERS_AT_ONCE} event streams are open; try again later")
     with api.part(Followers).following(asker().device) as may_go_on, live.listening():
         await live.listen()
-        response = web.StreamResponse(headers=_HEADERS)
+        response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         seen = request.headers.get("Last-Event-ID", query.last_event_id)
         try:
@@ -103,9 +93,9 @@ async def _follow(
     ring = api.part(Live).ring
     position = ring.end if seen is None else ring.position_after(seen)
     # First bytes at once, or a browser's EventSource would not count as open; an id without an event is kept in mind.
-    await _send(response, b"retry: 2000\nid: %b\n\n" % (ring.last_id if seen is None else seen).encode())
+    await send(response, b"retry: 2000\nid: %b\n\n" % (ring.last_id if seen is None else seen).encode())
     if form == "single":
-        await _send(response, b"".join(encoded(each, None) for each in api.part(Live).batteries()))
+        await send(response, b"".join(encoded(each, None) for each in api.part(Live).batteries()))
     sent_at = monotonic()
     while may_go_on() and not ring.closed:
         # What is there is sent before anybody waits: `news` returns at once where something has come since.
@@ -124,17 +114,17 @@ async def _follow(
         if left_s > 0:
             await ring.news(position, within_s=left_s)
         else:
-            await _send(response, b":\n" + _sign(api))
+            await send(response, b":\n" + _sign(api))
             sent_at = monotonic()
 
 
 async def _send_on(response: web.StreamResponse, chunk: bytes) -> None:
     """Send what has happened; to a device without what would only have it ask the same again, and then not at once."""
     if asker().device is None:
-        await _send(response, chunk)
+        await send(response, chunk)
         return
     left, asks = spared(chunk)
-    await _send(response, left)
+    await send(response, left)
     if asks:
         await asyncio.sleep(EVERY_S)
 
@@ -147,18 +137,18 @@ async def _start_anew(api: Api, response: web.StreamResponse, form: Form) -> int
     """
     live = api.part(Live)
     if form == "single":
-        await _send(response, encoded(Resync(), live.ring.last_id))
+        await send(response, encoded(Resync(), live.ring.last_id))
         return live.ring.end
     try:
         page = await live.overview() if live.knows else None
     except (DatabaseUnavailable, DatabaseRefused):
         page = None
     if page is None:
-        await _send(response, b":\n" + encoded(Stalled(at=datetime.now(UTC)), None))
+        await send(response, b":\n" + encoded(Stalled(at=datetime.now(UTC)), None))
         await live.ring.news(live.ring.end, within_s=TICK_EVERY_S)
         return None
     seen = page.last_event_id
-    await _send(
+    await send(
         response, encoded(Resync(overview_follows=True), seen) + encoded(OverviewTold(overview=page), seen)
     )
     return live.ring.position_after(seen)
@@ -172,10 +162,3 @@ def _sign(api: Api) -> bytes:
     knows = live.knows and api.process.presence.problem is None
     at = datetime.now(UTC)
     return encoded(Tick(at=at) if knows else Stalled(at=at), live.ring.last_id)
-
-
-async def _send(response: web.StreamResponse, message: bytes) -> None:
-    """Send piece by piece: a slow client takes an overview in its own time, as long as it takes something."""
-    for start in range(0, len(message), CHUNK_BYTES):
-        async with asyncio.timeout(CLIENT_WAITS_S):
-            await response.write(message[start : start + CHUNK_BYTES])

@@ -14,7 +14,7 @@ from api.commands import routes as commands
 from api.commands.types import ConfigQuery, ControlPath, ForwarderPath, Payload, RestartRequest, SectionPath
 from api.http.context import Api
 from api.http.types import DeviceId, Name
-from api.proxy import races
+from api.proxy import announcer, races
 from api.readers import routes as readers
 from api.readers.types import ReaderPath, StatesQuery
 from api.streams import routes as streams
@@ -126,5 +126,6 @@ HANDLERS: Mapping[str, Handler] = {
     "reader_control": reader_control,
     "restart": restart,
     "streams_list": streams_list,
+    **announcer.HANDLERS,
     **races.HANDLERS,
 }

@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.db.connections import Pool
+from shared.db.connections import Statements
 from shared.db.errors import translated
 
-__all__ = ["NOBODY", "WHOSE", "Sighting", "Whose", "whose"]
+__all__ = ["NOBODY", "WHOSE", "Sighting", "Whose", "people", "whose"]
 
 # $1, $2, $3: sightings, each once. Every step is a look by a key: as many as there are sightings, whatever is stored.
 # The race comes first, by itself, and the rest in looks of their own: joined in one go, chips and people are looked up
@@ -44,6 +44,12 @@ WHERE seen.race_id IS NOT NULL
 """
 
 
+_PEOPLE = """
+SELECT race_id, bib, first_name, last_name
+FROM unnest($1::uuid[], $2::integer[]) AS given(race_id, bib) JOIN participants USING (race_id, bib)
+"""
+
+
 class Sighting(NamedTuple):
     """A chip in an epoch of a stream; without a tag, what only the race can be said of."""
 
@@ -65,12 +71,28 @@ class Whose(NamedTuple):
 NOBODY = Whose()
 
 
-async def whose(pool: Pool, sightings: Collection[Sighting]) -> Mapping[Sighting, Whose]:
+async def whose(database: Statements, sightings: Collection[Sighting]) -> Mapping[Sighting, Whose]:
     """Return whose the sightings are; those of no race are left out."""
     once = list(dict.fromkeys(sightings))
     if not once:
         return {}
     columns = [[each[at] for each in once] for at in range(3)]
     with translated():
-        rows = await pool.fetch(WHOSE, *columns)
+        rows = await database.fetch(WHOSE, *columns)
     return {Sighting(*row[:3]): Whose(*row[3:]) for row in map(tuple, rows)}
+
+
+async def people(
+    database: Statements, bibs: Collection[tuple[UUID, int]]
+) -> Mapping[tuple[UUID, int], Whose]:
+    """Return who has which bib of a race; bibs that nobody has are left out."""
+    if not bibs:
+        return {}
+    with translated():
+        rows = await database.fetch(_PEOPLE, [race_id for race_id, _ in bibs], [bib for _, bib in bibs])
+    return {
+        (row["race_id"], row["bib"]): Whose(
+            row["race_id"], row["bib"], first_name=row["first_name"], last_name=row["last_name"]
+        )
+        for row in rows
+    }

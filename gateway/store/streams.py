@@ -86,7 +86,10 @@ class EpochsStored(NamedTuple):
 
 
 async def epochs_stored(
-    pool: "Pool | Connection", forwarder_id: str, asked: Iterable[tuple[str, int]], streams: Mapping[str, UUID]
+    pool: "Pool | Connection",
+    forwarder_id: str,
+    asked: Iterable[tuple[str, int]],
+    streams: Mapping[str, UUID],
 ) -> EpochsStored:
     """Return what is known of epochs of a forwarder's readers; of one that has no stream, nothing."""
     named = [epoch for epoch in asked if epoch[0] in streams]

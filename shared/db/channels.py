@@ -19,6 +19,7 @@ from shared.wake import Stop
 
 __all__ = [
     "ACTIVITY",
+    "ANNOUNCER",
     "ANSWERS",
     "COMMANDS",
     "CURSORS",
@@ -54,6 +55,7 @@ REQUESTS = "rt_requests"  # fanout → api: a receiver asks something
 REPLIES = "rt_replies"  # api → fanout: that was answered; payload: the receiver's session
 ACTIVITY = "rt_activity"  # everyone → api: entries were added to the activity log
 RACES = "rt_races"  # api, gateway → fanout, api: races have changed; payload: one, or "" for any
+ANNOUNCER = "rt_announcer"  # api → api: finishers were announced, or the announcer was set
 STATES = "rt_states"  # api → api: alerts have begun, changed or ended
 
 _NOTIFY = """

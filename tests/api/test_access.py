@@ -17,6 +17,8 @@ from tests.api.conftest import Client
 
 Serve: TypeAlias = Callable[..., Awaitable[Client]]
 
+# What everybody may see; its page is no route of the table (test_announcer_events.py).
+ONLOOKERS = ("/api/v1/public/announcer/state", "/api/v1/public/announcer/events")
 TOKEN = "geheim-ü-7-und-lang"
 MINT = "/api/v1/admin/tokens"
 
@@ -32,7 +34,9 @@ def basic(user: str, password: str) -> str:
     return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
 
 
-async def test_every_route_asks_for_the_token_but_those_for_monitors_and_receivers(serve: Serve) -> None:
+async def test_every_route_asks_for_the_token_but_those_for_monitors_receivers_and_onlookers(
+    serve: Serve,
+) -> None:
     client = await serve(api_token=TOKEN)
     open_routes = set()
     for method, path in [
@@ -44,7 +48,8 @@ async def test_every_route_asks_for_the_token_but_those_for_monitors_and_receive
     ]:
         if await status(client, method, path) != 401:
             open_routes.add((method, path))
-    assert open_routes == {("GET", each) for each in ("/healthz", "/readyz", "/metrics", "/api/v1/streams")}
+    monitors = ("/healthz", "/readyz", "/metrics")
+    assert open_routes == {("GET", each) for each in (*monitors, "/api/v1/streams", *ONLOOKERS)}
     assert await status(client, "POST", "/api/v1/streams") == 401
 
 
@@ -109,7 +114,7 @@ async def test_without_a_token_nobody_is_admitted_where_others_reach_us(
     for path in ("/healthz", "/api/v1/streams"):
         assert await status(client, "GET", path) == 200
     for method, path in (*((each.method, each.path) for each in ROUTES), ("GET", "/"), ("GET", "/nothing")):
-        expected = 200 if (method, path) == ("GET", "/api/v1/streams") else 403
+        expected = 200 if method == "GET" and path in ("/api/v1/streams", *ONLOOKERS) else 403
         assert await status(client, method, path) == expected, (method, path)
     async with client.get(MINT) as answer:
         assert (await answer.json())["message"] == CLOSED

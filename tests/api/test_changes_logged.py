@@ -62,6 +62,10 @@ BODIES: dict[Key, tuple[Any, ...]] = {
     ("PUT", FORWARDER + "/race"): ({"race_id": "{race_id}"},),
     ("PUT", STREAM + "/epochs/{epoch}/race"): ({"race_id": "{race_id}"},),
     ("POST", RACE + "/begin"): ({"stream_ids": ["{stream_id}"], "epoch_name": "Heat"},),
+    ("PUT", "/api/v1/announcer/config"): (
+        {"enabled": True, "max_list_size": 25, "selected_stream_ids": ["{stream_id}"]},
+        {"enabled": False, "max_list_size": 10},
+    ),
     ("POST", TOKENS): (
         {"device_type": "receiver", "device_id": "tent", "token": "another", "events_per_second": 5},
     ),

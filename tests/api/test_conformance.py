@@ -31,8 +31,8 @@ TOKEN = "geheim-7-und-lang"
 # To whatever it is asked.
 DEVICE_SAYS = {"ok": True, "success": True, "config": {"any": ["thing"]}, "new_stream_epoch": 3}
 OPENAPI = "/api/v1/openapi.json"
-# Left out by the configuration: there is no answer to wait for (test_live.py).
-ENDLESS = {"GET /api/v1/events"}
+# Left out by the configuration: there is no answer to wait for (test_live.py, test_announcer_events.py).
+ENDLESS = {"GET /api/v1/events", "GET /api/v1/announcer/events", "GET /api/v1/public/announcer/events"}
 # Some 2,800 requests, the same ones each time.
 EFFORT = ("--phases", "coverage,fuzzing,stateful", "--max-examples", "5", "--generation-deterministic")
 # Routes of which the guessed ids may all happen to name nothing, or what cannot be done.

@@ -10,12 +10,15 @@ import pytest
 
 from api.alerts import routes as alerts
 from api.alerts import store as alert_store
+from api.announcer import routes as announcer
+from api.announcer import types as announced
+from api.announcer.run import ENABLED_FOR
 from api.app import EXPORTS_AT_ONCE, MAX_BODY_BYTES, POOL_SETTINGS
 from api.commands import ask as commands
 from api.devices import store as devices
 from api.events import store as events
 from api.exports import places
-from api.http import contract
+from api.http import contract, event_streams
 from api.http.access import OPEN_PATHS
 from api.http.contract import Route
 from api.http.device_tokens import DEVICE_ROUTES
@@ -42,7 +45,7 @@ from tests.deploy.pages import HTTP_API, fences, sections, table
 TEXT = HTTP_API.read_text()
 SECTIONS = sections(TEXT)
 # Served beside the table: those of every process, and the dashboard.
-OTHERS = {f"GET {each.path}" for each in health_routes({})} | {"GET /"}
+OTHERS = {f"GET {each.path}" for each in health_routes({})} | {"GET /", "GET /announcer"}
 
 
 def told() -> dict[str, str]:
@@ -184,6 +187,9 @@ BOUNDS = {
     ),
     "event streams of an api process": f"{overview.LISTENERS_AT_ONCE:,}",
     "event streams of a device's token": f"{OF_ONE_TOKEN}",
+    "event streams of the announcer, operators' and public ones each": f"{announcer.LISTENERS_AT_ONCE:,}",
+    "streams that are announced": f"{announced.STREAMS}",
+    "finishers that are shown": f"{announced.LARGEST_LIST}",
     "a file of people or chips": f"{rosters.MOST_BYTES // MIB} MiB",
     "files imported at once in an api process": f"{rosters.AT_ONCE}",
     "people of a race": f"{imports.MOST_PARTICIPANTS:,}",
@@ -201,5 +207,8 @@ def test_every_bound_is_the_code_s() -> None:
     assert {row[0]: row[1] for row in table(SECTIONS["8"][1], "what", "bound")} == BOUNDS
     assert f"finds no place within {places.WAITS_S:.0f} s" in SECTIONS["4.3"][1]
     assert f"for {places.IDLE_S:.0f} s where others wait" in SECTIONS["4.3"][1]
-    assert f"takes nothing for {overview.CLIENT_WAITS_S:.0f} s is dropped" in SECTIONS["6.2"][1]
+    assert f"takes nothing for {event_streams.CLIENT_WAITS_S:.0f} s is dropped" in SECTIONS["6.2"][1]
+    assert f"After {announcer.COMMENT_EVERY_S:.0f} s without an event" in SECTIONS["10.5"][1]
+    assert f"takes nothing for {event_streams.CLIENT_WAITS_S:.0f} s is dropped" in SECTIONS["10.5"][1]
+    assert f"for {ENABLED_FOR // timedelta(hours=1)} hours" in SECTIONS["10.2"][1]
     assert f"nothing happened for {overview.TICK_EVERY_S:.0f} s" in SECTIONS["6.2"][1]

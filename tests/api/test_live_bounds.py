@@ -45,7 +45,7 @@ async def test_a_slow_client_is_told_to_start_anew_and_goes_on(live: Live, clien
 async def test_a_client_that_does_not_read_is_dropped(
     live: Live, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "CLIENT_WAITS_S", 0.2)
+    monkeypatch.setattr("api.http.event_streams.CLIENT_WAITS_S", 0.2)
     with socket.socket() as silent:
         silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         silent.setblocking(False)

@@ -1,6 +1,7 @@
 """What is asked often is answered along the primary key, at a cost that does not grow with what is stored."""
 
 import json
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any, Literal
 from uuid import UUID
@@ -9,6 +10,7 @@ import pytest
 
 from api.alerts import findings, samples, stream_facts
 from api.alerts.rules import RULES
+from api.announcer.store import announcements, runs
 from api.events import filter as events_filter
 from api.events import store as events
 from api.events.filter import Key
@@ -249,3 +251,47 @@ async def test_what_is_asked_often_keeps_its_plans_at_every_age(
         wrong += [f"{age}: {each}" for each in laborious(plans, rows=5 * STREAMS_THERE)]
     await connection.close()
     assert not wrong, "\n".join(wrong)
+
+
+async def test_the_announcer_looks_at_what_is_new_of_its_streams_and_no_more(
+    process: Process, database: Database, stream_id: UUID
+) -> None:
+    behind = EVENTS // 3 - 10
+    await database.execute("INSERT INTO announcer_streams VALUES ($1, 1, 2, $2)", stream_id, behind)
+    (scan,) = of_events(await plan_of(process, announcements.READS, announcements.PAGE))
+    assert (scan["Node Type"], scan["Index Name"]) == ("Index Scan", "events_stream_id_position_key")
+    assert (scan["Actual Rows"] * scan["Actual Loops"], scan.get("Rows Removed by Filter", 0)) == (10, 0)
+    assert of_events(await plan_of(process, runs.DUE)) == []
+    # A run that begins: the first read of each new epoch, and of other streams the first that was received with it.
+    await database.execute("UPDATE announcer_streams SET stream_epoch = 1")
+    for scan in of_events(await plan_of(process, runs.BEGIN_AT_EPOCHS)):
+        assert scan["Index Name"] == "events_stream_id_position_key"
+        assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= 10
+
+
+async def test_announcing_looks_up_each_by_keys_however_many_were_announced(
+    process: Process, database: Database, stream_id: UUID
+) -> None:
+    await database.execute(
+        """
+        INSERT INTO announcements
+        SELECT run, n, 'chip:' || n, $1, 1, n, n::text, NULL, now()
+        FROM generate_series(1, 20000) AS n, generate_series(1, 2) AS run
+        """,
+        stream_id,
+    )
+    await database.execute("ANALYZE")
+    new = (["chip:x"], [None], [None], [stream_id], [1], [1], ["x"], [""], [datetime(2026, 5, 3, tzinfo=UTC)])
+    for statement, arguments in (
+        (announcements.INSERT, (2, *new)),
+        (announcements.ROWS, (2, 0, 25)),
+    ):
+        plan = await plan_of(process, statement, *arguments)
+        scans = [
+            node
+            for node in plan
+            if node.get("Relation Name") == "announcements" and "Scan" in node["Node Type"]
+        ]
+        assert scans
+        assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Only Scan"}
+        assert all(node["Actual Rows"] * node["Actual Loops"] <= 25 for node in scans)

@@ -492,3 +492,20 @@ async def test_who_asks_much_leaves_places_for_the_others(process: Process, data
     assert [each.receiver_id for each in rest] == ["greedy"] * (store.OF_ONE - 2)
     await store.answer(process.pool, first[0].request_id, b"{}")
     assert len(await store.take(process.pool, 64)) == 1
+
+
+# --- the announcer ---------------------------------------------------------------------------------------
+
+
+async def test_the_announcer_is_set_shown_and_reset(ask: Ask, database: Database) -> None:
+    stream_id = await add_stream(database, "finish")
+    wanted = {"enabled": True, "max_list_size": 5000, "selected_stream_ids": [str(stream_id)]}
+    done = await ask("announcer_config_set", payload=wanted)
+    assert (done["ok"], done["config"]["max_list_size"]) == (True, 500)
+    assert await ask("announcer_config_get") == done
+    assert await ask("announcer_reset") == {"ok": True, "error": None}
+    refused = await ask("announcer_config_set", payload={"enabled": True, "max_list_size": 5})
+    assert (refused["ok"], refused["config"]) == (False, None)
+    assert "at least one stream" in refused["error"]
+    said = await database.fetchval("SELECT fields FROM activity WHERE event = 'announcer_reset'")
+    assert json.loads(said)["by"] == "receiver tent"

@@ -39,10 +39,12 @@ BEGIN
     FOR each IN
         SELECT format('DELETE FROM %s', oid::regclass) FROM pg_class
         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-          AND relname NOT IN ('processes', 'evaluation', 'inbox_generation', 'schema_migrations', 'schema_routines')
+          AND relname NOT IN ('processes', 'evaluation', 'inbox_generation', 'announcer', 'schema_migrations',
+                              'schema_routines')
     LOOP
         EXECUTE each;
     END LOOP;
+    UPDATE announcer SET enabled = false, enabled_until = NULL, max_list_size = 25, updated_at = now();
 END $$
 """
 _NOBODY_IS_THERE = """

@@ -14,6 +14,7 @@ from playwright.async_api import Browser, FilePayload, expect
 from deploy.simulation.devices.forwarder import Forwarder
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab
 from tests.dashboard.conftest import Stack
+from tests.dashboard.halls import Hall
 from tests.dashboard.readers import tell_battery, tell_reader
 from tests.lines import line
 from tests.postgres import Postgresql, frozen
@@ -266,3 +267,21 @@ async def once(browser: Browser, stack: Stack) -> None:
             await page.page.keyboard.press("Escape")
             await expect(page.page.locator(".ask")).to_be_visible()
             await save(page, "once", size, theme, whole=False)
+
+
+@pytest.mark.parametrize(("size", "theme"), LOOKS)
+async def test_the_announcer_s_page(browser: Browser, stack: Stack, size: Size, theme: Theme) -> None:
+    hall = Hall(stack)
+    await hall.begin()
+    async with tab(browser, stack.url, size=size, theme=theme) as opened:
+        page = opened.page
+        await page.goto(f"{stack.url}/announcer")
+        await expect(page.locator("#calm")).to_have_text("Waiting for the first to come in")
+        await page.screenshot(path=FOLDER / f"announcer-empty-{size[0]}-{theme}.png")
+        await hall.come_in(1, 99, 3, 5, 6, 7, 4)
+        await expect(page.locator("#list li")).to_have_count(7)
+        await page.evaluate("Promise.all(document.getAnimations().map((each) => each.finished))")
+        await page.screenshot(path=FOLDER / f"announcer-{size[0]}-{theme}.png")
+        await page.context.set_offline(True)
+        await expect(page.locator("#link")).to_contain_text("Link lost")
+        await page.screenshot(path=FOLDER / f"announcer-lost-{size[0]}-{theme}.png")

@@ -80,7 +80,8 @@ async def test_what_is_asked_of_a_forwarder_and_its_reader_comes_back_while_read
         )
         forwarder.record(READER, "bb")
         await receiver.wait_for(2)
-        races = await receiver.ask("announcer_reset")
+        announcer = await receiver.ask("announcer_config_set", payload={"enabled": False, "max_list_size": 7})
+        reset = await receiver.ask("announcer_reset")
         said = await receiver.ask("restart", forwarder_id="start")
         entry = await wait_until(
             lambda: database.fetchval("SELECT fields FROM activity WHERE event = 'restart_ended'"),
@@ -90,7 +91,9 @@ async def test_what_is_asked_of_a_forwarder_and_its_reader_comes_back_while_read
     assert (config["kind"], config["config"]) == ("receiver_proxy_config_get_response", forwarder.config)
     assert (away["ok"], away["error"]) == (False, "forwarder not connected")
     assert info["reader_info"]["banner"] == "IPICO reader (simulated)"
-    assert (races["ok"], races["error"]) == (False, "not available yet")
+    assert (announcer["kind"], announcer["ok"]) == ("receiver_proxy_announcer_config_response", True)
+    assert announcer["config"]["max_list_size"] == 7
+    assert (reset["kind"], reset["ok"]) == ("receiver_proxy_announcer_reset_response", True)
     assert (said["kind"], said["ok"]) == ("receiver_proxy_control_response", True)
     assert json.loads(entry)["by"] == "receiver tent"
 

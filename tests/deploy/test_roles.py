@@ -21,6 +21,8 @@ import shared.db.migrate
 import shared.runtime.activity
 import shared.runtime.liveness
 import shared.transport.tokens
+from api.announcer.run import Setting, finishes
+from api.announcer.store import announcements, runs
 from deploy.cli import roles
 from deploy.cli.roles import apply_roles, scram_verifier
 from deploy.local.postgres_programs import binaries
@@ -32,6 +34,7 @@ from shared.db.rights import Right, needed_rights
 from shared.errors import RtServerError
 from shared.roles import ROLES
 from shared.transport.tokens import token_hash
+from tests.api.announcing import come_in
 from tests.api.seeds import add_forwarder_session, add_stream
 from tests.services import Process, make_token
 from tests.waiting import stretched, wait_until
@@ -352,6 +355,8 @@ LOCKABLE = {
     "api": {
         "alert_acknowledgements",
         "alert_mutes",
+        "announcements",
+        "announcer_streams",
         "chips",
         "point_streams",
         "race_points",
@@ -587,6 +592,9 @@ WRITES = {
     "epoch_races": {"api": "INSERT UPDATE"},
     "race_points": {"api": "DELETE INSERT"},
     "point_streams": {"api": "DELETE INSERT"},
+    "announcements": {"api": "DELETE INSERT"},
+    "announcer": {"api": "UPDATE"},
+    "announcer_streams": {"api": "DELETE INSERT UPDATE"},
     "evaluation": {"api": "UPDATE"},
     "events": {"writer": "INSERT"},
     "forwarder_faults": {"gateway": "INSERT UPDATE"},
@@ -741,3 +749,27 @@ async def test_an_owner_who_is_no_superuser_gives_the_rights(url: str, database:
 async def test_says_in_one_line_that_a_service_s_user_cannot_give_rights(url: str) -> None:
     with pytest.raises(DatabaseFault, match=r"^InsufficientPrivilegeError: [^\n]*$"):
         await apply_roles(url_of("gateway", url), passfiles=None)
+
+
+async def test_the_announcer_is_set_and_announces_by_the_api_s_own_user(
+    database: Connection, connected: dict[str, Connection]
+) -> None:
+    api, stream_id = connected["api"], await add_stream(database, "finish")
+    on = Setting(enabled=True, until=None, over=False, max_list_size=5, stream_ids=[stream_id])
+    async with api.transaction():
+        await runs.hold(api)
+        await runs.keep(api, on)
+        await runs.begin_run(api)
+    await come_in(database, stream_id, [1], epoch=2)
+    async with api.transaction():
+        assert await runs.hold_if_free(api)
+        assert [each.stream_epoch for each in await runs.moved(api)] == [2]
+        run_id = await runs.begin_run_at_epochs(api)
+        reads, up_to = await announcements.reads(api)
+        assert await announcements.announce(api, run_id, finishes(reads, {})) == 1
+        await announcements.advance(api, up_to)
+    (row,) = await announcements.rows(api, run_id, at_most=5)
+    assert row.public.display_name == "Unknown"
+    async with api.transaction():
+        await runs.keep(api, on._replace(stream_ids=[]))
+    assert (await runs.config(api)).shown.selected_stream_ids == []

@@ -41,7 +41,7 @@ READERS: Mapping[str, set[str]] = {
     "api.events.filter": {"api.exports"},
     "api.events.store": {"api.live"},
     "api.logs.store": {"api.live"},
-    "api.races.names": {"api.events"},
+    "api.races.names": {"api.announcer", "api.events"},
     "api.readers.store": {"api.live"},
     "api.storage.store": {"api.alerts", "api.live"},
     "api.streams.closed": {"api.alerts"},

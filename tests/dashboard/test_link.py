@@ -11,6 +11,7 @@ from tests.dashboard.browser import DRAWN, Tab, tab
 from tests.dashboard.conftest import Stack
 from tests.lines import line
 from tests.postgres import Postgresql, frozen
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -141,13 +142,17 @@ async def test_an_overview_that_events_have_overtaken_does_not_undo_them(page: T
         reads = page.fact(page.card(f"late · {READER}"), "Reads")
         await expect(reads).to_have_text("0")
         before = await page.page.evaluate(TAKEN)
+
+        async def taken() -> bool:
+            return bool(await page.page.evaluate(TAKEN) != before)
+
         await page.page.route("**/api/v1/overview", late)
         await page.page.evaluate("dispatchEvent(new Event('online'))")
         await asked.wait()
         forwarder.record(READER, line("0580000000A1"))
         await expect(reads).to_have_text("1")
         told.set()
-        await page.page.wait_for_function(f"{TAKEN}.then((taken) => taken !== '{before}')")
+        await wait_until(taken, what="the late overview to be taken")
         await page.page.evaluate(DRAWN)
         assert await reads.text_content() == "1"
 

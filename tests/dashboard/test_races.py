@@ -1,7 +1,6 @@
 """A race on the page: its files and what is wrong with them, its chips, forwarders and epochs, and how it begins."""
 
 import re
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, FilePayload, Locator, expect
@@ -231,8 +230,10 @@ async def test_a_race_is_renamed_and_deleted_and_others_see_it(
         await dialog.get_by_role("button", name="Delete").click()
         await expect(page.page.get_by_role("heading", level=1)).to_have_text("Races")
         await expect(other.page.get_by_text("There is no such race.")).to_be_visible()
-        forgiven: list[Any] = [each for each in other.errors if "404" not in each]
-        assert forgiven == []
+        # Each may hear of it while it still shows the race: the one that deletes it, too, before its own answer.
+        for each in (page, other):
+            each.errors[:] = [said for said in each.errors if "404" not in said]
+        assert other.errors == []
 
 
 async def test_a_forwarder_that_is_away_is_said_and_can_be_told_again(page: Tab, stack: Stack) -> None:

@@ -188,8 +188,10 @@ class Engine:
         """Run a program in a container's namespaces, as its user, and return the exit code."""
         enter = [
             "nsenter",
+            # By its name, not by the process: one that has just begun is not in it yet, and what it is asked would be
+            # answered by whoever listens on this machine.
+            f"--net=/run/netns/{container.namespace}",
             f"--target={container.pid}",
-            "--net",
             "--mount",
             "--",
             "setpriv",

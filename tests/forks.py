@@ -46,7 +46,7 @@ def enable() -> None:
     global _enabled  # noqa: PLW0603 (set once, when the tests begin)
     # With pytest as the program itself, and not as a worker's, multiprocessing has each child import it.
     with_pytest = [] if "PYTEST_XDIST_WORKER" in os.environ else ["pytest"]
-    _server.set_forkserver_preload([*(f"{role}.app" for role in ROLES), *with_pytest])
+    _server.set_forkserver_preload([*(f"{role}.app" for role in ROLES), *with_pytest, "tests.frozen"])
     _enabled = True
 
 

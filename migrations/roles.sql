@@ -180,7 +180,7 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       reported_readers, reported_ups, clearing_readers, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
       answered_alerts, races, participants, chips, forwarder_races, epoch_races, race_points, point_streams, announcer,
-      announcer_streams, announcements
+      announcer_streams, announcements, passings, passings_progress
     TO rt_api;
 -- Devices show tokens of their own on a few routes.
 GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,

@@ -1,0 +1,1 @@
+"""When somebody came by a point, and by which read of how many."""

@@ -3,6 +3,7 @@
 from time import monotonic
 
 from aiohttp import web
+from msgspec import UNSET
 
 from api.announcer import run
 from api.announcer.run import Setting
@@ -47,12 +48,17 @@ async def show_announcer_config(api: Api) -> AnnouncerConfig:
 
 async def set_announcer_config(api: Api, *, body: NewAnnouncerConfig) -> AnnouncerConfig:
     """Set the announcer. Enabled, it announces for 24 hours. A run begins when it is enabled, and when the set of its
-    streams is another. While it is disabled streams that are gone are left out; enabled, they are refused.
+    streams is another. While it is disabled streams that are gone are left out; enabled, they are refused. With an
+    expected time only if nobody has set it since: of two who do at once, the second is told.
     """
     async with api.changing() as (connection, note):
         # First: whoever announces ends his look before anything is read here, and begins the next behind us.
         await runs.hold(connection)
         before = await runs.config(connection)
+        if body.expected_updated_at not in (UNSET, before.shown.updated_at):
+            raise ApiError(
+                "CONFLICT", "somebody else has set the announcer meanwhile; look at it again, then set it"
+            )
         wanted = await _wanted(connection, before, body)
         if wanted != before.setting:
             await runs.keep(connection, wanted)

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, UnsetType, field
 
 from api.http.types import Answer, Request, Time
 
@@ -25,12 +25,13 @@ SMALLEST_LIST, LARGEST_LIST = 1, 500
 
 class NewAnnouncerConfig(Request):
     """How the announcer is to be. A stream that is named twice is selected once; a list size beyond 1 or 500 is 1 or
-    500.
+    500. expected_updated_at: when it was set last, as far as whoever asks knows.
     """
 
     enabled: bool
     max_list_size: int
     selected_stream_ids: Annotated[list[UUID], Meta(max_length=STREAMS)] = field(default_factory=list)
+    expected_updated_at: Time | UnsetType = UNSET
 
     @property
     def list_size(self) -> int:

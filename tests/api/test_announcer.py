@@ -51,6 +51,18 @@ async def test_it_is_disabled_at_first(ask: Ask) -> None:
     }
 
 
+async def test_of_two_who_set_it_the_second_is_told(ask: Ask, finish: UUID) -> None:
+    shown = (await ask("GET", CONFIG))["updated_at"]
+    wanted = {"enabled": False, "max_list_size": 7, "expected_updated_at": shown}
+    first = await ask("PUT", CONFIG, json=wanted)
+    refused = await ask("PUT", CONFIG, status=409, json={**wanted, "max_list_size": 8})
+    assert refused["code"] == "CONFLICT"
+    assert (await ask("GET", CONFIG))["max_list_size"] == 7
+    await ask("PUT", CONFIG, json={**wanted, "max_list_size": 8, "expected_updated_at": first["updated_at"]})
+    # A script need not say.
+    assert (await enable(ask, finish))["enabled"]
+
+
 async def test_enabled_it_is_for_a_day_and_saving_it_again_makes_that_no_longer(
     ask: Ask, database: Database, finish: UUID, noted: Noted
 ) -> None:

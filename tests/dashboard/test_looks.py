@@ -80,6 +80,7 @@ async def look_at_all(page: Tab, stack: Stack) -> AsyncIterator[str]:
         ("config/looks", "textarea"),
         ("races", ".rows.races .body .row"),
         (f"race/{await stack.database.fetchval('SELECT race_id FROM races')}", ".rows.roster .body .row"),
+        ("announcer", ".choice .check"),
         ("conflicts", ".conflict"),
         ("log", ".rows.log .body .row"),
     ):

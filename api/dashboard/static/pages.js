@@ -15,6 +15,7 @@ const PAGES = {
   config: () => import("./page-config.js").then(({ configPage }) => configPage),
   races: () => import("./page-races.js").then(({ racesPage }) => racesPage),
   race: () => import("./page-race.js").then(({ racePage }) => racePage),
+  announcer: () => import("./page-announcer.js").then(({ announcerPage }) => announcerPage),
   conflicts: () => import("./page-conflicts.js").then(({ conflictsPage }) => conflictsPage),
   log: () => import("./page-log.js").then(({ logPage }) => logPage),
 };

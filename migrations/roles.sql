@@ -180,7 +180,7 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       reported_readers, reported_ups, clearing_readers, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
       answered_alerts, races, participants, chips, forwarder_races, epoch_races, race_points, point_streams, announcer,
-      announcer_streams, announcements, passings, passings_progress
+      announcer_streams, announcements, passings, passings_progress, race_segments, segment_changes
     TO rt_api;
 -- Devices show tokens of their own on a few routes.
 GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
@@ -198,11 +198,12 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON troubles, stream_samples, subscriptions 
 GRANT SELECT, INSERT, UPDATE, DELETE ON alert_acknowledgements, alert_mutes, closed_streams TO rt_api;
 -- Races are operators' too. Gateways map epochs and receivers' sessions refer to races: no right to lock those two whole.
 GRANT INSERT (name, participants_until),
-      UPDATE (name, participants_until, roster_changed_at, gun_at, course_changed_at)
+      UPDATE (name, participants_until, roster_changed_at, gun_at, course_changed_at, segments_changed_at)
     ON races TO rt_api;
 GRANT INSERT, DELETE ON participants, chips, race_points, point_streams TO rt_api;
 GRANT INSERT, UPDATE (race_id), DELETE ON forwarder_races TO rt_api;
 GRANT INSERT, UPDATE (race_id, mapped_at) ON epoch_races TO rt_api;
+GRANT INSERT, DELETE ON race_segments, segment_changes TO rt_api;
 -- The announcer is the api's own.
 GRANT UPDATE (enabled, enabled_until, max_list_size, run_id, updated_at) ON announcer TO rt_api;
 GRANT INSERT, UPDATE (place, stream_epoch, position), DELETE ON announcer_streams TO rt_api;

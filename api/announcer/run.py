@@ -68,7 +68,7 @@ class Read(NamedTuple):
     @property
     def sighting(self) -> Sighting:
         """By what it is looked up whose it is."""
-        return Sighting(self.stream_id, self.stream_epoch, self.tag_id)
+        return Sighting(self.stream_id, self.stream_epoch, self.seq, self.tag_id)
 
     @property
     def counts(self) -> bool:

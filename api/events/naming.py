@@ -11,7 +11,7 @@ __all__ = ["named"]
 
 async def named(pool: Pool, reads: Sequence[Read]) -> list[Read]:
     """Return the reads, each with its race and whose it is: one look, whatever their number."""
-    sightings = [Sighting(each.stream_id, each.stream_epoch, each.tag_id) for each in reads]
+    sightings = [Sighting(each.stream_id, each.stream_epoch, each.seq, each.tag_id) for each in reads]
     found = await whose(pool, sightings)
     for read, sighting in zip(reads, sightings, strict=True):
         known = found.get(sighting, NOBODY)

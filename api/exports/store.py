@@ -25,19 +25,13 @@ SELECT stream_epoch, seq, replace(reader_timestamp, '\', '\\'), encode(shown_lin
 # Per epoch, as timing software knows it: the chip stands behind the line.
 _EPOCH_ROW = _CSV_ROW.rstrip() + ", coalesce(tag_id, '')"
 
-# Whose the chip is, by the race of the event's epoch, else by that of its forwarder, which is one for the whole stream.
-# Each look is by a key, in the order of the events: nothing is gathered or sorted, however long the stream is.
+# Whose the chip is, by the race of the read (migrations/routines/segments.sql). Each look is by a key, in the order of
+# the events: nothing is gathered or sorted, however long the stream is.
 _PEOPLE = rf"""
 , coalesce(owner.bib::text, ''), coalesce(replace(person.last_name, '\', '\\'), ''),
   coalesce(replace(person.first_name, '\', '\\'), '')
 FROM (SELECT * {WANTED} ORDER BY stream_epoch, seq) AS events
-CROSS JOIN LATERAL (
-    SELECT coalesce(
-        (SELECT race_id FROM epoch_races
-         WHERE epoch_races.stream_id = events.stream_id AND epoch_races.stream_epoch = events.stream_epoch),
-        (SELECT race_id FROM forwarder_races JOIN streams USING (forwarder_id) WHERE streams.stream_id = $1)
-    ) AS race_id
-) AS race
+CROSS JOIN LATERAL race_of_read(events.stream_id, events.stream_epoch, events.seq) AS race
 LEFT JOIN LATERAL (
     SELECT bib FROM chips WHERE chips.race_id = race.race_id AND chip_id = events.tag_id AND is_owner LIMIT 1
 ) AS owner ON true

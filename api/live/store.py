@@ -85,9 +85,8 @@ LEFT JOIN live USING (forwarder_id)
 LEFT JOIN reported_readers AS reader USING (forwarder_id, reader_ip)
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN epoch_names USING (stream_id, stream_epoch)
-LEFT JOIN epoch_races USING (stream_id, stream_epoch)
-LEFT JOIN forwarder_races USING (forwarder_id)
-LEFT JOIN races ON races.race_id = coalesce(epoch_races.race_id, forwarder_races.race_id)
+CROSS JOIN LATERAL race_of_read(streams.stream_id, streams.stream_epoch, coalesce(epoch.last_seq, 0) + 1) AS next_read
+LEFT JOIN races ON races.race_id = next_read.race_id
 LEFT JOIN stream_samples AS sample USING (stream_id)
 LEFT JOIN closed_streams AS closed USING (stream_id)
 CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM now())) - sample.bin * 10 AS seconds) AS pace

@@ -1,8 +1,9 @@
 """Whose chip a read is, for whoever shows or exports reads. Nothing of it is stored on an event, so a new import
 renames everything at once.
 
-The race of an event is that of its epoch, else that of its forwarder: yesterday's epochs keep yesterday's names though
-the forwarder has another race today. Its chip's owner is looked up by the tag, the person by the owner's bib.
+The race of a read is that of the segment in which it lies, else of its epoch, else of its forwarder: yesterday's epochs
+keep yesterday's names though the forwarder has another race today. `race_of_read` says it, in the database
+(migrations/routines/segments.sql). Its chip's owner is looked up by the tag, the person by the owner's bib.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,20 +15,16 @@ from shared.db.errors import translated
 
 __all__ = ["NOBODY", "WHOSE", "Sighting", "Whose", "people", "whose"]
 
-# $1, $2, $3: sightings, each once. Every step is a look by a key: as many as there are sightings, whatever is stored.
+# $1 to $4: sightings, each once. Every step is a look by a key: as many as there are sightings, whatever is stored.
 # The race comes first, by itself, and the rest in looks of their own: joined in one go, chips and people are looked up
 # without their race, over all races, where statistics say that these are few.
 WHOSE = """
 WITH seen AS MATERIALIZED (
-    SELECT stream_id, stream_epoch, tag_id, coalesce(
-               (SELECT race_id FROM epoch_races
-                WHERE epoch_races.stream_id = given.stream_id AND epoch_races.stream_epoch = given.stream_epoch),
-               (SELECT race_id FROM forwarder_races
-                WHERE forwarder_id = (SELECT forwarder_id FROM streams WHERE streams.stream_id = given.stream_id))
-           ) AS race_id
-    FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS given(stream_id, stream_epoch, tag_id)
+    SELECT given.*, race.race_id
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[]) AS given(stream_id, stream_epoch, seq, tag_id)
+    CROSS JOIN LATERAL race_of_read(given.stream_id, given.stream_epoch, given.seq) AS race
 )
-SELECT seen.stream_id, seen.stream_epoch, seen.tag_id, seen.race_id, owner.bib,
+SELECT seen.stream_id, seen.stream_epoch, seen.seq, seen.tag_id, seen.race_id, owner.bib,
        several.bib IS NOT NULL AS bib_ambiguous, person.first_name, person.last_name
 FROM seen
 LEFT JOIN LATERAL (
@@ -51,10 +48,11 @@ FROM unnest($1::uuid[], $2::integer[]) AS given(race_id, bib) JOIN participants 
 
 
 class Sighting(NamedTuple):
-    """A chip in an epoch of a stream; without a tag, what only the race can be said of."""
+    """A read of a chip; without a tag, what only the race can be said of."""
 
     stream_id: UUID
     stream_epoch: int
+    seq: int
     tag_id: str | None
 
 
@@ -76,10 +74,10 @@ async def whose(database: Statements, sightings: Collection[Sighting]) -> Mappin
     once = list(dict.fromkeys(sightings))
     if not once:
         return {}
-    columns = [[each[at] for each in once] for at in range(3)]
+    columns = [[each[at] for each in once] for at in range(len(Sighting._fields))]
     with translated():
         rows = await database.fetch(WHOSE, *columns)
-    return {Sighting(*row[:3]): Whose(*row[3:]) for row in map(tuple, rows)}
+    return {Sighting(*row[:4]): Whose(*row[4:]) for row in map(tuple, rows)}
 
 
 async def people(

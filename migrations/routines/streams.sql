@@ -1,4 +1,4 @@
--- version: 5
+-- version: 6
 --
 -- What others than the writer change of a stream. They run with their owner's rights: who may update a column of
 -- `streams` can hold its rows, and the writers pass over a stream whose row is held, so that nothing of it is stored.
@@ -73,7 +73,7 @@ END;
 -- Reserve a stream's next epoch, as reserve_epoch() does and unless it does not, and map it to a race in the same
 -- transaction: whoever sees the epoch sees its race. A mapping that was made in advance is replaced. Null: nothing is
 -- reserved, the race's being gone included. The race's row is locked first, as who deletes it does: the other way round
--- the two could wait for each other.
+-- the two could wait for each other. What another race has open in the stream ends here: its reads are those of before.
 CREATE OR REPLACE FUNCTION reserve_race_epoch(
     given_stream uuid, seen_epoch bigint, given_session uuid, given_race uuid, unless_beyond bigint
 ) RETURNS bigint
@@ -89,6 +89,12 @@ BEGIN ATOMIC
         SELECT given_stream, stream_epoch, given_race FROM reserved WHERE stream_epoch IS NOT NULL
         ON CONFLICT (stream_id, stream_epoch) DO UPDATE SET race_id = excluded.race_id, mapped_at = excluded.mapped_at
         RETURNING stream_epoch
+    ),
+    ended AS (
+        UPDATE race_segments SET to_epoch = mapped.stream_epoch, to_seq = 1
+        FROM mapped
+        WHERE race_segments.stream_id = given_stream AND race_id <> given_race AND to_epoch IS NULL
+          AND from_epoch < mapped.stream_epoch
     )
     SELECT stream_epoch FROM mapped;
 END;

@@ -46,10 +46,10 @@ async def race_id(database: Database, stream_id: UUID) -> UUID:
 
 
 async def test_whose_reads_are_is_looked_up_by_keys(process: Process, stream_id: UUID, race_id: UUID) -> None:
-    sightings = [names.Sighting(stream_id, 2, str(n)) for n in range(100)]
-    columns = [[each[at] for each in sightings] for at in range(3)]
+    sightings = [names.Sighting(stream_id, 2, n, str(n)) for n in range(100)]
+    columns = [[each[at] for each in sightings] for at in range(4)]
     plan = await plan_of(process, names.WHOSE, *columns)
-    for table in ("chips", "participants", "epoch_races", "forwarder_races", "streams"):
+    for table in ("chips", "participants", "race_segments", "epoch_races", "forwarder_races", "streams"):
         scans = [node for node in plan if node.get("Relation Name") == table]
         assert scans, table
         for scan in scans:

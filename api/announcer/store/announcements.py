@@ -126,7 +126,7 @@ async def rows(database: Statements, run_id: int, *, above: int = 0, at_most: in
     """Return those who were announced in a run above an id, the newest first, with names as they are now."""
     with translated():
         found = await database.fetch(ROWS, run_id, above, at_most)
-    sightings = [Sighting(row["stream_id"], row["stream_epoch"], row["tag_id"]) for row in found]
+    sightings = [Sighting(*(row[name] for name in Sighting._fields)) for row in found]
     known = await whose(database, sightings)
     # A stream that was deleted has no race any more; who came in there has the bib that he was announced with.
     told = [_told(row["subject"]) for row in found]

@@ -1,4 +1,5 @@
-"""The course of a race: its points in order, and who has come by each. Read by what the writer counts: no event is."""
+"""The course of a race: its points in order, and who has come by each. Read by what the writer counts: no event is,
+but where a boundary cuts an epoch."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,24 +14,18 @@ from shared.db.errors import translated
 
 __all__ = ["COURSE", "NoSuchRace", "NoSuchStream", "arranged_at", "course", "held", "replace"]
 
-# $1: the race. Its epochs: those that were given to it, and of its forwarders' streams the current one, where that was
-# given to none. (Older ones without a race of their own were run under whatever race the forwarder had then.) A stream
-# without a place is a point by itself: `at` is the place, or the stream. Of a chip of several bibs the owner came by.
+# $1: the race. What is of it says ranges_of_race. Whole epochs the writer has counted; of one that a boundary cuts the
+# reads between are counted, and the chips by their passings. A stream without a place is a point by itself: `at` is the
+# place, or the stream. Of a chip of several bibs the owner came by.
 COURSE = """
-WITH epochs AS MATERIALIZED (
-    SELECT stream_id, stream_epoch FROM epoch_races WHERE race_id = $1
-    UNION ALL
-    SELECT stream_id, stream_epoch
-    FROM streams JOIN forwarder_races USING (forwarder_id) LEFT JOIN epoch_races USING (stream_id, stream_epoch)
-    WHERE forwarder_races.race_id = $1 AND epoch_races.race_id IS NULL
-),
+WITH ranges AS MATERIALIZED (SELECT * FROM ranges_of_race($1)),
 standing AS MATERIALIZED (
     SELECT streams.stream_id, forwarder_id, created_at, coalesce(place::text, streams.stream_id::text) AS at,
            stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names())) AS title
     FROM streams
     LEFT JOIN point_streams AS point ON point.stream_id = streams.stream_id AND point.race_id = $1
     WHERE place IS NOT NULL
-       OR streams.stream_id IN (SELECT stream_id FROM epochs)
+       OR streams.stream_id IN (SELECT stream_id FROM ranges)
        OR forwarder_id IN (SELECT forwarder_id FROM forwarder_races WHERE race_id = $1)
 ),
 points AS (
@@ -43,14 +38,28 @@ seen AS (
     SELECT at, count(DISTINCT worn.bib) AS crossed,
            count(DISTINCT tag_id) FILTER (WHERE worn.bib IS NULL) AS unknown_chips
     FROM standing
-    JOIN epochs USING (stream_id)
-    JOIN epoch_chips USING (stream_id, stream_epoch)
+    JOIN chips_of_race($1) AS seen USING (stream_id)
     LEFT JOIN chips AS worn ON worn.race_id = $1 AND worn.chip_id = tag_id AND worn.is_owner
     GROUP BY at
 ),
 counted AS (
-    SELECT at, sum(dedup_count)::bigint AS reads, max(last_received_at) FILTER (WHERE dedup_count > 0) AS last
-    FROM standing JOIN epochs USING (stream_id) JOIN stream_metrics USING (stream_id, stream_epoch)
+    SELECT at, sum(part.reads)::bigint AS reads, max(part.last) AS last
+    FROM standing
+    JOIN (
+        SELECT stream_id, dedup_count AS reads,
+               CASE WHEN dedup_count > 0 THEN last_received_at END AS last
+        FROM ranges JOIN stream_metrics USING (stream_id, stream_epoch)
+        WHERE is_whole
+        UNION ALL
+        SELECT ranges.stream_id, found.*
+        FROM ranges
+        CROSS JOIN LATERAL (
+            SELECT count(*), max(received_at) FROM events
+            WHERE events.stream_id = ranges.stream_id AND events.stream_epoch = ranges.stream_epoch
+              AND seq >= from_seq AND seq < coalesce(to_seq, 9223372036854775807)
+        ) AS found
+        WHERE NOT is_whole
+    ) AS part USING (stream_id)
     GROUP BY at
 ),
 named AS (SELECT place, place::text AS at, name FROM race_points WHERE race_id = $1)

@@ -47,17 +47,17 @@ FROM races WHERE race_id = $1
 """  # noqa: S608 - of constants only
 _NAME = "SELECT name FROM races WHERE race_id = $1"
 
-# Unmatched: of a chip's bibs the first alone decides, as it does for reads. Unknown: by what the epochs have seen,
-# which the writer keeps, so that no event is counted.
+# Unmatched: of a chip's bibs the first alone decides, as it does for reads. Unknown: by what has been
+# seen in what is given to it, which the writer keeps, so that no event is counted.
 _DETAILS = """
 SELECT (SELECT count(*) FROM chips
         WHERE race_id = $1 AND is_owner
           AND NOT EXISTS (SELECT FROM participants
                           WHERE participants.race_id = $1 AND participants.bib = chips.bib)) AS unmatched_count,
        (SELECT count(DISTINCT chip_id) FROM chips WHERE race_id = $1 AND NOT is_owner) AS ambiguous_count,
-       (SELECT count(DISTINCT tag_id) FROM epoch_races JOIN epoch_chips USING (stream_id, stream_epoch)
-        WHERE race_id = $1
-          AND NOT EXISTS (SELECT FROM chips WHERE chips.race_id = $1 AND chips.chip_id = epoch_chips.tag_id)
+       (SELECT count(DISTINCT tag_id) FROM chips_of_race($1) AS seen
+        WHERE rule <> 'forwarder'
+          AND NOT EXISTS (SELECT FROM chips WHERE chips.race_id = $1 AND chips.chip_id = seen.tag_id)
        ) AS unknown_chip_count,
        ARRAY(SELECT forwarder_id FROM forwarder_races WHERE race_id = $1 ORDER BY forwarder_id) AS forwarder_ids
 """

@@ -86,11 +86,10 @@ FROM races WHERE race_id = $1
 _UNKNOWN_CHIPS = """
 SELECT tag_id AS chip_id,
        array_agg(DISTINCT stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names()))) AS streams
-FROM epoch_races
-JOIN epoch_chips USING (stream_id, stream_epoch)
+FROM chips_of_race($1) AS seen
 JOIN streams USING (stream_id)
-WHERE race_id = $1
-  AND NOT EXISTS (SELECT FROM chips WHERE chips.race_id = $1 AND chips.chip_id = epoch_chips.tag_id)
+WHERE rule <> 'forwarder'
+  AND NOT EXISTS (SELECT FROM chips WHERE chips.race_id = $1 AND chips.chip_id = seen.tag_id)
 GROUP BY tag_id
 ORDER BY tag_id
 LIMIT $2
@@ -171,7 +170,7 @@ async def roster(pool: Pool, race_id: UUID) -> bytes | None:
 
 
 async def unknown_chips(pool: Pool, race_id: UUID) -> list[UnknownChip]:
-    """Return the first chips that were read in the race's epochs and are none of its own."""
+    """Return the first chips that were read in what is given to the race and are none of its own."""
     with translated():
         return [UnknownChip(**row) for row in await pool.fetch(_UNKNOWN_CHIPS, race_id, UNKNOWN_CHIPS)]
 

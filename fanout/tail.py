@@ -330,12 +330,14 @@ class Tails:
         """Find out which streams these names stand for now, and begin with those that are others than before."""
         if not refs:
             return
+        # Where each was before the question: while it is under way the other loop reads on, and is ahead of the answer.
+        heads = {ref: tail.head for ref in refs if (tail := self.tails.get(ref)) is not None}
         known = await resolve_streams(self._process.pool, refs)
         for ref, resolved in known.items():
             tail = self.tails.get(ref)
-            # A position that is behind our own: a backup was restored under us.
+            # A position that is behind what our own was: a backup was restored under us.
             if tail is not None and (
-                tail.stream_id != resolved.stream_id or resolved.last_position < tail.head
+                tail.stream_id != resolved.stream_id or resolved.last_position < heads.get(ref, 0)
             ):
                 self._unknown.discard(ref)
                 self.window_bytes -= tail.window_bytes

@@ -84,3 +84,22 @@ async def test_names_that_stand_for_no_stream_are_told_apart_and_known_ones_are_
     assert await tails.existing([ref("a")]) == [ref("a")]
     assert names.asked == [set("xbcy")]
     assert set(tails.tails) == {ref("a"), ref("x")}
+
+
+async def test_what_is_read_while_names_are_looked_up_is_no_restored_backup(
+    database: Connection, ids: dict[str, UUID], process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tails = Tails(process)
+    tail = tails.follow(ref("a"), Follower())
+    await resolve(tails)
+
+    async def answered_late(pool: Pool, refs: Sequence[StreamRef]) -> dict[StreamRef, Resolved]:
+        found = await resolve_streams(pool, refs)
+        await stored.store(database, ids["a"], [(1, 1, b"aa")])
+        await tails.read()
+        return found
+
+    monkeypatch.setattr(tail_module, "resolve_streams", answered_late)
+    await resolve(tails)
+    tails.link.drop()
+    assert tail.head == 1

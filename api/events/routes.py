@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 from api.commands.types import ForwarderPath
 from api.events import conflicts, store, views
@@ -39,6 +40,8 @@ __all__ = [
 
 # Of one question: a part of a name may be that of many.
 MOST_TAGS = 200
+# A point of a race has twenty at the most.
+MOST_STREAMS = 50
 
 
 async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPage:
@@ -122,12 +125,32 @@ async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
         raise ApiError("BAD_REQUEST", "query: `after` is a place in one stream; name its `stream_id`, too")
     behind = 0 if query.after is None else decode_cursor(query.after)[0]
     tags = None if query.tag_id is None else _tags(query.tag_id)
-    page, newest = await store.latest(api.pool, query.stream_id, tags, limit=query.limit, behind=behind)
+    page, newest = await store.latest(api.pool, _streams(query), tags, limit=query.limit, behind=behind)
     return LatestReads(
         reads=await named(api.pool, page.rows),
         cut=page.more and len(page.rows) < query.limit,
         cursor=None if query.stream_id is None else encode_cursor(newest),
     )
+
+
+def _streams(query: LatestQuery) -> list[UUID] | None:
+    """Return the streams that are asked for; None: all. Of several, such as the mats of a point, each is looked at."""
+    if query.stream_ids is None:
+        return None if query.stream_id is None else [query.stream_id]
+    if query.stream_id is not None:
+        raise ApiError("BAD_REQUEST", "query: give `stream_id` or `stream_ids`, not both")
+    try:
+        found = list(dict.fromkeys(UUID(each.strip()) for each in query.stream_ids.split(",")))
+    except ValueError:
+        raise ApiError(
+            "BAD_REQUEST", "query: `stream_ids` are ids of streams with commas between them"
+        ) from None
+    if len(found) > MOST_STREAMS:
+        raise ApiError(
+            "BAD_REQUEST",
+            f"query: `stream_ids` names {len(found)} streams; ask for {MOST_STREAMS} at the most",
+        )
+    return found
 
 
 def _tags(text: str) -> list[str]:

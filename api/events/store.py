@@ -127,14 +127,13 @@ SELECT streams.stream_id, newest.*
 FROM (
     SELECT stream_id, last_position,
            CASE WHEN $2::text[] IS NULL THEN $3::bigint
-                WHEN $1::uuid IS NULL THEN $4::bigint / greatest(count(*) OVER (), 1)
-                ELSE $4::bigint END AS looked_at
+                ELSE $4::bigint / greatest(count(*) OVER (), 1) END AS looked_at
     FROM streams
     CROSS JOIN LATERAL (
         SELECT max(last_received_at) AS at FROM stream_metrics AS epoch
         WHERE epoch.stream_id = streams.stream_id
     ) AS last
-    WHERE $1::uuid IS NULL OR stream_id = $1
+    WHERE $1::uuid[] IS NULL OR stream_id = ANY($1)
     ORDER BY last.at DESC NULLS LAST
     LIMIT CASE WHEN $2::text[] IS NULL THEN $3::bigint END
 ) AS streams
@@ -231,13 +230,13 @@ async def conflicts(pool: Pool, stream_id: UUID | None, *, below: int, limit: in
 
 
 async def latest(
-    pool: Pool, stream_id: UUID | None, tags: Sequence[str] | None, *, limit: int, behind: int = 0
+    pool: Pool, streams: Sequence[UUID] | None, tags: Sequence[str] | None, *, limit: int, behind: int = 0
 ) -> tuple[Page[Read], int]:
-    """Return the newest reads of one stream or of all, the newest first: `limit` or PAGE_BYTES of them; of one, those
+    """Return the newest reads of some streams or of all, the newest first: `limit` or PAGE_BYTES of them; of one, those
     behind a position, and the position of the newest.
     """
     with translated():
-        rows = await pool.fetch(LATEST, stream_id, tags, limit, LATEST_LOOKED_AT, PAGE_BYTES, behind)
+        rows = await pool.fetch(LATEST, streams, tags, limit, LATEST_LOOKED_AT, PAGE_BYTES, behind)
     newest = max((row["position"] for row in rows), default=behind)
     return _paged(Read, rows, "raw_read_line"), newest
 

@@ -13,6 +13,7 @@ from api.http.types import (
     PositionCursor,
     ReadCursor,
     Request,
+    Streams,
     Tag,
     Tags,
     Time,
@@ -118,13 +119,14 @@ class ReadPage(Answer):
 
 
 class LatestQuery(Request):
-    """The newest reads; of one stream, of one chip or of up to 200 with commas between them (in either case), among
-    some 20,000 of the newest of all streams.
+    """The newest reads; of one stream or of up to 50 (`stream_ids`, with commas between them), of one chip or of up to
+    200 with commas between them (in either case), among some 20,000 of the newest of those streams, or of all.
     after: the cursor of an earlier answer of the same stream: only what was stored since.
     """
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     stream_id: UUID | None = None
+    stream_ids: Streams | None = None
     tag_id: Tags | None = None
     after: PositionCursor | None = None
 

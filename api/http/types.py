@@ -44,6 +44,8 @@ Secret = Annotated[str, Meta(max_length=1000, pattern=_TEXT)]
 Tag = Annotated[str, Meta(max_length=64, pattern=_TEXT)]
 # Some hundreds of them.
 Tags = Annotated[str, Meta(max_length=4096, pattern=_TEXT)]
+# Some fifty of them.
+Streams = Annotated[str, Meta(max_length=2048, pattern=_TEXT)]
 # One and two numbers of 8 bytes in base64url (pagination.py), which goes into a URL as it is.
 ConflictCursor = Annotated[str, Meta(max_length=11, pattern=r"^[A-Za-z0-9_\-]{11}$")]
 PositionCursor = Annotated[str, Meta(max_length=11, pattern=r"^[A-Za-z0-9_\-]{11}$")]

@@ -1,6 +1,7 @@
 """The newest reads, of all streams or of one."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from tests.api.conftest import Ask
 from tests.api.overviews import READ
@@ -64,3 +65,26 @@ async def test_of_a_stream_only_what_was_stored_since_an_answer_is_told_again(
     assert (await lines(after=cursor, tag_id="none"))[0] == []
     assert (await ask("GET", LATEST))["cursor"] is None
     await ask("GET", LATEST, params={"after": cursor}, status=400)
+
+
+async def test_reads_of_the_mats_of_a_point_are_asked_for_together(ask: Ask, database: Database) -> None:
+    left, right, other = [await add_stream(database, name) for name in ("left", "right", "other")]
+    for n, (stream_id, line) in enumerate(((left, "a"), (other, "b"), (right, READ), (left, "d"))):
+        seq = 1 if line != "d" else 2
+        await add_events(database, stream_id, [line], first_seq=seq, received_at=START + timedelta(seconds=n))
+
+    async def lines(*stream_ids: object, **more: str) -> list[str]:
+        answer = await ask("GET", LATEST, params={"stream_ids": ",".join(map(str, stream_ids)), **more})
+        assert answer["cursor"] is None
+        return [each["raw_read_line"] for each in answer["reads"]]
+
+    assert await lines(left, right) == ["d", READ, "a"]
+    assert await lines(left, right, left, limit="2") == ["d", READ]
+    assert await lines(left, right, tag_id=READ[4:16]) == [READ]
+    assert await lines(left, other, tag_id=READ[4:16]) == []
+    for wrong, words in (
+        ({"stream_ids": "none"}, "ids of streams"),
+        ({"stream_ids": ",".join(str(UUID(int=n)) for n in range(51))}, "names 51 streams; ask for 50"),
+        ({"stream_ids": str(left), "stream_id": str(left)}, "not both"),
+    ):
+        assert words in (await ask("GET", LATEST, status=400, params=wrong))["message"]

@@ -240,7 +240,7 @@ async def test_what_is_asked_often_keeps_its_plans_at_every_age(
             await connection.fetch(overview.SELECT_FLOW, 100)
             await findings.gather(connection)
             await connection.execute(samples.SAMPLE, None)
-            await connection.fetch(events.LATEST, stream_id, None, 10, 100, events.PAGE_BYTES, 0)
+            await connection.fetch(events.LATEST, [stream_id], None, 10, 100, events.PAGE_BYTES, 0)
             wanted = events_filter.arguments(stream_id, EventFilter(epoch=1), order="asc", after=None)
             await connection.fetch(events.READS["asc"], *wanted, 10, events.PAGE_BYTES)
             for shown, only in ((overview.CARDS, None), (1, stream_id)):

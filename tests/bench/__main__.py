@@ -11,6 +11,7 @@ import click
 import uvloop
 
 from tests.bench import (
+    announcer,
     cores,
     export,
     fan_out,
@@ -48,6 +49,7 @@ FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
     "growth": growth.measure,
     "page": page.measure,
     "races": races.measure,
+    "announcer": announcer.measure,
     "idle": idle.measure,
 }
 

@@ -10,7 +10,18 @@ from typing import Any, NamedTuple, TypeVar
 
 from tests.chaos.ledger import Event, Ledger
 
-__all__ = ["Counts", "Stored", "counters", "delivered", "exports", "lost_acks", "positions", "stored_once"]
+__all__ = [
+    "Counts",
+    "Stored",
+    "StreamName",
+    "counters",
+    "delivered",
+    "exports",
+    "lost_acks",
+    "positions",
+    "some",
+    "stored_once",
+]
 
 StreamName = tuple[str, str]
 K = TypeVar("K", bound=tuple[Any, ...])
@@ -42,7 +53,7 @@ class Counts(NamedTuple):
 
 def lost_acks(acked: Collection[Event], stored: Iterable[Stored], conflicts: Iterable[Event]) -> list[str]:
     """Acked ⊆ stored: everything acked lies in the events, or among the conflicts."""
-    return _some("acked and not stored", set(acked) - {each.event for each in stored} - set(conflicts))
+    return some("acked and not stored", set(acked) - {each.event for each in stored} - set(conflicts))
 
 
 def stored_once(ledger: Ledger, stored: Sequence[Stored], conflicts: Collection[Event]) -> list[str]:
@@ -52,11 +63,11 @@ def stored_once(ledger: Ledger, stored: Sequence[Stored], conflicts: Collection[
     kept_aside = set(conflicts)
     unasked = {event for event in kept_aside if event.forwarder_id not in ledger.without_journal}
     return [
-        *_some("sent and not stored", ledger.owed - there - kept_aside),
-        *_some("stored twice", {identity for identity, times in identities.items() if times > 1}),
-        *_some("stored and not what was sent", there - ledger.sent),
-        *_some("kept aside and not what was sent", kept_aside - ledger.sent),
-        *_some("a conflict, though the device kept its journal", unasked),
+        *some("sent and not stored", ledger.owed - there - kept_aside),
+        *some("stored twice", {identity for identity, times in identities.items() if times > 1}),
+        *some("stored and not what was sent", there - ledger.sent),
+        *some("kept aside and not what was sent", kept_aside - ledger.sent),
+        *some("a conflict, though the device kept its journal", unasked),
         *(f"{ack}" for ack in ledger.unfounded_acks),
     ]
 
@@ -75,9 +86,9 @@ def positions(ledger: Ledger, stored: Iterable[Stored]) -> list[str]:
             epochs[epoch].append(event.seq)
             in_time[epoch] += [event.seq] if event.identity not in ledger.late else []
     return [
-        *_some("streams whose positions are not 1, 2, 3 …", _with_gaps(streams)),
-        *_some("epochs whose seqs are not 1, 2, 3 …", _with_gaps(epochs)),
-        *_some(
+        *some("streams whose positions are not 1, 2, 3 …", _with_gaps(streams)),
+        *some("epochs whose seqs are not 1, 2, 3 …", _with_gaps(epochs)),
+        *some(
             "epochs whose seqs do not rise with their positions",
             [epoch for epoch, seqs in in_time.items() if seqs != sorted(seqs)],
         ),
@@ -136,8 +147,8 @@ def delivered(
     positions = {_as_told(each.event, as_frames=as_frames): each.position for each in stored}
     came = {event for connection in connections for event in connection}
     found = [
-        *_some("stored and not delivered", positions.keys() - came),
-        *_some("delivered and not what is stored", came - positions.keys()),
+        *some("stored and not delivered", positions.keys() - came),
+        *some("delivered and not what is stored", came - positions.keys()),
         *(problem for connection in connections for problem in _disorder(connection, positions)),
     ]
     return [f"{receiver_id}: {words}" for words in found]
@@ -162,8 +173,8 @@ def _disorder(connection: Iterable[Event], positions: Mapping[Event, int]) -> li
         seen.add(identity)
         newest[identity[:3]] = max(event.seq, seq_before), max(position, position_before)
     return [
-        *_some("delivered twice on one connection", twice),
-        *_some("delivered behind a later seq", backward),
+        *some("delivered twice on one connection", twice),
+        *some("delivered behind a later seq", backward),
     ]
 
 
@@ -187,8 +198,8 @@ def exports(
         if name in journals and text != _text(journals[name]):
             unlike_journal.add(name)
     return [
-        *_some("exports that are not what is stored", unlike_rows),
-        *_some("exports that are not what the journal holds", unlike_journal),
+        *some("exports that are not what is stored", unlike_rows),
+        *some("exports that are not what the journal holds", unlike_journal),
     ]
 
 
@@ -200,7 +211,7 @@ def _name(key: Iterable[object]) -> str:
     return " ".join(map(str, key))
 
 
-def _some(what: str, events: Collection[Sequence[object]]) -> list[str]:
+def some(what: str, events: Collection[Sequence[object]]) -> list[str]:
     """One line for a kind of violation: how many, and the first few."""
     if not events:
         return []

@@ -25,6 +25,7 @@ from tests.chaos.desk import Desk
 from tests.chaos.devices import WANTED_EPOCHS, NewerWatchedReceiver
 from tests.chaos.faults import PROCESSES_OF_EACH_ROLE, ROLES, Strike, strikes
 from tests.chaos.fleet import Fleet, fleet, name_of
+from tests.chaos.hall import Hall
 from tests.chaos.inject import Injector
 from tests.chaos.ledger import Event
 from tests.chaos.oracle import Stored
@@ -144,6 +145,7 @@ class _Run:
         )
         steady = [each for each in devices.steady if isinstance(each, NewerWatchedReceiver)]
         self._asking = Asking(steady, patience=patience)
+        self._hall = Hall(desk, stack.database_url)
         self._began = time.monotonic()
 
     @property
@@ -156,6 +158,7 @@ class _Run:
             async with self._load():
                 await self._flows(GIVES_UP_AFTER_S)
                 await map_epochs(self._stack.database_url, race_id, WANTED_EPOCHS)
+                await self._hall.begin()
                 await self._strike_on()
                 await self._injector.end_attacks()
             await self._settle()
@@ -256,6 +259,7 @@ class _Run:
         tables = await read_tables(self._stack.database_url)
         self._violated(oracle.lost_acks(acked, tables.stored, tables.conflicts))
         self._violated(self._told_right(tables))
+        self._violated(self._hall.check(tables))
         self._violated(await self._roll_call.ask_all())
         self._outcome.checkpoints += 1
         self._say(
@@ -283,6 +287,7 @@ class _Run:
         self._violated(oracle.lost_acks(ledger.acked, tables.stored, tables.conflicts))
         self._violated(oracle.stored_once(ledger, *_without_attacker(tables)))
         self._violated(self._told_right(tables))
+        self._violated(await self._hall.settle(within_s=GIVES_UP_AFTER_S * self._patience))
         self._violated(oracle.exports(await read_exports(self._desk), tables.stored, self._fleet.journals()))
         await self._check_receivers(tables)
         self._sum_up(tables)

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from tests.chaos.announced import Announced, Announcer, Standing
 from tests.chaos.desk import Desk
 from tests.chaos.ledger import Event
 from tests.chaos.oracle import Counts, Stored
@@ -29,6 +30,15 @@ SELECT forwarder_id, reader_ip, counted.stream_epoch, raw_count, dedup_count, re
        first_seq, last_seq, chip_count, last_position
 FROM stream_metrics AS counted {_STREAM}
 """
+_ANNOUNCED = f"""
+SELECT run_id, announcement_id, subject, forwarder_id, reader_ip, told.stream_epoch, seq, tag_id
+FROM announcements AS told {_STREAM}
+ORDER BY run_id, announcement_id
+"""
+_SELECTED = f"""
+SELECT forwarder_id, reader_ip, selected.stream_epoch, position, last_position
+FROM announcer_streams AS selected {_STREAM}
+"""
 # Epochs that are to come, too. Whoever follows the race is told.
 _MAP = """
 WITH mapped AS (
@@ -48,6 +58,7 @@ class Tables(NamedTuple):
     conflicts: list[Event]
     counts: list[Counts]
     dead_lettered: int
+    announcer: Announcer
 
 
 async def map_epochs(database_url: str, race_id: str, epochs: Iterable[int]) -> None:
@@ -78,9 +89,18 @@ async def _read(database_url: str) -> Tables:
                 [_event(row) for row in await database.fetch(_CONFLICTS)],
                 [Counts(*row) for row in await database.fetch(_COUNTS)],
                 await database.fetchval("SELECT count(*) FROM poisoned_parts"),
+                await _announcer(database),
             )
     finally:
         database.terminate()
+
+
+async def _announcer(database: "asyncpg.Connection[asyncpg.Record]") -> Announcer:
+    return Announcer(
+        await database.fetchval("SELECT run_id FROM announcer"),
+        [Announced(*row) for row in await database.fetch(_ANNOUNCED)],
+        {tuple(row)[:2]: Standing(*tuple(row)[2:]) for row in await database.fetch(_SELECTED)},
+    )
 
 
 def _event(row: asyncpg.Record) -> Event:

@@ -18,9 +18,10 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-_RUNNERS = "INSERT INTO participants SELECT $1, n, 'Ada', 'Byron', NULL, 'F' FROM generate_series(1, 25) AS n"
+_RUNNERS = "INSERT INTO participants SELECT $1, n, 'Ada', 'Byron', NULL, 'F' FROM generate_series(1, $2::integer) AS n"
 _CHIPS = """
-INSERT INTO chips SELECT $1, '0580000000' || lpad(to_hex(n), 2, '0'), n, n, true FROM generate_series(1, 25) AS n
+INSERT INTO chips
+SELECT $1, '0580000000' || lpad(to_hex(n), 2, '0'), n, n, true FROM generate_series(1, $2::integer) AS n
 """
 
 
@@ -129,7 +130,7 @@ async def test_a_roster_is_asked_for_again_only_when_it_is_another(page: Tab, st
         return sum(url.endswith("/participants") for url in asked)
 
     race_id = await add_race(stack, "Half")
-    await stack.database.execute(_RUNNERS, UUID(race_id))
+    await stack.database.execute(_RUNNERS, UUID(race_id), 25)
     await page.open(f"race/{race_id}")
     await expect(people(page)).to_have_count(25)
     path = f"{stack.url}/api/v1/races/{race_id}"
@@ -189,7 +190,7 @@ async def test_a_name_of_more_chips_than_can_be_asked_for_says_so(page: Tab, sta
     async with stack.forwarder("many", READER) as forwarder:
         race_id = await add_race(stack, "Half", "many")
         for statement in (_RUNNERS, _CHIPS):
-            await stack.database.execute(statement, UUID(race_id))
+            await stack.database.execute(statement, UUID(race_id), 205)
         forwarder.record(READER, line("058000000001"))
         await forwarder.drained()
         on = "SELECT count(*) FROM stream_metrics WHERE dedup_count > 0"
@@ -197,7 +198,7 @@ async def test_a_name_of_more_chips_than_can_be_asked_for_says_so(page: Tab, sta
         await page.open()
         await page.page.get_by_label("Chip, bib or name").fill("ada")
         region = page.page.get_by_role("region", name="Latest reads")
-        await expect(region).to_contain_text("Of 25 chips that are meant only some are looked for")
+        await expect(region).to_contain_text("Of 205 chips that are meant 200 are looked for")
         await expect(page.page.locator(".tail .body .row")).to_have_count(1)
         await page.page.get_by_label("Chip, bib or name").fill("7")
         await expect(region).not_to_contain_text("chips that are meant")

@@ -36,7 +36,7 @@ async def test_two_forwarders_of_one_name_are_told_apart_everywhere(page: Tab, s
         async with stack.forwarder("twin-2", READER, display_name="Box"):
             for twin in ("twin-1", "twin-2"):
                 await expect(page.card(f"Box ({twin}) · {READER}")).to_be_visible()
-            options = page.page.get_by_label("Stream").locator("option")
+            options = page.page.get_by_label("Point or stream").locator("option")
             await expect(options.filter(has_text="Box (twin-")).to_have_count(2)
 
 

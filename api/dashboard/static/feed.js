@@ -24,8 +24,8 @@ const byChip = ({ tag_id }, wanted) => !wanted.tag_id || tag_id === wanted.tag_i
 
 /**
  * Returns {reads(), skipped(), cut(), refresh(), restart(), close()}. cut(): of long lines fewer came than would be
- * shown. wanted() is the filter, {stream_id, tag_id}, each of them
- * empty for all; changed() is called when there are other reads, failed(error) when they could not be had. Who has
+ * shown. wanted() is the filter, {stream_id, stream_ids, tag_id}, each of
+ * them empty for all; stream_ids: several with commas between them; changed(came) is called when there are other reads, with how many have come, failed(error) when they could not be had. Who has
  * those of before from elsewhere says what to do when some may have been missed: again(). means(read, wanted): whether a
  * read is of whom the filter means, where that is more than a chip.
  */
@@ -39,7 +39,7 @@ export function feed({ wanted, most, changed, failed, again = null, means = byCh
   let busy = false;
   let askedAt = -Infinity;
 
-  const isChosen = () => Boolean(wanted().stream_id || wanted().tag_id);
+  const isChosen = () => Object.values(wanted()).some(Boolean);
 
   function restart() {
     turn += 1;
@@ -71,8 +71,9 @@ export function feed({ wanted, most, changed, failed, again = null, means = byCh
   }
 
   function passes(read) {
-    const { stream_id } = wanted();
-    return (!stream_id || read.stream_id === stream_id) && means(read, wanted());
+    const { stream_id, stream_ids } = wanted();
+    const isThere = (!stream_id || read.stream_id === stream_id) && (!stream_ids || stream_ids.includes(read.stream_id));
+    return isThere && means(read, wanted());
   }
 
   const close = onEvent((event) => {
@@ -87,7 +88,7 @@ export function feed({ wanted, most, changed, failed, again = null, means = byCh
     const found = (event.reads ?? []).filter(passes);
     if (!found.length) return;
     reads = merged(reads, found, { order: newestFirst, most });
-    changed();
+    changed(found.length);
   });
   return { reads: () => reads, skipped: () => (isChosen() ? 0 : skipped), cut: () => cut && reads.length < most, refresh, restart, close };
 }

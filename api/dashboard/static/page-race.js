@@ -16,6 +16,7 @@ import { rosterList } from "./race-roster.js";
 import { rosterOf } from "./rosters.js";
 import { onEvent, racesChanged, serverNow } from "./state.js";
 import { beyondCards } from "./streams.js";
+import { liveTail } from "./tail.js";
 
 /** Returns {title, node, update(), close()}. */
 export function racePage(race_id) {
@@ -27,6 +28,7 @@ export function racePage(race_id) {
   const parts = [raceForwarders(race_id, again), raceEpochs(race_id, again), beginning(race_id, again)];
   const [forwarders, epochs, begin] = parts;
   const course = raceCourse(race_id, again);
+  const tail = liveTail({ course: () => race && { race_id, name: race.name, points: points.json.points } });
   const body = h(
     "div",
     {},
@@ -36,6 +38,7 @@ export function racePage(race_id) {
     section("Files", {}, raceFiles(race_id, () => race, again)),
     section("Chips to look at", {}, chips.node),
     section("Course", {}, course.node),
+    section("Latest reads of the race", {}, tail.node),
     section("Forwarders", {}, forwarders.node),
     section("Epochs of its own", {}, epochs.node),
     section("People", {}, roster.node),
@@ -77,9 +80,11 @@ export function racePage(race_id) {
     return list.again();
   }
 
-  const close = onEvent((event) => racesChanged(event) && list.mark());
+  const stop = onEvent((event) => racesChanged(event) && list.mark());
+  const close = () => [stop, tail.close].forEach((each) => each());
   const update = () => {
     list.refresh();
+    tail.update();
     // What they say of streams the events tell.
     if (!race) return;
     parts.forEach((each) => each.refresh?.());

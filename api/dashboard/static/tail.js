@@ -1,9 +1,10 @@
-// The latest reads of all streams, or of one stream, chip, bib or name, as they come; pausable.
+// The latest reads of all streams, or of one point, stream, chip, bib or name, as they come; pausable.
 
-import { h, keyed, setAttribute, setText } from "./dom.js";
+import { h, setAttribute, setText } from "./dom.js";
 import { feed, readKey } from "./feed.js";
 import { NONE, count, number, readerTime, received, streamName } from "./format.js";
 import { empty, failure, field } from "./parts.js";
+import { coursesOn, idsOf, placed, pointOf, whereChoice } from "./points.js";
 import { rows } from "./rows.js";
 import { serverNow, state } from "./state.js";
 import { isOf, whoIs } from "./who.js";
@@ -11,8 +12,11 @@ import { isOf, whoIs } from "./who.js";
 const SHOWN = 50;
 const ELSEWHERE = "Their streams' pages have them.";
 
-/** Returns {node, update(), close()}. */
-export function liveTail() {
+/**
+ * Returns {node, update(), close()}. course(): of one race {race_id, name, points} where reads of no other are meant, null
+ * while it is not known.
+ */
+export function liveTail({ course = null } = {}) {
   const tag = h("input", {
     type: "search",
     "data-filter": true,
@@ -21,8 +25,7 @@ export function liveTail() {
     maxlength: 64,
     on: { input: changed },
   });
-  const stream = h("select", { on: { change: changed } });
-  const showStreams = keyed(stream, { key: (each) => each.stream_id, make: option });
+  const where = whereChoice(changed);
   const pause = h(
     "button",
     { type: "button", class: "button plain", "aria-pressed": "false", on: { click: toggle } },
@@ -34,27 +37,32 @@ export function liveTail() {
   const left = h("p", { class: "aside num" });
   const box = h(
     "div",
-    { class: "tail", tabindex: "0", role: "group", "aria-label": "Latest reads, a box that scrolls" },
+    // Who touches it wants to look at what stands there.
+    { class: "tail", tabindex: "0", role: "group", "aria-label": "Latest reads, a box that scrolls", on: { pointerdown: () => paused || toggle() } },
     table.node,
     none,
   );
   const node = h(
     "div",
     {},
-    h("div", { class: "filters" }, field("Chip, bib or name", tag), field("Stream", stream), pause),
+    h("div", { class: "filters" }, field("Chip, bib or name", tag), field("Point or stream", where.node), pause),
     said,
     box,
     left,
   );
   let paused = false;
+  // How many have come since it was paused.
+  let held = 0;
   const who = whoIs();
   // Of whom reads are asked for, and how many they are in all: they are sought when the filter changes.
   let chips = "";
   let meant = 0;
-  const reads = feed({ wanted, most: SHOWN, changed: show, failed, means: (read) => isOf(read, tag.value) });
+  const means = (read) => isOf(read, tag.value) && (course === null || read.race_id === course()?.race_id);
+  const reads = feed({ wanted, most: SHOWN, changed: (news = 0) => ((held += news), show()), failed, means });
 
   function wanted() {
-    return { tag_id: chips, stream_id: stream.value };
+    const { ids } = where.chosen();
+    return ids.length > 1 ? { tag_id: chips, stream_ids: ids.join(",") } : { tag_id: chips, stream_id: ids[0] ?? "" };
   }
 
   function changed() {
@@ -75,6 +83,7 @@ export function liveTail() {
 
   function toggle() {
     paused = !paused;
+    held = 0;
     setAttribute(pause, "aria-pressed", String(paused));
     setText(pause, paused ? "Go on" : "Pause");
     show();
@@ -85,17 +94,16 @@ export function liveTail() {
   }
 
   function show() {
-    if (paused) return;
-    const [text, stream_id] = [tag.value.trim(), stream.value];
+    if (paused) return setText(left, held ? `${count(held, "read")} since it was paused.` : "");
+    const [text, at] = [tag.value.trim(), where.chosen().said];
     const found = reads.reads();
     table.update(found);
     table.node.hidden = found.length === 0;
     none.hidden = found.length > 0;
-    const where = stream_id ? " of this stream" : "";
-    none.firstChild.textContent = text ? `No read of ${text}${where}.` : `No reads${where} yet.`;
+    none.firstChild.textContent = text ? `No read of ${text}${at}.` : `No reads${at} yet.`;
     const skipped = reads.skipped();
     const said = [
-      meant && `Of ${count(meant, "chip")} that are meant only some are looked for among older reads: type more of the name.`,
+      meant && `Of ${count(meant, "chip")} that are meant ${number(chips.split(",").length)} are looked for among older reads: type more of the name.`,
       reads.cut() && `Their lines are long, so that not all of the newest reads are shown here. ${ELSEWHERE}`,
       skipped && `${count(skipped, "read")} came too fast to be shown here. ${ELSEWHERE}`,
     ].filter(Boolean);
@@ -104,17 +112,19 @@ export function liveTail() {
 
   const update = () => {
     const all = [...state.streams.values()];
-    if (document.activeElement !== stream) showStreams([{ stream_id: "", all: true }, ...all]);
+    if (course === null) where.update(coursesOn(), all);
+    else if (course() === null) return;
+    else ofRace(course(), all);
     reads.refresh();
   };
+  function ofRace(its, all) {
+    const ids = its.points.flatMap(idsOf);
+    where.update([{ ...its, points: placed(its.points) }], all.filter(({ stream_id }) => ids.includes(stream_id)), ids);
+  }
+
   const close = () => [reads, who].forEach((part) => part.close());
   return { node, update, close };
 }
-
-const option = (first) => {
-  const node = h("option", { value: first.stream_id });
-  return { node, update: (each) => setText(node, each.all ? "All streams" : streamName(each)) };
-};
 
 const chip = (read) => read.tag_id ?? (read.parse_error === null ? NONE : `unparsed: ${read.parse_error}`);
 
@@ -124,9 +134,12 @@ function whose({ race_id, tag_id, bib, bib_ambiguous, first_name, last_name }) {
   const name = `${first_name ?? ""} ${last_name ?? ""}`.trim();
   return `${bib} ${name}${bib_ambiguous ? " (chip of several bibs)" : ""}`.trim();
 }
+// Where it was: at a point of its race, as people call it, with the stream where several stand there or none is known.
 const of = (read) => {
   const card = state.streams.get(read.stream_id);
-  return card ? streamName(card) : read.stream_id;
+  const stream = card ? streamName(card) : read.stream_id;
+  const point = pointOf(read, coursesOn());
+  return point && point !== stream ? `${point} · ${stream}` : stream;
 };
 
 const LINE = { title: "Line", kind: "mono line", text: (read) => read.raw_read_line };
@@ -148,4 +161,4 @@ export const READ_COLUMNS = [
   NUMBER,
   LINE,
 ];
-const COLUMNS = [RECEIVED, CHIP, WHO, { title: "Stream", kind: "plain", text: of }, NUMBER, LINE];
+const COLUMNS = [RECEIVED, CHIP, WHO, { title: "Where", kind: "plain", text: of }, NUMBER, LINE];

@@ -5,8 +5,11 @@ import { ask } from "./http.js";
 import { rosterOf } from "./rosters.js";
 import { onEvent, racesChanged, state } from "./state.js";
 
-// Of one question; more than so many are meant by a text that is too short to mean anybody.
-const MOST = 20;
+// Of one question, as many as the server takes. A chip of a roster is any text, and what stands in an address is escaped:
+// proxies take eight kilobytes of a line, and the chips get half of them.
+const MOST = 200;
+const MOST_BYTES = 4000;
+const COMMA = "%2C".length;
 // What a reader says of a chip.
 const CHIP = /^[0-9a-f]{12}$/;
 
@@ -40,9 +43,15 @@ export function whoIs() {
           person.chip_ids.forEach((chip) => found.add(chip));
       for (const { chip_id, bib } of roster.chips_without_participant) if (String(bib) === wanted) found.add(chip_id);
     }
-    return { chips: [...found].slice(0, MOST), all: found.size };
+    return { chips: cut([...found]), all: found.size };
   }
   return { find, close };
+}
+
+// Those that have room in one question. What is longer than the server takes of one chip is no chip that was read.
+function cut(chips) {
+  let bytes = 0;
+  return chips.slice(0, MOST).filter((chip) => (bytes += encodeURIComponent(chip).length + COMMA) <= MOST_BYTES);
 }
 
 // Of the races that streams are in at the moment: those are the names that the reads have.

@@ -26,6 +26,7 @@ from api.http.sites import refuse_other_sites
 from api.live.followers import Followers
 from api.live.metrics import PageMetrics
 from api.live.view import Live
+from api.passings.filling import Filling
 from api.proxy.answers import Answers
 from api.races.forgetting import Forgetting
 from api.races.rosters import Imports
@@ -117,6 +118,7 @@ async def main(settings: ApiSettings) -> None:
             "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
             "forgetting": Forgetting(process).run,
             "live": live.run,
+            "passings": Filling(process).run,
             "followers": app[API].part(Followers).run,
             "receiver requests": answers.run,
             "metrics": PageMetrics(process, live).run,

@@ -26,6 +26,7 @@ __all__ = [
     "DEVICES",
     "INBOX",
     "OUTCOMES",
+    "PASSINGS",
     "POSITIONS",
     "RACES",
     "REPLIES",
@@ -56,6 +57,7 @@ REPLIES = "rt_replies"  # api → fanout: that was answered; payload: the receiv
 ACTIVITY = "rt_activity"  # everyone → api: entries were added to the activity log
 RACES = "rt_races"  # api, gateway → fanout, api: races have changed; payload: one, or "" for any
 ANNOUNCER = "rt_announcer"  # api → api: finishers were announced, or the announcer was set
+PASSINGS = "rt_passings"  # api → api: reads became passings
 STATES = "rt_states"  # api → api: alerts have begun, changed or ended
 
 _NOTIFY = """

@@ -1,0 +1,57 @@
+"""Makes passings of what was stored. Every api process looks; of each stream one is at it at a time, and it makes no
+difference which: what was taken stands beside what was made of it, in one transaction.
+
+Nobody waits for this, but for reads all wait at the same disk and the same processors. So a look takes a bounded number of
+events, and behind it comes a pause of several times as long: what is little is there within a fifth of a second, and a
+backlog of millions has its share of the machine and no more.
+"""
+
+from time import monotonic
+
+from api.passings import store
+from shared.db.channels import PASSINGS, POSITIONS
+from shared.metrics import gauge
+from shared.runtime.process import Process
+
+__all__ = ["Filling"]
+
+# A lost notification, a stream that another process was at.
+POLL_S = 1.0
+MOST_EVENTS = 2_000
+REST_S = 0.1
+# So many times as long as a look took; on a busy machine it takes longer, and the pause is longer, too.
+RESTS = 6.0
+
+WAITING = gauge("passings_waiting_events", "events that are stored and not yet in passings")
+
+
+class Filling:
+    """The loop that makes passings."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._loop = process.loop("passings", self._fill_and_rest, poll_s=POLL_S, channel=POSITIONS)
+        process.listener.on(POSITIONS, lambda _: self._loop.wake())
+
+    async def run(self) -> None:
+        """Make passings until the process stops."""
+        await self._loop.run()
+
+    async def fill(self) -> store.Look:
+        """Take events once, and tell of it."""
+        look = await store.fill(self._process.pool, most_events=MOST_EVENTS)
+        WAITING.set(look.waiting)
+        if look.taken:
+            # After the commit: who looks sees it.
+            self._process.notifier.notify(PASSINGS)
+        return look
+
+    async def _fill_and_rest(self) -> int:
+        began = monotonic()
+        look = await self.fill()
+        if look.taken and look.waiting:
+            # What is left no notification tells of. Where nothing could be taken another process is at it: should it
+            # die, the poll finds what it left.
+            self._loop.wake()
+        await self._process.stop.sleep(max(REST_S, RESTS * (monotonic() - began)))
+        return look.taken

@@ -1,9 +1,9 @@
 """Makes passings of what was stored. Every api process looks; of each stream one is at it at a time, and it makes no
 difference which: what was taken stands beside what was made of it, in one transaction.
 
-Nobody waits for this, but for reads all wait at the same disk and the same processors. So a look takes a bounded number of
-events, and behind it comes a pause of several times as long: what is little is there within a fifth of a second, and a
-backlog of millions has its share of the machine and no more.
+Nobody waits for this, and those who store reads are at the same disk and the same processors. So a look takes a bounded
+number of events, and behind it comes a pause of several times as long: what is little is there within a fifth of a
+second, and a backlog of millions has its share of the machine and no more.
 """
 
 from time import monotonic

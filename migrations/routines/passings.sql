@@ -23,6 +23,7 @@ SET enable_bitmapscan = off
 SET enable_sort = off
 SET enable_incremental_sort = off
 SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -33,20 +34,30 @@ BEGIN
     -- A stream that is new, or whose progress was taken away, begins with its first event. In one order, so that two who
     -- do this at once wait for one another and not in a circle; and not for who is deleting the stream.
     INSERT INTO passings_progress (stream_id, position)
-    SELECT stream_id, 0 FROM streams
-    WHERE last_position > 0
-      AND NOT EXISTS (SELECT FROM passings_progress AS known WHERE known.stream_id = streams.stream_id)
-    ORDER BY stream_id
-    FOR KEY SHARE SKIP LOCKED
+    SELECT streams.stream_id, 0
+    FROM streams
+    LEFT JOIN LATERAL (
+        SELECT true AS known FROM passings_progress AS progress
+        WHERE progress.stream_id >= streams.stream_id AND progress.stream_id <= streams.stream_id
+        ORDER BY progress.stream_id DESC LIMIT 1
+    ) AS progress ON true
+    WHERE last_position > 0 AND known IS NULL
+    ORDER BY streams.stream_id
+    FOR KEY SHARE OF streams SKIP LOCKED
     ON CONFLICT DO NOTHING;
 
     -- Those that have little to take come first: what is live stays prompt while a backlog of millions has the rest.
     WITH behind AS MATERIALIZED (
-        SELECT progress.stream_id, last_position - progress.position AS events,
+        SELECT streams.stream_id, last_position - progress.position AS events,
                sum(last_position - progress.position) OVER before AS events_before
-        FROM passings_progress AS progress JOIN streams USING (stream_id)
+        FROM streams
+        CROSS JOIN LATERAL (
+            SELECT position FROM passings_progress AS progress
+            WHERE progress.stream_id >= streams.stream_id AND progress.stream_id <= streams.stream_id
+            ORDER BY progress.stream_id DESC LIMIT 1
+        ) AS progress
         WHERE last_position > progress.position
-        WINDOW before AS (ORDER BY last_position - progress.position, progress.stream_id
+        WINDOW before AS (ORDER BY last_position - progress.position, streams.stream_id
                           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     ),
     -- Another process that is at a stream holds its row. The statement after this one has a snapshot that is younger than
@@ -56,7 +67,8 @@ BEGIN
         FROM behind
         CROSS JOIN LATERAL (
             SELECT FROM passings_progress AS progress
-            WHERE progress.stream_id = behind.stream_id
+            WHERE progress.stream_id >= behind.stream_id AND progress.stream_id <= behind.stream_id
+            ORDER BY progress.stream_id DESC LIMIT 1
             FOR NO KEY UPDATE SKIP LOCKED
         ) AS locked
         WHERE coalesce(events_before, 0) < most_events
@@ -71,10 +83,19 @@ BEGIN
     END IF;
 
     WITH page AS MATERIALIZED (
-        SELECT held.stream_id, held.share, progress.position AS taken_until, last_position, event.*
+        SELECT held.stream_id, held.share, progress.row_place AS progress_place, progress.position AS taken_until,
+               last_position, event.*
         FROM unnest(held_streams, shares) AS held(stream_id, share)
-        JOIN passings_progress AS progress USING (stream_id)
-        JOIN streams USING (stream_id)
+        CROSS JOIN LATERAL (
+            SELECT progress.ctid AS row_place, position FROM passings_progress AS progress
+            WHERE progress.stream_id >= held.stream_id AND progress.stream_id <= held.stream_id
+            ORDER BY progress.stream_id DESC LIMIT 1
+        ) AS progress
+        CROSS JOIN LATERAL (
+            SELECT last_position FROM streams
+            WHERE streams.stream_id >= held.stream_id AND streams.stream_id <= held.stream_id
+            ORDER BY streams.stream_id DESC LIMIT 1
+        ) AS stream
         LEFT JOIN LATERAL (
             SELECT stream_epoch, tag_id, read_at, seq, events.position FROM events
             WHERE events.stream_id = held.stream_id AND events.position > progress.position
@@ -101,23 +122,27 @@ BEGIN
         GROUP BY stream_id, stream_epoch, tag_id, place
     ),
     -- Passings that are less than a second from one of these. No two of a chip are less than a second apart, so of those
-    -- that begin long before only the last can reach as far. One may be found by two groups, which it joins.
+    -- that begin long before only the last can reach as far. One may be found by two groups, which it joins. Rows are
+    -- compared whole: where single columns are equal to something another index gives the same order.
     touched AS MATERIALIZED (
         SELECT DISTINCT near.row_place, near.stream_id, near.stream_epoch, near.tag_id, near.first_read_at,
                near.first_seq, near.last_read_at, near.last_seq, near.low_seq, near.high_seq, near.reads, near.position
         FROM fresh
         CROSS JOIN LATERAL (
             (SELECT passings.ctid AS row_place, passings.* FROM passings
-             WHERE passings.stream_id = fresh.stream_id AND passings.stream_epoch = fresh.stream_epoch
-               AND passings.tag_id = fresh.tag_id AND passings.first_read_at <= fresh.first_read_at - apart
+             WHERE (passings.stream_id, passings.stream_epoch, passings.tag_id, passings.first_read_at)
+                       >= (fresh.stream_id, fresh.stream_epoch, fresh.tag_id, timestamp '-infinity')
+               AND (passings.stream_id, passings.stream_epoch, passings.tag_id, passings.first_read_at)
+                       <= (fresh.stream_id, fresh.stream_epoch, fresh.tag_id, fresh.first_read_at - apart)
              ORDER BY passings.stream_id DESC, passings.stream_epoch DESC, passings.tag_id DESC,
                       passings.first_read_at DESC
              LIMIT 1)
             UNION ALL
             (SELECT passings.ctid, passings.* FROM passings
-             WHERE passings.stream_id = fresh.stream_id AND passings.stream_epoch = fresh.stream_epoch
-               AND passings.tag_id = fresh.tag_id AND passings.first_read_at > fresh.first_read_at - apart
-               AND passings.first_read_at < fresh.last_read_at + apart
+             WHERE (passings.stream_id, passings.stream_epoch, passings.tag_id, passings.first_read_at)
+                       > (fresh.stream_id, fresh.stream_epoch, fresh.tag_id, fresh.first_read_at - apart)
+               AND (passings.stream_id, passings.stream_epoch, passings.tag_id, passings.first_read_at)
+                       < (fresh.stream_id, fresh.stream_epoch, fresh.tag_id, fresh.last_read_at + apart)
              ORDER BY passings.stream_id, passings.stream_epoch, passings.tag_id, passings.first_read_at)
         ) AS near
         WHERE near.last_read_at > fresh.first_read_at - apart
@@ -166,19 +191,18 @@ BEGIN
     -- Without a full page as far as the stream goes, of the same moment: numbers that an administrator has deleted would
     -- be looked for again and again else.
     moved AS (
-        SELECT stream_id, count(position) AS events,
+        SELECT progress_place, taken_until, count(position) AS events,
                CASE WHEN count(position) = share THEN max(position)
                     ELSE greatest(last_position, taken_until) END AS position
         FROM page
-        GROUP BY stream_id, share, last_position, taken_until
+        GROUP BY progress_place, taken_until, share, last_position
     ),
     advanced AS (
         UPDATE passings_progress AS progress SET position = moved.position
-        FROM moved WHERE progress.stream_id = moved.stream_id
-        RETURNING 1
+        FROM moved WHERE progress.ctid = moved.progress_place
     )
     SELECT coalesce(sum(events), 0), greatest(waiting - coalesce(sum(position - taken_until), 0), 0) INTO taken, waiting
-    FROM moved JOIN (SELECT DISTINCT stream_id, taken_until FROM page) AS before USING (stream_id);
+    FROM moved;
 END
 $$;
 

@@ -1,19 +1,27 @@
-"""Whatever the order in which reads are stored, and however they are divided among looks, the same passings come out."""
+"""However reads come, in whatever order and divided among whatever looks, the same passings come out."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
+from random import Random
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.passings.filling import Filling
+from api.crossings.crossing import Passing, crossings
+from api.passings import filling
+from api.passings.filling import WAITING, Filling
 from api.passings.store import fill
-from tests.api.seeds import Database, add_stream
+from shared.db.channels import PASSINGS
+from shared.db.connections import Pool, Statements
+from shared.runtime.process import Process
+from tests.api.recording import APPROACHES, CHIP, LINES, behind, doubled, recording
+from tests.api.seeds import Database, add_events, add_stream
+from tests.waiting import wait_until
 
 NOON = datetime(2026, 5, 3, 12)  # noqa: DTZ001 - a reader's clock has no zone
 SECOND = timedelta(seconds=1)
@@ -51,10 +59,12 @@ def passings_of(reads: Sequence[Read]) -> set[tuple[Any, ...]]:
         for group in groups:
             seqs = [read.seq for _, read in group]
             first, last = group[0][1], group[-1][1]
-            found.add((
-                *(epoch, tag_id, first.read_at, first.seq, last.read_at, last.seq, min(seqs), max(seqs)),
-                *(len(group), max(position for position, _ in group)),
-            ))
+            found.add(
+                (
+                    *(epoch, tag_id, first.read_at, first.seq, last.read_at, last.seq, min(seqs), max(seqs)),
+                    *(len(group), max(position for position, _ in group)),
+                )
+            )
     return found
 
 
@@ -72,7 +82,18 @@ async def store(database: Database, stream_id: UUID, reads: Iterable[Read]) -> N
     async with database.transaction():
         last = await database.fetchval("SELECT last_position FROM streams WHERE stream_id = $1", stream_id)
         rows = [
-            (stream_id, read.epoch, read.seq, last + n, NOON, read.tag_id and read.read_at, b"x", "", "raw", read.tag_id)
+            (
+                stream_id,
+                read.epoch,
+                read.seq,
+                last + n,
+                NOON,
+                read.tag_id and read.read_at,
+                b"x",
+                "",
+                "raw",
+                read.tag_id,
+            )
             for n, read in enumerate(reads, start=1)
         ]
         await database.executemany(
@@ -85,9 +106,257 @@ async def store(database: Database, stream_id: UUID, reads: Iterable[Read]) -> N
         )
 
 
-async def fill_all(database: Database, *, most_events: int = 1_000) -> int:
+async def fill_all(pool: Pool, *, most_events: int = 1_000) -> int:
     """Fill until nothing is left and return how many looks that took."""
-    looks = 0
-    while (await fill(database, most_events=most_events)).waiting:  # type: ignore[arg-type]
+    looks = 1
+    while (await fill(pool, most_events=most_events)).waiting:
         looks += 1
     return looks
+
+
+async def progress(database: Database, stream_id: UUID) -> int:
+    """Return how many events of a stream are in passings; a stream that nobody has looked at has none."""
+    found = await database.fetchval("SELECT position FROM passings_progress WHERE stream_id = $1", stream_id)
+    return found or 0
+
+
+async def waits_for_a_lock(database: Statements) -> bool:
+    return bool(await database.fetchval("SELECT true FROM pg_locks WHERE NOT granted LIMIT 1"))
+
+
+# Three chips within six seconds, so that reads meet, come again at the same time, and join what was apart.
+READS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c", None]), st.integers(1, 2), st.integers(0, 60).map(lambda n: 10 * n)
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    given_reads=READS,
+    order=st.randoms(use_true_random=False),
+    chunks=st.lists(st.integers(1, 12), max_size=8),
+    most=st.integers(1, 9),
+)
+async def test_however_reads_come_their_passings_are_the_same(
+    process: Process,
+    database: Database,
+    *,
+    given_reads: list[Any],
+    order: Random,
+    chunks: list[int],
+    most: int,
+) -> None:
+    stream_id = await add_stream(database, str(uuid4()))
+    numbers = order.sample(range(1, 100), len(given_reads))
+    reads = [Read(*each, seq) for each, seq in zip(given_reads, numbers, strict=True)]
+    begin = 0
+    for size in [*chunks, len(reads)]:
+        await store(database, stream_id, reads[begin : begin + size])
+        begin = min(begin + size, len(reads))
+        # In between not all of it, which then comes with what is stored next.
+        await fill(process.pool, most_events=most)
+        taken = await progress(database, stream_id)
+        assert await stored_passings(database, stream_id) == passings_of(reads[:taken])
+    await fill_all(process.pool, most_events=most)
+    assert await progress(database, stream_id) == len(reads)
+    assert await stored_passings(database, stream_id) == passings_of(reads)
+
+
+async def test_a_late_read_joins_two_passings(process: Process, database: Database) -> None:
+    stream_id = await add_stream(database)
+    apart = [Read("a", 1, 0, 1), Read("a", 1, 150, 2), Read("a", 1, 250, 3)]
+    await store(database, stream_id, apart)
+    await fill_all(process.pool)
+    assert len(await stored_passings(database, stream_id)) == 3  # a whole second lies between the last two
+    await store(database, stream_id, [Read("a", 1, 80, 4)])
+    await fill_all(process.pool)
+    at = [NOON, NOON + timedelta(seconds=1.5), NOON + timedelta(seconds=2.5)]
+    assert await stored_passings(database, stream_id) == {
+        (1, "a", at[0], 1, at[1], 2, 1, 4, 3, 4),
+        (1, "a", at[2], 3, at[2], 3, 3, 3, 1, 3),
+    }
+
+
+async def test_reads_without_a_chip_or_a_time_make_none_and_are_passed_over(
+    process: Process, database: Database
+) -> None:
+    stream_id = await add_stream(database)
+    await store(database, stream_id, [Read(None, 1, 0, 1), Read("a", 1, 0, 2), Read(None, 1, 0, 3)])
+    await database.execute("UPDATE events SET tag_id = 'b' WHERE seq = 3")
+    assert await fill(process.pool, most_events=10) == (3, 0)
+    assert {each[1] for each in await stored_passings(database, stream_id)} == {"a"}
+
+
+async def test_what_has_little_to_take_comes_before_a_backlog(process: Process, database: Database) -> None:
+    backlog, live = [await add_stream(database, name) for name in ("backlog", "live")]
+    await store(database, backlog, [Read("a", 1, 100 * n, n) for n in range(1, 51)])
+    await store(database, live, [Read("a", 1, 100 * n, n) for n in range(1, 4)])
+    assert await fill(process.pool, most_events=10) == (10, 43)
+    assert [await progress(database, each) for each in (live, backlog)] == [3, 7]
+
+
+async def test_two_that_fill_at_once_make_what_one_makes(process: Process, database: Database) -> None:
+    streams = [await add_stream(database, f"f{n}") for n in range(4)]
+    reads = [Read("abc"[n % 3], 1, (n * 7919) % 4_000, n) for n in range(1, 301)]
+    for each in streams:
+        await store(database, each, reads)
+    looks = await asyncio.gather(*(fill_all(process.pool, most_events=23) for _ in range(3)))
+    assert sum(looks) >= 1_200 // 23
+    for each in streams:
+        assert await stored_passings(database, each) == passings_of(reads)
+
+
+async def test_who_finds_another_at_a_stream_takes_the_others(process: Process, database: Database) -> None:
+    held, free = [await add_stream(database, name) for name in ("held", "free")]
+    reads = [Read("a", 1, 40 * n, n) for n in range(1, 9)]
+    for part in (reads[:4], reads[4:]):
+        await fill_all(process.pool)
+        for each in (held, free):
+            await store(database, each, part)
+    async with database.transaction():
+        await database.execute("SELECT FROM passings_progress WHERE stream_id = $1 FOR UPDATE", held)
+        assert await fill(process.pool, most_events=100) == (4, 4)
+    await fill_all(process.pool)
+    for each in (held, free):
+        assert await stored_passings(database, each) == passings_of(reads)
+
+
+async def test_what_was_recorded_makes_eight_crossings_whatever_the_gap(
+    process: Process, database: Database
+) -> None:
+    lines = recording()
+    assert len(lines) == LINES
+    assert (round(doubled(lines), 2), round(behind(lines), 2)) == (0.15, 0.12)
+    stream_id = await add_stream(database)
+    for begin in range(0, LINES, 700):
+        await add_events(database, stream_id, lines[begin : begin + 700], first_seq=begin + 1)
+        await fill(process.pool, most_events=400)
+    await fill_all(process.pool, most_events=400)
+    passings = [Passing(*row) for row in await database.fetch("SELECT * FROM passings")]
+    assert {each.tag_id for each in passings} == {CHIP}
+    for gap in range(1, 11):
+        found = list(crossings(passings, gap=timedelta(seconds=gap), rule="first"))
+        assert (len(found), sum(each.reads for each in found)) == (APPROACHES, LINES)
+
+
+# --- what takes passings away ----------------------------------------------------------------------------
+
+ROW = [Read("a", 1, 40 * n, n) for n in range(1, 9)]
+
+
+@pytest.fixture
+async def filled(process: Process, database: Database) -> UUID:
+    """A stream that is in passings, beside another."""
+    streams = [await add_stream(database, name) for name in ("one", "other")]
+    for each in streams:
+        await store(database, each, ROW)
+    await fill_all(process.pool)
+    return streams[0]
+
+
+async def test_a_stream_takes_its_passings_with_it(database: Database, filled: UUID) -> None:
+    await database.execute("DELETE FROM events WHERE stream_id = $1", filled)
+    await database.execute("DELETE FROM streams WHERE stream_id = $1", filled)
+    assert await database.fetchval("SELECT count(*) FROM passings WHERE stream_id = $1", filled) == 0
+    assert await database.fetchval("SELECT count(*) FROM passings") == 1
+
+
+@pytest.mark.parametrize("emptied", ["passings", "passings_progress, passings"])
+async def test_a_table_that_was_emptied_is_filled_anew(
+    process: Process, database: Database, filled: UUID, emptied: str
+) -> None:
+    await database.execute(f"TRUNCATE {emptied}")
+    await fill_all(process.pool)
+    assert await stored_passings(database, filled) == passings_of(ROW)
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ("DELETE FROM events WHERE stream_id = $1 AND seq > 3", ROW[:3]),
+        ("DELETE FROM events WHERE stream_id = $1", []),
+        ("UPDATE events SET tag_id = 'b' WHERE stream_id = $1", [each._replace(tag_id="b") for each in ROW]),
+    ],
+)
+async def test_what_changes_stored_events_has_their_passings_made_anew(
+    process: Process, database: Database, filled: UUID, change: str, left: list[Read]
+) -> None:
+    await database.execute(change, filled)
+    assert await stored_passings(database, filled) == set()
+    await fill_all(process.pool)
+    assert await stored_passings(database, filled) == passings_of(left)
+    assert await progress(database, filled) == len(ROW)  # not looked for again and again
+    assert await database.fetchval("SELECT count(*) FROM passings WHERE stream_id <> $1", filled) == 1
+
+
+async def test_all_events_that_are_gone_at_once_leave_none(
+    process: Process, database: Database, filled: UUID
+) -> None:
+    await database.execute("TRUNCATE events")
+    assert await database.fetchval("SELECT count(*) FROM passings") == 0
+
+
+async def test_who_deletes_events_waits_for_who_fills_and_takes_what_he_made(
+    process: Process, database: Database, filled: UUID
+) -> None:
+    await store(database, filled, [Read("late", 1, 0, 99)])
+    async with process.pool.acquire() as filling, process.pool.acquire() as deleting:
+        held = filling.transaction()
+        await held.start()
+        assert await filling.fetchval("SELECT taken FROM fill_passings(10)") == 1
+        deletion = asyncio.create_task(database.execute("DELETE FROM events WHERE stream_id = $1", filled))
+        await wait_until(lambda: waits_for_a_lock(deleting))
+        await held.commit()
+        await deletion
+    await fill_all(process.pool)
+    assert await stored_passings(database, filled) == set()
+
+
+async def test_who_fills_passes_over_a_stream_whose_events_are_being_deleted(
+    process: Process, database: Database, filled: UUID
+) -> None:
+    await store(database, filled, [Read("late", 1, 0, 99)])
+    async with database.transaction():
+        await database.execute("DELETE FROM events WHERE stream_id = $1", filled)
+        assert await fill(process.pool, most_events=10) == (0, 1)
+    await fill_all(process.pool)
+    assert await stored_passings(database, filled) == set()
+
+
+# --- the loop --------------------------------------------------------------------------------------------
+
+
+async def test_reads_become_passings_by_themselves_and_whoever_listens_is_told(
+    process: Process, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "POLL_S", 3_600.0)
+    stream_id = await add_stream(database)
+    told: list[object] = []
+    await database.add_listener(PASSINGS, lambda *notification: told.append(notification[3]))
+    loop = Filling(process)
+    # Of a connection that was there before the loop the listener knows nothing of it.
+    process.listener._link.drop()
+    await process.listener._link.get()
+    reads = [Read("a", 1, 100 * n, n) for n in range(1, 31)]
+    await store(database, stream_id, reads)
+    running = asyncio.create_task(loop.run())
+    await wait_until(lambda: told == [""])
+    await store(database, stream_id, [Read("b", 1, 0, 99)])
+    await database.execute("SELECT pg_notify('rt_positions', '')")
+    await wait_until(lambda: told == ["", ""])
+    assert await stored_passings(database, stream_id) == passings_of([*reads, Read("b", 1, 0, 99)])
+    process.stop.ask()
+    await running
+
+
+async def test_how_much_waits_is_a_number(
+    process: Process, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream_id = await add_stream(database)
+    await store(database, stream_id, ROW)
+    monkeypatch.setattr(filling, "MOST_EVENTS", 3)
+    await Filling(process).fill()
+    assert WAITING._value.get() == len(ROW) - 3

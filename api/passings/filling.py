@@ -22,7 +22,7 @@ REST_S = 0.1
 # So many times as long as a look took; on a busy machine it takes longer, and the pause is longer, too.
 RESTS = 6.0
 
-WAITING = gauge("passings_waiting_events", "events that are stored and not yet in passings")
+WAITING = gauge("events_waiting_for_passings", "events that are stored and not yet in passings")
 
 
 class Filling:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from shared.db.connections import Pool
-from shared.db.errors import translated
+from shared.db.errors import DatabaseFault, translated
 
 __all__ = ["FILL", "Look", "fill"]
 
@@ -21,4 +21,7 @@ class Look(NamedTuple):
 async def fill(pool: Pool, *, most_events: int) -> Look:
     """Take events of streams that nobody else is at, and merge them into passings; all of it or nothing."""
     with translated():
-        return Look(*await pool.fetchrow(FILL, most_events))
+        row = await pool.fetchrow(FILL, most_events)
+    if row is None:
+        raise DatabaseFault("fill_passings answers nothing")
+    return Look(**row)

@@ -144,14 +144,14 @@ async def test_however_reads_come_their_passings_are_the_same(
     process: Process,
     database: Database,
     *,
-    given_reads: list[Any],
+    given_reads: list[tuple[str | None, int, int]],
     order: Random,
     chunks: list[int],
     most: int,
 ) -> None:
     stream_id = await add_stream(database, str(uuid4()))
     numbers = order.sample(range(1, 100), len(given_reads))
-    reads = [Read(*each, seq) for each, seq in zip(given_reads, numbers, strict=True)]
+    reads = [Read(*said, seq) for said, seq in zip(given_reads, numbers, strict=True)]
     begin = 0
     for size in [*chunks, len(reads)]:
         await store(database, stream_id, reads[begin : begin + size])

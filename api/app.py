@@ -14,6 +14,7 @@ from api.announcer.view import View
 from api.commands.ask import Commands
 from api.dashboard.routes import page_routes
 from api.exports.places import Places
+from api.flow.flows import Flows
 from api.http.access import CLOSED, admit
 from api.http.asking import remember_asker
 from api.http.context import Api
@@ -75,6 +76,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
             LargeAnswers(),
             Imports(settings.participants_kept_days),
             View(process),
+            Flows(process),
         ),
     )
     for route in ROUTES:

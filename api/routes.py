@@ -6,6 +6,7 @@ from api.commands import routes as commands
 from api.devices import routes as devices
 from api.events import routes as events
 from api.exports import routes as exports
+from api.flow import routes as flow
 from api.http import routes as http
 from api.http.contract import Route
 from api.http.errors import Code
@@ -158,6 +159,7 @@ ROUTES = (
     Route("DELETE", _RACE + "/bibs/{bib}", races.remove_participant, status=204, errors=("NOT_FOUND",)),
     Route("GET", _RACE + "/unknown-chips", races.list_unknown_chips, errors=("NOT_FOUND",)),
     Route("GET", _RACE + "/course", course.show_course, errors=("NOT_FOUND",), tagged=True),
+    Route("GET", _RACE + "/flow", flow.show_flow, errors=("NOT_FOUND",), tagged=True),
     Route("PUT", _RACE + "/course", course.set_course, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", _RACE + "/stream-epochs", mappings.list_mappings, errors=("NOT_FOUND",)),
     Route(

@@ -7,6 +7,7 @@ import { NONE, count, number, raceClock, secondsSince, shortDuration } from "./f
 import { fresh } from "./fresh.js";
 import { askAgain, path } from "./http.js";
 import { badge, section } from "./parts.js";
+import { pointPlot } from "./plots.js";
 import { shownAs } from "./quiet.js";
 import { onEvent, racesChanged, serverNow, state } from "./state.js";
 
@@ -18,18 +19,24 @@ const RANK = { act: 3, watch: 2, good: 1, silent: 1, quiet: 0 };
 /** Returns {node, update(), close()}. */
 export function courseStrip() {
   const strips = h("div");
-  const show = keyed(strips, { key: (race) => race.race_id, make: strip });
+  const show = keyed(strips, { key: (race) => race.race_id, make: (race) => strip(race, () => flows.get(race.race_id)?.json) });
   const list = fresh(load, { everyMs: EVERY_MS });
   const node = section("Course", {}, list.said, strips);
   let asked = "";
   let known = new Map();
+  let flows = new Map();
 
   const races = () => state.verdict?.races ?? [];
   const ids = () => races().map((race) => race.race_id).join(" ");
 
   async function load() {
     asked = ids();
-    const found = await Promise.all(races().map(({ race_id }) => courseOf(race_id, known.get(race_id))));
+    const asked_of = races();
+    const [found, flown] = await Promise.all([
+      Promise.all(asked_of.map(({ race_id }) => courseOf(race_id, known.get(race_id)))),
+      Promise.all(asked_of.map(({ race_id }) => flowOf(race_id, flows.get(race_id)))),
+    ]);
+    flows = new Map(flown.filter(Boolean).map((each) => [each.json.race_id, each]));
     known = new Map(found.filter(Boolean).map((each) => [each.json.race_id, each]));
     state.courses = new Map([...known].map(([race_id, { json }]) => [race_id, json]));
   }
@@ -53,17 +60,20 @@ export function courseStrip() {
   return { node, update, close };
 }
 
+const courseOf = (race_id, before) => ifThere(path(["races", race_id, "course"], { unplaced: UNPLACED }), before);
+const flowOf = (race_id, before) => ifThere(path(["races", race_id, "flow"]), before);
+
 // A race that is deleted at this moment has none.
-async function courseOf(race_id, before) {
+async function ifThere(address, before) {
   try {
-    return await askAgain(path(["races", race_id, "course"], { unplaced: UNPLACED }), before);
+    return await askAgain(address, before);
   } catch (error) {
     if (error.code === "NOT_FOUND") return null;
     throw error;
   }
 }
 
-function strip({ race_id }) {
+function strip({ race_id }, flow) {
   const link = h("a", { href: `#/race/${race_id}` });
   const clock = h("span", { class: "num clock" });
   const list = h("ol", { class: "course" });
@@ -78,7 +88,7 @@ function strip({ race_id }) {
     setText(others, `${count(left_out, "more stream")} without a place`);
     rest.hidden = left_out === 0;
     // Two points may be called the same.
-    show(points.map((point, at) => ({ ...point, key: point.placed ? `${at}` : point.streams[0].stream_id })));
+    show(points.map((point, at) => ({ ...point, flow: flow(), key: point.placed ? `${at}` : point.streams[0].stream_id })));
   };
   return { node, update };
 }
@@ -90,6 +100,7 @@ function pointColumn() {
   const came = h("span", { class: "aside" }, "came by");
   const last = h("p", { class: "num" });
   const unknown = h("p", { class: "unknown" });
+  const plot = pointPlot();
   const where = h("ul", { class: "where" });
   const showWhere = keyed(where, { key: (each) => each.stream_id, make: streamLink });
   const node = h(
@@ -99,9 +110,10 @@ function pointColumn() {
     h("p", { class: "came" }, crossed, " ", came),
     last,
     unknown,
+    plot.node,
     where,
   );
-  const update = ({ name: called, streams, crossed: bibs, unknown_chips, last_received_at }) => {
+  const update = ({ name: called, streams, crossed: bibs, unknown_chips, last_received_at, flow }) => {
     const cards = streams.map(({ stream_id }) => state.streams.get(stream_id)).filter(Boolean);
     level.node.hidden = cards.length === 0;
     const [as, word] = cards.map(shownAs).sort((a, b) => RANK[b[0]] - RANK[a[0]])[0] ?? ["silent", null];
@@ -112,6 +124,9 @@ function pointColumn() {
     setText(last, lastRead(cards, last_received_at));
     setText(unknown, unknown_chips ? count(unknown_chips, "unknown chip") : "");
     unknown.hidden = unknown_chips === 0;
+    const of = flow?.points.find(({ stream_ids }) => streams.some(({ stream_id }) => stream_ids.includes(stream_id)));
+    // Its place is there before it: nothing jumps.
+    plot.update(flow, of ?? { name: called, counts: [], crossed: 0 });
     showWhere(streams);
   };
   return { node, update };

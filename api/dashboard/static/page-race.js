@@ -11,6 +11,7 @@ import { changeRace } from "./race-changes.js";
 import { chipProblems } from "./race-chips.js";
 import { raceCourse } from "./race-course.js";
 import { raceFiles } from "./race-files.js";
+import { raceFlow } from "./race-flow.js";
 import { raceEpochs, raceForwarders } from "./race-mappings.js";
 import { rosterList } from "./race-roster.js";
 import { rosterOf } from "./rosters.js";
@@ -28,6 +29,7 @@ export function racePage(race_id) {
   const parts = [raceForwarders(race_id, again), raceEpochs(race_id, again), beginning(race_id, again)];
   const [forwarders, epochs, begin] = parts;
   const course = raceCourse(race_id, again);
+  const flow = raceFlow(race_id);
   const tail = liveTail({ course: () => race && { race_id, name: race.name, points: points.json.points } });
   const body = h(
     "div",
@@ -38,6 +40,7 @@ export function racePage(race_id) {
     section("Files", {}, raceFiles(race_id, () => race, again)),
     section("Chips to look at", {}, chips.node),
     section("Course", {}, course.node),
+    section("Came by", {}, flow.node),
     section("Latest reads of the race", {}, tail.node),
     section("Forwarders", {}, forwarders.node),
     section("Epochs of its own", {}, epochs.node),
@@ -81,9 +84,10 @@ export function racePage(race_id) {
   }
 
   const stop = onEvent((event) => racesChanged(event) && list.mark());
-  const close = () => [stop, tail.close].forEach((each) => each());
+  const close = () => [stop, flow.close, tail.close].forEach((each) => each());
   const update = () => {
     list.refresh();
+    flow.update();
     tail.update();
     // What they say of streams the events tell.
     if (!race) return;

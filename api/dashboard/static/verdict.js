@@ -99,7 +99,13 @@ const called = ({ name, gun_at }) => [name, raceClock(gun_at, serverNow())].filt
 // Who has come by where, as far as the page that shows it knows.
 function course({ race_id }) {
   const points = (state.courses.get(race_id)?.points ?? []).filter((point) => point.placed);
-  return points.map((point) => `${number(point.crossed)} at ${point.name}`).join(", ");
+  return points.map((point, at) => `${number(point.crossed)} ${done(point, at, points.length)}`).join(", ");
+}
+
+// A course of one point has neither start nor finish.
+function done({ name }, at, all) {
+  if (all > 1 && at === 0) return "started";
+  return all > 1 && at === all - 1 ? "finished" : `at ${name}`;
 }
 
 function cleared() {

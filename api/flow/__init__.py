@@ -1,0 +1,1 @@
+"""Who came by the points of a race, and when: what its plots are drawn from."""

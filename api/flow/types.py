@@ -1,0 +1,33 @@
+"""Who came by each point of a race over time, in bins."""
+
+from uuid import UUID
+
+from api.http.types import Answer, WallClock
+
+__all__ = ["PointFlow", "RaceFlow"]
+
+
+class PointFlow(Answer):
+    """A point: its streams, how many came by (a person by bib, a chip without one by itself, each once), and of those
+    how many in each bin. outside: how many by a time that is far from all others', as by a reader of a wrong date.
+    """
+
+    name: str
+    placed: bool
+    stream_ids: list[UUID]
+    crossed: int
+    outside: int
+    counts: list[int]
+
+
+class RaceFlow(Answer):
+    """Who came by each point of a race over time, at the first read there, by the reader's clock; in bins of `bin_s`
+    seconds from `begins_at` on, which is null while nobody has come by. left_out: so many streams without a place have
+    no room here.
+    """
+
+    race_id: UUID
+    begins_at: WallClock | None
+    bin_s: int
+    points: list[PointFlow]
+    left_out: int

@@ -1,0 +1,69 @@
+"""When who came by a point: on the page of a race and in the course strip, with its numbers for who does not see it."""
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.api.test_flow import came_by
+from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab, violations
+from tests.dashboard.conftest import Stack
+from tests.dashboard.test_points import course
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+_STREAMS = "SELECT stream_id FROM streams WHERE forwarder_id = 'mats' ORDER BY reader_ip"
+
+
+async def come_by(stack: Stack) -> None:
+    """Let sixty start within ten minutes, and forty of them come in at two mats."""
+    start, left, right = [each["stream_id"] for each in await stack.database.fetch(_STREAMS)]
+    await came_by(stack.database, start, [(f"{n:02}", 10 * n) for n in range(60)])
+    await came_by(stack.database, left, [(f"{n:02}", 1800 + 10 * n) for n in range(30)])
+    await came_by(stack.database, right, [(f"{n:02}", 1801 + 10 * n) for n in range(20, 40)])
+
+
+async def test_who_came_by_is_drawn_and_stands_in_numbers(page: Tab, stack: Stack) -> None:
+    async with course(stack, silent=True) as (race_id, _):
+        await come_by(stack)
+        await page.open(f"race/{race_id}")
+        came = page.page.get_by_role("region", name="Came by", exact=True)
+        await expect(
+            came.get_by_role("img", name="Start: 60 came by from 10:00:00 to 10:10:00")
+        ).to_be_visible()
+        await expect(
+            came.get_by_role("img", name="Finish: 40 came by from 10:30:00 to 10:37:00")
+        ).to_be_visible()
+        await expect(
+            came.get_by_role("img", name="How many had come by: Start 60, Finish 40")
+        ).to_be_visible()
+        await expect(came.locator(".sums .line")).to_have_count(2)
+        await came.get_by_text("The same in numbers").click()
+        lines = came.get_by_role("row")
+        await expect(lines.first).to_have_text("UntilStartFinish")
+        await expect(lines.last).to_have_text("10:37:006040")
+
+
+async def test_the_course_on_the_first_page_has_a_plot_of_each_point_and_the_sum(
+    page: Tab, stack: Stack
+) -> None:
+    async with course(stack, silent=True):
+        await come_by(stack)
+        await page.open()
+        strip = page.page.get_by_role("region", name="Course")
+        await expect(strip.get_by_role("img", name="Finish: 40 came by")).to_be_visible()
+        await expect(page.page.locator(".verdict .what")).to_contain_text("0 started, 0 finished")
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["360", "1440"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_plots_are_accessible_and_fit(browser: Browser, stack: Stack, size: Size, theme: Theme) -> None:
+    async with (
+        course(stack, silent=True) as (race_id, _),
+        tab(browser, stack.url, size=size, theme=theme) as page,
+    ):
+        await come_by(stack)
+        for place in ("", f"race/{race_id}"):
+            await page.open(place)
+            await expect(page.page.get_by_role("img", name="Finish: 40 came by").first).to_be_visible()
+            assert await violations(page.page) == [], place
+            assert await page.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, place
+        assert page.errors == []

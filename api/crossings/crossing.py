@@ -17,10 +17,11 @@ from uuid import UUID
 
 __all__ = [
     "DEFAULT_GAP_S",
-    "IN_WORDS",
+    "KEPT",
     "LARGEST_GAP_S",
     "SMALLEST_GAP_S",
     "Crossing",
+    "Merging",
     "Passing",
     "Point",
     "ReadAt",
@@ -34,11 +35,10 @@ __all__ = [
 # Passings know of no gap below a second.
 SMALLEST_GAP_S, DEFAULT_GAP_S, LARGEST_GAP_S = 1, 5, 60
 
+# Of one crossing, which may last as long as a chip lies on a mat.
+KEPT = 100
+
 Rule: TypeAlias = Literal["first", "last"]
-IN_WORDS: Mapping[Rule, str] = {
-    "first": "the first read at this point counts",
-    "last": "this is the start: the last read before leaving counts",
-}
 
 
 class Passing(NamedTuple):
@@ -84,13 +84,16 @@ class Point(NamedTuple):
 
 
 class Crossing(NamedTuple):
-    """Somebody at a point, once: the passings in the order of their first reads, and how many reads these are."""
+    """Somebody at a point, once: of how many reads, by which chips, and the passings, of very many the KEPT that are
+    nearest to the read that counts.
+    """
 
     rule: Rule
     passings: Sequence[Passing]
     first: ReadAt
     last: ReadAt
     reads: int
+    tags: frozenset[str]
 
     @property
     def counting(self) -> ReadAt:
@@ -105,27 +108,48 @@ def rule_at(place: int | None, *, places: int) -> Rule:
 
 def crossings(passings: Iterable[Passing], *, gap: timedelta, rule: Rule) -> Iterator[Crossing]:
     """Return the crossings of one person at one point, in the order of time. Those exactly the gap apart are two."""
-    within: list[Passing] = []
-    latest = datetime.min  # noqa: DTZ901 - a reader's own clock
+    merging = Merging(gap=gap, rule=rule)
     for each in sorted(passings, key=lambda passing: passing.first):
-        if within and each.first_read_at - latest >= gap:
-            yield _crossing(within, rule)
-            within = []
+        yield from merging.take(each)
+    yield from merging.end()
+
+
+class Merging:
+    """Makes crossings of passings that come in the order of their first reads, and keeps no more than KEPT, twice."""
+
+    def __init__(self, *, gap: timedelta, rule: Rule) -> None:
+        self._gap = gap
+        self._rule: Rule = rule
+        self._now: Crossing | None = None
+        self._kept: list[Passing] = []
+
+    def take(self, passing: Passing) -> Iterator[Crossing]:
+        """Take the next one, and yield the crossing that is over by it."""
         # A passing may lie wholly within another one's time: the latest read of all so far says when somebody left.
-        latest = max(latest, each.last_read_at) if within else each.last_read_at
-        within.append(each)
-    if within:
-        yield _crossing(within, rule)
+        if self._now is not None and passing.first_read_at - self._now.last.read_at >= self._gap:
+            yield from self.end()
+        self._kept.append(passing)
+        if len(self._kept) > 2 * KEPT:
+            self._kept = self._nearest()
+        now, tags = self._now, frozenset((passing.tag_id,))
+        self._now = (
+            Crossing(self._rule, (), passing.first, passing.last, passing.reads, tags)
+            if now is None
+            else now._replace(
+                last=max(now.last, passing.last), reads=now.reads + passing.reads, tags=now.tags | tags
+            )
+        )
 
+    def end(self) -> Iterator[Crossing]:
+        """Yield the last one: nobody comes any more."""
+        if self._now is not None:
+            yield self._now._replace(passings=self._nearest())
+        self._now, self._kept = None, []
 
-def _crossing(passings: Sequence[Passing], rule: Rule) -> Crossing:
-    return Crossing(
-        rule,
-        passings,
-        min(each.first for each in passings),
-        max(each.last for each in passings),
-        sum(each.reads for each in passings),
-    )
+    def _nearest(self) -> list[Passing]:
+        if self._rule == "first":
+            return self._kept[:KEPT]
+        return sorted(sorted(self._kept, key=lambda each: each.last)[-KEPT:], key=lambda each: each.first)
 
 
 def by_point(

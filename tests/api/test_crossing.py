@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.crossings.crossing import (
+    KEPT,
     Crossing,
     Point,
     ReadAt,
@@ -120,6 +121,20 @@ def test_the_order_of_arrival_is_nothing_to_a_crossing() -> None:
 def test_only_the_first_of_several_points_is_a_start() -> None:
     assert [rule_at(place, places=3) for place in (1, 2, 3, None)] == ["last", "first", "first", "first"]
     assert rule_at(1, places=1) == "first"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_chip_that_lies_on_a_mat_is_one_crossing_of_which_no_more_is_kept_than_is_needed(
+    rule: Rule,
+) -> None:
+    # Beside it a chip of the same person that is seen all the time, and so leaves last what came first.
+    lying = seen(*(2 * n for n in range(10 * KEPT)))
+    [found] = made(lying, seen(*(n / 2 for n in range(40 * KEPT)), mat=TWIN), rule=rule)
+    assert (found.reads, found.tags, len(found.passings)) == (50 * KEPT, {"a"}, KEPT)
+    assert found.counting in {getattr(each, rule) for each in found.passings}
+    whole = passings([*lying, *seen(*(n / 2 for n in range(40 * KEPT)), mat=TWIN)])
+    nearest = sorted(whole, key=lambda each: each.first if rule == "first" else each.last)
+    assert set(found.passings) == set(nearest[:KEPT] if rule == "first" else nearest[-KEPT:])
 
 
 def test_each_point_has_its_own_and_a_stream_of_none_is_one_by_itself() -> None:

@@ -12,6 +12,7 @@ from api.alerts.samples import require_zone
 from api.announcer.announcing import Announcing
 from api.announcer.view import View
 from api.commands.ask import Commands
+from api.crossings.view import View as Crossings
 from api.dashboard.routes import page_routes
 from api.exports.places import Places
 from api.flow.flows import Flows
@@ -77,6 +78,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
             Imports(settings.participants_kept_days),
             View(process),
             Flows(process),
+            Crossings(process),
         ),
     )
     for route in ROUTES:
@@ -117,6 +119,7 @@ async def main(settings: ApiSettings) -> None:
         tasks={
             "announcer": Announcing(process).run,
             "announced": app[API].part(View).run,
+            "crossings": app[API].part(Crossings).run,
             "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
             "forgetting": Forgetting(process).run,
             "live": live.run,

@@ -3,6 +3,7 @@
 from api.alerts import routes as alerts
 from api.announcer import routes as announcer
 from api.commands import routes as commands
+from api.crossings import routes as crossings
 from api.devices import routes as devices
 from api.events import routes as events
 from api.exports import routes as exports
@@ -161,6 +162,21 @@ ROUTES = (
     Route("GET", _RACE + "/course", course.show_course, errors=("NOT_FOUND",), tagged=True),
     Route("GET", _RACE + "/flow", flow.show_flow, errors=("NOT_FOUND",), tagged=True),
     Route("PUT", _RACE + "/course", course.set_course, errors=("NOT_FOUND", "CONFLICT")),
+    Route("GET", _RACE + "/crossings", crossings.list_crossings, errors=("NOT_FOUND",)),
+    Route(
+        "GET",
+        _RACE + "/crossings.csv",
+        exports.export_crossings,
+        errors=("NOT_FOUND",),
+        media_type="text/csv",
+    ),
+    Route(
+        "GET",
+        _RACE + "/crossings/events",
+        crossings.follow_crossings,
+        errors=("NOT_FOUND",),
+        media_type="text/event-stream",
+    ),
     Route("GET", _RACE + "/stream-epochs", mappings.list_mappings, errors=("NOT_FOUND",)),
     Route(
         "POST",

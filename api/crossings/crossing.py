@@ -85,7 +85,7 @@ class Point(NamedTuple):
 
 class Crossing(NamedTuple):
     """Somebody at a point, once: of how many reads, by which chips, and the passings, of very many the KEPT that are
-    nearest to the read that counts.
+    nearest to the read that counts. begun: the first read of the passing that began last.
     """
 
     rule: Rule
@@ -94,6 +94,7 @@ class Crossing(NamedTuple):
     last: ReadAt
     reads: int
     tags: frozenset[str]
+    begun: ReadAt
 
     @property
     def counting(self) -> ReadAt:
@@ -133,10 +134,13 @@ class Merging:
             self._kept = self._nearest()
         now, tags = self._now, frozenset((passing.tag_id,))
         self._now = (
-            Crossing(self._rule, (), passing.first, passing.last, passing.reads, tags)
+            Crossing(self._rule, (), passing.first, passing.last, passing.reads, tags, passing.first)
             if now is None
             else now._replace(
-                last=max(now.last, passing.last), reads=now.reads + passing.reads, tags=now.tags | tags
+                last=max(now.last, passing.last),
+                reads=now.reads + passing.reads,
+                tags=now.tags | tags,
+                begun=passing.first,
             )
         )
 

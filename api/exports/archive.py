@@ -58,7 +58,7 @@ async def _stream(
     async with export.patience() as limit:
         with ZipFile(sink, "w") as archive:
             for (stream_id, name), form in product(names.items(), (TEXT, CSV)):
-                entry = _entry(f"{export.file_name(name, str(stream_id))}.{form.suffix}", now)
+                entry = _entry(f"{export.file_name(*name, str(stream_id))}.{form.suffix}", now)
                 # Its size is not known yet: it might need the large form.
                 with archive.open(entry, "w", force_zip64=True) as file:
                     file.write(form.header)

@@ -2,13 +2,22 @@
 
 from aiohttp import web
 
+from api.crossings.types import CrossingFilter
 from api.events.types import EpochFilter, EventFilter
-from api.exports import archive, stream
+from api.exports import archive, crossings, stream
 from api.exports.types import CsvQuery, EpochCsvQuery
 from api.http.context import Api
+from api.races.types import RacePath
 from api.streams.types import EpochPath, StreamPath
 
-__all__ = ["export_all", "export_csv", "export_epoch_csv", "export_epoch_text", "export_text"]
+__all__ = [
+    "export_all",
+    "export_crossings",
+    "export_csv",
+    "export_epoch_csv",
+    "export_epoch_text",
+    "export_text",
+]
 
 
 async def export_text(
@@ -52,3 +61,10 @@ def _of_epoch(path: EpochPath, query: EpochFilter) -> EventFilter:
 async def export_all(api: Api, *, request: web.Request) -> web.StreamResponse:
     """Export all streams as they stand at one moment, each as text and as CSV, in a ZIP archive."""
     return await archive.send(api, request)
+
+
+async def export_crossings(
+    api: Api, *, path: RacePath, query: CrossingFilter, request: web.Request
+) -> web.StreamResponse:
+    """Export the crossings of a race as CSV: by point in course order, of each those of bibs first, by bib and time."""
+    return await crossings.send(api, request, path.race_id, query)

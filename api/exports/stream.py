@@ -221,14 +221,14 @@ def reset(request: web.Request) -> None:
     request.transport.abort()
 
 
-def file_name(name: StreamName, *more: str) -> str:
-    """Return a name for a file of a stream, without suffix, that every system takes."""
-    parts = (part[:_LONGEST_PART] for part in (*name, *more))
-    return _UNSAFE_IN_FILE_NAME.sub("-", "_".join(parts))
+def file_name(*parts: str) -> str:
+    """Return a name for a file, without suffix, that every system takes."""
+    short = (part[:_LONGEST_PART] for part in parts)
+    return _UNSAFE_IN_FILE_NAME.sub("-", "_".join(short))
 
 
 def _headers(name: StreamName, wanted: EventFilter, form: Form) -> dict[str, str]:
-    called = file_name(name, *(("epoch", str(wanted.epoch)) if wanted.epoch else ()))
+    called = file_name(*name, *(("epoch", str(wanted.epoch)) if wanted.epoch else ()))
     return {
         "Content-Type": f"{form.content_type}; charset=utf-8",
         "Content-Disposition": f'attachment; filename="{called}.{form.suffix}"',

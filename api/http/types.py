@@ -14,6 +14,7 @@ __all__ = [
     "LARGEST",
     "Answer",
     "ConflictCursor",
+    "CrossingCursor",
     "DeviceId",
     "EpochNumber",
     "EventsPerSecond",
@@ -50,6 +51,8 @@ Streams = Annotated[str, Meta(max_length=2048, pattern=_TEXT)]
 ConflictCursor = Annotated[str, Meta(max_length=11, pattern=r"^[A-Za-z0-9_\-]{11}$")]
 PositionCursor = Annotated[str, Meta(max_length=11, pattern=r"^[A-Za-z0-9_\-]{11}$")]
 ReadCursor = Annotated[str, Meta(max_length=22, pattern=r"^[A-Za-z0-9_\-]{22}$")]
+# A time, a stream, an epoch and a number: 40 bytes.
+CrossingCursor = Annotated[str, Meta(max_length=54, pattern=r"^[A-Za-z0-9_\-]{54}$")]
 # In a query, where everything is text.
 Flag = Literal["true", "false"]
 EpochNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]

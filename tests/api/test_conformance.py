@@ -32,7 +32,12 @@ TOKEN = "geheim-7-und-lang"
 DEVICE_SAYS = {"ok": True, "success": True, "config": {"any": ["thing"]}, "new_stream_epoch": 3}
 OPENAPI = "/api/v1/openapi.json"
 # Left out by the configuration: there is no answer to wait for (test_live.py, test_announcer_events.py).
-ENDLESS = {"GET /api/v1/events", "GET /api/v1/announcer/events", "GET /api/v1/public/announcer/events"}
+ENDLESS = {
+    "GET /api/v1/events",
+    "GET /api/v1/announcer/events",
+    "GET /api/v1/public/announcer/events",
+    "GET /api/v1/races/{race_id}/crossings/events",
+}
 # Some 2,800 requests, the same ones each time.
 EFFORT = ("--phases", "coverage,fuzzing,stateful", "--max-examples", "5", "--generation-deterministic")
 # Routes of which the guessed ids may all happen to name nothing, or what cannot be done.

@@ -130,7 +130,7 @@ def test_a_chip_that_lies_on_a_mat_is_one_crossing_of_which_no_more_is_kept_than
     # Beside it a chip of the same person that is seen all the time, and so leaves last what came first.
     lying = seen(*(2 * n for n in range(10 * KEPT)))
     [found] = made(lying, seen(*(n / 2 for n in range(40 * KEPT)), mat=TWIN), rule=rule)
-    assert (found.reads, found.tags, len(found.passings)) == (50 * KEPT, {"a"}, KEPT)
+    assert (found.reads, found.tags, len(found.passings)) == (50 * KEPT, frozenset("a"), KEPT)
     assert found.counting in {getattr(each, rule) for each in found.passings}
     whole = passings([*lying, *seen(*(n / 2 for n in range(40 * KEPT)), mat=TWIN)])
     nearest = sorted(whole, key=lambda each: each.first if rule == "first" else each.last)

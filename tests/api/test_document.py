@@ -15,6 +15,11 @@ from api.announcer import types as announced
 from api.announcer.run import ENABLED_FOR
 from api.app import EXPORTS_AT_ONCE, MAX_BODY_BYTES, POOL_SETTINGS
 from api.commands import ask as commands
+from api.crossings import routes as crossing_routes
+from api.crossings import shown
+from api.crossings import types as crossing_types
+from api.crossings import view as crossings
+from api.crossings.store import behind, passings
 from api.devices import store as devices
 from api.events import store as events
 from api.exports import places
@@ -188,6 +193,13 @@ BOUNDS = {
     "event streams of an api process": f"{overview.LISTENERS_AT_ONCE:,}",
     "event streams of a device's token": f"{OF_ONE_TOKEN}",
     "event streams of the announcer, operators' and public ones each": f"{announcer.LISTENERS_AT_ONCE:,}",
+    "event streams of crossings of an api process; races, gaps of a race": (
+        f"{crossings.FOLLOWERS_AT_ONCE}; {crossings.RACES_AT_ONCE}, {crossings.GAPS_AT_ONCE}"
+    ),
+    "reads, chips shown of a crossing; crossings in an event": "{}".format(
+        *{crossing_types.READS_SHOWN, crossing_types.MOST_CHIPS, crossing_types.MOST_SHOWN}
+    ),
+    "passings of a chip that crossings are made of": f"{passings.MOST_PASSINGS}",
     "streams that are announced": f"{announced.STREAMS}",
     "finishers that are shown": f"{announced.LARGEST_LIST}",
     "a file of people or chips": f"{rosters.MOST_BYTES // MIB} MiB",
@@ -210,5 +222,9 @@ def test_every_bound_is_the_code_s() -> None:
     assert f"takes nothing for {event_streams.CLIENT_WAITS_S:.0f} s is dropped" in SECTIONS["6.2"][1]
     assert f"After {announcer.COMMENT_EVERY_S:.0f} s without an event" in SECTIONS["10.5"][1]
     assert f"takes nothing for {event_streams.CLIENT_WAITS_S:.0f} s is dropped" in SECTIONS["10.5"][1]
+    assert f"After {crossing_routes.COMMENT_EVERY_S:.0f} s without an event" in SECTIONS["11.3"][1]
+    assert f"the newest {passings.MOST_PASSINGS} passings" in SECTIONS["11.1"][1]
+    assert f"within {behind.NEAR:,} of the read that counts" in SECTIONS["11.1"][1]
+    assert "`" + ",".join(shown.COLUMNS) + "`" in SECTIONS["11.2"][1]
     assert f"for {ENABLED_FOR // timedelta(hours=1)} hours" in SECTIONS["10.2"][1]
     assert f"nothing happened for {overview.TICK_EVERY_S:.0f} s" in SECTIONS["6.2"][1]

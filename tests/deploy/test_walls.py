@@ -37,11 +37,12 @@ BESIDE_STORE = {
 READERS: Mapping[str, set[str]] = {
     "api.alerts.samples": {"api.app"},  # whether the database knows a time zone
     "api.alerts.store": {"api.live"},
+    "api.crossings.store.passings": {"api.exports"},
     "api.devices.store": {"api.live"},
     "api.events.filter": {"api.exports"},
     "api.events.store": {"api.live"},
     "api.logs.store": {"api.live"},
-    "api.races.names": {"api.announcer", "api.events"},
+    "api.races.names": {"api.announcer", "api.crossings", "api.events"},
     "api.readers.store": {"api.live"},
     "api.storage.store": {"api.alerts", "api.live"},
     "api.streams.closed": {"api.alerts"},

@@ -1,0 +1,85 @@
+"""What crossings are made of is looked up along indexes: a page costs what it holds, whatever the race has."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from api.crossings.pages import FIRST
+from api.crossings.store import behind, changed, passings
+from shared.runtime.process import Process
+from tests.api.crossed import GUN
+from tests.api.seeds import Database
+from tests.api.test_plans import EVENTS, of_events, plan_of, stream_id
+from tests.api.test_race_plans import race_id
+
+__all__ = ["race_id", "stream_id"]  # fixtures
+
+PEOPLE = 5_000
+
+
+@pytest.fixture
+async def passed(database: Database, stream_id: UUID, race_id: UUID) -> UUID:
+    """A race whose people have come by, each once, and among them another race's."""
+    await database.execute("INSERT INTO passings_progress SELECT stream_id, last_position FROM streams")
+    await database.execute(
+        """
+        INSERT INTO passings
+        SELECT stream_id, 1 + n % 2, (n % 2000)::text, $1::timestamp + n * interval '1 second', n,
+               $1::timestamp + n * interval '1 second', n, n, n, 1, n
+        FROM streams, generate_series(1, $2::integer) AS n
+        """,
+        GUN,
+        PEOPLE,
+    )
+    await database.execute("ANALYZE")
+    return race_id
+
+
+def of_passings(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [node for node in plan if node.get("Relation Name") == "passings" and node["Actual Loops"]]
+
+
+async def test_the_newest_passings_are_found_along_their_time(process: Process, passed: UUID) -> None:
+    late = FIRST._replace(read_at=GUN + timedelta(seconds=PEOPLE / 2))
+    for before in (FIRST, late):
+        for at in (None, "1"):
+            plan = await plan_of(process, passings.NEWEST, passed, at, *before, 20)
+            whole = [node for node in of_passings(plan) if node.get("Index Name") == "passings_time"]
+            assert len(whole) == len(of_passings(plan)) == (1 if at is None else 0), plan
+            for scan in whole:
+                assert scan["Actual Rows"] <= 22
+                # Those of the other epoch lie between.
+                assert scan.get("Rows Removed by Filter", 0) <= 22
+
+
+async def test_the_passings_of_people_are_looked_up_by_their_chips(process: Process, passed: UUID) -> None:
+    tags = [str(n) for n in range(0, 200, 2)]
+    arguments = [None] * len(tags), tags, passings.MOST_PASSINGS
+    plan = await plan_of(process, passings.OF_PEOPLE, passed, *arguments)
+    (scan,) = of_passings(plan)
+    assert (scan["Index Name"], scan["Actual Loops"]) == ("passings_chip", 100)
+    assert scan["Actual Rows"] <= 3 * PEOPLE / 2000 + 3
+    for node in plan:
+        if node.get("Relation Name") in ("chips", "race_segments", "epoch_races"):
+            assert "Index" in node["Node Type"], node
+
+
+async def test_what_has_changed_is_found_behind_positions(
+    process: Process, passed: UUID, database: Database
+) -> None:
+    known = {row[0]: PEOPLE - 10 for row in await database.fetch("SELECT stream_id FROM streams")}
+    plan = await plan_of(process, changed.CHANGED, passed, list(known), list(known.values()), 100)
+    (scan,) = of_passings(plan)
+    assert (scan["Index Name"], scan["Actual Rows"]) == ("passings_position", 10)
+
+
+@pytest.mark.parametrize("rule", ["first", "last"])
+async def test_reads_behind_a_crossing_are_looked_for_near_the_one_that_counts(
+    process: Process, stream_id: UUID, rule: Any
+) -> None:
+    columns = [0], [stream_id], [1], ["7"], [GUN], [GUN + timedelta(1)], [1], [EVENTS], [behind.NEAR + 200]
+    (scan,) = of_events(await plan_of(process, behind.BEHIND[rule], *columns, 20))
+    assert scan["Index Name"] == "events_pkey"
+    assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= 2 * behind.NEAR + 1

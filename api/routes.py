@@ -17,6 +17,7 @@ from api.races import course_routes as course
 from api.races import mapping_routes as mappings
 from api.races import routes as races
 from api.readers import routes as readers
+from api.segments import routes as segments
 from api.streams import routes as streams
 from api.tokens import routes as tokens
 from api.ups import routes as ups
@@ -176,6 +177,15 @@ ROUTES = (
         crossings.follow_crossings,
         errors=("NOT_FOUND",),
         media_type="text/event-stream",
+    ),
+    Route("GET", _RACE + "/segments", segments.show_segments, errors=("NOT_FOUND",)),
+    Route("GET", _RACE + "/segments/{stream_id}/axis", segments.show_axis, errors=("NOT_FOUND",)),
+    Route("PUT", _RACE + "/segments/{stream_id}", segments.set_segments, errors=("NOT_FOUND", "CONFLICT")),
+    Route(
+        "POST",
+        _RACE + "/segment-changes/{change_id}/undo",
+        segments.undo_segments,
+        errors=("NOT_FOUND", "CONFLICT"),
     ),
     Route("GET", _RACE + "/stream-epochs", mappings.list_mappings, errors=("NOT_FOUND",)),
     Route(

@@ -123,6 +123,10 @@ def _must_be_as_expected(before: UUID | None, body: WantedRace) -> None:
 
 async def _map(connection: Transaction, path: EpochPath, race_id: UUID) -> bool:
     """Map an epoch and return whether it was mapped otherwise."""
+    if other := await store.taken(connection, path.stream_id, path.epoch, race_id):
+        raise ApiError(
+            "CONFLICT", f"{other} has all of this epoch by a segment of its own: move that first, on its page"
+        )
     mapped = await store.map_epoch(connection, path.stream_id, path.epoch, race_id)
     if not mapped.stream:
         raise no_stream()

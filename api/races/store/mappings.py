@@ -23,6 +23,7 @@ __all__ = [
     "race_of_epoch",
     "streams_of",
     "streams_of_race",
+    "taken",
     "unassign",
     "unmap_epoch",
 ]
@@ -62,6 +63,12 @@ mapped AS (
 SELECT EXISTS (SELECT FROM streams WHERE stream_id = $1), EXISTS (SELECT FROM race), EXISTS (SELECT FROM mapped),
        EXISTS (SELECT FROM epoch_races AS known
                WHERE known.stream_id = $1 AND known.stream_epoch = $2 AND known.race_id = $3)
+"""
+# Another race that has all of an epoch by a segment: nothing of it would be left.
+_TAKEN = """
+SELECT races.name FROM race_segments AS segment JOIN races USING (race_id)
+WHERE segment.stream_id = $1 AND segment.race_id <> $3 AND (segment.from_epoch, segment.from_seq) <= ($2, 1)
+  AND (segment.to_epoch IS NULL OR segment.to_epoch > $2)
 """
 _RACE_OF_EPOCH = "SELECT race_id FROM epoch_races WHERE stream_id = $1 AND stream_epoch = $2"
 _UNMAP = "SELECT unmap_epoch($1, $2)"
@@ -165,6 +172,13 @@ async def map_epoch(database: Statements, stream_id: UUID, epoch: int, race_id: 
     stream, race, changed, held = row or (False, False, False, False)
     # What the statement sees is older than what it does.
     return Mapped(stream, race, changed, changed or held)
+
+
+async def taken(database: Statements, stream_id: UUID, epoch: int, race_id: UUID) -> str | None:
+    """Return the name of another race that has all of an epoch by a segment of its own; None: there is none."""
+    with translated():
+        name: str | None = await database.fetchval(_TAKEN, stream_id, epoch, race_id)
+    return name
 
 
 async def unmap_epoch(database: Statements, stream_id: UUID, epoch: int) -> bool:

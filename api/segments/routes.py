@@ -5,6 +5,7 @@ from uuid import UUID
 
 from api.http.context import Api
 from api.http.errors import ApiError, no_stream
+from api.races.types import RacePath, RaceStreamPath
 from api.segments import moving
 from api.segments.shown import segmented
 from api.segments.store import reads, rows
@@ -16,9 +17,7 @@ from api.segments.types import (
     Changed,
     ChangePath,
     NewSegments,
-    RaceStreamPath,
     Segments,
-    SegmentsPath,
     Undo,
 )
 
@@ -28,7 +27,7 @@ LONGEST_AXIS = timedelta(days=31)
 LONGEST_BIN_S = 10_800
 
 
-async def show_segments(api: Api, *, path: SegmentsPath) -> Segments:
+async def show_segments(api: Api, *, path: RacePath) -> Segments:
     """Show which reads of which streams are of a race, whose the others are, and what was done to that."""
     await _there_is(api, path.race_id)
     streams = await rows.streams_of(api.pool, path.race_id)
@@ -67,7 +66,7 @@ async def show_axis(api: Api, *, path: RaceStreamPath, query: AxisQuery) -> Axis
 
 async def set_segments(api: Api, *, path: RaceStreamPath, body: NewSegments) -> Changed:
     """Let the segments of a race in a stream be these and no others: begin one, move or close it, or, without any, give
-    its epochs back their whole. With `preview` only say what would become of it.
+    its epochs back their whole; of a preview, only say what would become of it.
     """
     return await moving.move(api, path.race_id, path.stream_id, body)
 

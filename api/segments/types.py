@@ -19,14 +19,12 @@ __all__ = [
     "MovedReads",
     "NewSegment",
     "NewSegments",
-    "RaceStreamPath",
     "Range",
     "ReadThere",
     "Rule",
     "Segment",
     "SegmentedStream",
     "Segments",
-    "SegmentsPath",
     "ShownBound",
     "Undo",
 ]
@@ -34,19 +32,6 @@ __all__ = [
 Rule = Literal["segment", "epoch", "forwarder"]
 Fingerprint = Annotated[str, Meta(min_length=16, max_length=16, pattern=r"^[0-9a-f]{16}$")]
 MOST_SEGMENTS = 100
-
-
-class SegmentsPath(Request):
-    """A race."""
-
-    race_id: UUID
-
-
-class RaceStreamPath(Request):
-    """A race, and a stream whose reads are of it in part."""
-
-    race_id: UUID
-    stream_id: UUID
 
 
 class ChangePath(Request):

@@ -15,6 +15,7 @@ import pytest
 from api.alerts.evaluator import Evaluation
 from api.http.contract import Route
 from api.routes import ROUTES
+from api.segments.store.rows import fingerprint
 from tests.api.answering import opened, silent
 from tests.api.conftest import Ask, Client
 from tests.api.gateways import carrying_out
@@ -59,6 +60,13 @@ BODIES: dict[Key, tuple[Any, ...]] = {
         {"gun_at": "2026-05-03T09:00:00Z"},
     ),
     ("PUT", RACE + "/course"): ({"points": [{"name": "Start", "stream_ids": ["{stream_id}"]}]},),
+    ("PUT", RACE + "/segments/{stream_id}"): (
+        {
+            "segments": [{"begins": {"epoch": 7, "seq": 1}, "ends": None}],
+            "expected_fingerprint": "{fingerprint}",
+        },
+    ),
+    ("POST", RACE + "/segment-changes/{change_id}/undo"): ({},),
     ("PUT", FORWARDER + "/race"): ({"race_id": "{race_id}"},),
     ("PUT", STREAM + "/epochs/{epoch}/race"): ({"race_id": "{race_id}"},),
     ("POST", RACE + "/begin"): ({"stream_ids": ["{stream_id}"], "epoch_name": "Heat"},),
@@ -111,8 +119,18 @@ async def names(ask: Ask, database: Database, evaluation: Evaluation, gateway_id
     )
     # An epoch of it, so that the stream can be commanded to another.
     await database.execute("INSERT INTO epoch_races VALUES ($1, 7, $2)", connected, race["race_id"])
+    moved = await ask(
+        "PUT",
+        f"/api/v1/races/{race['race_id']}/segments/{connected}",
+        json={
+            "segments": [{"begins": {"epoch": 7, "seq": 1}, "ends": {"epoch": 8, "seq": 1}}],
+            "expected_fingerprint": await fingerprint(database, connected),
+        },
+    )
     return {
         "stream_id": connected,
+        "change_id": moved["change_id"],
+        "fingerprint": moved["stream"]["fingerprint"],
         # Only of such a one is a stream deleted.
         "unconnected": await add_stream(database, "gone"),
         "epoch": 1,
@@ -215,4 +233,6 @@ def test_every_field_of_a_body_is_a_change_that_is_gone_through() -> None:
     for key, kind in kinds.items():
         # What is expected is no change, but what it was before.
         fields = {each for each in getattr(kind, "__struct_fields__", ()) if not each.startswith("expected_")}
+        # Nor is what only looks at one.
+        fields -= {"preview"}
         assert fields <= {each for body in BODIES.get(key, ()) for each in body}, key

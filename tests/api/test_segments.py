@@ -328,7 +328,13 @@ async def test_an_axis_shows_when_reads_came_around_those_of_the_race(
 ) -> None:
     a, b = races
     path = f"{RACES}/{{}}/segments/{stream}/axis"
-    nothing = {"stream_id": str(stream), "since": None, "until": None, "bin_s": 10_800, "bins": []}
+    nothing: dict[str, Any] = {
+        "stream_id": str(stream),
+        "since": None,
+        "until": None,
+        "bin_s": 10_800,
+        "bins": [],
+    }
     assert await ask("GET", path.format(b)) == nothing
     # Hours before the race: not on the axis, unless it is asked for.
     await say(database, stream, [Said(ADA, -7200, -7200)], epoch=1)

@@ -17,6 +17,7 @@ from api.races import course_routes as course
 from api.races import mapping_routes as mappings
 from api.races import routes as races
 from api.readers import routes as readers
+from api.search import routes as search
 from api.segments import routes as segments
 from api.streams import routes as streams
 from api.tokens import routes as tokens
@@ -200,6 +201,9 @@ ROUTES = (
     Route("GET", _FORWARDER + "/race", mappings.show_assignment),
     Route("PUT", _FORWARDER + "/race", mappings.assign_race, errors=("NOT_FOUND", "CONFLICT")),
     Route("PUT", _STREAM + "/epochs/{epoch}/race", mappings.map_epoch, errors=("NOT_FOUND", "CONFLICT")),
+    Route("POST", "/api/v1/search", search.find_people),
+    Route("GET", _RACE + "/bibs/{bib}/timeline", search.show_timeline, errors=("NOT_FOUND",)),
+    Route("GET", "/api/v1/chips/{chip_id}/timeline", search.show_chip_timeline),
     Route("GET", _ANNOUNCER + "/config", announcer.show_announcer_config),
     Route("PUT", _ANNOUNCER + "/config", announcer.set_announcer_config),
     Route("POST", _ANNOUNCER + "/reset", announcer.reset_announcer, status=204),

@@ -19,8 +19,9 @@ __all__ = ["Filling"]
 POLL_S = 1.0
 MOST_EVENTS = 2_000
 REST_S = 0.1
-# So many times as long as a look took; on a busy machine it takes longer, and the pause is longer, too.
-RESTS = 6.0
+# So many times as long as a look took; on a busy machine it takes longer, and the pause is longer, too. While more is
+# stored than a look takes, the machine is the drains'.
+RESTS, RESTS_BEHIND = 4.0, 30.0
 
 WAITING = gauge("events_waiting_for_passings", "events that are stored and not yet in passings")
 
@@ -32,6 +33,7 @@ class Filling:
         self._process = process
         self._loop = process.loop("passings", self._fill_and_rest, poll_s=POLL_S, channel=POSITIONS)
         process.listener.on(POSITIONS, lambda _: self._loop.wake())
+        self._waiting = 0
 
     async def run(self) -> None:
         """Make passings until the process stops."""
@@ -53,5 +55,7 @@ class Filling:
             # What is left no notification tells of. Where nothing could be taken another process is at it: should it
             # die, the poll finds what it left.
             self._loop.wake()
-        await self._process.stop.sleep(max(REST_S, RESTS * (monotonic() - began)))
+        rests = RESTS_BEHIND if look.waiting > self._waiting else RESTS
+        self._waiting = look.waiting
+        await self._process.stop.sleep(max(REST_S, rests * (monotonic() - began)))
         return look.taken

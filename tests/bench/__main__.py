@@ -24,9 +24,11 @@ from tests.bench import (
     latency,
     pace,
     page,
+    passings,
     processor,
     races,
     replay,
+    search,
     slow,
 )
 from tests.bench.ground import RESULTS, Ground, ground
@@ -48,7 +50,9 @@ FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
     "inbox": inbox.measure,
     "growth": growth.measure,
     "page": page.measure,
+    "passings": passings.measure,
     "races": races.measure,
+    "search": search.measure,
     "announcer": announcer.measure,
     "idle": idle.measure,
 }

@@ -29,6 +29,7 @@ BESIDE_STORE = {
     "api.events.views",
     "api.live.races",
     "api.races.names",
+    "api.search.others",
     "api.streams.closed",
     "api.streams.epoch_names",
     "api.streams.names",

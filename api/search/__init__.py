@@ -1,0 +1,1 @@
+"""Anybody by bib, chip or name, over all races, streams and epochs; and all that was read of one person."""

@@ -42,6 +42,7 @@ ROUTES = (
     Route("DELETE", _STREAM, streams.delete_stream, status=204, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", _STREAM + "/card", live.stream_card, errors=("NOT_FOUND",)),
     Route("GET", _STREAM + "/metrics", streams.stream_metrics, errors=("NOT_FOUND",)),
+    Route("GET", _STREAM + "/sequence", streams.sequence_map, errors=("NOT_FOUND",), tagged=True),
     Route("GET", _STREAM + "/epochs", streams.list_epochs, errors=("NOT_FOUND",)),
     Route("PUT", _STREAM + "/epochs/{epoch}/name", streams.name_epoch, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", _STREAM + "/reads", events.list_reads, errors=("NOT_FOUND",)),

@@ -16,6 +16,8 @@ from api.streams.types import (
     EpochQuery,
     ForwarderStreamsPatch,
     NamedEpoch,
+    SequenceMap,
+    SequenceQuery,
     Stream,
     StreamMetrics,
     StreamPatch,
@@ -34,6 +36,7 @@ __all__ = [
     "name_epoch",
     "patch_forwarder_streams",
     "patch_stream",
+    "sequence_map",
     "stream_metrics",
 ]
 
@@ -138,6 +141,14 @@ async def delete_stream(api: Api, *, path: StreamPath) -> None:
             )
         await note("stream_deleted", stream=title, stream_id=path.stream_id)
     api.process.notifier.notify(STREAMS)
+
+
+async def sequence_map(api: Api, *, path: StreamPath, query: SequenceQuery) -> SequenceMap:
+    """Show what became of the numbers of an epoch, in bins: there, missing, or with another line aside."""
+    found = await store.sequence(api.pool, path.stream_id, query.epoch)
+    if found is None:
+        raise no_stream()
+    return found
 
 
 async def stream_metrics(api: Api, *, path: StreamPath) -> StreamMetrics:

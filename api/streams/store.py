@@ -6,7 +6,7 @@ from uuid import UUID
 
 from api.http.types import LARGEST
 from api.streams.columns import ZONE_UNKNOWN
-from api.streams.types import Epoch, MissingRange, Stream, StreamMetrics
+from api.streams.types import Epoch, MissingRange, SequenceMap, Stream, StreamMetrics
 from shared.db.connections import Pool, Statements
 from shared.db.errors import translated
 
@@ -15,6 +15,7 @@ __all__ = [
     "MISSING_RANGES",
     "SELECT_EPOCHS",
     "SELECT_METRICS",
+    "SEQUENCE",
     "Deletion",
     "delete",
     "epoch",
@@ -23,6 +24,7 @@ __all__ = [
     "list_streams",
     "metrics",
     "metrics_of",
+    "sequence",
     "set_alias",
     "set_alias_of",
 ]
@@ -138,6 +140,44 @@ ORDER BY known.epoch
 """
 
 
+# $1 stream, $2 epoch or null, $3 bins, $4 lines aside that are looked at. No event is read: what is missing stands in
+# the epoch's row, and what came under a taken number lies aside, by number.
+SEQUENCE = """
+WITH epoch AS MATERIALIZED (
+    SELECT streams.stream_id, coalesce($2::bigint, streams.stream_epoch) AS epoch, coalesce(last_seq, 0) AS last,
+           greatest(ceil(coalesce(last_seq, 0) / $3::numeric), 1)::bigint AS bin, coalesce(missing, '{}') AS gaps,
+           coalesce(last_seq - dedup_count, 0) AS missing_count, coalesce(conflict_count, 0) AS conflict_count,
+           coalesce(retransmit_count, 0) AS retransmit_count
+    FROM streams
+    LEFT JOIN stream_metrics AS counted
+        ON counted.stream_id = streams.stream_id
+       AND counted.stream_epoch = coalesce($2::bigint, streams.stream_epoch)
+    WHERE streams.stream_id = $1
+),
+aside AS MATERIALIZED (
+    SELECT DISTINCT seq FROM (
+        SELECT seq FROM integrity_conflicts
+        WHERE stream_id = $1 AND stream_epoch = (SELECT epoch FROM epoch) ORDER BY seq LIMIT $4
+    ) AS looked_at
+),
+bins AS MATERIALIZED (
+    SELECT number, int8range(number * bin + 1, (number + 1) * bin + 1) AS seqs
+    FROM epoch CROSS JOIN generate_series(0, (last - 1) / bin) AS number
+    WHERE last > 0
+)
+SELECT stream_id, epoch, last, bin, missing_count, conflict_count, retransmit_count,
+       CASE WHEN missing_count > (SELECT coalesce(sum(upper(gap) - lower(gap)), 0) FROM unnest(gaps) AS gap)
+            THEN coalesce(upper(gaps) - 1, 0) ELSE last END AS known_to,
+       ARRAY(SELECT (SELECT coalesce(sum(upper(gap) - lower(gap)), 0)::bigint
+                     FROM unnest(gaps * int8multirange(seqs)) AS gap)
+             FROM bins ORDER BY number) AS missing,
+       ARRAY(SELECT (SELECT count(*) FROM aside WHERE seq <@ seqs) FROM bins ORDER BY number) AS conflicts
+FROM epoch
+"""
+SEQUENCE_BINS = 200
+CONFLICTS_LOOKED_AT = 10_000
+
+
 async def list_streams(pool: Pool) -> list[Stream]:
     """Return all streams, in order of creation."""
     with translated():
@@ -184,6 +224,13 @@ async def metrics_of(pool: Pool, stream_ids: Sequence[UUID]) -> dict[UUID, Strea
     with translated():
         rows = await pool.fetch(SELECT_METRICS, stream_ids)
     return {row["stream_id"]: _metrics(dict(row)) for row in rows}
+
+
+async def sequence(pool: Pool, stream_id: UUID, epoch: int | None) -> SequenceMap | None:
+    """Return what became of the numbers of an epoch, the current one unless it is named; None: no such stream."""
+    with translated():
+        row = await pool.fetchrow(SEQUENCE, stream_id, epoch, SEQUENCE_BINS, CONFLICTS_LOOKED_AT)
+    return None if row is None else SequenceMap(**row)
 
 
 async def epochs(pool: Pool, stream_id: UUID, *, below: int = LARGEST, limit: int = EPOCHS) -> list[Epoch]:

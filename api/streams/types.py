@@ -15,6 +15,8 @@ __all__ = [
     "ForwarderStreamsPatch",
     "MissingRange",
     "NamedEpoch",
+    "SequenceMap",
+    "SequenceQuery",
     "Stream",
     "StreamMetrics",
     "StreamPatch",
@@ -130,6 +132,30 @@ class StreamMetrics(Answer):
     last_reader_timestamp: str | None
     clock_offset_ms: int | None
     zone_unknown: bool
+
+
+class SequenceQuery(Request):
+    """Which epoch; the current one, unless another is named."""
+
+    epoch: Number | None = None
+
+
+class SequenceMap(Answer):
+    """What became of the numbers of an epoch, 1 to `last`, in bins of `bin` numbers, the last of which may be shorter:
+    how many of a bin never came, and of how many another line lies aside. retransmits: how often one came again; which
+    they were is not kept. known_to: beyond it there are gaps that are not listed.
+    """
+
+    stream_id: UUID
+    epoch: int
+    last: int
+    known_to: int
+    bin: int
+    missing: list[int]
+    conflicts: list[int]
+    missing_count: int
+    conflict_count: int
+    retransmit_count: int
 
 
 class Epoch(Answer):

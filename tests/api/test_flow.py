@@ -106,6 +106,20 @@ async def test_only_what_is_of_the_race_counts(
     assert [each[1] for each in sketch(await ask("GET", f"{RACES}/{other['race_id']}/flow"))] == [1]
 
 
+async def test_who_came_by_outside_of_a_boundary_is_not_of_the_race(
+    ask: Ask, race: str, mats: list[UUID], database: Database
+) -> None:
+    start = mats[0]
+    await came_by(database, start, [("aa", 0), ("bb", 20), ("cc", 40)])
+    await database.execute(
+        "INSERT INTO race_segments (race_id, stream_id, from_epoch, from_seq, to_epoch, to_seq) "
+        "VALUES ($1, $2, 1, 2, 1, 3)",
+        UUID(race),
+        start,
+    )
+    assert sketch(await ask("GET", f"{RACES}/{race}/flow"))[0] == ("Start", 1, {0: 1})
+
+
 @pytest.mark.parametrize(("hours", "bin_s"), [(0.5, 10), (1.6, 30), (3, 60), (6, 120), (16, 300), (30, 600)])
 async def test_bins_are_as_short_as_there_is_room_for(
     ask: Ask, race: str, mats: list[UUID], database: Database, *, hours: float, bin_s: int

@@ -1,12 +1,16 @@
 """When who came by a point: on the page of a race and in the course strip, with its numbers for who does not see it."""
 
+from uuid import UUID
+
 import pytest
 from playwright.async_api import Browser, expect
 
+from tests.api.seeds import add_metrics
 from tests.api.test_flow import came_by
+from tests.api.test_sequence import put_aside
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab, violations
 from tests.dashboard.conftest import Stack
-from tests.dashboard.test_points import course
+from tests.dashboard.test_points import START, course
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -67,3 +71,26 @@ async def test_plots_are_accessible_and_fit(browser: Browser, stack: Stack, size
             assert await violations(page.page) == [], place
             assert await page.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, place
         assert page.errors == []
+
+
+async def test_a_map_of_numbers_says_what_is_missing_and_in_conflict(page: Tab, stack: Stack) -> None:
+    async with stack.forwarder("map", START):
+        stream = UUID(await stack.stream_id("map"))
+        await add_metrics(
+            stack.database, stream, dedup=950, conflict=1, retransmit=7, last_seq=1000, missing=[(101, 150)]
+        )
+        await put_aside(stack.database, stream, 900)
+        await page.open(f"stream/{stream}")
+        said = "Numbers 1 to 1,000 of epoch 1: 50 missing, 1 in conflict, 7 sent again"
+        await expect(page.page.get_by_role("img", name=said)).to_be_visible()
+        # A bin is five numbers: ten of them are gone, and the rest is there.
+        missing, there, aside = [
+            str(await page.page.locator(f".sequence .{kind}").get_attribute("d")).count("M")
+            for kind in ("missing", "there", "aside")
+        ]
+        assert (missing, there, aside) == (10, 190, 1)
+        await page.page.get_by_text("The same in numbers").click()
+        lines = page.page.get_by_role("table", name="Where numbers are missing").get_by_role("row")
+        await expect(lines).to_have_count(12)
+        await expect(lines.nth(1)).to_have_text("101 to 10550")
+        assert await violations(page.page) == []

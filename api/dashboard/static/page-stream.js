@@ -13,6 +13,7 @@ import { badge, button, empty, fact, field, section } from "./parts.js";
 import { closedWords, shownAs } from "./quiet.js";
 import { readerPanel } from "./reader.js";
 import { readList } from "./reads.js";
+import { sequenceMap } from "./sequence.js";
 import { sparkline } from "./sparkline.js";
 import { onEvent, state } from "./state.js";
 
@@ -26,6 +27,7 @@ export function streamPage(stream_id) {
     async () => metrics.update(await ask("GET", path(["streams", stream_id, "metrics"]))),
     { everyMs: METRICS_EVERY_MS },
   );
+  const map = sequenceMap(stream_id);
   const reads = readList(stream_id);
   const epochs = epochList(stream_id, { choose: reads.choose, loaded: reads.setEpochs });
   const head = streamHead(stream_id);
@@ -36,7 +38,7 @@ export function streamPage(stream_id) {
     {},
     head.node,
     section("Reader", {}, reader.node),
-    section("Numbers", {}, metrics.node),
+    section("Numbers", {}, metrics.node, map.node),
     section("Epochs", { aside: reset }, epochs.node),
     section("Reads", {}, reads.node),
   );
@@ -50,6 +52,7 @@ export function streamPage(stream_id) {
   const update = () => {
     own.refresh();
     numbers.refresh();
+    map.update();
     const card = cardOf(stream_id);
     body.hidden = card === null;
     missing.hidden = card !== null || !own.asked();
@@ -60,7 +63,7 @@ export function streamPage(stream_id) {
     epochs.update(card);
     reads.update();
   };
-  const end = () => [close, reads.close, epochs.close].forEach((each) => each());
+  const end = () => [close, map.close, reads.close, epochs.close].forEach((each) => each());
   return { title: () => nameOf(stream_id), node, update, close: end };
 }
 

@@ -36,7 +36,8 @@ async def found(ask: Ask, q: str) -> list[tuple[int | None, str | None, list[str
 
 
 async def test_anybody_is_found_by_bib_chip_and_any_part_of_a_name(ask: Ask, running: str) -> None:
-    ada, alan, may = (1, "Ada", [ADA, OTHER]), (2, "Alan", ["0580000000b1"]), (12, "Ada May", [])
+    ada, alan = (1, "Ada", [ADA, OTHER]), (2, "Alan", ["0580000000b1"])
+    may: tuple[int, str, list[str]] = (12, "Ada May", [])
     assert await found(ask, "1") == [ada]
     assert await found(ask, "9") == [(9, None, ["0580000000c1"])]
     assert await found(ask, f" {OTHER.upper()} ") == [ada]

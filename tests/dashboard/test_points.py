@@ -9,7 +9,7 @@ from playwright.async_api import Locator, expect
 
 from deploy.simulation.devices.forwarder import Forwarder
 from shared.db.channels import RACES
-from tests.dashboard.browser import Tab
+from tests.dashboard.browser import Tab, violations
 from tests.dashboard.conftest import Stack
 from tests.dashboard.test_race_page import add_race
 from tests.lines import line
@@ -20,6 +20,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 START, LEFT, RIGHT = [f"10.0.0.{n}:10000" for n in (1, 2, 3)]
 # Which chip is read where; a mat of no race stands beside.
 READS = ((START, "0580000000A1"), (LEFT, "0580000000B2"), (RIGHT, "0580000000C3"))
+
+_LOOKS = "(each) => [getComputedStyle(each).color, getComputedStyle(each).backgroundColor].join()"
 
 
 @asynccontextmanager
@@ -123,3 +125,20 @@ async def test_chips_of_any_length_make_no_address_that_a_proxy_refuses(page: Ta
         await page.page.get_by_label("Chip, bib or name").fill("Ada")
         await expect(page.page.get_by_text("Of 60 chips that are meant")).to_be_visible()
         assert 2000 < max(map(len, asked)) < 5000
+
+
+async def test_a_point_of_which_all_streams_are_closed_is_grey(page: Tab, stack: Stack) -> None:
+    async with course(stack, silent=True):
+        await page.open()
+        finish = page.page.locator(".point", has_text="Finish")
+        open_looks = await finish.evaluate(_LOOKS)
+        ids = await stack.database.fetch(
+            "SELECT stream_id::text FROM streams WHERE reader_ip = ANY($1)", [LEFT, RIGHT]
+        )
+        for each, looks_open in zip(ids, (True, False), strict=True):
+            path = f"{stack.url}/api/v1/streams/{each['stream_id']}"
+            assert (await page.page.request.patch(path, data={"closed": True})).ok
+            # One mat of two is none of a closed point.
+            await expect(finish).to_have_attribute("data-level", "silent" if looks_open else "quiet")
+        assert await finish.evaluate(_LOOKS) != open_looks
+        assert await violations(page.page) == []

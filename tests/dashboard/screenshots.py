@@ -141,6 +141,7 @@ async def test_pictures(browser: Browser, stack: Stack, cluster: Postgresql) -> 
         await camera.take("reset", f"stream/{finish}", shown="dialog", press="Reset epoch…")
         await camera.take("clear", f"stream/{finish}", shown="dialog", press=re.compile("^Clear its memory"))
         await camera.take("read-mode", f"stream/{finish}", shown="dialog", press=re.compile("^Read mode"))
+        await camera.take("announcer-setting", "announcer", shown=".choice .check")
         await camera.take("devices", "devices", shown=".rows.tokens .body .row")
         await camera.take("config", "config/mat-5", shown="textarea")
         await camera.take("log", "log", shown=".rows.log .body .row")

@@ -1,5 +1,6 @@
 """Anybody by bib, chip or name; and what was read of one of them."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -16,6 +17,8 @@ MOST_PEOPLE = 20
 # Of one person: a chip that lies beside a mat is read all day.
 MOST_PASSINGS, MOST_READS, MOST_EVENTS = 2_000, 1_000, 20_000
 LARGEST_BIB = 2**31 - 1
+# What a reader says of a chip.
+_CHIP = re.compile(r"[0-9a-f]{12}")
 
 
 async def find_people(api: Api, *, body: Search) -> Found:
@@ -24,8 +27,15 @@ async def find_people(api: Api, *, body: Search) -> Found:
     if not wanted:
         raise ApiError("BAD_REQUEST", "body: `q` is blank; give a bib, a chip or a part of a name")
     bib = int(wanted) if wanted.isascii() and wanted.isdigit() and int(wanted) <= LARGEST_BIB else None
-    people, found = await store.find(api.pool, wanted, bib=bib, at_most=MOST_PEOPLE)
+    people, found = await store.find(api.pool, wanted, bib=bib, name=_as_name(wanted), at_most=MOST_PEOPLE)
     return Found(people=people, left_out=found - len(people))
+
+
+def _as_name(wanted: str) -> str | None:
+    """Return a text as a part of "first last first"; None: no name has it, a bib or a chip for instance."""
+    name = " ".join(wanted.replace(",", " ").split())
+    is_one = len(name) > 1 and not name.isdigit() and not _CHIP.fullmatch(name)
+    return name if is_one else None
 
 
 async def show_timeline(api: Api, *, path: PersonPath, query: TimelineQuery) -> Timeline:

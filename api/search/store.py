@@ -31,8 +31,9 @@ __all__ = [
 # So many events that are not in passings yet are looked through, of all streams that matter.
 MOST_WAITING = 2_000
 
-# $1: what is looked for, in lower case, $2: the same as a bib, $3: whether as a part of a name, $4: so many.
-# By bib and by chip along the keys, whatever the races; by name everybody is looked at, as one pass.
+# $1: what is looked for, in lower case, $2: the same as a bib, $3: as a part of a name, first or last name first; null
+# where it is none; $4: so many. By bib and by chip along the keys, whatever the races; by name everybody is looked at,
+# in one pass.
 FIND = """
 WITH matched AS (
     SELECT race_id, bib FROM participants WHERE bib = $2
@@ -41,9 +42,7 @@ WITH matched AS (
 ),
 called AS (
     SELECT race_id, bib FROM participants
-    WHERE $3 AND (position($1 IN lower(first_name || ' ' || last_name)) > 0
-                  OR position($1 IN lower(last_name || ' ' || first_name)) > 0
-                  OR position($1 IN lower(last_name || ', ' || first_name)) > 0)
+    WHERE position($3 IN lower(first_name || ' ' || last_name || ' ' || first_name)) > 0
     EXCEPT SELECT * FROM matched
 ),
 all_of_them AS (SELECT *, 0 AS rank FROM matched UNION ALL SELECT *, 1 FROM called),
@@ -168,11 +167,9 @@ FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[])
     AS passing(stream_id, stream_epoch, tag_id, low_seq, high_seq)
 CROSS JOIN LATERAL (
     SELECT read_at, stream_id, stream_epoch, seq, tag_id FROM events
-    WHERE (events.stream_id, events.stream_epoch, events.seq)
-              >= (passing.stream_id, passing.stream_epoch, passing.low_seq)
-      AND (events.stream_id, events.stream_epoch, events.seq)
-              <= (passing.stream_id, passing.stream_epoch, passing.high_seq)
-    ORDER BY events.stream_id, events.stream_epoch, events.seq
+    WHERE events.stream_id = passing.stream_id AND events.stream_epoch = passing.stream_epoch
+      AND events.seq >= passing.low_seq AND events.seq <= passing.high_seq
+    ORDER BY events.seq
 ) AS read
 WHERE read.tag_id = passing.tag_id AND read.read_at IS NOT NULL
 """
@@ -197,10 +194,12 @@ class Place(NamedTuple):
     stream_id: UUID | None
 
 
-async def find(pool: Pool, wanted: str, *, bib: int | None, at_most: int) -> tuple[list[FoundPerson], int]:
+async def find(
+    pool: Pool, wanted: str, *, bib: int | None, name: str | None, at_most: int
+) -> tuple[list[FoundPerson], int]:
     """Return who a text means, and how many these would be if they were not cut."""
     with translated():
-        rows = await pool.fetch(FIND, wanted, bib, len(wanted) > 1, at_most)
+        rows = await pool.fetch(FIND, wanted, bib, name, at_most)
         is_read = await pool.fetchval(_IS_READ, wanted)
     people = [FoundPerson(**{name: row[name] for name in FoundPerson.__struct_fields__}) for row in rows]
     if is_read:

@@ -221,7 +221,7 @@ async def test_the_log_shows_what_happens_and_finds_it(page: Tab, stack: Stack) 
     entries = page.page.get_by_role("table", name="Log").locator(".body .row")
     async with stack.forwarder("logged-1", READER), stack.forwarder("logged-2", READER):
         await expect(entries.filter(has_text="logged-2").first).to_be_visible()
-        await page.page.get_by_label("Find").fill("LOGGED-1")
+        await page.page.get_by_label("Find", exact=True).fill("LOGGED-1")
         await expect(entries.filter(has_text="logged-2")).to_have_count(0)
         await expect(entries.filter(has_text="logged-1").first).to_be_visible()
 

@@ -81,6 +81,7 @@ async def look_at_all(page: Tab, stack: Stack) -> AsyncIterator[str]:
         ("races", ".rows.races .body .row"),
         (f"race/{await stack.database.fetchval('SELECT race_id FROM races')}", ".rows.roster .body .row"),
         ("announcer", ".choice .check"),
+        ("chip/0580000000a1", ".rows.person-reads .body .row"),
         ("conflicts", ".conflict"),
         ("log", ".rows.log .body .row"),
     ):
@@ -185,6 +186,9 @@ async def test_everything_is_reached_with_the_keyboard_alone(browser: Browser, b
         await page.closed()
         for place in ("", "log", f"stream/{await busy.stream_id('looks')}"):
             await page.open(place)
+            # The first goes to the field that finds anybody, the second to the page's own filter.
+            await keys.press("/")
+            assert await page.page.evaluate("document.activeElement.matches('.find input')"), place
             await keys.press("/")
             await keys.type("a/b")
             assert await page.page.evaluate("document.activeElement.matches('[data-filter]')"), place

@@ -64,7 +64,7 @@ async def test_what_is_not_there_is_said_as_it_is(page: Tab, stack: Stack) -> No
         await reads.get_by_label("Chip").fill("0580000000FF")
         await expect(reads.get_by_text("No read passes this filter.")).to_be_visible()
         await page.open("log")
-        await page.page.get_by_label("Find").fill("what nobody says")
+        await page.page.get_by_label("Find", exact=True).fill("what nobody says")
         await expect(page.page.get_by_text("No entry says that.")).to_be_visible()
 
 

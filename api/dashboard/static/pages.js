@@ -3,6 +3,7 @@
 import { alarm } from "./alarm.js";
 import { setAttribute } from "./dom.js";
 import { loadAgain } from "./link.js";
+import { findPage, searchField } from "./search.js";
 import { state, subscribe } from "./state.js";
 
 const first = () => import("./page-first.js").then(({ firstPage }) => firstPage);
@@ -16,6 +17,9 @@ const PAGES = {
   races: () => import("./page-races.js").then(({ racesPage }) => racesPage),
   race: () => import("./page-race.js").then(({ racePage }) => racePage),
   announcer: () => import("./page-announcer.js").then(({ announcerPage }) => announcerPage),
+  find: () => Promise.resolve(findPage),
+  person: () => import("./page-person.js").then(({ personPage }) => personPage),
+  chip: () => import("./page-person.js").then(({ chipPage }) => chipPage),
   conflicts: () => import("./page-conflicts.js").then(({ conflictsPage }) => conflictsPage),
   log: () => import("./page-log.js").then(({ logPage }) => logPage),
 };
@@ -23,12 +27,13 @@ const PAGES = {
 const ABOVE = { race: "races", stream: "", streams: "", alerts: "", config: "devices" };
 
 const main = document.querySelector("main");
+const find = searchField();
 let page = null;
 let opening = 0;
 
 /** Shows the page of the address as soon as there is something to show, and whichever is asked for afterwards. */
 export function showPages() {
-  document.querySelector("nav").append(alarm().node);
+  document.querySelector("nav").append(find.node, alarm().node);
   addEventListener("hashchange", async () => {
     if (!state.loaded) return;
     await open();
@@ -83,11 +88,13 @@ function update() {
   else page?.update?.();
 }
 
-// A slash goes to the page's filter, wherever nothing is being typed.
+// A slash goes to the field that finds anybody, wherever nothing is being typed; a second one, when nothing stands there yet,
+// to the page's filter.
 function slash(event) {
-  const typing = event.target.closest("input, textarea, select, dialog");
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  const again = event.target === find.input && find.input.value === "";
   const filter = document.querySelector("[data-filter]");
-  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || typing || !filter) return;
+  if (again ? !filter : event.target.closest("input, textarea, select, dialog")) return;
   event.preventDefault();
-  filter.focus();
+  (again ? filter : find.input).focus();
 }

@@ -40,8 +40,8 @@ ORDER BY point.place NULLS LAST, streams.created_at, streams.stream_id
 CROSSED = """
 WITH ranges AS MATERIALIZED (SELECT stream_id, stream_epoch, from_seq, to_seq FROM ranges_of_race($1)),
 places AS MATERIALIZED (SELECT stream_id, place FROM point_streams WHERE race_id = $1),
-crossed AS MATERIALIZED (
-    SELECT coalesce(place::text, ranges.stream_id::text) AS at, min(first_read_at) AS first
+seen AS MATERIALIZED (
+    SELECT ranges.stream_id, passing.*
     FROM ranges
     -- OFFSET 0 keeps it what it is: along the key of each epoch. Nobody knows how many epochs a function will name, and
     -- a guess of many would go through the passings of all races there have ever been.
@@ -51,9 +51,13 @@ crossed AS MATERIALIZED (
           AND first_seq >= from_seq AND (to_seq IS NULL OR first_seq < to_seq)
         OFFSET 0
     ) AS passing
-    LEFT JOIN places USING (stream_id)
-    LEFT JOIN chips AS worn ON worn.race_id = $1 AND worn.chip_id = tag_id AND worn.is_owner
-    GROUP BY 1, worn.bib, CASE WHEN worn.bib IS NULL THEN tag_id END
+),
+worn AS MATERIALIZED (SELECT chip_id, bib FROM chips WHERE race_id = $1 AND is_owner),
+crossed AS MATERIALIZED (
+    SELECT coalesce(place::text, CASE WHEN place IS NULL THEN seen.stream_id END::text) AS at,
+           min(first_read_at) AS first
+    FROM seen LEFT JOIN places USING (stream_id) LEFT JOIN worn ON chip_id = tag_id
+    GROUP BY place, CASE WHEN place IS NULL THEN seen.stream_id END, bib, CASE WHEN bib IS NULL THEN tag_id END
 ),
 around AS MATERIALIZED (
     SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY first) AS middle,

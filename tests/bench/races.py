@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from io import BytesIO
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from tests.services import Process
 
 __all__ = ["measure"]
 
-PEOPLE, CHIPS = 50_000, 100_000
+PEOPLE, CHIPS, POINTS = 50_000, 100_000, 5
 EVENTS, EPOCH = 10_000_000, 200_000
 # Of the newest ones of a large stream: who looks, looks at those.
 NAMED = 1_000
@@ -43,6 +44,15 @@ stored AS (
 UPDATE streams SET last_position = $2 WHERE stream_id = $1
 """
 
+_PROGRESS = "INSERT INTO passings_progress VALUES ($1, 0) ON CONFLICT DO NOTHING"
+# $2: which point, half an hour from the one before. Passings are written as they stand, and made of no event.
+_PASS = """
+INSERT INTO passings
+SELECT $1, 1, '0580' || lpad(to_hex(n - 1), 8, '0'), at, n, at, n, n, n, 1, n
+FROM generate_series(1, $3::integer) AS n,
+     LATERAL (SELECT timestamp '2026-05-03 10:00' + ($2::integer * 1800 + n % 3600) * interval '1 s' AS at) AS came
+"""
+
 
 async def measure(ground: Ground, rounds: int) -> list[Row]:
     """Import, look at reads and at views, round after round."""
@@ -58,7 +68,8 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
                 await asked(http, "PUT", f"/api/v1/forwarders/{forwarder}/race", json={"race_id": race})
             imports = await of_imports(http, race, rounds)
             await wear(site, large)
-            return [*imports, *await of_reads(http, api, large, epoch, rounds)]
+            reads = await of_reads(http, api, large, epoch, rounds)
+            return [*imports, *reads, *await of_flow(http, site, race, rounds)]
 
 
 async def wear(site: Site, stream_id: UUID) -> None:
@@ -140,6 +151,31 @@ async def of_reads(
         row("race: memory of the api grew by", [max(grown, 0.0)], "MiB", target=Target("at most", 20))
     )
     return rows
+
+
+async def of_flow(http: aiohttp.ClientSession, site: Site, race: str, rounds: int) -> list[Row]:
+    """Have everybody pass five points, each with a wait of its own, and ask who came by when."""
+    streams = [await make_stream(site.database, f"point-{n}", "10.0.0.1:10000") for n in range(POINTS)]
+    for n, stream_id in enumerate(streams):
+        await site.database.execute(_PROGRESS, stream_id)
+        await site.database.execute(_PASS, stream_id, n, PEOPLE)
+        await asked(http, "PUT", f"/api/v1/forwarders/point-{n}/race", json={"race_id": race})
+    await site.database.execute("VACUUM ANALYZE passings")
+    path, numbers = f"/api/v1/races/{race}/flow", count()
+
+    counted = []
+    for _ in range(rounds):
+        # A point that is called otherwise is counted at once.
+        points = [{"name": f"{next(numbers)}", "stream_ids": [str(each)]} for each in streams]
+        await asked(http, "PUT", f"/api/v1/races/{race}/course", json={"points": points})
+        began = time.perf_counter()
+        flow = await asked(http, "GET", path)
+        counted.append(1000 * (time.perf_counter() - began))
+        crossed = [each["crossed"] for each in flow["points"][:POINTS]]
+        assert crossed == [PEOPLE] * POINTS, crossed
+    kept = await timed(rounds, lambda: asked(http, "GET", path))
+    what = f"race: who came by when, {PEOPLE:,} people at {POINTS} points"
+    return [row(f"{what}, counted anew", counted, "ms"), row(f"{what}, asked again", kept, "ms")]
 
 
 async def named(http: aiohttp.ClientSession, path: str) -> None:

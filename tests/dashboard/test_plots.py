@@ -11,6 +11,7 @@ from tests.api.test_sequence import put_aside
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab, violations
 from tests.dashboard.conftest import Stack
 from tests.dashboard.test_points import START, course
+from tests.lines import line
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -44,6 +45,15 @@ async def test_who_came_by_is_drawn_and_stands_in_numbers(page: Tab, stack: Stac
         lines = came.get_by_role("row")
         await expect(lines.first).to_have_text("UntilStartFinish")
         await expect(lines.last).to_have_text("10:37:006040")
+
+
+async def test_what_readers_say_is_drawn_a_moment_later(page: Tab, stack: Stack) -> None:
+    async with course(stack) as (race_id, mats):
+        await page.open(f"race/{race_id}")
+        came = page.page.get_by_role("region", name="Came by", exact=True)
+        await expect(came.get_by_role("img", name="Finish: 2 came by")).to_be_visible()
+        mats.record(START, line("0580000000E5"))
+        await expect(came.get_by_role("img", name="Start: 2 came by")).to_be_visible()
 
 
 async def test_the_course_on_the_first_page_has_a_plot_of_each_point_and_the_sum(

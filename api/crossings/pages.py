@@ -107,9 +107,8 @@ async def _explained(pool: Pool, race_id: UUID, all_found: Sequence[Found]) -> l
     for rule in rules:
         numbers = [n for n, each in enumerate(all_found) if each.crossing.rule == rule]
         nears = [near(all_found[n].crossing, READS_SHOWN) for n in numbers]
-        looked_up = await behind(pool, [each.passings for each in nears], rule, limit=READS_SHOWN)
-        for n, those, each in zip(numbers, nears, looked_up, strict=True):
-            reads[n] = nearest(all_found[n].crossing, those, each, READS_SHOWN)
+        for n, each in zip(numbers, await behind(pool, nears, rule, limit=READS_SHOWN), strict=True):
+            reads[n] = nearest(all_found[n].crossing, each, READS_SHOWN)
     return [
         shown.row(each, known.get((race_id, each.subject.bib or 0), NOBODY), reads[n])
         for n, each in enumerate(all_found)

@@ -2,13 +2,13 @@
 that explain them. Pure.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
 from api.crossings.crossing import Crossing, Passing, ReadAt, Rule, counting_first, crossings
 
-__all__ = ["At", "Found", "Near", "Passed", "Subject", "found", "near", "nearest"]
+__all__ = ["At", "Found", "Passed", "Subject", "found", "near", "nearest"]
 
 
 class At(NamedTuple):
@@ -43,13 +43,6 @@ class Found(NamedTuple):
     crossing: Crossing
 
 
-class Near(NamedTuple):
-    """Where the reads are that would count first, and from which read on others may lie elsewhere; None: nowhere."""
-
-    passings: Sequence[Passing]
-    edge: ReadAt | None
-
-
 def found(passed: Iterable[Passed], points: Mapping[str, At], *, gap: timedelta) -> list[Found]:
     """Return the crossings of all whose passings these are. What is at no point has just come to the race."""
     apart: dict[tuple[str, Subject], list[Passing]] = {}
@@ -63,25 +56,16 @@ def found(passed: Iterable[Passed], points: Mapping[str, At], *, gap: timedelta)
     ]
 
 
-def near(crossing: Crossing, most: int) -> Near:
-    """Return the passings that have the `most` reads that would count first. Two at the least: the runner-up is in the
-    passing of the read that counts, or begins or ends the next one.
+def near(crossing: Crossing, most: int) -> list[Passing]:
+    """Return the passings that have the `most` reads that would count first: no more of them, as each has one that is
+    before all of the next.
     """
-    backwards = crossing.rule == "last"
-    ends = sorted(
-        ((each.last if backwards else each.first, each) for each in crossing.passings), reverse=backwards
-    )
-    chosen: list[Passing] = []
-    for end, passing in ends:
-        if len(chosen) >= 2 and sum(each.reads for each in chosen) >= most:
-            return Near(chosen, end)
-        chosen.append(passing)
-    return Near(chosen, None)
+    if crossing.rule == "first":
+        return sorted(crossing.passings, key=lambda each: each.first)[:most]
+    return sorted(crossing.passings, key=lambda each: each.last, reverse=True)[:most]
 
 
-def nearest(crossing: Crossing, near: Near, reads: Iterable[ReadAt], most: int) -> list[ReadAt]:
+def nearest(crossing: Crossing, reads: Iterable[ReadAt], most: int) -> list[ReadAt]:
     """Return the first of a crossing's reads in the order in which they would count, the one that does first."""
     others = counting_first((each for each in reads if each != crossing.counting), crossing.rule)
-    if near.edge is not None:
-        others = [each for each in others if (each > near.edge) == (crossing.rule == "last")]
     return [crossing.counting, *others][:most]

@@ -1,7 +1,9 @@
-"""Reads with the names of those whose chips they are."""
+"""Reads with the names of those whose chips they are, and what they say of where these have been."""
 
 from collections.abc import Sequence
 
+from api.crossings.crossing import ReadAt
+from api.crossings.visits import NOTHING, Person, visits
 from api.events.types import Read
 from api.races.names import NOBODY, Sighting, whose
 from shared.db.connections import Pool
@@ -10,11 +12,23 @@ __all__ = ["named"]
 
 
 async def named(pool: Pool, reads: Sequence[Read]) -> list[Read]:
-    """Return the reads, each with its race and whose it is: one look, whatever their number."""
+    """Return the reads, each with its race and whose it is, and whether it is the first of somebody at its point: two
+    looks, whatever their number.
+    """
     sightings = [Sighting(each.stream_id, each.stream_epoch, each.seq, each.tag_id) for each in reads]
     found = await whose(pool, sightings)
     for read, sighting in zip(reads, sightings, strict=True):
         known = found.get(sighting, NOBODY)
         read.race_id, read.bib, read.bib_ambiguous = known.race_id, known.bib, known.bib_ambiguous
         read.first_name, read.last_name = known.first_name, known.last_name
+    keyed = [(read, key) for read in reads if (key := _key(read)) is not None]
+    said = await visits(pool, [key for _, key in keyed])
+    for read, key in keyed:
+        read.visit, read.point_before, read.since_point_before_ms = said.get(key, NOTHING)
     return list(reads)
+
+
+def _key(read: Read) -> tuple[Person, ReadAt] | None:
+    if read.race_id is None or read.bib is None or read.read_at is None:
+        return None
+    return Person(read.race_id, read.bib), ReadAt(read.read_at, read.stream_id, read.stream_epoch, read.seq)

@@ -86,7 +86,8 @@ class ReadQuery(ViewQuery):
 
 class Read(Answer):
     """A stored event, and of which race and whose it is, where that is known: bib_ambiguous where the chip has other
-    bibs too.
+    bibs too. visit: of a known bib, whether it is the first read at its point of the race, or comes again;
+    point_before: where it was last seen before that, and since_point_before_ms: how long ago that crossing was.
     """
 
     stream_id: UUID
@@ -104,6 +105,9 @@ class Read(Answer):
     bib_ambiguous: bool = False
     first_name: str | None = None
     last_name: str | None = None
+    visit: Literal["first", "again"] | None = None
+    point_before: str | None = None
+    since_point_before_ms: int | None = None
 
 
 class ReadPage(Answer):

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from api.crossings.pages import FIRST
-from api.crossings.store import behind, changed, passings
+from api.crossings.store import behind, changed, passings, visits
 from shared.runtime.process import Process
 from tests.api.crossed import GUN
 from tests.api.seeds import Database
@@ -83,3 +83,16 @@ async def test_reads_behind_a_crossing_are_looked_for_near_the_one_that_counts(
     (scan,) = of_events(await plan_of(process, behind.BEHIND[rule], *columns, 20))
     assert scan["Index Name"] == "events_pkey"
     assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= 2 * behind.NEAR + 1
+
+
+async def test_what_is_said_of_reads_is_looked_up_by_chips_and_behind_positions(
+    process: Process, passed: UUID
+) -> None:
+    bibs = list(range(0, 100, 2))
+    plan = await plan_of(process, visits.SEEN, [passed] * len(bibs), bibs)
+    (scan,) = of_passings(plan)
+    assert (scan["Index Name"], scan["Actual Loops"]) == ("passings_chip", 50)
+    # Nothing is cut by a boundary, so no event is looked at for that.
+    (behind_progress,) = (node for node in of_events(plan) if node["Actual Loops"])
+    assert behind_progress["Index Name"] == "events_stream_id_position_key"
+    assert behind_progress["Actual Rows"] == 0

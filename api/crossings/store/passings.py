@@ -16,9 +16,11 @@ from shared.db.errors import translated
 
 __all__ = [
     "ALL",
+    "MEETS",
     "MOST_PASSINGS",
     "NEWEST",
     "OF_PEOPLE",
+    "OURS",
     "POINTS",
     "STANDING",
     "Course",
@@ -47,7 +49,7 @@ standing AS MATERIALIZED (
 """
 
 # What of a passing is the race's: all of it, but where a boundary cuts it what is left.
-_OURS = """
+OURS = """
 CROSS JOIN LATERAL (
     SELECT passing.* WHERE passing.low_seq >= from_seq AND (to_seq IS NULL OR passing.high_seq < to_seq)
     UNION ALL
@@ -57,7 +59,7 @@ CROSS JOIN LATERAL (
     WHERE NOT (passing.low_seq >= from_seq AND (to_seq IS NULL OR passing.high_seq < to_seq))
 ) AS ours
 """
-_MEETS = "passing.high_seq >= from_seq AND (to_seq IS NULL OR passing.low_seq < to_seq)"
+MEETS = "passing.high_seq >= from_seq AND (to_seq IS NULL OR passing.low_seq < to_seq)"
 
 # What of a race makes its crossings others, all at once: people and chips, the course, and which reads are its own.
 _MARK = f"""
@@ -100,9 +102,9 @@ CROSS JOIN LATERAL (
     UNION ALL
     (SELECT ours.tag_id, ours.first_read_at, ours.stream_id, ours.stream_epoch, ours.first_seq
      FROM passings AS passing
-     {_OURS}
+     {OURS}
      WHERE NOT is_whole AND passing.stream_id = standing.stream_id
-       AND passing.stream_epoch = standing.stream_epoch AND {_MEETS}
+       AND passing.stream_epoch = standing.stream_epoch AND {MEETS}
        AND (ours.first_read_at, ours.stream_id, ours.stream_epoch, ours.first_seq) < ($3, $4, $5, $6)
      ORDER BY ours.first_read_at DESC, ours.first_seq DESC
      LIMIT $7)
@@ -139,8 +141,8 @@ CROSS JOIN LATERAL (
     SELECT * FROM passings WHERE passings.tag_id = worn.tag_id ORDER BY first_read_at DESC LIMIT $4
 ) AS passing
 JOIN standing USING (stream_id, stream_epoch)
-{_OURS}
-WHERE (worn.at IS NULL OR standing.at = worn.at) AND {_MEETS}
+{OURS}
+WHERE (worn.at IS NULL OR standing.at = worn.at) AND {MEETS}
 """  # noqa: S608 - of constants only
 
 # All of a race, in course order, those of one person at one point together and in the order of time; of one point $2.
@@ -149,10 +151,10 @@ WITH {STANDING}
 SELECT standing.at, owner.bib, person.last_name, person.first_name, ours.*
 FROM standing
 JOIN passings AS passing USING (stream_id, stream_epoch)
-{_OURS}
+{OURS}
 LEFT JOIN chips AS owner ON owner.race_id = $1 AND owner.chip_id = passing.tag_id AND owner.is_owner
 LEFT JOIN participants AS person ON person.race_id = $1 AND person.bib = owner.bib
-WHERE ($2::text IS NULL OR standing.at = $2) AND {_MEETS}
+WHERE ($2::text IS NULL OR standing.at = $2) AND {MEETS}
   AND ($3::integer IS NULL OR owner.bib = $3)
 ORDER BY place NULLS LAST, standing.at, owner.bib NULLS LAST, CASE WHEN owner.bib IS NULL THEN ours.tag_id END,
          ours.first_read_at, ours.stream_id, ours.stream_epoch, ours.first_seq

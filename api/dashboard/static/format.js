@@ -172,12 +172,20 @@ export function bytes(size) {
   return `${size >= 10 || unit === 0 ? Math.round(size) : size.toFixed(1)} ${units[unit]}`;
 }
 
+const two = (value) => String(value).padStart(2, "0");
+
+/** How long something took: 4:31, 1:14:07. */
+export function elapsed(ms) {
+  const seconds = Math.floor(ms / 1000);
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
+}
+
 /** A race's clock: 1:14:07; before the gun, how long it is to go. gun_at: a time, or null. */
 export function raceClock(gun_at, nowMs) {
   if (!gun_at) return "";
   const seconds = Math.floor((nowMs - Date.parse(gun_at)) / 1000);
   const left = Math.abs(seconds);
-  const two = (value) => String(value).padStart(2, "0");
   const said = `${Math.floor(left / 3600)}:${two(Math.floor(left / 60) % 60)}:${two(left % 60)}`;
   return seconds < 0 ? `gun in ${said}` : said;
 }

@@ -10,6 +10,7 @@ import { beginning } from "./race-begin.js";
 import { changeRace } from "./race-changes.js";
 import { chipProblems } from "./race-chips.js";
 import { raceCourse } from "./race-course.js";
+import { raceCrossings } from "./race-crossings.js";
 import { raceFiles } from "./race-files.js";
 import { raceFlow } from "./race-flow.js";
 import { raceEpochs, raceForwarders } from "./race-mappings.js";
@@ -30,6 +31,7 @@ export function racePage(race_id) {
   const [forwarders, epochs, begin] = parts;
   const course = raceCourse(race_id, again);
   const flow = raceFlow(race_id);
+  const crossings = raceCrossings(race_id);
   const tail = liveTail({ course: () => race && { race_id, name: race.name, points: points.json.points } });
   const body = h(
     "div",
@@ -41,6 +43,7 @@ export function racePage(race_id) {
     section("Chips to look at", {}, chips.node),
     section("Course", {}, course.node),
     section("Came by", {}, flow.node),
+    section("Crossings", {}, crossings.node),
     section("Latest reads of the race", {}, tail.node),
     section("Forwarders", {}, forwarders.node),
     section("Epochs of its own", {}, epochs.node),
@@ -71,6 +74,7 @@ export function racePage(race_id) {
       epochs.update(race, mappings);
       begin.update(race, streams);
       course.update(points.json);
+      crossings.update(points.json.points);
     } catch (error) {
       if (error.code !== "NOT_FOUND") throw error;
       race = null;
@@ -84,10 +88,11 @@ export function racePage(race_id) {
   }
 
   const stop = onEvent((event) => racesChanged(event) && list.mark());
-  const close = () => [stop, flow.close, tail.close].forEach((each) => each());
+  const close = () => [stop, flow.close, crossings.close, tail.close].forEach((each) => each());
   const update = () => {
     list.refresh();
     flow.update();
+    crossings.refresh();
     tail.update();
     // What they say of streams the events tell.
     if (!race) return;

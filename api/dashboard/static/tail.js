@@ -2,7 +2,7 @@
 
 import { h, setAttribute, setText } from "./dom.js";
 import { feed, readKey } from "./feed.js";
-import { NONE, count, number, readerTime, received, streamName } from "./format.js";
+import { NONE, count, elapsed, number, readerTime, received, streamName } from "./format.js";
 import { empty, failure, field } from "./parts.js";
 import { coursesOn, idsOf, placed, pointOf, whereChoice } from "./points.js";
 import { rows } from "./rows.js";
@@ -152,13 +152,21 @@ const NUMBER = {
 /** The columns of reads: of one stream, and of all. Which of its two times a column has, its title says. */
 const RECEIVED = { title: "Received", kind: "num", text: (read) => received(read.received_at, serverNow()) };
 const CHIP = { title: "Chip", kind: "mono strong", text: chip };
+// Whether somebody was read there before, and how long it is since the point before.
+const VISIT = {
+  title: "Seen",
+  kind: "plain who",
+  text: ({ visit, point_before, since_point_before_ms: ms }) =>
+    [visit, point_before && `+${elapsed(ms)} since ${point_before}`].filter(Boolean).join(", "),
+};
 const WHO = { title: "Who", kind: "plain who", text: whose };
 export const READ_COLUMNS = [
   RECEIVED,
   { title: "Reader time", kind: "num", text: (read) => readerTime(read, serverNow()) },
   CHIP,
   WHO,
+  VISIT,
   NUMBER,
   LINE,
 ];
-const COLUMNS = [RECEIVED, CHIP, WHO, { title: "Where", kind: "plain", text: of }, NUMBER, LINE];
+const COLUMNS = [RECEIVED, CHIP, WHO, VISIT, { title: "Where", kind: "plain", text: of }, NUMBER, LINE];

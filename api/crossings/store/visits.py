@@ -1,0 +1,75 @@
+"""When people were seen before, at every point of their race, up to the last read that is stored."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from api.crossings.store.passings import MEETS, OURS
+from shared.db.connections import Statements
+from shared.db.errors import translated
+
+__all__ = ["MOST", "SEEN", "seen"]
+
+# Of one chip, the newest; and of a stream so many events that are not in passings yet.
+MOST = 200
+UNFILLED = 1_000
+
+# $1, $2: people, by race and bib, each once. Each step is a look by a key. What is stored and not yet in passings (they
+# come a moment behind) is looked at itself, each read as a passing of its own: both of one moment, so nothing is there
+# twice, and nothing is left out. Whole rows of events are not fetched for it.
+SEEN = f"""
+WITH given AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::integer[]) AS given(race_id, bib)),
+ranges AS MATERIALIZED (
+    SELECT race_id, of.stream_id, of.stream_epoch, of.from_seq, of.to_seq
+    FROM (SELECT DISTINCT race_id FROM given) AS races
+    CROSS JOIN LATERAL ranges_of_race(races.race_id) AS of
+),
+standing AS MATERIALIZED (
+    SELECT ranges.*, point.place, coalesce(point.place::text, ranges.stream_id::text) AS at,
+           coalesce(named.name, (SELECT stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names()))
+                                 FROM streams WHERE streams.stream_id = ranges.stream_id)) AS name,
+           (SELECT count(*) FROM race_points AS one WHERE one.race_id = ranges.race_id)::integer AS places
+    FROM ranges
+    LEFT JOIN point_streams AS point ON point.stream_id = ranges.stream_id AND point.race_id = ranges.race_id
+    LEFT JOIN race_points AS named ON named.race_id = ranges.race_id AND named.place = point.place
+),
+worn AS MATERIALIZED (
+    SELECT given.race_id, given.bib, chip.chip_id AS tag_id
+    FROM given
+    CROSS JOIN LATERAL (
+        SELECT chip_id FROM chips
+        WHERE chips.race_id = given.race_id AND chips.bib = given.bib AND is_owner OFFSET 0
+    ) AS chip
+)
+SELECT worn.race_id, worn.bib, standing.at, standing.place, standing.name, standing.places, ours.*
+FROM worn
+CROSS JOIN LATERAL (
+    SELECT * FROM passings WHERE passings.tag_id = worn.tag_id ORDER BY first_read_at DESC LIMIT {MOST}
+) AS passing
+JOIN standing USING (race_id, stream_id, stream_epoch)
+{OURS}
+WHERE {MEETS}
+UNION ALL
+SELECT worn.race_id, worn.bib, standing.at, standing.place, standing.name, standing.places,
+       read.stream_id, read.stream_epoch, read.tag_id, read_at, seq, read_at, seq, seq, seq, 1, read.position
+FROM (SELECT DISTINCT stream_id FROM standing) AS streams
+LEFT JOIN passings_progress AS progress ON progress.stream_id = streams.stream_id
+CROSS JOIN LATERAL (
+    SELECT events.stream_id, events.stream_epoch, tag_id, read_at, seq, position FROM events
+    WHERE events.stream_id = streams.stream_id AND position > coalesce(progress.position, 0)
+    ORDER BY position DESC LIMIT {UNFILLED}
+) AS read
+JOIN worn ON worn.tag_id = read.tag_id
+JOIN standing ON standing.race_id = worn.race_id AND standing.stream_id = read.stream_id
+             AND standing.stream_epoch = read.stream_epoch
+WHERE read_at IS NOT NULL AND seq >= from_seq AND (to_seq IS NULL OR seq < to_seq)
+"""  # noqa: S608 - of constants only
+
+
+async def seen(database: Statements, people: Sequence[tuple[UUID, int]]) -> list[tuple[Any, ...]]:
+    """Return of people: race and bib, the point (what it is known by, its place, its name, how many places there are),
+    and a passing, its columns in their order.
+    """
+    columns = [list(column) for column in zip(*people, strict=True)]
+    with translated():
+        return [tuple(row) for row in await database.fetch(SEEN, *columns)]

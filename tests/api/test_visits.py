@@ -1,0 +1,89 @@
+"""What a read says of somebody: first or again at its point, and how long after the point before."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from api.passings import store as filler
+from shared.runtime.process import Process
+from tests.api.conftest import Ask
+from tests.api.crossed import arrange, come_by, make_race
+from tests.api.seeds import Database
+
+Said = tuple[int, str | None, str | None, int | None]
+
+
+async def said(ask: Ask, stream: UUID) -> list[Said]:
+    """Return what is said of a stream's reads, by their number."""
+    page = await ask("GET", f"/api/v1/streams/{stream}/reads?order=asc")
+    return [said_of(each) for each in page["reads"]]
+
+
+def said_of(read: dict[str, Any]) -> Said:
+    return read["seq"], read["visit"], read["point_before"], read["since_point_before_ms"]
+
+
+@pytest.fixture
+async def running(ask: Ask, database: Database) -> dict[str, UUID]:
+    """The streams of a race of three points, the second with twin mats."""
+    race = await make_race(ask, "1,1\n1,4\n2,2")
+    return await arrange(ask, database, race, Start=["gun"], **{"5 km": ["left", "right"]}, Finish=["line"])
+
+
+async def come(database: Database, running: dict[str, UUID]) -> None:
+    await come_by(database, running["gun"], [(1, 0), (1, 2), (2, 3)])
+    # The one mat sees one chip of hers, the other the other, and the reads of the second come first.
+    await come_by(database, running["right"], [(4, 1000.5), (1, 1001.25)])
+    await come_by(database, running["left"], [(1, 1000), (9, 1002)])
+    await come_by(database, running["line"], [(2, 1803), (1, 1271), (1, 1272)])
+
+
+EXPECTED: dict[str, list[Said]] = {
+    "gun": [(1, "first", None, None), (2, "again", None, None), (3, "first", None, None)],
+    "right": [(1, "again", "Start", 998_500), (2, "again", "Start", 999_250)],
+    "left": [(1, "first", "Start", 998_000), (2, None, None, None)],
+    "line": [(1, "first", "Start", 1_800_000), (2, "first", "5 km", 271_000), (3, "again", "5 km", 272_000)],
+}
+
+
+async def test_first_or_again_and_the_time_since_the_point_before(
+    ask: Ask, database: Database, running: dict[str, UUID]
+) -> None:
+    await come(database, running)
+    assert {name: await said(ask, stream) for name, stream in running.items()} == EXPECTED
+    latest = (await ask("GET", "/api/v1/reads/latest"))["reads"]
+    names = {str(stream): name for name, stream in running.items()}
+    assert sorted((names[each["stream_id"]], said_of(each)) for each in latest if each["bib"]) == sorted(
+        (name, each) for name, rows in EXPECTED.items() for each in rows if each[1]
+    )
+
+
+async def test_what_is_not_yet_in_passings_is_told_as_what_is(
+    ask: Ask, database: Database, process: Process, running: dict[str, UUID]
+) -> None:
+    await come(database, running)
+    await database.execute("DELETE FROM passings_progress")
+    assert {name: await said(ask, stream) for name, stream in running.items()} == EXPECTED
+    # At any moment in between, too.
+    for _ in range(20):
+        look = await filler.fill(process.pool, most_events=1)
+        assert {name: await said(ask, stream) for name, stream in running.items()} == EXPECTED
+        if not look.taken:
+            break
+    else:
+        raise AssertionError("the filling has no end")
+
+
+async def test_nobody_is_looked_up_where_nobody_is_known(
+    ask: Ask, database: Database, running: dict[str, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from api.crossings import visits
+
+    await come_by(database, running["gun"], [(9, 0)])
+
+    async def never(*_: object) -> Any:
+        raise AssertionError("a look for nothing")
+
+    monkeypatch.setattr(visits, "seen", never)
+    assert await said(ask, running["gun"]) == [(1, None, None, None)]

@@ -29,7 +29,8 @@ _RACES = """
 SELECT race_id, name, roster_changed_at, coalesce(
     (SELECT min(forwarder_id) FROM forwarder_races WHERE forwarder_races.race_id = races.race_id),
     (SELECT min(forwarder_id) FROM epoch_races JOIN streams USING (stream_id)
-     WHERE epoch_races.race_id = races.race_id)) AS forwarder_id, gun_at, course_changed_at
+     WHERE epoch_races.race_id = races.race_id)) AS forwarder_id, gun_at, course_changed_at,
+    segments_changed_at
 FROM races
 """
 _ASSIGNED = "SELECT forwarder_id, race_id FROM forwarder_races"
@@ -48,13 +49,16 @@ GROUP BY streams.stream_id
 
 
 class Race(NamedTuple):
-    """A race as it was seen. Of its clock and its course programs of the field know nothing: only our page is told."""
+    """A race as it was seen. Of its clock, its course and its segments programs of the field know nothing: only our page
+    is told.
+    """
 
     name: str
     roster_changed_at: datetime | None
     forwarder_id: str | None
     gun_at: datetime | None = None
     course_changed_at: datetime | None = None
+    segments_changed_at: datetime | None = None
 
 
 class Mark(NamedTuple):

@@ -15,6 +15,7 @@ import { raceFiles } from "./race-files.js";
 import { raceFlow } from "./race-flow.js";
 import { raceEpochs, raceForwarders } from "./race-mappings.js";
 import { rosterList } from "./race-roster.js";
+import { raceSegments } from "./race-segments.js";
 import { rosterOf } from "./rosters.js";
 import { onEvent, racesChanged, serverNow } from "./state.js";
 import { beyondCards } from "./streams.js";
@@ -32,6 +33,7 @@ export function racePage(race_id) {
   const course = raceCourse(race_id, again);
   const flow = raceFlow(race_id);
   const crossings = raceCrossings(race_id);
+  const segments = raceSegments(race_id, again);
   const tail = liveTail({ course: () => race && { race_id, name: race.name, points: points.json.points } });
   const body = h(
     "div",
@@ -47,6 +49,7 @@ export function racePage(race_id) {
     section("Latest reads of the race", {}, tail.node),
     section("Forwarders", {}, forwarders.node),
     section("Epochs of its own", {}, epochs.node),
+    section("Boundaries", {}, h("p", { class: "hint" }, "Which reads are of this race, by the reader's clock: those on the coloured ground. The strip above them shows the epochs, by turns. Drag a boundary, or move it with the arrow keys: 5 s, with Shift a minute. Nothing changes until you apply it. Receivers that follow the race are sent its epochs whole, wherever boundaries are."), segments.node),
     section("People", {}, roster.node),
   );
   const missing = empty("There is no such race.", h("p", {}, h("a", { href: "#/races" }, "All races")));
@@ -88,11 +91,12 @@ export function racePage(race_id) {
   }
 
   const stop = onEvent((event) => racesChanged(event) && list.mark());
-  const close = () => [stop, flow.close, crossings.close, tail.close].forEach((each) => each());
+  const close = () => [stop, flow.close, crossings.close, segments.close, tail.close].forEach((each) => each());
   const update = () => {
     list.refresh();
     flow.update();
     crossings.refresh();
+    segments.update();
     tail.update();
     // What they say of streams the events tell.
     if (!race) return;

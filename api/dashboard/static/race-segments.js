@@ -1,0 +1,109 @@
+// Which reads of which streams are of a race: a time axis for each stream, with boundaries that are moved by mouse, by keys
+// or by typing a time; what would change sides is shown before it counts. What was done can be undone, and that too.
+
+import { say } from "./dialog.js";
+import { h, keyed, setText } from "./dom.js";
+import { time } from "./format.js";
+import { fresh } from "./fresh.js";
+import { ask, path } from "./http.js";
+import { button, empty, section } from "./parts.js";
+import { rows } from "./rows.js";
+import { boundaryAxis } from "./segment-axis.js";
+import { bound, inWords, named } from "./segments.js";
+import { onEvent, racesChanged, serverNow } from "./state.js";
+
+const EVERY_MS = 5000;
+// Each costs a question of its own; of the others the segments are listed.
+const AXES = 12;
+
+/** Returns {node, update(), close()}; `changed` is called when reads are of another race. */
+export function raceSegments(race_id, changed) {
+  const at = (...more) => path(["races", race_id, ...more]);
+  const streams = h("div", { class: "segment-streams" });
+  const show = keyed(streams, { key: (each) => each.stream_id, make: () => streamSegments(race_id, moved) });
+  const none = empty("No stream yet.", h("p", {}, "Give a forwarder to the race, or an epoch, and its reads are shown here."));
+  const log = changesLog(at, moved);
+  const list = fresh(load, { everyMs: EVERY_MS });
+  const node = h("div", {}, list.said, streams, none, log.node);
+  none.hidden = log.node.hidden = true;
+
+  async function load() {
+    const found = await ask("GET", at("segments"));
+    const axes = found.streams.slice(0, AXES).map((each) => ask("GET", at("segments", each.stream_id, "axis")));
+    const drawn = await Promise.all(axes);
+    show(found.streams.map((each, place) => ({ ...each, axis: drawn[place] ?? null })));
+    log.update(found.changes);
+    none.hidden = found.streams.length > 0;
+    log.node.hidden = found.changes.length === 0;
+  }
+
+  function moved() {
+    changed();
+    return list.again();
+  }
+
+  const close = onEvent((event) => {
+    if (racesChanged(event)) list.hurry();
+    else if (event.streams || event.reads) list.mark();
+  });
+  return { node, update: list.refresh, close };
+}
+
+function streamSegments(race_id, moved) {
+  const title = h("h3");
+  const list = h("ul", { class: "segments num" });
+  const lines = keyed(list, { key: (each) => each.key, make: segmentLine });
+  const axis = boundaryAxis(race_id, moved);
+  const node = h("div", { class: "segment-stream" }, title, axis.node, list);
+  const update = (stream) => {
+    setText(title, stream.title);
+    axis.update(stream);
+    axis.node.hidden = stream.axis === null || stream.axis.since === null;
+    lines(stream.segments.map((each, place) => ({ ...each, key: `${place}` })));
+  };
+  return { node, update };
+}
+
+function segmentLine() {
+  const node = h("li");
+  return { node, update: (segment) => setText(node, inWords(segment)) };
+}
+
+const spans = (all) => all.map(([epoch, seq, to, end]) => `${bound([epoch, seq])} to ${to === null ? "open" : bound([to, end])}`).join(", ") || "epochs whole";
+
+function changesLog(at, moved) {
+  const columns = [
+    { title: "When", kind: "tight", text: (each) => time(each.changed_at, serverNow()) },
+    { title: "Who", text: (each) => each.changed_by },
+    { title: "Stream", kind: "strong", text: (each) => each.stream },
+    { title: "Before", text: (each) => spans(each.before) },
+    { title: "After", text: (each) => spans(each.after) + (each.undoes === null ? "" : " (undone)") },
+    { title: "Actions", kind: "acts", part: undo },
+  ];
+  const table = rows(columns, { label: "Moved boundaries", kind: "moved", key: (each) => String(each.change_id) });
+
+  function undo() {
+    const act = button("Undo", press);
+    let shown;
+    async function press() {
+      act.disabled = true;
+      try {
+        const { moved: sides } = await ask("POST", at("segment-changes", shown.change_id, "undo"), { body: {} });
+        say(`Undone: ${named(sides)}`);
+      } catch (error) {
+        say(error.message);
+      }
+      await moved();
+      act.disabled = false;
+    }
+    const update = (each) => {
+      shown = each;
+      act.hidden = !each.undoable;
+      act.setAttribute("aria-label", `Undo what was moved of ${each.stream} at ${time(each.changed_at, serverNow())}`);
+    };
+    return { node: act, update };
+  }
+
+  const node = section("Moved boundaries", { level: "h3" }, table.node);
+  return { node, update: (changes) => table.update(changes) };
+}

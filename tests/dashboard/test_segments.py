@@ -1,0 +1,170 @@
+"""Boundaries of a race on its page: moved from the keyboard and with the mouse, shown before they count, and undone."""
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Locator, expect
+
+from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab, violations
+from tests.dashboard.conftest import Stack
+from tests.dashboard.test_commands import READER, said
+from tests.dashboard.test_race_page import add_race
+from tests.lines import line
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TAGS = ["0580000000A1", "0580000000B2", "0580000000C3", "0580000000D4"]
+# A read every 20 s; the epoch was reset behind the third.
+_TIMES = """
+UPDATE events SET read_at = timestamp '2026-05-03 10:00:00' + make_interval(secs => (position - 1) * 20)
+"""
+_PASSINGS = """
+INSERT INTO passings_progress SELECT stream_id, last_position FROM streams
+ON CONFLICT (stream_id) DO UPDATE SET position = excluded.position;
+DELETE FROM passings;
+INSERT INTO passings
+SELECT stream_id, stream_epoch, tag_id, read_at, seq, read_at, seq, seq, seq, 1, position FROM events
+"""
+
+
+class Reset(NamedTuple):
+    """A race whose epoch was reset too late, and its stream."""
+
+    race_id: str
+    stream_id: UUID
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def reset(stack: Stack) -> AsyncIterator[Reset]:
+    """Three reads before the reset, three behind it, which are the race's."""
+    async with stack.forwarder("gun", READER) as forwarder:
+        for epoch in (1, 2):
+            forwarder.journal.turn_epoch(READER, epoch)
+            for tag in TAGS[:3]:
+                forwarder.record(READER, line(tag))
+            await forwarder.drained()
+        await wait_until(lambda: stack.database.fetchval("SELECT count(*) = 6 FROM events"), what="six reads")
+        stream_id = UUID(await stack.stream_id("gun"))
+        race_id = await add_race(stack, "Half")
+        await stack.database.execute("INSERT INTO epoch_races VALUES ($1, 2, $2)", stream_id, UUID(race_id))
+        passed = "SELECT position = 6 FROM passings_progress"
+        await wait_until(lambda: stack.database.fetchval(passed), what="that all reads are passings")
+        await stack.database.execute(_TIMES)
+        await stack.database.execute(_PASSINGS)
+        yield Reset(race_id, stream_id)
+
+
+def handle(page: Tab, which: str) -> Locator:
+    return page.page.get_by_role("slider", name=which)
+
+
+def preview(page: Tab) -> Locator:
+    return page.page.locator(".preview")
+
+
+async def made(stack: Stack) -> list[tuple[Any, ...]]:
+    rows = await stack.database.fetch("SELECT from_epoch, from_seq, to_epoch, to_seq FROM race_segments")
+    return [tuple(row) for row in rows]
+
+
+async def test_a_boundary_is_moved_from_the_keyboard_and_that_is_undone(
+    page: Tab, stack: Stack, reset: Reset
+) -> None:
+    await page.open(f"race/{reset.race_id}")
+    begins = handle(page, "Begins")
+    await expect(begins).to_have_attribute("aria-valuetext", "2026-05-03 10:01:00")
+    await begins.focus()
+    # 5 s back: in front of the first read of the epoch, and behind the last of the one before.
+    await page.page.keyboard.press("ArrowLeft")
+    await expect(preview(page)).to_contain_text("It would change: no read changes sides.")
+    for _ in range(7):
+        await page.page.keyboard.press("ArrowLeft")
+    await expect(begins).to_have_attribute("aria-valuetext", "2026-05-03 10:00:20")
+    await expect(preview(page)).to_contain_text("2 reads from nobody to Half.")
+    assert await made(stack) == []
+    # A minute at once, and back again: nothing has changed.
+    await page.page.keyboard.press("Shift+ArrowLeft")
+    await expect(preview(page)).to_contain_text("3 reads from nobody to Half.")
+    await page.page.keyboard.press("Escape")
+    await expect(preview(page)).to_be_hidden()
+    await expect(begins).to_have_attribute("aria-valuetext", "2026-05-03 10:01:00")
+    assert await made(stack) == []
+
+    await begins.focus()
+    for _ in range(8):
+        await page.page.keyboard.press("ArrowLeft")
+    await expect(preview(page)).to_contain_text("2 reads from nobody to Half.")
+    await page.page.keyboard.press("Enter")
+    await said(page, "Moved: 2 reads from nobody to Half.")
+    assert await made(stack) == [(1, 2, 3, 1)]
+    await expect(begins).to_have_attribute("aria-valuetext", "2026-05-03 10:00:20")
+    undo = page.page.get_by_role("button", name="Undo")
+    await undo.click()
+    await said(page, "Undone: 2 reads from Half to nobody.")
+    assert await made(stack) == []
+    # And that, too.
+    await expect(undo).to_be_enabled()
+    await page.page.get_by_role("button", name="Undo").click()
+    await said(page, "Undone: 2 reads from nobody to Half.")
+    assert await made(stack) == [(1, 2, 3, 1)]
+
+
+async def test_a_boundary_is_drawn_with_the_mouse_and_typed(page: Tab, stack: Stack, reset: Reset) -> None:
+    await page.open(f"race/{reset.race_id}")
+    begins = handle(page, "Begins")
+    await begins.scroll_into_view_if_needed()
+    grip = await begins.locator(".grip").bounding_box()
+    assert grip is not None
+    x, y = grip["x"] + grip["width"] / 2, grip["y"] + 20
+    await page.page.mouse.move(x, y)
+    await page.page.mouse.down()
+    await page.page.mouse.move(x - 200, y, steps=4)
+    await page.page.mouse.up()
+    await expect(preview(page)).to_contain_text("3 reads from nobody to Half.")
+    assert await made(stack) == []
+    await page.page.get_by_label("By the reader's clock").fill("2026-05-03T10:00:35")
+    await expect(preview(page)).to_contain_text("1 read from nobody to Half.")
+    await page.page.get_by_role("button", name="Apply").click()
+    await said(page, "Moved: 1 read from nobody to Half.")
+    assert await made(stack) == [(1, 3, 3, 1)]
+
+
+async def test_who_moves_what_somebody_else_has_moved_meanwhile_is_told(
+    page: Tab, stack: Stack, reset: Reset
+) -> None:
+    await page.open(f"race/{reset.race_id}")
+    await handle(page, "Begins").focus()
+    await page.page.keyboard.press("Shift+ArrowLeft")
+    await expect(preview(page)).to_contain_text("3 reads from nobody to Half.")
+    other = UUID(await add_race(stack, "Relay"))
+    await stack.database.execute(
+        "INSERT INTO race_segments (stream_id, race_id, from_epoch, from_seq, to_epoch, to_seq)"
+        " VALUES ($1, $2, 1, 1, 1, 2)",
+        reset.stream_id,
+        other,
+    )
+    await page.page.keyboard.press("Enter")
+    await expect(preview(page).get_by_role("alert")).to_contain_text("somebody else has moved boundaries")
+    page.refused(409)
+    assert await made(stack) == [(1, 1, 1, 2)]
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["360", "1440"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_boundaries_are_readable(
+    browser: Browser, stack: Stack, reset: Reset, size: Size, theme: Theme
+) -> None:
+    async with tab(browser, stack.url, size=size, theme=theme) as page:
+        await page.open(f"race/{reset.race_id}")
+        await handle(page, "Begins").focus()
+        await page.page.keyboard.press("Shift+ArrowLeft")
+        await expect(preview(page)).to_contain_text("3 reads from nobody to Half.")
+        assert await violations(page.page) == []
+        wide = "() => Math.max(0, document.documentElement.scrollWidth - innerWidth)"
+        assert await page.page.evaluate(wide) == 0
+        await page.page.keyboard.press("Escape")
+        assert page.errors == []

@@ -49,8 +49,8 @@ GROUP BY streams.stream_id
 
 
 class Race(NamedTuple):
-    """A race as it was seen. Of its clock, its course and its segments programs of the field know nothing: only our page
-    is told.
+    """A race as it was seen. Of its clock, its course and its segments programs of the field know nothing: only our
+    page is told.
     """
 
     name: str

@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- Which race a read is of. Here and nowhere else: who shows, counts or exports reads of a race asks these.
 --
@@ -54,7 +54,7 @@ BEGIN ATOMIC
         WHERE segment.stream_id = given_stream AND segment.from_epoch <= given_epoch
           AND (segment.to_epoch IS NULL OR (segment.to_epoch, segment.to_seq) > (given_epoch, 1))
     )
-    SELECT cut.race_id, lower(cut.reads), upper(cut.reads), 'segment' FROM cut
+    SELECT cut.race_id, lower(cut.reads) AS from_seq, upper(cut.reads) AS to_seq, 'segment' AS rule FROM cut
     UNION ALL
     SELECT CASE WHEN EXISTS (SELECT FROM cut WHERE cut.race_id = whole.race_id) THEN NULL ELSE whole.race_id END,
            lower(rest.reads), upper(rest.reads),

@@ -189,3 +189,21 @@ async def test_a_race_that_is_being_deleted_holds_up_no_heartbeat(standing: Stan
             await asyncio.sleep(0.1)
             assert not deleting.done()
             deleting.cancel()
+
+
+async def test_boundaries_are_nothing_to_who_follows_a_race(standing: Standing) -> None:
+    start = await make_stream(standing.database, *START)
+    await store(standing.database, start, events(1, 1, 3) + events(2, 1, 3))
+    race_id, other = await add_race(standing.database), await add_race(standing.database, "other")
+    await map_epoch(standing.database, race_id, start, 2)
+    for whose, first, end in ((race_id, (1, 2), (2, 2)), (other, (2, 2), (3, 1))):
+        await standing.database.execute(
+            "INSERT INTO race_segments (race_id, stream_id, from_epoch, from_seq, to_epoch, to_seq)"
+            " VALUES ($1, $2, $3, $4, $5, $6)",
+            *(whose, start, *first, *end),
+        )
+    async with receiver_v12(standing.url, standing.token, race(race_id)) as wire:
+        assert await wire.identities(3) == run(2, 1, 2, 3)
+        await store(standing.database, start, events(1, 4, 4) + events(2, 4, 4))
+        assert await wire.identities(1) == run(2, 4)
+        assert await wire.silent(for_s=0.1)

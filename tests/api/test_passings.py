@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import count, groupby
 from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from api.crossings.crossing import Passing, crossings
 from api.passings import filling
-from api.passings.filling import WAITING, Filling
-from api.passings.store import fill
+from api.passings.filling import RESTS, RESTS_BEHIND, WAITING, Filling
+from api.passings.store import Look, fill
 from shared.db.channels import PASSINGS
 from shared.db.connections import Pool, Statements
 from shared.runtime.process import Process
@@ -359,4 +359,29 @@ async def test_how_much_waits_is_a_number(
     await store(database, stream_id, ROW)
     monkeypatch.setattr(filling, "MOST_EVENTS", 3)
     await Filling(process).fill()
-    assert WAITING._value.get() == len(ROW) - 3
+    ((waiting,),) = [family.samples for family in WAITING.collect()]
+    assert waiting.value == len(ROW) - 3
+
+
+async def test_it_rests_longer_while_more_is_stored_than_it_takes(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[float] = []
+    looks = iter([Look(5, 100), Look(5, 200), Look(5, 150), Look(5, 0), Look(0, 0)])
+    # Each look takes a second.
+    clock = count()
+
+    async def look(*_: object, **__: object) -> Look:
+        return next(looks)
+
+    async def sleep(seconds: float) -> bool:
+        rests.append(seconds)
+        return True
+
+    monkeypatch.setattr(filling, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(filling.store, "fill", look)
+    monkeypatch.setattr(process.stop, "sleep", sleep)
+    loop = Filling(process)
+    for _ in range(5):
+        await loop._fill_and_rest()
+    assert rests == [RESTS_BEHIND, RESTS_BEHIND, RESTS, RESTS, RESTS]

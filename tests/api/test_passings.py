@@ -336,20 +336,21 @@ async def test_reads_become_passings_by_themselves_and_whoever_listens_is_told(
     stream_id = await add_stream(database)
     told: list[object] = []
     await database.add_listener(PASSINGS, lambda *notification: told.append(notification[3]))
-    loop = Filling(process)
-    # Of a connection that was there before the loop the listener knows nothing of it.
-    process.listener._link.drop()
-    await process.listener._link.get()
     reads = [Read("a", 1, 100 * n, n) for n in range(1, 31)]
     await store(database, stream_id, reads)
-    running = asyncio.create_task(loop.run())
-    await wait_until(lambda: told == [""])
-    await store(database, stream_id, [Read("b", 1, 0, 99)])
-    await database.execute("SELECT pg_notify('rt_positions', '')")
-    await wait_until(lambda: told == ["", ""])
-    assert await stored_passings(database, stream_id) == passings_of([*reads, Read("b", 1, 0, 99)])
-    process.stop.ask()
-    await running
+    # Of another process, whose listener connects when the loop is there: it knows for whom it listens.
+    of_its_own = Process("api", process.settings)
+    loop = Filling(of_its_own)
+    async with of_its_own.connected():
+        running = [asyncio.create_task(each) for each in (loop.run(), of_its_own.notifier.run())]
+        await wait_until(lambda: told == [""])
+        await store(database, stream_id, [Read("b", 1, 0, 99)])
+        await database.execute("SELECT pg_notify('rt_positions', '')")
+        await wait_until(lambda: told == ["", ""])
+        assert await stored_passings(database, stream_id) == passings_of([*reads, Read("b", 1, 0, 99)])
+        of_its_own.stop.ask()
+        of_its_own.last_stop.ask()
+        await asyncio.gather(*running)
 
 
 async def test_how_much_waits_is_a_number(
@@ -376,12 +377,13 @@ async def test_it_rests_longer_while_more_is_stored_than_it_takes(
 
     async def sleep(seconds: float) -> bool:
         rests.append(seconds)
+        if len(rests) == 5:
+            process.stop.ask()
         return True
 
     monkeypatch.setattr(filling, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(filling.store, "fill", look)
     monkeypatch.setattr(process.stop, "sleep", sleep)
-    loop = Filling(process)
-    for _ in range(5):
-        await loop._fill_and_rest()
+    monkeypatch.setattr(filling, "POLL_S", 0.01)
+    await Filling(process).run()
     assert rests == [RESTS_BEHIND, RESTS_BEHIND, RESTS, RESTS, RESTS]

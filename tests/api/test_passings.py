@@ -382,7 +382,7 @@ async def test_it_rests_longer_while_more_is_stored_than_it_takes(
         return True
 
     monkeypatch.setattr(filling, "monotonic", lambda: float(next(clock)))
-    monkeypatch.setattr(filling.store, "fill", look)
+    monkeypatch.setattr("api.passings.store.fill", look)
     monkeypatch.setattr(process.stop, "sleep", sleep)
     monkeypatch.setattr(filling, "POLL_S", 0.01)
     await Filling(process).run()

@@ -151,7 +151,7 @@ class Merging:
         self._now, self._kept = None, []
 
     def _nearest(self) -> list[Passing]:
-        if self._rule == "first":
+        if self._rule == "first" or len(self._kept) <= KEPT:
             return self._kept[:KEPT]
         return sorted(sorted(self._kept, key=lambda each: each.last)[-KEPT:], key=lambda each: each.first)
 

@@ -13,6 +13,7 @@ import uvloop
 from tests.bench import (
     announcer,
     cores,
+    crossings,
     export,
     fan_out,
     field,
@@ -52,6 +53,7 @@ FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
     "page": page.measure,
     "passings": passings.measure,
     "races": races.measure,
+    "crossings": crossings.measure,
     "search": search.measure,
     "announcer": announcer.measure,
     "idle": idle.measure,

@@ -1,11 +1,14 @@
 """Boundaries of races over HTTP: looked at first, then moved; taken back, and that too; bad input named."""
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from api.live.races import RaceNews
+from shared.runtime.process import Process
 from tests.api.conftest import RACES, Ask, Noted
 from tests.api.seeds import Database, add_race, add_stream
 from tests.api.segmented import add_segment
@@ -302,14 +305,22 @@ async def test_only_so_many_changes_are_kept(
     assert (same["applied"], same["change_id"], same["moved"]) == (False, None, [])
 
 
-async def test_pages_hear_of_it(ask: Ask, database: Database, stream: UUID, races: tuple[UUID, UUID]) -> None:
+async def test_pages_hear_of_it(
+    ask: Ask, database: Database, process: Process, stream: UUID, races: tuple[UUID, UUID]
+) -> None:
     a, b = races
+    news = RaceNews(process, clock=count(step=10).__next__)
+    await news.next(telling=True)
+    assert not news.any
     answer = await put(
         ask, a, stream, segment((2, 1), (2, 3)), expected_fingerprint=(await of(ask, b))["fingerprint"]
     )
     assert answer["moved"][0]["reads"] == 2
     # Both races have other reads now.
     assert await database.fetchval("SELECT count(*) FROM races WHERE segments_changed_at IS NOT NULL") == 2
+    # Programs of the field are told nothing, and need not be.
+    assert await news.next(telling=True) == []
+    assert news.any
 
 
 async def passed(database: Database) -> None:

@@ -206,7 +206,7 @@ ROUTES = (
     Route("GET", _RACE + "/bibs/{bib}/timeline", search.show_timeline, errors=("NOT_FOUND",)),
     Route("GET", "/api/v1/chips/{chip_id}/timeline", search.show_chip_timeline),
     Route("GET", _ANNOUNCER + "/config", announcer.show_announcer_config),
-    Route("PUT", _ANNOUNCER + "/config", announcer.set_announcer_config),
+    Route("PUT", _ANNOUNCER + "/config", announcer.set_announcer_config, errors=("CONFLICT",)),
     Route("POST", _ANNOUNCER + "/reset", announcer.reset_announcer, status=204),
     Route("GET", _ANNOUNCER + "/state", announcer.show_announcer_state),
     Route("GET", _ANNOUNCER + "/events", announcer.follow_announcer, media_type="text/event-stream"),

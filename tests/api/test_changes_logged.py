@@ -41,8 +41,8 @@ TOKENS = "/api/v1/admin/tokens"
 RACE = "/api/v1/races/{race_id}"
 
 CHANGING = [route for route in ROUTES if route.method not in ("GET", "HEAD")]
-# Asks a device to look, and changes nothing.
-CHANGE_NOTHING: set[Key] = {("POST", READER + "/refresh")}
+# Asks a device to look; asks for what had better stand in no address. Neither changes anything.
+CHANGE_NOTHING: set[Key] = {("POST", READER + "/refresh"), ("POST", "/api/v1/search")}
 BODIES: dict[Key, tuple[Any, ...]] = {
     ("PATCH", STREAM): ({"display_alias": "Finish"}, {"closed": True}),
     ("PATCH", FORWARDER + "/streams"): ({"closed": True},),
@@ -54,6 +54,7 @@ BODIES: dict[Key, tuple[Any, ...]] = {
     ("PUT", READER + "/tto"): ({"enabled": True},),
     ("PUT", READER + "/recording"): ({"enabled": True},),
     ("POST", "/api/v1/races"): ({"name": "5 km"},),
+    ("POST", "/api/v1/search"): ({"q": "7"},),
     ("PATCH", RACE): (
         {"name": "Half"},
         {"participants_until": "2030-01-01T00:00:00Z"},

@@ -56,6 +56,8 @@ async def test_whatever_is_read_is_answered_503_while_its_tables_are_locked(
     some = {
         "stream_id": uuid4(),
         "race_id": uuid4(),
+        "bib": 7,
+        "chip_id": "058003700001",
         "epoch": 1,
         "forwarder_id": "start",
         "receiver_id": "tent",

@@ -91,6 +91,24 @@ async def test_who_comes_in_while_the_list_is_loaded_is_shown_once_and_in_order(
         await expect(page.locator("#count")).to_have_text("3 in")
 
 
+async def test_a_name_that_is_told_younger_than_the_list_was_loaded_is_shown(
+    browser: Browser, hall: Hall
+) -> None:
+    async with tab(browser, hall.stack.url) as opened:
+        page = opened.page
+
+        async def of_old(route: Route) -> None:
+            """Answer with the name that was, once somebody has come in."""
+            await hall.come_in(1)
+            await _announced(hall, 1)
+            answer = await route.fetch()
+            await route.fulfill(response=answer, body=(await answer.text()).replace("Ada Doe", "Ada Byron"))
+
+        await page.route("**/public/announcer/state", of_old, times=1)
+        await page.goto(f"{hall.stack.url}/announcer")
+        await expect(page.locator("#list .name")).to_have_text(["Ada Doe"])
+
+
 async def _announced(hall: Hall, count: int) -> None:
     async def all_are() -> bool:
         found: int = await hall.stack.database.fetchval(

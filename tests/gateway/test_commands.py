@@ -216,11 +216,16 @@ async def test_what_was_taken_in_time_and_comes_to_hand_too_late_is_not_carried_
 ) -> None:
     """As when the gateway was stopped between the two."""
 
+    looks = []
+
     async def take(*arguments: Any) -> list[store.Taken]:
+        looks.append(arguments)
         return [each._replace(left_s=-1.0) for each in await take_truly(*arguments)]
 
     take_truly = store.take_commands
     monkeypatch.setattr(store, "take_commands", take)
+    # A look that was under way already would take it as it is: after this none is.
+    await wait_until(lambda: looks, what="a look by the way that is too late")
     late = await (reset(database) if kind == "epoch_reset" else command(database, kind))
     assert await ended(database, late) == ("lost", None)
     monkeypatch.undo()

@@ -98,7 +98,12 @@ async function load() {
 
 /** Adds who has just come in; false where something is missing before that, and all is loaded anew. */
 function add({ row, finisher_count }) {
-  if (row.announcement_id <= state.finisher_count) return true;
+  if (row.announcement_id <= state.finisher_count) {
+    // It is of what was loaded, and may be younger: the name can be another by now.
+    const node = shown.get(row.announcement_id);
+    if (node) fill(node, row);
+    return true;
+  }
   if (row.announcement_id !== state.finisher_count + 1) {
     load();
     return false;
@@ -111,7 +116,7 @@ function add({ row, finisher_count }) {
 
 function put(row) {
   const node = document.createElement("li");
-  node.append(part("bib", row.bib ?? "–"), part("time", timeOf(row.reader_timestamp)), part("name", nameOf(row)));
+  fill(node, row);
   shown.set(row.announcement_id, node);
   list.prepend(node);
   while (shown.size > state.max_list_size) {
@@ -119,6 +124,10 @@ function put(row) {
     old.remove();
     shown.delete(oldest);
   }
+}
+
+function fill(node, row) {
+  node.replaceChildren(part("bib", row.bib ?? "–"), part("time", timeOf(row.reader_timestamp)), part("name", nameOf(row)));
 }
 
 function part(name, text) {

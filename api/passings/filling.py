@@ -3,7 +3,8 @@ difference which: what was taken stands beside what was made of it, in one trans
 
 Nobody waits for this, and those who store reads are at the same disk and the same processors. So a look takes a bounded
 number of events, and behind it comes a pause of several times as long: what is little is there within a fifth of a
-second, and a backlog of millions has its share of the machine and no more.
+second, and a backlog of millions has its share of the machine and no more. But a look may also take long because of
+something else, a lock or a disk that stood still, and that ends: so a pause has a ceiling.
 """
 
 from time import monotonic
@@ -22,6 +23,9 @@ REST_S = 0.1
 # So many times as long as a look took; on a busy machine it takes longer, and the pause is longer, too. While more is
 # stored than a look takes, the machine is the drains'.
 RESTS, RESTS_BEHIND = 4.0, 30.0
+# As long as what a race's flow says may be old anyway (api/flow): who looks at a page takes passings that come later
+# for passings that do not come. A look of a sixth of a second, which is a slow one, still has its whole pause.
+LONGEST_REST_S = 5.0
 
 WAITING = gauge("events_waiting_for_passings", "events that are stored and not yet in passings")
 
@@ -57,5 +61,5 @@ class Filling:
             self._loop.wake()
         rests = RESTS_BEHIND if look.waiting > self._waiting else RESTS
         self._waiting = look.waiting
-        await self._process.stop.sleep(max(REST_S, rests * (monotonic() - began)))
+        await self._process.stop.sleep(min(max(REST_S, rests * (monotonic() - began)), LONGEST_REST_S))
         return look.taken

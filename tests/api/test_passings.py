@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from api.crossings.crossing import Passing, crossings
 from api.passings import filling
-from api.passings.filling import RESTS, RESTS_BEHIND, WAITING, Filling
+from api.passings.filling import LONGEST_REST_S, RESTS, RESTS_BEHIND, WAITING, Filling
 from api.passings.store import Look, fill
 from shared.db.channels import PASSINGS
 from shared.db.connections import Pool, Statements
@@ -364,12 +364,12 @@ async def test_how_much_waits_is_a_number(
     assert waiting.value == len(ROW) - 3
 
 
-async def test_it_rests_longer_while_more_is_stored_than_it_takes(
-    process: Process, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("look_s", [0.125, 10.0])
+async def test_it_rests_longer_while_more_is_stored_than_it_takes_and_never_long(
+    process: Process, monkeypatch: pytest.MonkeyPatch, look_s: float
 ) -> None:
     rests: list[float] = []
     looks = iter([Look(5, 100), Look(5, 200), Look(5, 150), Look(5, 0), Look(0, 0)])
-    # Each look takes a second.
     clock = count()
 
     async def look(*_: object, **__: object) -> Look:
@@ -381,9 +381,11 @@ async def test_it_rests_longer_while_more_is_stored_than_it_takes(
             process.stop.ask()
         return True
 
-    monkeypatch.setattr(filling, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(filling, "monotonic", lambda: look_s * next(clock))
     monkeypatch.setattr("api.passings.store.fill", look)
     monkeypatch.setattr(process.stop, "sleep", sleep)
     monkeypatch.setattr(filling, "POLL_S", 0.01)
     await Filling(process).run()
-    assert rests == [RESTS_BEHIND, RESTS_BEHIND, RESTS, RESTS, RESTS]
+    expected = [times * look_s for times in (RESTS_BEHIND, RESTS_BEHIND, RESTS, RESTS, RESTS)]
+    assert rests == [min(each, LONGEST_REST_S) for each in expected]
+    assert max(rests) <= 5, "a few seconds at the most, however slow the looks"

@@ -19,7 +19,7 @@ from api.crossings import shown
 from api.crossings.feed import RESYNC, Feed
 from api.crossings.people import At, Found, Subject, found
 from api.crossings.store import passings
-from api.crossings.store.changed import changed
+from api.crossings.store.changed import Known, changed
 from api.crossings.store.passings import Course
 from api.crossings.types import MOST_SHOWN, CrossingsTold
 from api.http.errors import ApiError
@@ -47,7 +47,7 @@ class _Race:
         self.race_id = race_id
         self.turn = asyncio.Lock()
         self.course: Course | None = None
-        self.known: Mapping[UUID, int] = {}
+        self.known: Mapping[UUID, Known] = {}
         self.feeds: dict[int, Feed] = {}
         self.followers: dict[int, int] = {}
 

@@ -11,12 +11,13 @@ from shared.db.errors import translated
 __all__ = ["CROSSED", "POINTS", "Bin", "Stand", "crossed", "points"]
 
 # $1: the race. A row for each of its streams, with all that makes the flow another one: its point, what of it is of the
-# race, and how far its passings go. Cheap, so that it is asked before anybody counts. No row: there is no such race.
+# race, how far its passings go, and of which filling they are. Cheap, so that it is asked before anybody counts. No
+# row: there is no such race.
 POINTS = """
 SELECT races.roster_changed_at, streams.stream_id, point.place,
        coalesce(named.name,
                 stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names()))) AS name,
-       coalesce(progress.position, 0) AS position, of_race.ranges
+       coalesce(progress.position, 0) AS position, of_race.ranges, progress.generation
 FROM races
 LEFT JOIN (
     streams
@@ -84,13 +85,14 @@ GROUP BY at, begins_at, s, number
 
 
 class Stand(NamedTuple):
-    """A stream of the race: what of it is counted at which point."""
+    """A stream of the race: what of it is counted at which point. generation: of which filling its passings are."""
 
     stream_id: UUID
     place: int | None
     name: str
     position: int
     ranges: str | None
+    generation: UUID | None
 
     @property
     def at(self) -> str:

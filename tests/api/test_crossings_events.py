@@ -98,6 +98,25 @@ async def test_what_may_change_all_crossings_is_to_be_loaded_anew(
             await events.next()
 
 
+async def test_a_stream_that_was_made_anew_before_the_next_look_is_to_be_loaded_anew(
+    ask: Ask, client: Client, database: Database, view: View
+) -> None:
+    race = await make_race(ask)
+    streams = await arrange(ask, database, race, Start=["gun"], Finish=["line"])
+    await come_by(database, streams["line"], [(1, 0), (2, 60)])
+    async with following(client, race) as events:
+        # Over before anybody can look: as far as it was, and further.
+        for later in ([], [(3, 120)]):
+            async with database.transaction():
+                await database.execute("DELETE FROM events WHERE seq = (SELECT min(seq) FROM events)")
+                await database.execute("DELETE FROM passings_progress")
+                await come_by(database, streams["line"], later)
+            assert await events.next() == {"type": "resync"}
+        # From there on it goes on.
+        await come_by(database, streams["line"], [(1, 180)])
+        assert told(await events.next()) == ("2", 1, None, [at(180)])
+
+
 async def test_more_than_a_look_takes_comes_with_the_next(
     ask: Ask, client: Client, database: Database, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:

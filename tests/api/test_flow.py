@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from api.flow import flows as counted
 from api.flow import store
 from api.flow.flows import BINS, LENGTHS_S, UNPLACED, Flows, flow_of
 from api.flow.store import Bin, Stand
@@ -54,6 +55,13 @@ async def mats(ask: Ask, race: str, database: Database) -> list[UUID]:
     points = [{"name": "Start", "stream_ids": [start]}, {"name": "Finish", "stream_ids": [left, right]}]
     await ask("PUT", f"{RACES}/{race}/course", json={"points": points})
     return streams
+
+
+@pytest.fixture
+def flows(process: Process, monkeypatch: pytest.MonkeyPatch) -> Flows:
+    """What is counted holds for longer than any test, unless something else ends it."""
+    monkeypatch.setattr(counted, "REST_S", 3_600.0)
+    return Flows(process)
 
 
 def sketch(flow: Any) -> list[tuple[str, int, dict[int, int]]]:
@@ -143,9 +151,9 @@ async def test_a_reader_of_a_wrong_date_makes_no_one_bin_of_a_race(
 
 
 async def test_it_is_counted_once_for_all_who_ask_while_nothing_is_another(
-    process: Process, ask: Ask, race: str, mats: list[UUID], database: Database
+    flows: Flows, ask: Ask, race: str, mats: list[UUID], database: Database
 ) -> None:
-    flows, race_id = Flows(process), UUID(race)
+    race_id = UUID(race)
     await came_by(database, mats[0], [("aa", 0)])
     first = await flows.of(race_id)
     assert (await flows.of(race_id), flows.counts) == (first, 1)
@@ -157,6 +165,22 @@ async def test_it_is_counted_once_for_all_who_ask_while_nothing_is_another(
     assert again is not None
     assert (again.points[0].crossed, flows.counts) == (1, 2)
     assert await flows.of(uuid4()) is None
+
+
+@pytest.mark.parametrize("others", [["bb"], ["bb", "cc"]])
+async def test_passings_that_were_made_anew_between_two_looks_are_counted_at_once(
+    flows: Flows, race: str, mats: list[UUID], database: Database, others: list[str]
+) -> None:
+    race_id = UUID(race)
+    await came_by(database, mats[0], [("aa", 0)])
+    assert await flows.of(race_id) is not None
+    # Somebody's reads are deleted, and others have come by: the stream is filled as far as it was, or further.
+    await database.execute("DELETE FROM passings_progress")
+    await came_by(database, mats[0], [(each, 86400) for each in others])
+    anew = await flows.of(race_id)
+    assert anew is not None
+    assert (anew.begins_at, anew.points[0].crossed) == (GUN + timedelta(days=1), len(others))
+    assert flows.counts == 2
 
 
 async def test_who_has_it_is_told_that_it_is_the_same(
@@ -172,8 +196,10 @@ async def test_who_has_it_is_told_that_it_is_the_same(
 
 
 def test_streams_without_a_place_come_last_and_some_are_left_out() -> None:
-    many = [Stand(UUID(int=n), None, f"mat {n}", 0, "") for n in range(UNPLACED + 3)]
-    flow = flow_of(UUID(int=9), [*many, Stand(UUID(int=99), 1, "Start", 0, None)], [Bin("1", GUN, 10, 2, 1)])
+    many = [Stand(UUID(int=n), None, f"mat {n}", 0, "", None) for n in range(UNPLACED + 3)]
+    flow = flow_of(
+        UUID(int=9), [*many, Stand(UUID(int=99), 1, "Start", 0, None, None)], [Bin("1", GUN, 10, 2, 1)]
+    )
     assert (len(flow.points), flow.left_out) == (UNPLACED + 1, 3)
     assert (flow.points[0].name, flow.points[0].counts, flow.points[1].counts) == ("Start", [0, 2], [0, 0])
 

@@ -49,20 +49,32 @@ async def add_events(
     framed: bool = False,
 ) -> None:
     """Add an event for each line or frame, numbered on from `first_seq`, received `step` apart."""
-    last = await database.fetchval(
-        "UPDATE streams SET last_position = last_position + $2 WHERE stream_id = $1 RETURNING last_position",
-        stream_id,
-        len(lines),
-    )
-    rows: list[tuple[object, ...]] = []
-    for n, line in enumerate(lines):
-        frame = line if isinstance(line, bytes) else line.encode()
-        tag_id, read_at, error = annotate(frame.decode(errors="replace"))
-        key = (stream_id, epoch, first_seq + n, last - len(lines) + 1 + n)
-        rows.append(
-            (*key, received_at + n * step, read_at, frame, reader_timestamp, read_type, tag_id, error, framed)
+    # Both at once, as a drain does: whoever reads behind it finds no position without its event.
+    async with database.transaction():
+        last = await database.fetchval(
+            "UPDATE streams SET last_position = last_position + $2 WHERE stream_id = $1 RETURNING last_position",
+            stream_id,
+            len(lines),
         )
-    await database.copy_records_to_table("events", records=rows)
+        rows: list[tuple[object, ...]] = []
+        for n, line in enumerate(lines):
+            frame = line if isinstance(line, bytes) else line.encode()
+            tag_id, read_at, error = annotate(frame.decode(errors="replace"))
+            key = (stream_id, epoch, first_seq + n, last - len(lines) + 1 + n)
+            rows.append(
+                (
+                    *key,
+                    received_at + n * step,
+                    read_at,
+                    frame,
+                    reader_timestamp,
+                    read_type,
+                    tag_id,
+                    error,
+                    framed,
+                )
+            )
+        await database.copy_records_to_table("events", records=rows)
 
 
 async def add_metrics(

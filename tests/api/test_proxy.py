@@ -359,9 +359,9 @@ async def test_a_handler_that_takes_too_long_is_ended_and_others_go_on(
         return None
 
     monkeypatch.setitem(handlers.HANDLERS, "races_list", hangs)
-    hanging = await put(database, "races_list", within_s=1.0)
+    hanging = await put(database, "races_list", within_s=5.0)
     assert (await answered(database, await put(database, "streams_list")))["ok"]
-    await ended.wait()
+    await wait_until(ended.is_set, what="the handler to be ended")
     assert (await answered(database, await put(database, "streams_list")))["ok"]
     found = await database.fetchrow(
         "SELECT state, answer FROM receiver_requests WHERE request_id = $1", hanging

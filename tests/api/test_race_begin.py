@@ -103,7 +103,7 @@ async def test_a_race_begins_on_the_streams_of_its_forwarders_and_those_with_an_
 async def test_each_stream_says_what_became_of_it(
     ask: Ask, race: str, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "ANSWER_WITHIN_S", 1.0)
+    monkeypatch.setattr(commands, "ANSWER_WITHIN_S", 4.0)
     streams = {each: await add_stream(database, each) for each in ("good", "away", "silent", "busy")}
     second = await add_stream(database, "silent", "10.0.0.2:10000")
     await connect(database, "good", "silent", "busy")

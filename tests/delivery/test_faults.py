@@ -78,8 +78,8 @@ async def test_restarts_of_all_others_are_not_seen_by_receivers(
                     forwarder.record(READER, f"line {number} into the void")
                 await process.start()
                 await process.ready()
-                await asyncio.wait_for(forwarder.drained(), 20)
-            await asyncio.wait_for(tent.wait_for(1_200), 20)
+                await asyncio.wait_for(forwarder.drained(), stretched(20))
+            await asyncio.wait_for(tent.wait_for(1_200), stretched(20))
             assert in_order(tent.arrivals, 1_200)
             assert tent.sessions == 1
         await forwarder.stop()

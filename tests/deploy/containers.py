@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from deploy.local.child import ends_with_parent
 from deploy.local.reverse_proxy import CADDYFILE, caddy
 from tests.deploy.names import NameServer
+from tests.waiting import stretched
 
 __all__ = ["Container", "Engine", "why_not"]
 
@@ -113,7 +114,7 @@ class Container:
         assert self.child is not None
         if self.child.returncode is None:
             self.child.send_signal(by)
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(stretched(within_s)):
             return await self.child.wait()
 
 

@@ -155,19 +155,19 @@ async def test_nothing_is_reached_that_should_not_be(engine: Engine, url: str) -
     database = engine.of("postgres")[0].addresses["database"]
     gateway, proxy = engine.of("gateway")[0], engine.of("server")[0]
 
-    def reaches(container: Container, host: str, port: int) -> bool:
+    def reaches(container: Container, host: str, port: int, within_s: float = 1) -> bool:
         def connect() -> bool:
             try:
-                socket.create_connection((host, port), 1).close()
+                socket.create_connection((host, port), within_s).close()
             except OSError:
                 return False
             return True
 
         return in_namespace(container.namespace, connect)
 
-    assert reaches(gateway, database, 5432)
+    assert reaches(gateway, database, 5432, within_s=30)
     assert not reaches(proxy, database, 5432)
-    assert reaches(proxy, gateway.addresses["front"], 8080)
+    assert reaches(proxy, gateway.addresses["front"], 8080, within_s=30)
     assert not reaches(engine.of("writer")[0], gateway.addresses["front"], 8080)
     # No service has a way out: its networks lead nowhere else.
     assert not in_namespace(gateway.namespace, lambda: "00000000\t" in routes())
@@ -212,7 +212,7 @@ async def test_a_service_is_admitted_with_its_own_password_only(engine: Engine) 
 
     async def connect(user: str, password: str | None) -> None:
         connection = await asyncpg.connect(
-            host=host, user=user, password=password, database="rtserver", timeout=5
+            host=host, user=user, password=password, database="rtserver", timeout=60
         )
         await connection.close()
 

@@ -173,20 +173,20 @@ async def test_an_ack_that_does_not_come_ends_its_session(server: StandIn) -> No
     device = forwarder(server, ack_within_s=0.1)
     device.record(READER, "aa")
     async with running(device.run()):
-        await wait_until(lambda: device.sessions == 2, what="another session")
+        await wait_until(lambda: device.sessions >= 2, what="another session")
         server.acking = True
         await device.drained()
     assert len(server.batches) >= 2
 
 
 async def test_anything_but_an_awaited_ack_starts_the_flush_anew(server: StandIn) -> None:
-    device = forwarder(server, flush_s=0.3)
+    device = forwarder(server, flush_s=3.0)
     async with running(device.run()):
         await device.wait_connected()
         device.record(READER, "aa")
         for _ in range(10):
             await server.send("mat", {"kind": "heartbeat", "session_id": "s-1", "device_id": "mat"})
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.4)
         assert not server.batches
         await device.drained()
 

@@ -50,7 +50,7 @@ async def test_a_receiver_that_is_merely_silent_stays(
     async with running_inside(database_url) as url, connect(url, token) as wire:
         await wire.greet()
         assert await wire.silent(for_s=2 * connection.ANSWER_WITHIN_S + 0.2)
-        assert wire.frames.count("ping") > 5
+        assert wire.frames.count("ping") >= 2
         assert (wire.open, await sessions(database)) == (True, 1)
 
 

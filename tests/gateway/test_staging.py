@@ -21,7 +21,7 @@ from tests.failure.wire import READER, batch, connect, forwarder, read, reads, r
 from tests.gateway.conftest import Inside, running_writer
 from tests.metrics import total
 from tests.services import make_token
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 from writer.store import upkeep as writer_store
 
 _EMPTY = "TRUNCATE inbox, outcomes, inbox_generation"
@@ -211,7 +211,7 @@ async def test_readers_that_are_known_take_no_lock(
             await administrator.execute("DELETE FROM streams")
             async with connect(inside.url, inside.token) as wire:
                 await wire.send({"kind": "forwarder_hello", "forwarder_id": "", "reader_ips": ["a"]})
-                await wire.expect("heartbeat", within_s=1.0)
+                await wire.expect("heartbeat", within_s=stretched(1.0))
     finally:
         await administrator.close()
 

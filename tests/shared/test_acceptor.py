@@ -6,7 +6,7 @@ import pytest
 
 from shared.transport.tokens import token_hash
 from tests.services import Process, make_token, services
-from tests.waiting import wait_until
+from tests.waiting import stretched, wait_until
 
 REVOKE = """
 WITH revoked AS (UPDATE device_tokens SET revoked_at = now() WHERE token_hash = $1 RETURNING 1)
@@ -44,7 +44,7 @@ async def test_a_revoked_token_ends_its_sessions_everywhere_and_opens_none(
         await database.execute(REVOKE, token_hash(revoked))
         await database.execute(REVOKE, token_hash(forwarder))
         for socket in (*ended, mat):
-            said = await socket.receive_json(timeout=5)
+            said = await socket.receive_json(timeout=stretched(5))
             assert (said["code"], said["retryable"]) == ("INVALID_TOKEN", False)
             assert (await socket.receive()).data == aiohttp.WSCloseCode.POLICY_VIOLATION
         again = await connect(http, running.fanouts[1], "receiver", revoked)

@@ -30,7 +30,8 @@ SELECT race_id, name, roster_changed_at, coalesce(
     (SELECT min(forwarder_id) FROM forwarder_races WHERE forwarder_races.race_id = races.race_id),
     (SELECT min(forwarder_id) FROM epoch_races JOIN streams USING (stream_id)
      WHERE epoch_races.race_id = races.race_id)) AS forwarder_id, gun_at, course_changed_at,
-    segments_changed_at
+    segments_changed_at,
+    (SELECT max(change_id) FROM segment_changes WHERE segment_changes.race_id = races.race_id) AS segments_change
 FROM races
 """
 _ASSIGNED = "SELECT forwarder_id, race_id FROM forwarder_races"
@@ -59,6 +60,8 @@ class Race(NamedTuple):
     gun_at: datetime | None = None
     course_changed_at: datetime | None = None
     segments_changed_at: datetime | None = None
+    # A gateway that ends a segment leaves a change, and may not wait for the race's row.
+    segments_change: int | None = None
 
 
 class Mark(NamedTuple):

@@ -9,7 +9,7 @@ from api.segments.store import reads, rows
 from api.segments.types import Range, ReadThere, Rule, Segment, SegmentedStream, ShownBound
 from shared.db.connections import Statements
 
-__all__ = ["segmented"]
+__all__ = ["Outline", "outlined", "segmented", "shown"]
 
 
 class _Shown(NamedTuple):
@@ -17,23 +17,49 @@ class _Shown(NamedTuple):
     rule: Rule
 
 
+class Outline(NamedTuple):
+    """What of a stream is of a race, before anybody has looked at a read of it."""
+
+    stream: rows.Stream
+    race_id: UUID
+    fingerprint: str
+    made: list[Span]
+    ranges: list[dict[str, Any]]
+
+
 async def segmented(database: Statements, stream: rows.Stream, race_id: UUID) -> SegmentedStream:
     """Return what of a stream is of a race."""
-    made = await rows.spans(database, stream.stream_id, race_id)
-    ranges = await reads.ranges(database, stream.stream_id)
-    shown = _segments(made, ranges, race_id)
-    keys = {key for each in shown for key in each.span if key is not None}
+    return await shown(database, await outlined(database, stream, race_id))
+
+
+async def outlined(database: Statements, stream: rows.Stream, race_id: UUID) -> Outline:
+    """Return the same without its reads; that takes milliseconds, however many there are."""
+    return Outline(
+        stream,
+        race_id,
+        fingerprint=await rows.fingerprint(database, stream.stream_id),
+        made=await rows.spans(database, stream.stream_id, race_id),
+        ranges=await reads.ranges(database, stream.stream_id),
+    )
+
+
+async def shown(database: Statements, outline: Outline) -> SegmentedStream:
+    """Return an outline with the reads that lie in it; that takes as long as it takes to count them."""
+    stream = outline.stream
+    found = _segments(outline.made, outline.ranges, outline.race_id)
+    keys = {key for each in found for key in each.span if key is not None}
     there = await reads.reads_at(database, stream.stream_id, sorted(keys))
+    ranges = await reads.measured(database, stream.stream_id, outline.ranges)
     return SegmentedStream(
         **stream._asdict(),
-        fingerprint=await rows.fingerprint(database, stream.stream_id),
+        fingerprint=outline.fingerprint,
         segments=[
             Segment(
                 begins=_bound(each.span.begins, there),
                 ends=None if each.span.ends is None else _bound(each.span.ends, there),
                 rule=each.rule,
             )
-            for each in shown
+            for each in found
         ],
         ranges=[Range(**each) for each in ranges],
     )

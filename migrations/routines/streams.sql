@@ -1,4 +1,4 @@
--- version: 6
+-- version: 7
 --
 -- What others than the writer change of a stream. They run with their owner's rights: who may update a column of
 -- `streams` can hold its rows, and the writers pass over a stream whose row is held, so that nothing of it is stored.
@@ -72,14 +72,27 @@ END;
 
 -- Reserve a stream's next epoch, as reserve_epoch() does and unless it does not, and map it to a race in the same
 -- transaction: whoever sees the epoch sees its race. A mapping that was made in advance is replaced. Null: nothing is
--- reserved, the race's being gone included. The race's row is locked first, as who deletes it does: the other way round
--- the two could wait for each other. What another race has open in the stream ends here: its reads are those of before.
+-- reserved, the race's being gone included. What another race has open in the stream ends here: its reads are those of
+-- before; that is kept as a change of its boundaries, so that people see it and can undo it. (One more than are kept,
+-- until the next change of that race: each ends what such a change has opened.)
+--
+-- Each step is a statement of its own, that sees what was committed while the one before it waited. First who moves
+-- boundaries of the stream, who puts whole rows in place of others ("rtsg", as api/segments/store/rows.py): without that
+-- what he puts back open would never end. Then the rows of races, as who deletes one does: the other way round the two
+-- could wait for each other. Nothing of the stream is held while any of these is waited for, or writers would pass it
+-- over. A race's row is not changed: an import into that race would have the gun wait for it.
 CREATE OR REPLACE FUNCTION reserve_race_epoch(
     given_stream uuid, seen_epoch bigint, given_session uuid, given_race uuid, unless_beyond bigint
 ) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER
 BEGIN ATOMIC
-    SELECT FROM races WHERE race_id = given_race FOR KEY SHARE;
+    SELECT pg_advisory_xact_lock(x'72747367'::integer, hashtext(given_stream::text));
+    SELECT FROM races
+    WHERE race_id = given_race
+       OR race_id IN (SELECT open.race_id FROM race_segments AS open
+                      WHERE open.stream_id = given_stream AND open.to_epoch IS NULL)
+    ORDER BY race_id
+    FOR KEY SHARE;
     WITH reserved AS MATERIALIZED (
         SELECT reserve_epoch(given_stream, seen_epoch, given_session, unless_beyond) AS stream_epoch
         FROM races WHERE race_id = given_race
@@ -95,6 +108,20 @@ BEGIN ATOMIC
         FROM mapped
         WHERE race_segments.stream_id = given_stream AND race_id <> given_race AND to_epoch IS NULL
           AND from_epoch < mapped.stream_epoch
+        RETURNING race_segments.race_id, race_segments.to_epoch
+    ),
+    -- Of all that the race has in the stream, as it was before this statement; only one can be open.
+    noted AS (
+        INSERT INTO segment_changes (race_id, stream_id, before, after, changed_by)
+        SELECT ended.race_id, given_stream,
+               jsonb_agg(jsonb_build_array(was.from_epoch, was.from_seq, was.to_epoch, was.to_seq)
+                         ORDER BY was.from_epoch, was.from_seq),
+               jsonb_agg(jsonb_build_array(was.from_epoch, was.from_seq, coalesce(was.to_epoch, ended.to_epoch),
+                                           coalesce(was.to_seq, 1))
+                         ORDER BY was.from_epoch, was.from_seq),
+               'begin of ' || (SELECT name FROM races WHERE race_id = given_race)
+        FROM ended JOIN race_segments AS was ON was.stream_id = given_stream AND was.race_id = ended.race_id
+        GROUP BY ended.race_id
     )
     SELECT stream_epoch FROM mapped;
 END;

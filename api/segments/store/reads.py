@@ -17,14 +17,14 @@ __all__ = [
     "counted",
     "first_at",
     "known_epochs",
+    "measured",
     "pieces",
     "ranges",
     "reads_at",
 ]
 
 EPOCHS_SHOWN = 50
-# Of each of its newest epochs, also one that has no read yet: the pieces, how many reads each has, and when its reader
-# said the first and the last of them. Of whole epochs the writer has counted the reads.
+# Of each of its newest epochs, also one that has no read yet: the pieces. No read is looked at.
 _RANGES = """
 WITH shown AS MATERIALIZED (
     SELECT stream_epoch FROM stream_metrics WHERE stream_id = $1
@@ -33,24 +33,31 @@ WITH shown AS MATERIALIZED (
     ORDER BY stream_epoch DESC
     LIMIT $2
 )
-SELECT shown.stream_epoch AS epoch, part.from_seq, part.to_seq, part.race_id, races.name AS race, part.rule,
-       CASE WHEN part.from_seq = 1 AND part.to_seq IS NULL THEN coalesce(stored.dedup_count, 0)
+SELECT shown.stream_epoch AS epoch, part.from_seq, part.to_seq, part.race_id, races.name AS race, part.rule
+FROM shown
+CROSS JOIN LATERAL ranges_of_epoch($1, shown.stream_epoch) AS part
+LEFT JOIN races ON races.race_id = part.race_id
+ORDER BY shown.stream_epoch, part.from_seq
+"""
+# $2, $3, $4: pieces. How many reads each has, and when its reader said the first and the last of them. Of whole epochs
+# the writer has counted the reads.
+_MEASURED = """
+SELECT CASE WHEN part.from_seq = 1 AND part.to_seq IS NULL THEN coalesce(
+                (SELECT dedup_count FROM stream_metrics AS stored
+                 WHERE stored.stream_id = $1 AND stored.stream_epoch = part.stream_epoch), 0)
             ELSE (SELECT count(*) FROM events
-                  WHERE events.stream_id = $1 AND events.stream_epoch = shown.stream_epoch
+                  WHERE events.stream_id = $1 AND events.stream_epoch = part.stream_epoch
                     AND seq >= part.from_seq AND seq < coalesce(part.to_seq, 9223372036854775807)) END AS reads,
        (SELECT read_at FROM events
-        WHERE events.stream_id = $1 AND events.stream_epoch = shown.stream_epoch AND read_at IS NOT NULL
+        WHERE events.stream_id = $1 AND events.stream_epoch = part.stream_epoch AND read_at IS NOT NULL
           AND seq >= part.from_seq AND seq < coalesce(part.to_seq, 9223372036854775807)
         ORDER BY seq LIMIT 1) AS first_at,
        (SELECT read_at FROM events
-        WHERE events.stream_id = $1 AND events.stream_epoch = shown.stream_epoch AND read_at IS NOT NULL
+        WHERE events.stream_id = $1 AND events.stream_epoch = part.stream_epoch AND read_at IS NOT NULL
           AND seq >= part.from_seq AND seq < coalesce(part.to_seq, 9223372036854775807)
         ORDER BY seq DESC LIMIT 1) AS last_at
-FROM shown
-CROSS JOIN LATERAL ranges_of_epoch($1, shown.stream_epoch) AS part
-LEFT JOIN stream_metrics AS stored ON stored.stream_id = $1 AND stored.stream_epoch = shown.stream_epoch
-LEFT JOIN races ON races.race_id = part.race_id
-ORDER BY shown.stream_epoch, part.from_seq
+FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS part(stream_epoch, from_seq, to_seq, place)
+ORDER BY place
 """
 # $2, $3: keys. The first read of each from there on, along the primary key.
 _READS_AT = """
@@ -167,6 +174,16 @@ async def ranges(database: Statements, stream_id: UUID) -> list[dict[str, Any]]:
     """Return whose the reads of a stream's newest epochs are, in their order."""
     with translated():
         return [dict(row) for row in await database.fetch(_RANGES, stream_id, EPOCHS_SHOWN)]
+
+
+async def measured(
+    database: Statements, stream_id: UUID, ranges: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the same with how many reads each has, and when they came."""
+    columns = [[each[name] for each in ranges] for name in ("epoch", "from_seq", "to_seq")]
+    with translated():
+        rows = await database.fetch(_MEASURED, stream_id, *columns)
+    return [{**each, **dict(row)} for each, row in zip(ranges, rows, strict=True)]
 
 
 async def reads_at(

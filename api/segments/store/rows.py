@@ -17,6 +17,8 @@ __all__ = [
     "changes",
     "fingerprint",
     "hold",
+    "hold_races",
+    "keep_race",
     "names",
     "overlapped",
     "put",
@@ -29,7 +31,9 @@ __all__ = [
 
 CHANGES_KEPT = 100
 _STREAMS_SHOWN = 100
-# There may be no row that could be locked. $1: what of all the database's locks these are.
+# There may be no row that could be locked. $1: what of all the database's locks these are. An epoch that is reserved
+# for a race waits for it, and with it a gun (reserve_race_epoch): it is held for as long as a change takes, and nobody
+# counts, or waits for anybody else, behind it.
 _HOLD = "SELECT pg_advisory_xact_lock($1, hashtext($2))"
 _HELD = int.from_bytes(b"rtsg")
 _STREAM = """
@@ -106,6 +110,9 @@ WHERE race_id = $1
 """
 _NEWEST = f"{_CHANGES} ORDER BY change_id DESC LIMIT {CHANGES_KEPT}"
 _CHANGE = f"{_CHANGES} AND change_id = $2"
+_KEEP_RACE = "SELECT name FROM races WHERE race_id = $1 FOR KEY SHARE"
+# In one order, or two who hold several could wait for each other.
+_HOLD_RACES = "SELECT race_id FROM races WHERE race_id = ANY($1::uuid[]) ORDER BY race_id FOR NO KEY UPDATE"
 _NAMES = "SELECT race_id, name FROM races WHERE race_id = ANY($1::uuid[])"
 
 
@@ -130,6 +137,19 @@ async def hold(connection: Transaction, stream_id: UUID) -> None:
     """Let nobody else move boundaries of a stream until the transaction ends."""
     with translated():
         await connection.execute(_HOLD, _HELD, str(stream_id))
+
+
+async def keep_race(connection: Transaction, race_id: UUID) -> str | None:
+    """Let nobody delete a race until the transaction ends, and return its name; None: there is no such race."""
+    with translated():
+        name: str | None = await connection.fetchval(_KEEP_RACE, race_id)
+    return name
+
+
+async def hold_races(connection: Transaction, races: Collection[UUID]) -> set[UUID]:
+    """Let nobody else change these races until the transaction ends, and return those that there are."""
+    with translated():
+        return {row["race_id"] for row in await connection.fetch(_HOLD_RACES, list(races))}
 
 
 async def stream(database: Statements, stream_id: UUID) -> Stream | None:

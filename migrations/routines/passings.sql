@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- Passings: what a chip left at one stream in one epoch without a gap of a second or more, by the reader's time.
 --
@@ -31,8 +31,13 @@ DECLARE
     held_streams uuid[];
     shares bigint[];
 BEGIN
-    -- A stream that is new, or whose progress was taken away, begins with its first event. In one order, so that two who
-    -- do this at once wait for one another and not in a circle; and not for who is deleting the stream.
+    -- Whoever empties one of these has it for himself and then takes the progress away: with rows of progress in hand this
+    -- would wait for him, and he for it. So all that is waited for is waited for first.
+    LOCK TABLE streams, events, passings_progress, passings IN ACCESS SHARE MODE;
+
+    -- A stream that is new, or whose progress was taken away, begins with its first event. Not while another process begins
+    -- with it, nor while its events are being changed (forget_passings): they would not see this row, nor this what they
+    -- do. Nobody is waited for, not who is deleting the stream either.
     INSERT INTO passings_progress (stream_id, position)
     SELECT streams.stream_id, 0
     FROM streams
@@ -41,7 +46,9 @@ BEGIN
         WHERE progress.stream_id >= streams.stream_id AND progress.stream_id <= streams.stream_id
         ORDER BY progress.stream_id DESC LIMIT 1
     ) AS progress ON true
-    WHERE last_position > 0 AND known IS NULL
+    -- In a CASE, so that nothing is locked of streams that are known.
+    WHERE last_position > 0
+      AND CASE WHEN known IS NULL THEN pg_try_advisory_xact_lock(x'72747067'::int, hashtext(streams.stream_id::text)) END
     ORDER BY streams.stream_id
     FOR KEY SHARE OF streams SKIP LOCKED
     ON CONFLICT DO NOTHING;
@@ -210,9 +217,16 @@ $$;
 -- Whatever deletes or changes stored events has the passings of their streams made anew, as the events are then. A drain
 -- does neither, so it pays nothing. Whoever is filling a stream holds its progress: this waits for his look, and what he
 -- has made goes with the row.
+--
+-- There may be no row that could be waited for: of what is deleted piece by piece, the first piece has taken it away, and
+-- he who makes it again has not committed. So who makes a row holds a lock that this waits for ("rtpg", by stream; in one
+-- order, so that two do not wait in a circle). The row is looked for in a statement of its own, which sees what was waited
+-- for.
 CREATE OR REPLACE FUNCTION forget_passings() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(x'72747067'::int, place)
+    FROM (SELECT DISTINCT hashtext(stream_id::text) AS place FROM changed ORDER BY place) AS streams;
     DELETE FROM passings_progress WHERE stream_id IN (SELECT stream_id FROM changed);
     RETURN NULL;
 END

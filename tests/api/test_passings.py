@@ -120,8 +120,9 @@ async def progress(database: Database, stream_id: UUID) -> int:
     return found or 0
 
 
-async def waits_for_a_lock(database: Statements) -> bool:
-    return bool(await database.fetchval("SELECT true FROM pg_locks WHERE NOT granted LIMIT 1"))
+async def waits_for_a_lock(database: Statements, pid: int) -> bool:
+    """Whether a session of this database does; others of the cluster are other tests'."""
+    return bool(await database.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid))
 
 
 # Three chips within six seconds, so that reads meet, come again at the same time, and join what was apart.
@@ -303,16 +304,70 @@ async def test_who_deletes_events_waits_for_who_fills_and_takes_what_he_made(
     process: Process, database: Database, filled: UUID
 ) -> None:
     await store(database, filled, [Read("late", 1, 0, 99)])
-    async with process.pool.acquire() as filling, process.pool.acquire() as deleting:
+    async with process.pool.acquire() as filling, process.pool.acquire() as looking:
         held = filling.transaction()
         await held.start()
         assert await filling.fetchval("SELECT taken FROM fill_passings(10)") == 1
+        pid = database.get_server_pid()
         deletion = asyncio.create_task(database.execute("DELETE FROM events WHERE stream_id = $1", filled))
-        await wait_until(lambda: waits_for_a_lock(deleting))
+        await wait_until(lambda: waits_for_a_lock(looking, pid))
         await held.commit()
         await deletion
     await fill_all(process.pool)
     assert await stored_passings(database, filled) == set()
+
+
+async def test_who_deletes_piece_by_piece_waits_for_who_begins_anew_in_between(
+    process: Process, database: Database, filled: UUID
+) -> None:
+    await database.execute("DELETE FROM events WHERE stream_id = $1 AND seq <= 4", filled)
+    async with process.pool.acquire() as filling, process.pool.acquire() as looking:
+        held = filling.transaction()
+        await held.start()
+        assert await filling.fetchval("SELECT taken FROM fill_passings(10)") == 4
+        # Nobody else can see the row that was made; who deletes the rest waits for it, or is done and has missed it.
+        pid = database.get_server_pid()
+        deletion = asyncio.create_task(database.execute("DELETE FROM events WHERE stream_id = $1", filled))
+
+        async def waits_or_is_done() -> bool:
+            return deletion.done() or await waits_for_a_lock(looking, pid)
+
+        await wait_until(waits_or_is_done)
+        await held.commit()
+        await deletion
+    await fill_all(process.pool)
+    assert await stored_passings(database, filled) == set()
+
+
+async def test_who_fills_waits_for_nobody_who_changes_events_of_a_stream_that_is_to_begin(
+    process: Process, database: Database, filled: UUID
+) -> None:
+    await database.execute("DELETE FROM passings_progress WHERE stream_id = $1", filled)
+    async with database.transaction():
+        await database.execute("UPDATE events SET tag_id = 'b' WHERE stream_id = $1", filled)
+        # Neither this look nor the row that it would make is seen by who is at the events.
+        assert await fill(process.pool, most_events=10) == (0, 0)
+        assert await stored_passings(database, filled) == set()
+    await fill_all(process.pool)
+    assert await stored_passings(database, filled) == passings_of([each._replace(tag_id="b") for each in ROW])
+
+
+@pytest.mark.parametrize(("emptied", "left"), [("events", []), ("passings", [*ROW, Read("late", 1, 0, 99)])])
+async def test_who_empties_a_table_and_who_fills_do_not_wait_for_one_another(
+    process: Process, database: Database, filled: UUID, emptied: str, left: list[Read]
+) -> None:
+    await store(database, filled, [Read("late", 1, 0, 99)])
+    async with process.pool.acquire() as filling, process.pool.acquire() as looking:
+        pid = await filling.fetchval("SELECT pg_backend_pid()")
+        async with database.transaction():
+            # As TRUNCATE begins, and then takes the progress away.
+            await database.execute(f"LOCK TABLE {emptied} IN ACCESS EXCLUSIVE MODE")
+            look = asyncio.create_task(filling.fetchval("SELECT taken FROM fill_passings(10)"))
+            await wait_until(lambda: waits_for_a_lock(looking, pid))
+            await database.execute(f"TRUNCATE {emptied}")
+        await look
+    await fill_all(process.pool)
+    assert await stored_passings(database, filled) == passings_of(left)
 
 
 async def test_who_fills_passes_over_a_stream_whose_events_are_being_deleted(

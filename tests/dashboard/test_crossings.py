@@ -84,5 +84,4 @@ async def test_crossings_are_accessible_and_fit(
         await came.scroll_into_view_if_needed()
         assert await violations(page.page) == []
         assert await page.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-        await came.screenshot(path=f"/tmp/crossings-{size[0]}-{theme}.png")
         assert page.errors == []

@@ -10,12 +10,23 @@ from tests.api.test_flow import came_by
 from tests.api.test_sequence import put_aside
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab, violations
 from tests.dashboard.conftest import Stack
-from tests.dashboard.test_points import START, course
+from tests.dashboard.test_points import RIGHT, START, course
 from tests.lines import line
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _STREAMS = "SELECT stream_id FROM streams WHERE forwarder_id = 'mats' ORDER BY reader_ip"
+
+# Of those whom a course reads one starts and two come in.
+_WORN = """
+WITH people AS (
+    INSERT INTO participants
+    SELECT $1, bib, 'Byron', 'Ada', NULL, 'F' FROM generate_series(1, 3) AS bib
+    RETURNING race_id, bib
+)
+INSERT INTO chips
+SELECT race_id, (ARRAY['0580000000a1', '0580000000b2', '0580000000c3'])[bib], bib, 1, true FROM people
+"""
 
 
 async def come_by(stack: Stack) -> None:
@@ -59,12 +70,17 @@ async def test_what_readers_say_is_drawn_a_moment_later(page: Tab, stack: Stack)
 async def test_the_course_on_the_first_page_has_a_plot_of_each_point_and_the_sum(
     page: Tab, stack: Stack
 ) -> None:
-    async with course(stack, silent=True):
-        await come_by(stack)
+    async with course(stack) as (race_id, mats):
+        await stack.database.execute(_WORN, UUID(race_id))
+        # Who has come in at one mat of the finish comes by the other, too; a chip of nobody is no starter.
+        for reader, chip in ((RIGHT, "0580000000B2"), (START, "0580000000E5")):
+            mats.record(reader, line(chip))
+        await mats.drained()
         await page.open()
         strip = page.page.get_by_role("region", name="Course")
-        await expect(strip.get_by_role("img", name="Finish: 40 came by")).to_be_visible()
-        await expect(page.page.locator(".verdict .what")).to_contain_text("0 started, 0 finished")
+        await expect(strip.get_by_role("img", name="Start: 2 came by")).to_be_visible()
+        await expect(strip.get_by_role("img", name="Finish: 2 came by")).to_be_visible()
+        await expect(page.page.locator(".verdict .what")).to_contain_text("1 started, 2 finished")
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["360", "1440"])

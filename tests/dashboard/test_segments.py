@@ -1,12 +1,13 @@
 """Boundaries of a race on its page: moved from the keyboard and with the mouse, shown before they count, and undone."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, Locator, Route, expect
 
 from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab, violations
 from tests.dashboard.conftest import Stack
@@ -66,6 +67,10 @@ def preview(page: Tab) -> Locator:
     return page.page.locator(".preview")
 
 
+def moves(page: Tab) -> Locator:
+    return page.page.get_by_role("table", name="Moved boundaries").locator(".body .row")
+
+
 async def made(stack: Stack) -> list[tuple[Any, ...]]:
     rows = await stack.database.fetch("SELECT from_epoch, from_seq, to_epoch, to_seq FROM race_segments")
     return [tuple(row) for row in rows]
@@ -106,23 +111,59 @@ async def test_a_boundary_is_moved_from_the_keyboard_and_that_is_undone(
     await undo.click()
     await said(page, "Undone: 2 reads from Half to nobody.")
     assert await made(stack) == []
-    # And that, too.
+    # And that, too: it is another row, which has to be there first.
+    await expect(moves(page)).to_have_count(2)
     await expect(undo).to_be_enabled()
-    await page.page.get_by_role("button", name="Undo").click()
+    await undo.click()
     await said(page, "Undone: 2 reads from nobody to Half.")
     assert await made(stack) == [(1, 2, 3, 1)]
 
 
+async def test_undo_waits_for_the_list_that_has_what_it_has_done(
+    page: Tab, stack: Stack, reset: Reset
+) -> None:
+    await page.open(f"race/{reset.race_id}")
+    await handle(page, "Begins").focus()
+    await page.page.keyboard.press("Shift+ArrowLeft")
+    await expect(preview(page)).to_contain_text("3 reads from nobody to Half.")
+    await page.page.keyboard.press("Enter")
+    undo = page.page.get_by_role("button", name="Undo")
+    await expect(undo).to_be_enabled()
+    read, go = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        answer = await route.fetch()
+        read.set()
+        await go.wait()
+        await route.fulfill(response=answer)
+
+    # The list is asked for, since there is another race, and is on its way while it becomes another.
+    await page.page.route("**/segments", late, times=1)
+    await add_race(stack, "Relay")
+    await asyncio.wait_for(read.wait(), 60)
+    await undo.click()
+    await said(page, "Undone: 3 reads from Half to nobody.")
+    assert await undo.is_disabled()
+    go.set()
+    await expect(moves(page)).to_have_count(2)
+    await expect(undo).to_be_enabled()
+    await undo.click()
+    await said(page, "Undone: 3 reads from nobody to Half.")
+
+
 async def test_a_boundary_is_drawn_with_the_mouse_and_typed(page: Tab, stack: Stack, reset: Reset) -> None:
     await page.open(f"race/{reset.race_id}")
-    begins = handle(page, "Begins")
-    await begins.scroll_into_view_if_needed()
-    grip = await begins.locator(".grip").bounding_box()
-    assert grip is not None
-    x, y = grip["x"] + grip["width"] / 2, grip["y"] + 20
-    await page.page.mouse.move(x, y)
+    # Regions above push the axis down for as long as they are loaded. From where it is taken on it is held, wherever
+    # it lies.
+    for above in ("Came by", "Crossings"):
+        region = page.page.get_by_role("region", name=above, exact=True)
+        await expect(region.locator("h3, .row, .empty-title").locator("visible=true").first).to_be_visible()
+    grip = handle(page, "Begins").locator(".grip")
+    await grip.hover()
     await page.page.mouse.down()
-    await page.page.mouse.move(x - 200, y, steps=4)
+    box = await grip.bounding_box()
+    assert box is not None
+    await page.page.mouse.move(box["x"] - 200, box["y"], steps=4)
     await page.page.mouse.up()
     await expect(preview(page)).to_contain_text("3 reads from nobody to Half.")
     assert await made(stack) == []

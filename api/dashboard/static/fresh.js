@@ -9,19 +9,25 @@ const AT_MOST_EVERY_MS = 2000;
 /**
  * Returns {said, mark(), hurry(), again(), refresh()}. load() asks and shows, and throws what went wrong: `said` tells
  * that until it goes well, and refresh(), which is called every second, asks again. mark(): what is shown is old, and
- * may be for `everyMs`. hurry(): it is wrong. again(): now.
+ * may be for `everyMs`. hurry(): it is wrong. again(): now; what is shown behind it was asked for behind it.
  */
 export function fresh(load, { everyMs = AT_MOST_EVERY_MS } = {}) {
   const said = h("div");
   let stale = true;
-  let busy = false;
+  // The load that is under way.
+  let running = null;
   let askedAt = -Infinity;
   let waitMs = everyMs;
 
   async function refresh() {
-    if (!stale || busy || performance.now() - askedAt < waitMs) return;
+    if (!stale || running || performance.now() - askedAt < waitMs) return;
+    running = loaded();
+    await running;
+  }
+
+  async function loaded() {
     // What changes from here on may not be in the answer.
-    [stale, busy, askedAt, waitMs] = [false, true, performance.now(), everyMs];
+    [stale, askedAt, waitMs] = [false, performance.now(), everyMs];
     try {
       await load();
       said.replaceChildren();
@@ -29,7 +35,7 @@ export function fresh(load, { everyMs = AT_MOST_EVERY_MS } = {}) {
       hurry();
       tell(error);
     }
-    busy = false;
+    running = null;
   }
 
   // The same words a second time are nobody's news.
@@ -39,9 +45,14 @@ export function fresh(load, { everyMs = AT_MOST_EVERY_MS } = {}) {
 
   const mark = () => (stale = true);
   const hurry = () => ([stale, waitMs] = [true, AT_MOST_EVERY_MS]);
-  const again = () => {
-    [stale, askedAt] = [true, -Infinity];
-    return refresh();
-  };
+  // A load that is under way may have asked before what this is about. Of several who wait for it the first loads for all.
+  async function again() {
+    if (running) await running;
+    if (!running) {
+      [stale, askedAt] = [true, -Infinity];
+      refresh();
+    }
+    await running;
+  }
   return { said, mark, hurry, again, refresh };
 }

@@ -19,6 +19,7 @@ from api.crossings.store import passings
 from api.crossings.store.behind import behind
 from api.crossings.store.passings import Course
 from api.crossings.types import READS_SHOWN, CrossingPage, CrossingQuery
+from api.passings.waiting import waiting_events
 from api.races.names import NOBODY, people
 from shared.db.connections import Pool, Statements
 
@@ -40,6 +41,7 @@ class _Part(NamedTuple):
 
 async def page(pool: Pool, race_id: UUID, course: Course, query: CrossingQuery) -> CrossingPage:
     """Return a page of a race whose points these are, and which has the one that is asked for."""
+    waiting = await waiting_events(pool, race_id)
     before = FIRST if query.cursor is None else _decoded(query.cursor)
     gap = timedelta(seconds=query.gap)
     if query.bib is None and query.chip is None:
@@ -50,6 +52,7 @@ async def page(pool: Pool, race_id: UUID, course: Course, query: CrossingQuery) 
         gap=query.gap,
         crossings=await _explained(pool, race_id, part.found),
         next_cursor=None if part.next is None else _encoded(part.next),
+        waiting_events=waiting,
     )
 
 

@@ -106,12 +106,13 @@ class Crossing(Answer):
 
 class CrossingPage(Answer):
     """A page of crossings; next_cursor is null on the last one, and it alone says so: a page may hold fewer than were
-    asked for. gap: in seconds.
+    asked for. gap: in seconds. waiting_events: so many stored events of the race's streams are not in crossings yet.
     """
 
     gap: int
     crossings: list[Crossing]
     next_cursor: str | None
+    waiting_events: int
 
 
 class CrossingsTold(Answer):

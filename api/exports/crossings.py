@@ -23,12 +23,16 @@ from api.exports import stream as export
 from api.exports.places import Places
 from api.exports.stream import Client, Outlet
 from api.http.context import Api
-from shared.db.connections import Connection, connect
+from api.http.errors import ApiError
+from api.passings.waiting import waiting_events
+from shared.db.connections import Connection, Statements, connect
 
 __all__ = ["send"]
 
 Names: TypeAlias = tuple[str | None, str | None]
 
+# What a thousand reads a second leave behind in a moment is less: a file in the middle of a race is of that moment.
+MOST_WAITING = 5_000
 # Whole tables are put in order here, whatever else is read along keys.
 CONNECTION = {**export.CONNECTION, "enable_sort": "on", "enable_seqscan": "on"}
 
@@ -36,7 +40,9 @@ CONNECTION = {**export.CONNECTION, "enable_sort": "on", "enable_seqscan": "on"}
 async def send(api: Api, request: web.Request, race_id: UUID, wanted: CrossingFilter) -> web.StreamResponse:
     """Answer with the export. ApiError and DatabaseUnavailable are raised before the answer has begun, never after."""
     if request.method == "HEAD":
-        return web.Response(headers=_headers(await course_with(api.pool, race_id, wanted)))
+        course = await course_with(api.pool, race_id, wanted)
+        await _refuse_half(api.pool, race_id)
+        return web.Response(headers=_headers(course))
     async with api.part(Places).hold(lambda: export.reset(request)) as place:
         connection = await connect(
             api.process.settings.database_url, name="rt-server api export", **CONNECTION
@@ -45,6 +51,7 @@ async def send(api: Api, request: web.Request, race_id: UUID, wanted: CrossingFi
             # One moment for points and passings.
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 course = await course_with(connection, race_id, wanted)
+                await _refuse_half(connection, race_id)
                 response = web.StreamResponse(headers=_headers(course))
                 await response.prepare(request)
                 with export.whole_or_reset(request):
@@ -52,6 +59,17 @@ async def send(api: Api, request: web.Request, race_id: UUID, wanted: CrossingFi
         finally:
             connection.terminate()
     return response
+
+
+async def _refuse_half(database: Statements, race_id: UUID) -> None:
+    """A file is kept and printed, and nobody sees in it that there is more: where much is missing there is none."""
+    waiting = await waiting_events(database, race_id)
+    if waiting > MOST_WAITING:
+        raise ApiError(
+            "UNAVAILABLE",
+            f"{waiting:,} stored events of the race's streams are not in crossings yet, so people would be missing "
+            f"in the file; try again when fewer than {MOST_WAITING:,} wait (waiting_events of the race's crossings)",
+        )
 
 
 async def _stream(

@@ -13,6 +13,7 @@ from uuid import UUID
 from api.flow import store
 from api.flow.store import Bin, Stand
 from api.flow.types import PointFlow, RaceFlow
+from api.passings.waiting import waiting_events
 from shared.runtime.process import Process
 
 __all__ = ["BINS", "LENGTHS_S", "UNPLACED", "Flows", "flow_of"]
@@ -71,13 +72,14 @@ class Flows:
     async def _count(self, race_id: UUID, stands: Sequence[Stand]) -> tuple[RaceFlow, float]:
         began = monotonic()
         self.counts += 1
+        waiting = await waiting_events(self._process.pool, race_id)
         bins = await store.crossed(self._process.pool, race_id, most=BINS, lengths=LENGTHS_S)
         now = monotonic()
         rest_s = max(REST_S, REST_TIMES * (now - began))
-        return flow_of(race_id, stands, bins), now + rest_s
+        return flow_of(race_id, stands, bins, waiting=waiting), now + rest_s
 
 
-def flow_of(race_id: UUID, stands: Sequence[Stand], bins: Sequence[Bin]) -> RaceFlow:
+def flow_of(race_id: UUID, stands: Sequence[Stand], bins: Sequence[Bin], *, waiting: int = 0) -> RaceFlow:
     """Put the bins of points beside each other; those of streams without a place come last, as far as there is room."""
     of_point: dict[str, list[Stand]] = {}
     for stand in stands:
@@ -94,6 +96,7 @@ def flow_of(race_id: UUID, stands: Sequence[Stand], bins: Sequence[Bin]) -> Race
             for key in at + unplaced[:UNPLACED]
         ],
         left_out=len(unplaced[UNPLACED:]),
+        waiting_events=waiting,
     )
 
 

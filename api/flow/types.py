@@ -23,7 +23,8 @@ class PointFlow(Answer):
 class RaceFlow(Answer):
     """Who came by each point of a race over time, at the first read there, by the reader's clock; in bins of `bin_s`
     seconds from `begins_at` on, which is null while nobody has come by. left_out: so many streams without a place have
-    no room here.
+    no room here. waiting_events: so many stored events of the race's streams were not in it when it was
+    counted.
     """
 
     race_id: UUID
@@ -31,3 +32,4 @@ class RaceFlow(Answer):
     bin_s: int
     points: list[PointFlow]
     left_out: int
+    waiting_events: int

@@ -6,9 +6,13 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
+import pytest
+
+from api.passings.store import fill
+from shared.runtime.process import Process
 from tests.api.conftest import RACES, Ask, Client
 from tests.api.crossed import arrange, come_by, make_race, tag
-from tests.api.seeds import Database
+from tests.api.seeds import Database, add_stream
 from tests.api.test_crossings import at, crossings
 
 HEAD = (
@@ -94,3 +98,32 @@ async def test_what_cannot_be_exported_is_said_before_the_answer_begins(ask: Ask
         assert answer.content_type == "text/csv"
     async with client.head(f"{RACES}/{uuid4()}/crossings.csv") as answer:
         assert answer.status == 404
+
+
+async def test_of_much_that_is_not_in_crossings_yet_there_is_no_file_and_the_pages_say_how_much(
+    ask: Ask, client: Client, database: Database, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.exports.crossings.MOST_WAITING", 2)
+    race = await make_race(ask)
+    streams = await arrange(ask, database, race, Start=["gun"], Finish=["line"])
+    other = await add_stream(database, "of no race")
+    for stream_id in (streams["line"], other):
+        await come_by(database, stream_id, [(1, 0), (2, 60), (3, 120)])
+
+    async def waiting() -> list[int]:
+        paths = [f"{RACES}/{race}/{each}" for each in ("crossings", "flow")]
+        return [(await ask("GET", each))["waiting_events"] for each in paths]
+
+    assert (await waiting(), len(await exported(client, race))) == ([0, 0], 3)
+    await database.execute("DELETE FROM passings_progress")
+    assert await waiting() == [3, 3]
+    refused = await ask("GET", f"{RACES}/{race}/crossings.csv", status=503)
+    assert "3 stored events of the race's streams are not in crossings yet" in refused["message"]
+    async with client.head(f"{RACES}/{race}/crossings.csv") as answer:
+        assert answer.status == 503
+    # As far as it may be behind in the middle of a race, and all of it.
+    await database.execute("UPDATE streams SET last_position = 2 WHERE stream_id = $1", streams["line"])
+    assert await exported(client, race) == []
+    await database.execute("UPDATE streams SET last_position = 3 WHERE stream_id = $1", streams["line"])
+    assert await fill(process.pool, most_events=100) == (6, 0)
+    assert (await waiting(), len(await exported(client, race))) == ([0, 0], 3)

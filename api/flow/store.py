@@ -1,10 +1,11 @@
-"""All SQL of the flow. Whoever comes by is told by passings alone: no event is read."""
+"""All SQL of the flow. Whoever comes by is told by passings; events are read of those alone that a boundary cuts."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from api.crossings.cut import MEETS, OURS
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
@@ -35,21 +36,27 @@ ORDER BY point.place NULLS LAST, streams.created_at, streams.stream_id
 """
 
 # $1: the race, $2: how many bins there may be, $3: how long they may be, in seconds, the shortest first. `at` is a
-# point's place, or a stream that has none. Each once at each point, at the first read there, and where a boundary cuts
-# a passing, by its first read. What is shown is around the middle one of all, as wide as the longest bins go: a reader
+# point's place, or a stream that has none. Each once at each point, at the first read there that is the race's.
+# What is shown is around the middle one of all, as wide as the longest bins go: a reader
 # of a wrong date must not make one bin of a whole race. Then the shortest bins that have room for it.
-CROSSED = """
-WITH ranges AS MATERIALIZED (SELECT stream_id, stream_epoch, from_seq, to_seq FROM ranges_of_race($1)),
+CROSSED = f"""
+WITH ranges AS MATERIALIZED (SELECT stream_id, stream_epoch, from_seq, to_seq, is_whole FROM ranges_of_race($1)),
 places AS MATERIALIZED (SELECT stream_id, place FROM point_streams WHERE race_id = $1),
 seen AS MATERIALIZED (
     SELECT ranges.stream_id, passing.*
     FROM ranges
     -- OFFSET 0 keeps it what it is: along the key of each epoch. Nobody knows how many epochs a function will name, and
-    -- a guess of many would go through the passings of all races there have ever been.
+    -- a guess of many would go through the passings of all races there have ever been. Of epochs that nothing cuts,
+    -- which are nearly all, no number is looked at.
     CROSS JOIN LATERAL (
         SELECT tag_id, first_read_at FROM passings
-        WHERE passings.stream_id = ranges.stream_id AND passings.stream_epoch = ranges.stream_epoch
-          AND first_seq >= from_seq AND (to_seq IS NULL OR first_seq < to_seq)
+        WHERE is_whole AND passings.stream_id = ranges.stream_id AND passings.stream_epoch = ranges.stream_epoch
+        UNION ALL
+        SELECT ours.tag_id, ours.first_read_at
+        FROM passings AS passing
+        {OURS}
+        WHERE NOT is_whole AND passing.stream_id = ranges.stream_id
+          AND passing.stream_epoch = ranges.stream_epoch AND {MEETS}
         OFFSET 0
     ) AS passing
 ),
@@ -81,7 +88,7 @@ SELECT at, begins_at, s AS bin_s, count(*) AS crossed,
             THEN floor(extract(epoch FROM first - begins_at) / s)::integer END AS number
 FROM crossed CROSS JOIN bins CROSS JOIN around
 GROUP BY at, begins_at, s, number
-"""
+"""  # noqa: S608 - of constants only
 
 
 class Stand(NamedTuple):

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from api.crossings.cut import MEETS, OURS
 from shared.db.connections import Pool
 from shared.db.errors import translated
 
@@ -14,64 +15,89 @@ __all__ = ["CROWD", "TRAVEL", "Travel", "crowd", "travel"]
 TRAVELLED = 300
 
 # $1: the race, $2 and $3: from which place to which, $4: chips that are left out, $5: of so many who came last. When
-# somebody leaves the start counts there, when somebody comes counts elsewhere, as in crossings.
-TRAVEL = """
+# somebody leaves the start counts there, when somebody comes counts elsewhere, as in crossings. Of each range of the
+# race the newest are looked at, along their time, so that what comes later in another epoch takes nobody's room.
+TRAVEL = f"""
 WITH ranges AS MATERIALIZED (SELECT * FROM ranges_of_race($1))
 SELECT leg.from_place, leg.to_place, count(took) AS others,
        percentile_cont(0.5) WITHIN GROUP (ORDER BY took) AS median
 FROM unnest($2::integer[], $3::integer[]) AS leg(from_place, to_place)
 CROSS JOIN LATERAL (
     SELECT arrival.first_read_at - departure.at AS took
-    FROM point_streams AS there
-    CROSS JOIN LATERAL (
-        SELECT stream_epoch, tag_id, first_read_at, first_seq FROM passings
-        WHERE (passings.stream_id, passings.first_read_at) <= (there.stream_id, timestamp 'infinity')
-          AND (passings.stream_id, passings.first_read_at) >= (there.stream_id, timestamp '-infinity')
-        ORDER BY passings.stream_id DESC, passings.first_read_at DESC
+    FROM (
+        SELECT ours.tag_id, ours.first_read_at
+        FROM point_streams AS there
+        JOIN ranges ON ranges.stream_id = there.stream_id
+        CROSS JOIN LATERAL (
+            SELECT * FROM passings AS passing
+            WHERE (passing.stream_id, passing.stream_epoch, passing.first_read_at)
+                      <= (ranges.stream_id, ranges.stream_epoch, timestamp 'infinity')
+              AND (passing.stream_id, passing.stream_epoch, passing.first_read_at)
+                      >= (ranges.stream_id, ranges.stream_epoch, timestamp '-infinity')
+              AND {MEETS}
+            ORDER BY passing.stream_id DESC, passing.stream_epoch DESC, passing.first_read_at DESC
+            LIMIT $5
+        ) AS passing
+        {OURS}
+        WHERE there.race_id = $1 AND there.place = leg.to_place
+        ORDER BY ours.first_read_at DESC
         LIMIT $5
     ) AS arrival
-    JOIN ranges ON ranges.stream_id = there.stream_id AND ranges.stream_epoch = arrival.stream_epoch
-        AND arrival.first_seq >= ranges.from_seq AND (ranges.to_seq IS NULL OR arrival.first_seq < ranges.to_seq)
     CROSS JOIN LATERAL (
         SELECT max(CASE WHEN leg.from_place = 1 THEN passed.last_read_at ELSE passed.first_read_at END) AS at
         FROM point_streams AS here
-        JOIN ranges AS earlier ON earlier.stream_id = here.stream_id
+        JOIN ranges ON ranges.stream_id = here.stream_id
+        -- The cut before the limit: the one before it may have nothing on this side.
         CROSS JOIN LATERAL (
-            SELECT first_read_at, last_read_at, first_seq FROM passings
-            WHERE (passings.stream_id, passings.stream_epoch, passings.tag_id, passings.first_read_at)
-                      < (earlier.stream_id, earlier.stream_epoch, arrival.tag_id, arrival.first_read_at)
-              AND (passings.stream_id, passings.stream_epoch, passings.tag_id, passings.first_read_at)
-                      >= (earlier.stream_id, earlier.stream_epoch, arrival.tag_id, timestamp '-infinity')
-            ORDER BY passings.stream_id DESC, passings.stream_epoch DESC, passings.tag_id DESC,
-                     passings.first_read_at DESC
+            SELECT ours.first_read_at, ours.last_read_at
+            FROM passings AS passing
+            {OURS}
+            WHERE (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
+                      < (ranges.stream_id, ranges.stream_epoch, arrival.tag_id, arrival.first_read_at)
+              AND (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
+                      >= (ranges.stream_id, ranges.stream_epoch, arrival.tag_id, timestamp '-infinity')
+              AND {MEETS} AND ours.first_read_at < arrival.first_read_at
+            ORDER BY passing.stream_id DESC, passing.stream_epoch DESC, passing.tag_id DESC,
+                     passing.first_read_at DESC, ours.first_read_at DESC
             LIMIT 1
         ) AS passed
         WHERE here.race_id = $1 AND here.place = leg.from_place
-          AND passed.first_seq >= earlier.from_seq AND (earlier.to_seq IS NULL OR passed.first_seq < earlier.to_seq)
     ) AS departure
-    WHERE there.race_id = $1 AND there.place = leg.to_place AND arrival.tag_id <> ALL($4::text[])
-      AND departure.at < arrival.first_read_at
+    WHERE arrival.tag_id <> ALL($4::text[]) AND departure.at < arrival.first_read_at
 ) AS travelled
 GROUP BY leg.from_place, leg.to_place
-"""
+"""  # noqa: S608 - of constants only
 
-# $1: the race, $2 and $3: at which place around which time, $4: chips that are left out.
-CROWD = """
+# $1: the race, $2 and $3: at which place around which time, $4: chips that are left out. What is left of a passing that
+# a boundary cuts may begin later than it did, so of such epochs all are looked at that were not over by then.
+CROWD = f"""
 WITH ranges AS MATERIALIZED (SELECT * FROM ranges_of_race($1))
-SELECT minute.place, count(DISTINCT passing.tag_id) AS others
-FROM unnest($2::integer[], $3::timestamp[]) AS minute(place, at)
+SELECT minute.place, count(DISTINCT seen.tag_id) AS others
+FROM (
+    SELECT place, at - interval '30 s' AS begins, at + interval '30 s' AS ends
+    FROM unnest($2::integer[], $3::timestamp[]) AS given(place, at)
+) AS minute
 JOIN point_streams AS here ON here.race_id = $1 AND here.place = minute.place
+JOIN ranges ON ranges.stream_id = here.stream_id
 CROSS JOIN LATERAL (
-    SELECT stream_epoch, tag_id, first_seq FROM passings
-    WHERE (passings.stream_id, passings.first_read_at) >= (here.stream_id, minute.at - interval '30 s')
-      AND (passings.stream_id, passings.first_read_at) < (here.stream_id, minute.at + interval '30 s')
-    ORDER BY passings.stream_id, passings.first_read_at
-) AS passing
-JOIN ranges ON ranges.stream_id = here.stream_id AND ranges.stream_epoch = passing.stream_epoch
-    AND passing.first_seq >= ranges.from_seq AND (ranges.to_seq IS NULL OR passing.first_seq < ranges.to_seq)
-WHERE passing.tag_id <> ALL($4::text[])
+    (SELECT tag_id FROM passings
+     WHERE is_whole
+       AND (passings.stream_id, passings.stream_epoch, passings.first_read_at)
+               >= (ranges.stream_id, ranges.stream_epoch, minute.begins)
+       AND (passings.stream_id, passings.stream_epoch, passings.first_read_at)
+               < (ranges.stream_id, ranges.stream_epoch, minute.ends)
+     ORDER BY passings.stream_id, passings.stream_epoch, passings.first_read_at)
+    UNION ALL
+    SELECT ours.tag_id
+    FROM passings AS passing
+    {OURS}
+    WHERE NOT is_whole AND passing.stream_id = ranges.stream_id AND passing.stream_epoch = ranges.stream_epoch
+      AND passing.first_read_at < minute.ends AND passing.last_read_at >= minute.begins AND {MEETS}
+      AND ours.first_read_at >= minute.begins AND ours.first_read_at < minute.ends
+) AS seen
+WHERE seen.tag_id <> ALL($4::text[])
 GROUP BY minute.place
-"""
+"""  # noqa: S608 - of constants only
 
 
 class Travel(NamedTuple):

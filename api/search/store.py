@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from api.crossings.crossing import Passing, ReadAt
+from api.crossings.cut import MEETS, OURS
 from api.search.types import FoundPerson
 from shared.db.connections import Pool
 from shared.db.errors import translated
@@ -77,9 +78,8 @@ WHERE race_id = $1 AND NOT EXISTS (SELECT FROM participants WHERE race_id = $1 A
 
 # What somebody left: passings, and reads that are none yet, each as one by itself: merged into crossings both
 # are the same. Where more wait than are looked through none of them is, and the answer says how many wait.
-# $1: chips, $2: so many waiting events are looked through, $3: so many passings, $4: the race. A passing is of the race
-# that its first read is of.
-OF_PERSON = """
+# $1: chips, $2: so many waiting events are looked through, $3: so many passings, the newest, $4: the race.
+OF_PERSON = f"""
 WITH ranges AS MATERIALIZED (SELECT * FROM ranges_of_race($4)),
 waiting AS MATERIALIZED (
     SELECT streams.stream_id, coalesce(progress.position, 0) AS position,
@@ -87,19 +87,21 @@ waiting AS MATERIALIZED (
     FROM streams LEFT JOIN passings_progress AS progress USING (stream_id)
     WHERE last_position > coalesce(progress.position, 0) AND stream_id IN (SELECT stream_id FROM ranges)
 )
-SELECT DISTINCT found.* FROM (
-    SELECT passing.*
+SELECT found.* FROM (
+    SELECT ours.*
     FROM ranges
     CROSS JOIN unnest($1::text[]) AS worn(tag_id)
     CROSS JOIN LATERAL (
-        SELECT * FROM passings
-        WHERE (passings.stream_id, passings.stream_epoch, passings.tag_id, passings.first_read_at)
+        SELECT * FROM passings AS passing
+        WHERE (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
                   >= (ranges.stream_id, ranges.stream_epoch, worn.tag_id, timestamp '-infinity')
-          AND (passings.stream_id, passings.stream_epoch, passings.tag_id, passings.first_read_at)
+          AND (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
                   <= (ranges.stream_id, ranges.stream_epoch, worn.tag_id, timestamp 'infinity')
-        ORDER BY passings.stream_id DESC, passings.stream_epoch DESC, passings.tag_id DESC, passings.first_read_at DESC
+          AND {MEETS}
+        ORDER BY passing.stream_id DESC, passing.stream_epoch DESC, passing.tag_id DESC, passing.first_read_at DESC
         LIMIT $3
     ) AS passing
+    {OURS}
     UNION ALL
     SELECT waiting.stream_id, event.stream_epoch, event.tag_id, event.read_at AS first_read_at,
            event.seq AS first_seq, event.read_at AS last_read_at, event.seq AS last_seq, event.seq AS low_seq,
@@ -111,13 +113,14 @@ SELECT DISTINCT found.* FROM (
         ORDER BY events.position
         LIMIT waiting.events
     ) AS event
+    JOIN ranges ON ranges.stream_id = waiting.stream_id AND ranges.stream_epoch = event.stream_epoch
+        AND event.seq >= ranges.from_seq AND (ranges.to_seq IS NULL OR event.seq < ranges.to_seq)
     WHERE event.tag_id = ANY($1::text[]) AND event.read_at IS NOT NULL
       AND (SELECT sum(events) FROM waiting) <= $2
 ) AS found
-JOIN ranges ON found.stream_id = ranges.stream_id AND found.stream_epoch = ranges.stream_epoch
-    AND found.first_seq >= ranges.from_seq AND (ranges.to_seq IS NULL OR found.first_seq < ranges.to_seq)
+ORDER BY found.first_read_at DESC, found.stream_id DESC, found.stream_epoch DESC, found.first_seq DESC
 LIMIT $3
-"""
+"""  # noqa: S608 - of constants only
 OF_CHIP = """
 WITH waiting AS MATERIALIZED (
     SELECT streams.stream_id, coalesce(progress.position, 0) AS position,
@@ -125,7 +128,7 @@ WITH waiting AS MATERIALIZED (
     FROM streams LEFT JOIN passings_progress AS progress USING (stream_id)
     WHERE last_position > coalesce(progress.position, 0)
 )
-SELECT * FROM (SELECT * FROM passings WHERE tag_id = ANY($1::text[]) LIMIT $3) AS found
+SELECT * FROM (SELECT * FROM passings WHERE tag_id = ANY($1::text[]) ORDER BY first_read_at DESC LIMIT $3) AS found
 UNION ALL
 SELECT waiting.stream_id, event.stream_epoch, event.tag_id, event.read_at AS first_read_at,
        event.seq AS first_seq, event.read_at AS last_read_at, event.seq AS last_seq, event.seq AS low_seq,

@@ -129,7 +129,8 @@ def reads(found: Sequence[Seen], given: Iterable[tuple[ReadAt, str]]) -> list[Ti
     crossing_of = _numbers(found)
     told: list[TimelineRead] = []
     before: datetime | None = None
-    for read, chip_id in sorted(given):
+    # Passings of a chip may lie among the same numbers: what lies among those of two was looked at for both.
+    for read, chip_id in sorted(set(given)):
         number = crossing_of(read, chip_id)
         if number is None:
             continue  # stored since the passings were looked at

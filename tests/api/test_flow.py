@@ -13,8 +13,10 @@ from api.flow.flows import BINS, LENGTHS_S, UNPLACED, Flows, flow_of
 from api.flow.store import Bin, Stand
 from shared.runtime.process import Process
 from tests.api.conftest import RACES, Ask
+from tests.api.crossed import arrange, come_by, make_race
 from tests.api.seeds import Database, add_metrics, add_stream
-from tests.api.test_plans import plan_of
+from tests.api.segmented import add_segment
+from tests.api.test_plans import of_events, plan_of
 from tests.api.test_races import form
 
 GUN = datetime(2026, 5, 3, 10)  # noqa: DTZ001 - the reader's own clock
@@ -128,6 +130,20 @@ async def test_who_came_by_outside_of_a_boundary_is_not_of_the_race(
     assert sketch(await ask("GET", f"{RACES}/{race}/flow"))[0] == ("Start", 1, {0: 1})
 
 
+async def test_who_stood_on_the_mat_when_the_race_began_came_by_at_the_first_read_that_is_the_race_s(
+    ask: Ask, database: Database
+) -> None:
+    race = await make_race(ask)
+    start = (await arrange(ask, database, race, Start=["gun"], Finish=["line"]))["gun"]
+    await come_by(database, start, [(1, 0), (2, 0.25), (3, 1), (1, 0.75), (2, 30), (1, 1.5), (3, 50)])
+    await add_segment(database, UUID(race), start, (1, 6), None)
+    flow = await ask("GET", f"{RACES}/{race}/flow")
+    assert (flow["begins_at"], sketch(flow)[0]) == ("2026-05-03T10:00:00", ("Start", 2, {0: 1, 5: 1}))
+    await database.execute("UPDATE race_segments SET from_seq = 4, to_epoch = 1, to_seq = 6")
+    # Ada at 0.75 and Alan at 30; Grace had not come.
+    assert sketch(await ask("GET", f"{RACES}/{race}/flow"))[0] == ("Start", 2, {0: 1, 3: 1})
+
+
 @pytest.mark.parametrize(("hours", "bin_s"), [(0.5, 10), (1.6, 30), (3, 60), (6, 120), (16, 300), (30, 600)])
 async def test_bins_are_as_short_as_there_is_room_for(
     ask: Ask, race: str, mats: list[UUID], database: Database, *, hours: float, bin_s: int
@@ -220,11 +236,11 @@ async def test_no_event_is_read_and_passings_along_their_key(
     )
     await database.execute("ANALYZE")
     plan = await plan_of(process, store.CROSSED, UUID(race), BINS, list(LENGTHS_S))
-    tables = {node.get("Relation Name") for node in plan}
-    assert "events" not in tables
-    scans = [node for node in plan if node.get("Relation Name") == "passings"]
+    # Nothing is cut by a boundary, so no event is looked at for that.
+    assert not any(node["Actual Loops"] for node in of_events(plan))
+    scans = [node for node in plan if node.get("Relation Name") == "passings" and node["Actual Loops"]]
     assert scans
     # Of the epochs of the race, and no others: the current one of each of the three mats.
-    assert {scan["Index Name"] for scan in scans} == {"passings_pkey"}
+    assert {scan["Index Name"] for scan in scans} <= {"passings_pkey", "passings_epoch_time"}
     assert sum(scan["Actual Rows"] * scan["Actual Loops"] for scan in scans) == 1500
     await plan_of(process, store.POINTS, UUID(race))

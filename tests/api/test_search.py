@@ -6,11 +6,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.search import routes
+from api.search import others, routes
 from api.search import store as search_store
 from shared.runtime.process import Process
 from tests.api.conftest import RACES, Ask
 from tests.api.seeds import Database, add_stream
+from tests.api.segmented import add_segment
 from tests.api.test_passings import NOON, Read, fill_all, store
 from tests.api.test_races import form
 
@@ -154,6 +155,79 @@ async def test_where_she_was_not_seen_and_where_she_is_due_is_told_by_the_others
     assert five["others_in_that_minute"] == 11
     assert (finish["state"], finish["expected_at"], finish["others"]) == ("due", at(5010), 11)
     assert finish["others_in_that_minute"] is None
+
+
+async def test_a_boundary_through_passings_leaves_the_race_what_is_behind_it(
+    course: Course, ask: Ask, process: Process, database: Database
+) -> None:
+    chips = [f"0580000001{n:02x}" for n in range(11)]
+    # All stand on the mat when the race begins, and go on standing there; and on the next somebody lingers.
+    await course.saw("start", ADA, 2)
+    for tag in chips:
+        await course.saw("start", tag, 2.5)
+    await course.saw("start", ADA, 2.75)
+    for n, tag in enumerate(chips):
+        await course.saw("left", tag, 1202.5 + n)
+    await course.saw("ten", ADA, 2510)
+    await fill_all(process.pool)
+    race = UUID(course.race)
+    await add_segment(database, race, course.streams["start"], (1, 24), None)
+    await add_segment(database, race, course.streams["left"], (1, 12), None)
+    told = await course.timeline()
+    start, five, *_ = told["points"]
+    assert (start["state"], start["at"]) == ("seen", at(2.75))
+    assert [each["read_at"] for each in told["reads"]] == [at(2.75), at(2510)]
+    shown = (await ask("GET", f"{RACES}/{course.race}/crossings?bib=1"))["crossings"]
+    assert {each["counted"]["read_at"] for each in shown} == {each["at"] for each in told["crossings"]}
+    # The sixth of eleven left at 2.5 and came at 1207.5, by what is the race's.
+    assert (five["expected_at"], five["others"], five["others_in_that_minute"]) == (at(1207.75), 11, 11)
+
+
+async def test_a_read_among_the_numbers_of_two_passings_is_told_once(
+    course: Course, process: Process
+) -> None:
+    await course.saw("start", ADA, 0, 2, 0.5)
+    await fill_all(process.pool)
+    assert [each["read_at"] for each in (await course.timeline())["reads"]] == [at(0), at(0.5), at(2)]
+
+
+async def test_when_she_is_due_is_told_by_her_race_whatever_passes_in_other_epochs(
+    course: Course, process: Process, database: Database
+) -> None:
+    await course.saw("start", ADA, 3)
+    await fill_all(process.pool)
+    for name in ("start", "left"):
+        stream = course.streams[name]
+        await ask_for_epoch(course, stream)
+        # The day after, on the same mats: others and the same chips, in an epoch that is nobody's.
+        later = [
+            Read(f"0580000001{n % 11:02x}", 2, 9_000_000 + 200 * n, n + 1)
+            for n in range(2 * others.TRAVELLED)
+        ]
+        await store(database, stream, later)
+    await fill_all(process.pool)
+    told = (await course.timeline())["points"][1]
+    assert (told["state"], told["expected_at"], told["others"]) == ("due", at(1208), 11)
+
+
+async def ask_for_epoch(course: Course, stream: UUID) -> None:
+    """Have the first epoch of a stream be the race's, and none behind it."""
+    await course.ask("PUT", f"/api/v1/streams/{stream}/epochs/1/race", json={"race_id": course.race})
+
+
+async def test_of_very_many_passings_those_of_the_race_are_told_the_newest(
+    course: Course, process: Process, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "MOST_PASSINGS", 3)
+    elsewhere = await add_stream(database, "elsewhere")
+    await store(database, elsewhere, [Read(ADA, 1, 900_000 + 200 * n, n + 1) for n in range(5)])
+    await course.saw("ten", ADA, 2500)
+    await course.saw("start", ADA, 0, 10, 20, 30)
+    await fill_all(process.pool)
+    told = await course.timeline()
+    assert [each["at"] for each in told["crossings"]] == [at(20), at(30), at(2500)]
+    of_chip = await course.ask("GET", f"/api/v1/chips/{ADA}/timeline", params={"gap": 1})
+    assert [each["at"] for each in of_chip["crossings"]] == [at(9004), at(9006), at(9008)]
 
 
 async def test_what_lies_beyond_where_she_is_due_is_ahead(course: Course, process: Process) -> None:

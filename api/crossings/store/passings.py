@@ -10,17 +10,16 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from api.crossings.crossing import Passing, ReadAt, rule_at
+from api.crossings.cut import MEETS, OURS
 from api.crossings.people import At, Passed, Subject
 from shared.db.connections import Connection, Statements
 from shared.db.errors import translated
 
 __all__ = [
     "ALL",
-    "MEETS",
     "MOST_PASSINGS",
     "NEWEST",
     "OF_PEOPLE",
-    "OURS",
     "POINTS",
     "STANDING",
     "Course",
@@ -49,19 +48,6 @@ standing AS MATERIALIZED (
     LEFT JOIN point_streams AS point ON point.stream_id = ranges.stream_id AND point.race_id = $1
 )
 """
-
-# What of a passing is the race's: all of it, but where a boundary cuts it what is left.
-OURS = """
-CROSS JOIN LATERAL (
-    SELECT passing.* WHERE passing.low_seq >= from_seq AND (to_seq IS NULL OR passing.high_seq < to_seq)
-    UNION ALL
-    SELECT part.*
-    FROM passing_within(passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at,
-                        passing.last_read_at, passing.low_seq, passing.high_seq, from_seq, to_seq) AS part
-    WHERE NOT (passing.low_seq >= from_seq AND (to_seq IS NULL OR passing.high_seq < to_seq))
-) AS ours
-"""
-MEETS = "passing.high_seq >= from_seq AND (to_seq IS NULL OR passing.low_seq < to_seq)"
 
 # What of a race makes its crossings others, all at once: people and chips, the course, and which reads are its own.
 _MARK = f"""

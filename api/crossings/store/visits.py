@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from api.crossings.store.passings import MEETS, OURS
+from api.crossings.cut import MEETS, OURS
 from shared.db.connections import Statements
 from shared.db.errors import translated
 

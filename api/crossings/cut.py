@@ -3,7 +3,7 @@
 A statement that uses them has the table as `passing`, and beside it the range of the race as `from_seq` and `to_seq`.
 """
 
-__all__ = ["MEETS", "OURS"]
+__all__ = ["MEETS", "OURS", "newest_of_chip"]
 
 # All of a passing, but where a boundary cuts it what is left, as `ours`: none, one or several. Together with MEETS, so
 # that events are looked at for those alone that a boundary goes through.
@@ -18,3 +18,21 @@ CROSS JOIN LATERAL (
 ) AS ours
 """
 MEETS = "passing.high_seq >= from_seq AND (to_seq IS NULL OR passing.low_seq < to_seq)"
+
+
+def newest_of_chip(of_race: str, tag_id: str, at_most: str) -> str:
+    """Return what selects the newest of a chip in one range of a race, along the key, whatever the chip did elsewhere.
+    The cut is made before the limit: a passing may have nothing on this side.
+    """
+    return f"""
+        SELECT ours.*
+        FROM passings AS passing
+        {OURS}
+        WHERE (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
+                  >= ({of_race}.stream_id, {of_race}.stream_epoch, {tag_id}, timestamp '-infinity')
+          AND (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
+                  <= ({of_race}.stream_id, {of_race}.stream_epoch, {tag_id}, timestamp 'infinity')
+          AND {MEETS}
+        ORDER BY passing.stream_id DESC, passing.stream_epoch DESC, passing.tag_id DESC, passing.first_read_at DESC
+        LIMIT {at_most}
+    """  # noqa: S608 - of constants only

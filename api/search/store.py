@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from api.crossings.crossing import Passing, ReadAt
-from api.crossings.cut import MEETS, OURS
+from api.crossings.cut import newest_of_chip
 from api.search.types import FoundPerson
 from shared.db.connections import Pool
 from shared.db.errors import translated
@@ -92,16 +92,8 @@ SELECT found.* FROM (
     FROM ranges
     CROSS JOIN unnest($1::text[]) AS worn(tag_id)
     CROSS JOIN LATERAL (
-        SELECT * FROM passings AS passing
-        WHERE (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
-                  >= (ranges.stream_id, ranges.stream_epoch, worn.tag_id, timestamp '-infinity')
-          AND (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
-                  <= (ranges.stream_id, ranges.stream_epoch, worn.tag_id, timestamp 'infinity')
-          AND {MEETS}
-        ORDER BY passing.stream_id DESC, passing.stream_epoch DESC, passing.tag_id DESC, passing.first_read_at DESC
-        LIMIT $3
-    ) AS passing
-    {OURS}
+        {newest_of_chip("ranges", "worn.tag_id", "$3")}
+    ) AS ours
     UNION ALL
     SELECT waiting.stream_id, event.stream_epoch, event.tag_id, event.read_at AS first_read_at,
            event.seq AS first_seq, event.read_at AS last_read_at, event.seq AS last_seq, event.seq AS low_seq,

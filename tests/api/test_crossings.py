@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from api.crossings.store import passings
 from api.passings import store as filler
 from shared.protocol.ipico import parse
 from shared.runtime.process import Process
@@ -29,6 +30,19 @@ def at(seconds: float) -> str:
 
 def told(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return [(each["point_name"], each["bib"], each["crossed_at"], each["read_count"]) for each in found]
+
+
+async def test_of_a_chip_the_newest_of_the_race_are_looked_at_whatever_it_did_elsewhere(
+    ask: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passings, "MOST_PASSINGS", 3)
+    race = await make_race(ask)
+    streams = await arrange(ask, database, race, Start=["gun"], Finish=["line"])
+    await come_by(database, streams["line"], [(1, 100), (1, 200), (1, 300), (1, 400)])
+    await come_by(database, streams["gun"], [(1, 0)])
+    await come_by(database, await add_stream(database, "elsewhere"), [(1, 1000 + 10 * n) for n in range(5)])
+    assert [each["crossed_at"] for each in await crossings(ask, race)] == [at(0), at(200), at(300), at(400)]
+    assert [each["crossed_at"] for each in await crossings(ask, race, bib=1)] == [at(200), at(300), at(400)]
 
 
 async def test_the_last_read_counts_at_the_start_and_the_first_elsewhere(

@@ -54,13 +54,17 @@ async def test_the_newest_passings_are_found_along_their_time(process: Process, 
                 assert scan.get("Rows Removed by Filter", 0) <= 22
 
 
-async def test_the_passings_of_people_are_looked_up_by_their_chips(process: Process, passed: UUID) -> None:
+async def test_the_passings_of_people_are_looked_up_by_epochs_and_their_chips(
+    process: Process, passed: UUID
+) -> None:
     tags = [str(n) for n in range(0, 200, 2)]
     arguments = [None] * len(tags), tags, passings.MOST_PASSINGS
     plan = await plan_of(process, passings.OF_PEOPLE, passed, *arguments)
     (scan,) = of_passings(plan)
-    assert (scan["Index Name"], scan["Actual Loops"]) == ("passings_chip", 100)
-    assert scan["Actual Rows"] <= 3 * PEOPLE / 2000 + 3
+    assert (scan["Index Name"], scan["Actual Loops"]) == ("passings_pkey", 100)
+    # Those of its own epoch, and none else.
+    assert scan["Actual Rows"] <= PEOPLE / 2000 + 1
+    assert scan.get("Rows Removed by Filter", 0) == 0
     for node in plan:
         if node.get("Relation Name") in ("chips", "race_segments", "epoch_races"):
             assert "Index" in node["Node Type"], node
@@ -91,7 +95,7 @@ async def test_what_is_said_of_reads_is_looked_up_by_chips_and_behind_positions(
     bibs = list(range(0, 100, 2))
     plan = await plan_of(process, visits.SEEN, [passed] * len(bibs), bibs)
     (scan,) = of_passings(plan)
-    assert (scan["Index Name"], scan["Actual Loops"]) == ("passings_chip", 50)
+    assert (scan["Index Name"], scan["Actual Loops"]) == ("passings_pkey", 50)
     # Nothing is cut by a boundary, so no event is looked at for that.
     (behind_progress,) = (node for node in of_events(plan) if node["Actual Loops"])
     assert behind_progress["Index Name"] == "events_stream_id_position_key"

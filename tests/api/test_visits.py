@@ -5,11 +5,12 @@ from uuid import UUID
 
 import pytest
 
+from api.crossings.store import visits as store
 from api.passings import store as filler
 from shared.runtime.process import Process
 from tests.api.conftest import Ask
 from tests.api.crossed import arrange, come_by, make_race
-from tests.api.seeds import Database
+from tests.api.seeds import Database, add_stream
 
 Said = tuple[int, str | None, str | None, int | None]
 
@@ -73,6 +74,15 @@ async def test_what_is_not_yet_in_passings_is_told_as_what_is(
             break
     else:
         raise AssertionError("the filling has no end")
+
+
+async def test_whatever_a_chip_did_elsewhere_since_what_is_said_is_of_the_race(
+    ask: Ask, database: Database, running: dict[str, UUID]
+) -> None:
+    await come(database, running)
+    elsewhere = await add_stream(database, "elsewhere")
+    await come_by(database, elsewhere, [(1, 90_000 + 2 * n) for n in range(store.MOST)])
+    assert {name: await said(ask, stream) for name, stream in running.items()} == EXPECTED
 
 
 async def test_nobody_is_looked_up_where_nobody_is_known(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from api.crossings.crossing import Passing, ReadAt, rule_at
-from api.crossings.cut import MEETS, OURS
+from api.crossings.cut import MEETS, OURS, newest_of_chip
 from api.crossings.people import At, Passed, Subject
 from shared.db.connections import Connection, Statements
 from shared.db.errors import translated
@@ -102,8 +102,9 @@ ORDER BY first_read_at DESC, stream_id DESC, stream_epoch DESC, first_seq DESC
 LIMIT $7
 """  # noqa: S608 - of constants only
 
-# All passings of those whose chips $3 are at the points $2 (null: at all): of each chip the newest $4. Each step is a
-# look by a key, and each by itself: joined in one go, the passings of all chips would be gone through.
+# All passings of those whose chips $3 are at the points $2 (null: at all): of each chip the newest $4 of the race
+# there, whatever it did elsewhere. Each step is a look by a key, and each by itself: joined in one go, the passings of
+# all chips would be gone through.
 OF_PEOPLE = f"""
 WITH {STANDING},
 wanted AS MATERIALIZED (
@@ -123,14 +124,18 @@ worn AS MATERIALIZED (
     ) AS chip
     WHERE wanted.bib IS NOT NULL
 )
-SELECT standing.at, worn.bib, ours.*
+SELECT of_chip.*
 FROM worn
 CROSS JOIN LATERAL (
-    SELECT * FROM passings WHERE passings.tag_id = worn.tag_id ORDER BY first_read_at DESC LIMIT $4
-) AS passing
-JOIN standing USING (stream_id, stream_epoch)
-{OURS}
-WHERE (worn.at IS NULL OR standing.at = worn.at) AND {MEETS}
+    SELECT standing.at, worn.bib, of_epoch.*
+    FROM standing
+    CROSS JOIN LATERAL (
+        {newest_of_chip("standing", "worn.tag_id", "$4")}
+    ) AS of_epoch
+    WHERE worn.at IS NULL OR standing.at = worn.at
+    ORDER BY of_epoch.first_read_at DESC
+    LIMIT $4
+) AS of_chip
 """  # noqa: S608 - of constants only
 
 # All of a race, in course order, those of one person at one point together and in the order of time; of one point $2.

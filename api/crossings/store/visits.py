@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from api.crossings.cut import MEETS, OURS
+from api.crossings.cut import newest_of_chip
 from shared.db.connections import Statements
 from shared.db.errors import translated
 
@@ -41,14 +41,18 @@ worn AS MATERIALIZED (
         WHERE chips.race_id = given.race_id AND chips.bib = given.bib AND is_owner OFFSET 0
     ) AS chip
 )
-SELECT worn.race_id, worn.bib, standing.at, standing.place, standing.name, standing.places, ours.*
+SELECT worn.race_id, worn.bib, of_chip.*
 FROM worn
 CROSS JOIN LATERAL (
-    SELECT * FROM passings WHERE passings.tag_id = worn.tag_id ORDER BY first_read_at DESC LIMIT {MOST}
-) AS passing
-JOIN standing USING (race_id, stream_id, stream_epoch)
-{OURS}
-WHERE {MEETS}
+    SELECT standing.at, standing.place, standing.name, standing.places, of_epoch.*
+    FROM standing
+    CROSS JOIN LATERAL (
+        {newest_of_chip("standing", "worn.tag_id", str(MOST))}
+    ) AS of_epoch
+    WHERE standing.race_id = worn.race_id
+    ORDER BY of_epoch.first_read_at DESC
+    LIMIT {MOST}
+) AS of_chip
 UNION ALL
 SELECT worn.race_id, worn.bib, standing.at, standing.place, standing.name, standing.places,
        read.stream_id, read.stream_epoch, read.tag_id, read_at, seq, read_at, seq, seq, seq, 1, read.position

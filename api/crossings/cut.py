@@ -28,11 +28,8 @@ def newest_of_chip(of_race: str, tag_id: str, at_most: str) -> str:
         SELECT ours.*
         FROM passings AS passing
         {OURS}
-        WHERE (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
-                  >= ({of_race}.stream_id, {of_race}.stream_epoch, {tag_id}, timestamp '-infinity')
-          AND (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
-                  <= ({of_race}.stream_id, {of_race}.stream_epoch, {tag_id}, timestamp 'infinity')
-          AND {MEETS}
-        ORDER BY passing.stream_id DESC, passing.stream_epoch DESC, passing.tag_id DESC, passing.first_read_at DESC
+        WHERE passing.stream_id = {of_race}.stream_id AND passing.stream_epoch = {of_race}.stream_epoch
+          AND passing.tag_id = {tag_id} AND {MEETS}
+        ORDER BY passing.first_read_at DESC
         LIMIT {at_most}
     """  # noqa: S608 - of constants only

@@ -58,7 +58,11 @@ class _History:
     def __init__(self, person: Person, rows: Iterable[Sequence[Any]]) -> None:
         points: dict[str, At] = {}
         passed: list[Passed] = []
-        for at, place, name, places, *columns in rows:
+        self._behind: set[str] = set()
+        self._is_cut = False
+        for behind, is_cut, at, place, name, places, *columns in rows:
+            self._behind.update(behind)
+            self._is_cut |= is_cut
             points[at] = At(at, place, name, rule_at(place, places=places))
             passed.append(Passed(at, Subject(person.bib, None), Passing(*columns)))
         self._at = {(each.passing.stream_id, each.passing.stream_epoch): each.at for each in passed}
@@ -72,12 +76,13 @@ class _History:
     def at(self, read: ReadAt) -> Visit:
         """Return what is said of a read of this person."""
         at = self._at.get((read.stream_id, read.stream_epoch))
-        if at is None or read < self._first[at]:
-            # It is older than what is looked at.
+        if at is None or self._is_cut or at in self._behind or read < self._first[at]:
+            # She may have been here before what is looked at.
             return NOTHING
         before = [each for each in self._found if each.point.at != at and each.crossing.counting <= read]
         visit: Literal["first", "again"] = "first" if read == self._first[at] else "again"
-        if not before:
+        if not before or self._behind:
+            # While not all is known of another point, she may have been there since the last one that is known.
             return Visit(visit)
         last = before[-1]
         since = read.read_at - last.crossing.counting.read_at

@@ -30,12 +30,8 @@ CROSS JOIN LATERAL (
         JOIN ranges ON ranges.stream_id = there.stream_id
         CROSS JOIN LATERAL (
             SELECT * FROM passings AS passing
-            WHERE (passing.stream_id, passing.stream_epoch, passing.first_read_at)
-                      <= (ranges.stream_id, ranges.stream_epoch, timestamp 'infinity')
-              AND (passing.stream_id, passing.stream_epoch, passing.first_read_at)
-                      >= (ranges.stream_id, ranges.stream_epoch, timestamp '-infinity')
-              AND {MEETS}
-            ORDER BY passing.stream_id DESC, passing.stream_epoch DESC, passing.first_read_at DESC
+            WHERE passing.stream_id = ranges.stream_id AND passing.stream_epoch = ranges.stream_epoch AND {MEETS}
+            ORDER BY passing.first_read_at DESC
             LIMIT $5
         ) AS passing
         {OURS}
@@ -52,13 +48,10 @@ CROSS JOIN LATERAL (
             SELECT ours.first_read_at, ours.last_read_at
             FROM passings AS passing
             {OURS}
-            WHERE (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
-                      < (ranges.stream_id, ranges.stream_epoch, arrival.tag_id, arrival.first_read_at)
-              AND (passing.stream_id, passing.stream_epoch, passing.tag_id, passing.first_read_at)
-                      >= (ranges.stream_id, ranges.stream_epoch, arrival.tag_id, timestamp '-infinity')
+            WHERE passing.stream_id = ranges.stream_id AND passing.stream_epoch = ranges.stream_epoch
+              AND passing.tag_id = arrival.tag_id AND passing.first_read_at < arrival.first_read_at
               AND {MEETS} AND ours.first_read_at < arrival.first_read_at
-            ORDER BY passing.stream_id DESC, passing.stream_epoch DESC, passing.tag_id DESC,
-                     passing.first_read_at DESC, ours.first_read_at DESC
+            ORDER BY passing.first_read_at DESC, ours.first_read_at DESC
             LIMIT 1
         ) AS passed
         WHERE here.race_id = $1 AND here.place = leg.from_place
@@ -80,13 +73,9 @@ FROM (
 JOIN point_streams AS here ON here.race_id = $1 AND here.place = minute.place
 JOIN ranges ON ranges.stream_id = here.stream_id
 CROSS JOIN LATERAL (
-    (SELECT tag_id FROM passings
-     WHERE is_whole
-       AND (passings.stream_id, passings.stream_epoch, passings.first_read_at)
-               >= (ranges.stream_id, ranges.stream_epoch, minute.begins)
-       AND (passings.stream_id, passings.stream_epoch, passings.first_read_at)
-               < (ranges.stream_id, ranges.stream_epoch, minute.ends)
-     ORDER BY passings.stream_id, passings.stream_epoch, passings.first_read_at)
+    SELECT tag_id FROM passings
+    WHERE is_whole AND passings.stream_id = ranges.stream_id AND passings.stream_epoch = ranges.stream_epoch
+      AND passings.first_read_at >= minute.begins AND passings.first_read_at < minute.ends
     UNION ALL
     SELECT ours.tag_id
     FROM passings AS passing

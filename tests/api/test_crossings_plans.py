@@ -8,6 +8,7 @@ import pytest
 
 from api.crossings.pages import FIRST
 from api.crossings.store import behind, changed, passings, visits
+from api.search import others, store
 from shared.runtime.process import Process
 from tests.api.crossed import GUN
 from tests.api.seeds import Database
@@ -21,7 +22,7 @@ PEOPLE = 5_000
 
 @pytest.fixture
 async def passed(database: Database, stream_id: UUID, race_id: UUID) -> UUID:
-    """A race whose people have come by, each once, and among them another race's."""
+    """A race whose people have come by, each once, and among them another race's; and others the day after."""
     await database.execute("INSERT INTO passings_progress SELECT stream_id, last_position FROM streams")
     await database.execute(
         """
@@ -32,6 +33,14 @@ async def passed(database: Database, stream_id: UUID, race_id: UUID) -> UUID:
         """,
         GUN,
         PEOPLE,
+    )
+    await database.execute(
+        """
+        INSERT INTO passings
+        SELECT stream_id, 3, tag_id, first_read_at + interval '1 day', first_seq, last_read_at + interval '1 day',
+               last_seq, low_seq, high_seq, 1, position
+        FROM passings
+        """
     )
     await database.execute("ANALYZE")
     return race_id
@@ -46,12 +55,13 @@ async def test_the_newest_passings_are_found_along_their_time(process: Process, 
     for before in (FIRST, late):
         for at in (None, "1"):
             plan = await plan_of(process, passings.NEWEST, passed, at, *before, 20)
-            whole = [node for node in of_passings(plan) if node.get("Index Name") == "passings_time"]
+            whole = [node for node in of_passings(plan) if node.get("Index Name") == "passings_epoch_time"]
             assert len(whole) == len(of_passings(plan)) == (1 if at is None else 0), plan
             for scan in whole:
                 assert scan["Actual Rows"] <= 22
-                # Those of the other epoch lie between.
-                assert scan.get("Rows Removed by Filter", 0) <= 22
+                # Those of other epochs lie between and behind, and none of them is looked at.
+                assert scan.get("Rows Removed by Filter", 0) == 0
+                assert "stream_epoch" in scan["Index Cond"]
 
 
 async def test_the_passings_of_people_are_looked_up_by_epochs_and_their_chips(
@@ -100,3 +110,31 @@ async def test_what_is_said_of_reads_is_looked_up_by_chips_and_behind_positions(
     (behind_progress,) = (node for node in of_events(plan) if node["Actual Loops"])
     assert behind_progress["Index Name"] == "events_stream_id_position_key"
     assert behind_progress["Actual Rows"] == 0
+
+
+async def test_what_others_tell_of_somebody_is_looked_up_along_the_time_of_the_race_s_epochs(
+    process: Process, passed: UUID, database: Database
+) -> None:
+    stream = await database.fetchval("SELECT stream_id FROM streams")
+    await database.execute("INSERT INTO race_points VALUES ($1, 1, 'Start'), ($1, 2, 'Finish')", passed)
+    await database.execute(
+        "INSERT INTO point_streams (race_id, place, stream_id) VALUES ($1, 2, $2)", passed, stream
+    )
+    await database.execute("ANALYZE")
+    plan = await plan_of(process, others.TRAVEL, passed, [1], [2], ["7"], 30)
+    (arrivals,) = of_passings(plan)
+    assert (arrivals["Index Name"], arrivals["Actual Rows"]) == ("passings_epoch_time", 30)
+    assert arrivals.get("Rows Removed by Filter", 0) == 0
+    plan = await plan_of(process, others.CROWD, passed, [2], [GUN + timedelta(seconds=500)], ["7"])
+    (minute,) = of_passings(plan)
+    # Those of the other epoch lie between.
+    assert (minute["Index Name"], minute["Actual Rows"]) == ("passings_epoch_time", 30)
+
+
+async def test_what_somebody_left_in_a_race_is_looked_up_by_epochs_and_chips(
+    process: Process, passed: UUID
+) -> None:
+    plan = await plan_of(process, store.OF_PERSON, ["6", "8"], store.MOST_WAITING, 100, passed)
+    (scan,) = of_passings(plan)
+    assert (scan["Index Name"], scan["Actual Loops"]) == ("passings_pkey", 2)
+    assert scan["Actual Rows"] <= PEOPLE / 2000 + 1

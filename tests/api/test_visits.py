@@ -9,7 +9,7 @@ from api.crossings.store import visits as store
 from api.passings import store as filler
 from shared.runtime.process import Process
 from tests.api.conftest import Ask
-from tests.api.crossed import arrange, come_by, make_race
+from tests.api.crossed import arrange, come_by, fill, make_race
 from tests.api.seeds import Database, add_stream
 
 Said = tuple[int, str | None, str | None, int | None]
@@ -83,6 +83,34 @@ async def test_whatever_a_chip_did_elsewhere_since_what_is_said_is_of_the_race(
     elsewhere = await add_stream(database, "elsewhere")
     await come_by(database, elsewhere, [(1, 90_000 + 2 * n) for n in range(store.MOST)])
     assert {name: await said(ask, stream) for name, stream in running.items()} == EXPECTED
+
+
+async def test_nobody_is_said_to_come_first_while_more_waits_than_is_looked_at(
+    ask: Ask, database: Database, running: dict[str, UUID]
+) -> None:
+    await come(database, running)
+    gun = running["gun"]
+    await come_by(database, gun, [*((9, 10 + n / 10) for n in range(store.UNFILLED)), (1, 2000)])
+    await database.execute("DELETE FROM passings_progress WHERE stream_id = $1", gun)
+    path = f"/api/v1/streams/{gun}/reads?order=desc"
+    last = store.UNFILLED + 4
+    assert said_of((await ask("GET", path))["reads"][0]) == (last, None, None, None)
+    # Elsewhere all is known, but not where she was before.
+    assert (await said(ask, running["left"]))[0] == (1, "first", None, None)
+    await fill(database, gun)
+    assert said_of((await ask("GET", path))["reads"][0]) == (last, "again", "Finish", 729_000)
+    assert await said(ask, running["left"]) == EXPECTED["left"]
+
+
+async def test_nothing_is_said_of_who_came_by_more_often_than_is_looked_at(
+    ask: Ask, database: Database, running: dict[str, UUID]
+) -> None:
+    await come(database, running)
+    await come_by(database, running["left"], [(1, 3000 + 2 * n) for n in range(store.MOST - 3)])
+    page = await ask("GET", f"/api/v1/streams/{running['left']}/reads?order=desc")
+    assert {each["visit"] for each in page["reads"]} == {None}
+    # Whoever else comes is told of.
+    assert (await said(ask, running["gun"]))[2] == (3, "first", None, None)
 
 
 async def test_nobody_is_looked_up_where_nobody_is_known(

@@ -104,7 +104,7 @@ LIMIT $7
 
 # All passings of those whose chips $3 are at the points $2 (null: at all): of each chip the newest $4 of the race
 # there, whatever it did elsewhere. Each step is a look by a key, and each by itself: joined in one go, the passings of
-# all chips would be gone through.
+# all chips would be gone through. In an order, so that every process tells the same, whichever way its plan goes.
 OF_PEOPLE = f"""
 WITH {STANDING},
 wanted AS MATERIALIZED (
@@ -136,6 +136,7 @@ CROSS JOIN LATERAL (
     ORDER BY of_epoch.first_read_at DESC
     LIMIT $4
 ) AS of_chip
+ORDER BY first_read_at, stream_id, stream_epoch, first_seq
 """  # noqa: S608 - of constants only
 
 # All of a race, in course order, those of one person at one point together and in the order of time; of one point $2.

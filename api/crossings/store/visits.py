@@ -16,7 +16,8 @@ UNFILLED = 1_000
 
 # $1, $2: people, by race and bib, each once. Each step is a look by a key. What is stored and not yet in passings (they
 # come a moment behind) is looked at itself, each read as a passing of its own: both of one moment, so nothing is there
-# twice, and nothing is left out. Whole rows of events are not fetched for it.
+# twice, and nothing is left out. Whole rows of events are not fetched for it. Where that is not all there is, it says
+# so: which points have a stream with more than so many (behind), and whether a chip came by more often than that.
 SEEN = f"""
 WITH given AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::integer[]) AS given(race_id, bib)),
 ranges AS MATERIALIZED (
@@ -33,18 +34,24 @@ standing AS MATERIALIZED (
     LEFT JOIN point_streams AS point ON point.stream_id = ranges.stream_id AND point.race_id = ranges.race_id
     LEFT JOIN race_points AS named ON named.race_id = ranges.race_id AND named.place = point.place
 ),
+behind AS MATERIALIZED (
+    SELECT race_id, at
+    FROM standing JOIN streams USING (stream_id) LEFT JOIN passings_progress AS progress USING (stream_id)
+    WHERE last_position - coalesce(progress.position, 0) > {UNFILLED}
+),
 worn AS MATERIALIZED (
-    SELECT given.race_id, given.bib, chip.chip_id AS tag_id
+    SELECT given.race_id, given.bib, chip.chip_id AS tag_id,
+           ARRAY(SELECT at FROM behind WHERE behind.race_id = given.race_id) AS behind
     FROM given
     CROSS JOIN LATERAL (
         SELECT chip_id FROM chips
         WHERE chips.race_id = given.race_id AND chips.bib = given.bib AND is_owner OFFSET 0
     ) AS chip
 )
-SELECT worn.race_id, worn.bib, of_chip.*
+SELECT worn.race_id, worn.bib, worn.behind, of_chip.*
 FROM worn
 CROSS JOIN LATERAL (
-    SELECT standing.at, standing.place, standing.name, standing.places, of_epoch.*
+    SELECT count(*) OVER () >= {MOST} AS is_cut, standing.at, standing.place, standing.name, standing.places, of_epoch.*
     FROM standing
     CROSS JOIN LATERAL (
         {newest_of_chip("standing", "worn.tag_id", str(MOST))}
@@ -54,7 +61,7 @@ CROSS JOIN LATERAL (
     LIMIT {MOST}
 ) AS of_chip
 UNION ALL
-SELECT worn.race_id, worn.bib, standing.at, standing.place, standing.name, standing.places,
+SELECT worn.race_id, worn.bib, worn.behind, false, standing.at, standing.place, standing.name, standing.places,
        read.stream_id, read.stream_epoch, read.tag_id, read_at, seq, read_at, seq, seq, seq, 1, read.position
 FROM (SELECT DISTINCT stream_id FROM standing) AS streams
 LEFT JOIN passings_progress AS progress ON progress.stream_id = streams.stream_id
@@ -71,8 +78,9 @@ WHERE read_at IS NOT NULL AND seq >= from_seq AND (to_seq IS NULL OR seq < to_se
 
 
 async def seen(database: Statements, people: Sequence[tuple[UUID, int]]) -> list[tuple[Any, ...]]:
-    """Return of people: race and bib, the point (what it is known by, its place, its name, how many places there are),
-    and a passing, its columns in their order.
+    """Return of people: race and bib, at which points of it not all is known yet, whether there is more of the chip,
+    the point (what it is known by, its place, its name, how many places there are), and a passing, its columns in
+    their order.
     """
     columns = [list(column) for column in zip(*people, strict=True)]
     with translated():

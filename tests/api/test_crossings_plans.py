@@ -38,7 +38,7 @@ async def passed(database: Database, stream_id: UUID, race_id: UUID) -> UUID:
         """
         INSERT INTO passings
         SELECT stream_id, 3, tag_id, first_read_at + interval '1 day', first_seq, last_read_at + interval '1 day',
-               last_seq, low_seq, high_seq, 1, position
+               last_seq, low_seq, high_seq, 1, 1
         FROM passings
         """
     )
@@ -115,16 +115,25 @@ async def test_what_is_said_of_reads_is_looked_up_by_chips_and_behind_positions(
 async def test_what_others_tell_of_somebody_is_looked_up_along_the_time_of_the_race_s_epochs(
     process: Process, passed: UUID, database: Database
 ) -> None:
-    stream = await database.fetchval("SELECT stream_id FROM streams")
+    finish, start = [
+        await database.fetchval("SELECT stream_id FROM streams WHERE forwarder_id = $1", name)
+        for name in ("f1", "f2")
+    ]
+    await database.execute("INSERT INTO forwarder_races VALUES ('f2', $1)", passed)
     await database.execute("INSERT INTO race_points VALUES ($1, 1, 'Start'), ($1, 2, 'Finish')", passed)
     await database.execute(
-        "INSERT INTO point_streams (race_id, place, stream_id) VALUES ($1, 2, $2)", passed, stream
+        "INSERT INTO point_streams (race_id, place, stream_id) VALUES ($1, 1, $2), ($1, 2, $3)",
+        passed,
+        start,
+        finish,
     )
     await database.execute("ANALYZE")
     plan = await plan_of(process, others.TRAVEL, passed, [1], [2], ["7"], 30)
-    (arrivals,) = of_passings(plan)
-    assert (arrivals["Index Name"], arrivals["Actual Rows"]) == ("passings_epoch_time", 30)
-    assert arrivals.get("Rows Removed by Filter", 0) == 0
+    scans = {scan["Index Name"]: scan for scan in of_passings(plan)}
+    assert set(scans) == {"passings_epoch_time", "passings_pkey"}
+    arrivals = scans["passings_epoch_time"]
+    assert (arrivals["Actual Rows"], arrivals.get("Rows Removed by Filter", 0)) == (30, 0)
+    assert scans["passings_pkey"]["Actual Loops"] == 30
     plan = await plan_of(process, others.CROWD, passed, [2], [GUN + timedelta(seconds=500)], ["7"])
     (minute,) = of_passings(plan)
     # Those of the other epoch lie between.

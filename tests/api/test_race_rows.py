@@ -14,6 +14,7 @@ from tests.api.seeds import (
     add_receiver_session,
     add_stream,
 )
+from tests.locks import SOMEBODY_WAITS
 from tests.waiting import wait_until
 
 
@@ -110,8 +111,7 @@ async def test_a_race_is_kept_by_a_session_that_began_while_it_was_to_be_deleted
 
 
 async def _waits_for_a_lock(connection: Database) -> bool:
-    # Of pg_stat_activity a transaction sees what it saw first.
-    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+    return bool(await connection.fetchval(SOMEBODY_WAITS))
 
 
 async def test_an_epoch_that_is_reserved_for_a_race_is_its_own_whatever_it_was_before(

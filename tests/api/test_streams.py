@@ -19,6 +19,7 @@ from tests.api.seeds import (
     add_process,
     add_stream,
 )
+from tests.locks import SOMEBODY_WAITS
 from tests.waiting import wait_until
 
 
@@ -211,9 +212,7 @@ async def test_an_event_that_a_drain_is_storing_keeps_its_stream(
     async with drain.transaction():
         await drain.execute("SELECT FROM streams FOR NO KEY UPDATE")
         deleting = asyncio.ensure_future(ask("DELETE", f"/api/v1/streams/{stream_id}", status=409))
-        await wait_until(
-            lambda: database.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"), what="the lock"
-        )
+        await wait_until(lambda: database.fetchval(SOMEBODY_WAITS), what="the lock")
         await drain.execute(EVENT)
     assert "has reads" in (await deleting)["message"]
     await drain.close()

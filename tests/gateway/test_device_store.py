@@ -18,6 +18,7 @@ from gateway.store.devices import (
 )
 from shared.db.connections import Pool, connect, create_pool
 from tests.failure.facts import Database
+from tests.locks import SOMEBODY_WAITS
 from tests.waiting import wait_until
 
 ON = '{"power_plugged": true, "battery_percent": 90, "sampled_at": 1}'
@@ -126,8 +127,7 @@ async def test_versions_are_committed_in_their_order(
     await transaction.start()
     await slow.fetch("SELECT note_ups('{first}', $1, '{true}', ARRAY[NULL]::jsonb[])", [first])
     other = asyncio.ensure_future(note_ups(pool, [UpsState("second", second, True, None)]))
-    waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
-    await wait_until(lambda: database.fetchval(waits), what="the other to wait for the version")
+    await wait_until(lambda: database.fetchval(SOMEBODY_WAITS), what="the other to wait for the version")
     assert await database.fetchval("SELECT count(*) FROM forwarder_ups") == 0
     await transaction.commit()
     await other

@@ -1,6 +1,6 @@
 """The segments of races: which reads of which streams are theirs, moved with a look first, and taken back."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from api.http.context import Api
@@ -46,15 +46,14 @@ async def _there_is(api: Api, race_id: UUID) -> None:
 async def show_axis(api: Api, *, path: RaceStreamPath, query: AxisQuery) -> Axis:
     """Show when the reads of a stream came, to see where a boundary belongs."""
     since, until = query.since, query.until
-    if since and until and not timedelta(0) < until - since <= LONGEST_AXIS:
-        raise ApiError(
-            "BAD_REQUEST", f"query: `until` must lie behind `since`, {LONGEST_AXIS.days} days at the most"
-        )
+    _bounded(since, until)
     await _there_is(api, path.race_id)
     if await rows.stream(api.pool, path.stream_id) is None:
         raise no_stream()
     found = await reads.axis(api.pool, path.stream_id, path.race_id, since, until)
     shown = found[0]
+    # What was left out is known by now.
+    _bounded(since or shown["since"], until or shown["until"])
     return Axis(
         stream_id=path.stream_id,
         since=shown["since"],
@@ -62,6 +61,15 @@ async def show_axis(api: Api, *, path: RaceStreamPath, query: AxisQuery) -> Axis
         bin_s=shown["bin_s"] or LONGEST_BIN_S,
         bins=[Bin(**{name: each[name] for name in Bin.__struct_fields__}) for each in found if each["reads"]],
     )
+
+
+def _bounded(since: datetime | None, until: datetime | None) -> None:
+    if since and until and not timedelta(0) < until - since <= LONGEST_AXIS:
+        raise ApiError(
+            "BAD_REQUEST",
+            f"query: `until` must lie behind `since`, {LONGEST_AXIS.days} days at the most; this would be from"
+            f" {since.isoformat()} until {until.isoformat()}",
+        )
 
 
 async def set_segments(api: Api, *, path: RaceStreamPath, body: NewSegments) -> Changed:

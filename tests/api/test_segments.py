@@ -364,6 +364,11 @@ async def test_an_axis_shows_when_reads_came_around_those_of_the_race(
     for query in (
         "since=2026-05-03T00:00:00&until=2026-05-03T00:00:00",
         "since=2026-01-01T00:00:00&until=2026-05-03T00:00:00",
+        # What is left out follows from the reads.
+        "since=2000-01-01T00:00:00",
+        "since=2026-04-01T00:00:00",
+        "since=2026-05-04T00:00:00",
+        "until=2026-05-03T07:00:00",
     ):
         error = await ask("GET", f"{path.format(b)}?{query}", status=400)
         assert "31 days at the most" in error["message"]

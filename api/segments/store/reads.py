@@ -122,7 +122,8 @@ ORDER BY place
 """
 
 # When chips came by a stream, by its reader, along its passings by time. $1: the stream, $2: the race, $3, $4: since,
-# until, where they are given. The width is such that there are 600 bins at the most.
+# until, where they are given. The width is such that there are 600 bins at the most; where none is wide enough there is
+# no bin, and no passing is looked at.
 AXIS = """
 WITH own AS (
     SELECT min(first_read_at) AS first, max(last_read_at) AS last
@@ -155,6 +156,7 @@ bins AS (
     SELECT stream_epoch AS epoch, floor(extract(epoch FROM first_read_at - since) / bin_s)::integer AS number,
            sum(reads)::bigint AS reads
     FROM scale JOIN passings ON stream_id = $1 AND first_read_at >= since AND first_read_at < until
+    WHERE bin_s IS NOT NULL
     GROUP BY 1, 2
     ORDER BY 1, 2
     LIMIT 6000

@@ -25,6 +25,7 @@ from api.http.errors import answer_errors
 from api.http.large import LargeAnswers
 from api.http.openapi import describe
 from api.http.sites import refuse_other_sites
+from api.links.routes import Onlookers
 from api.live.followers import Followers
 from api.live.metrics import PageMetrics
 from api.live.view import Live
@@ -79,6 +80,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
             View(process),
             Flows(process),
             Crossings(process),
+            Onlookers(),
         ),
     )
     for route in ROUTES:

@@ -11,6 +11,7 @@ from api.flow import routes as flow
 from api.http import routes as http
 from api.http.contract import Route
 from api.http.errors import Code
+from api.links import routes as links
 from api.live import routes as live
 from api.logs import routes as logs
 from api.races import course_routes as course
@@ -205,6 +206,16 @@ ROUTES = (
     Route("POST", "/api/v1/search", search.find_people),
     Route("GET", _RACE + "/bibs/{bib}/timeline", search.show_timeline, errors=("NOT_FOUND",)),
     Route("GET", "/api/v1/chips/{chip_id}/timeline", search.show_chip_timeline),
+    Route("POST", _RACE + "/bibs/{bib}/link", links.make_person_link, errors=("NOT_FOUND",)),
+    Route("POST", "/api/v1/chips/{chip_id}/link", links.make_chip_link),
+    Route("DELETE", "/api/v1/links", links.withdraw_links, status=204),
+    Route(
+        "POST",
+        "/api/v1/public/timeline",
+        links.show_linked_timeline,
+        errors=("NOT_FOUND",),
+        most_bytes=links.LONGEST_BODY,
+    ),
     Route("GET", _ANNOUNCER + "/config", announcer.show_announcer_config),
     Route("PUT", _ANNOUNCER + "/config", announcer.set_announcer_config, errors=("CONFLICT",)),
     Route("POST", _ANNOUNCER + "/reset", announcer.reset_announcer, status=204),

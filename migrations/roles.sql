@@ -180,7 +180,7 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       reported_readers, reported_ups, clearing_readers, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
       answered_alerts, races, participants, chips, forwarder_races, epoch_races, race_points, point_streams, announcer,
-      announcer_streams, announcements, passings, passings_progress, race_segments, segment_changes
+      announcer_streams, announcements, passings, passings_progress, race_segments, segment_changes, link_secret
     TO rt_api;
 -- Devices show tokens of their own on a few routes.
 GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
@@ -208,6 +208,8 @@ GRANT INSERT, DELETE ON race_segments, segment_changes TO rt_api;
 GRANT UPDATE (enabled, enabled_until, max_list_size, run_id, updated_at) ON announcer TO rt_api;
 GRANT INSERT, UPDATE (place, stream_epoch, position), DELETE ON announcer_streams TO rt_api;
 GRANT INSERT, DELETE ON announcements TO rt_api;
+-- Links to timelines are signed by api processes, and by nobody else.
+GRANT UPDATE (secret, changed_at) ON link_secret TO rt_api;
 GRANT INSERT (forwarder_id, session_id, gateway_id, kind, request, expires_at), DELETE ON commands TO rt_api;
 -- What receivers ask it answers, and neither asks nor takes away.
 GRANT SELECT, UPDATE (state, answer) ON receiver_requests TO rt_api;

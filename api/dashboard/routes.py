@@ -35,14 +35,15 @@ _ENTRY: Final = "main.js"
 _IMPORT: Final = re.compile(rb'^(?:import|export)\b[^;]*?\bfrom "\./([\w-]+\.js)"', re.MULTILINE)
 # Whole lines of them: what looks like one beside code may be part of a text.
 _COMMENT: Final = re.compile(rb"^[ \t]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)[ \t]*$", re.MULTILINE)
+_OF_PERSON: Final = re.compile(rb'"person/([\w-]+\.\w+)"')
 _IMPORT_LATER: Final = re.compile(rb'\bimport\("\./([\w-]+\.js)"\)')
 
 
 def page_routes() -> list[web.RouteDef]:
-    """Return the routes of the pages, `/` and `/announcer`, and those of the files they are made of."""
+    """Return the routes of the pages, `/`, `/announcer` and `/person`, and those of the files they are made of."""
     found = _files("static")
     routes = [web.get(f"/static/{name}", _serve(name, body)) for name, body in found.items()]
-    return [web.get("/", _serve(_PAGE, filled(found))), *routes, *_announcer_routes()]
+    return [web.get("/", _serve(_PAGE, filled(found))), *routes, *_announcer_routes(), *_person_routes(found)]
 
 
 def _announcer_routes() -> list[web.RouteDef]:
@@ -52,6 +53,18 @@ def _announcer_routes() -> list[web.RouteDef]:
     found = _files("announcer")
     page = web.get("/announcer", _serve(_PAGE, found.pop(_PAGE)))
     return [page, *(web.get(f"/announcer/{name}", _serve(name, body)) for name, body in found.items())]
+
+
+def _person_routes(dashboard: Mapping[str, bytes]) -> list[web.RouteDef]:
+    """Return the route of the page that a link to a timeline opens, for everybody, and those of what it is made of:
+    its own files, and of the dashboard's those that it names and what they import, and no other. They are under its own
+    path, because the dashboard's ask for credentials.
+    """
+    found = {**dashboard, **_files("person")}
+    named = [each.decode() for each in _OF_PERSON.findall(found[_PAGE])]
+    page = web.get("/person", _serve(_PAGE, found[_PAGE]))
+    names = _reached(found, named, [_IMPORT])
+    return [page, *(web.get(f"/person/{name}", _serve(name, found[name])) for name in names)]
 
 
 def _files(folder: str) -> dict[str, bytes]:

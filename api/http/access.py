@@ -23,10 +23,12 @@ __all__ = [
     "DEVICE",
     "OPEN_FILES",
     "OPEN_PATHS",
+    "OPEN_POSTS",
     "SAFE_METHODS",
     "Admission",
     "admit",
     "is_loopback",
+    "is_open",
     "names_of",
 ]
 
@@ -41,10 +43,33 @@ OPEN_PATHS = frozenset(
         "/announcer",
         "/api/v1/public/announcer/state",
         "/api/v1/public/announcer/events",
+        # One person, to whoever has a link; the page itself shows nobody.
+        "/person",
     }
 )
-# What that page is made of.
-OPEN_FILES = frozenset({"/announcer/announcer.css", "/announcer/announcer.js", "/announcer/icon.svg"})
+# What whoever has a link to a person's timeline sends it to; it is the credential (api/links/).
+OPEN_POSTS = frozenset({"/api/v1/public/timeline"})
+# What those pages are made of.
+OPEN_FILES = frozenset(
+    {
+        "/announcer/announcer.css",
+        "/announcer/announcer.js",
+        "/announcer/icon.svg",
+        "/person/dom.js",
+        "/person/format.js",
+        "/person/http.js",
+        "/person/icon-good.svg",
+        "/person/page.css",
+        "/person/parts.css",
+        "/person/parts.js",
+        "/person/person.css",
+        "/person/person.js",
+        "/person/pieces.js",
+        "/person/rows.js",
+        "/person/timeline.js",
+        "/person/tokens.css",
+    }
+)
 _OPEN = OPEN_PATHS | OPEN_FILES
 
 # Which device asks, where one does.
@@ -123,9 +148,14 @@ def _is_public(method: str, path: str, headers: Mapping[str, str]) -> bool:
 
     The reverse proxy writes X-Forwarded-For into whatever it passes on, over what a client says.
     """
-    if method not in ("GET", "HEAD") or path not in _OPEN:
+    if not is_open(method, path):
         return False
     return path != "/metrics" or "X-Forwarded-For" not in headers
+
+
+def is_open(method: str, path: str) -> bool:
+    """Whether no token is asked for."""
+    return path in (_OPEN if method in ("GET", "HEAD") else OPEN_POSTS if method == "POST" else ())
 
 
 def names_of(sites: str) -> frozenset[str]:

@@ -48,7 +48,7 @@ _SPELT_UUID = re.compile(r"^urn:uuid:([0-9a-fA-F-]{32,36})$")
 @dataclass(frozen=True)
 class Route:
     """One route. errors: what it answers beyond what any route may (UNAUTHORIZED, UNAVAILABLE, ...). tagged: its answer
-    has an ETag, and who has it already is answered 304.
+    has an ETag, and who has it already is answered 304. most_bytes: of a body, where that is less than of any.
     """
 
     method: str
@@ -58,6 +58,7 @@ class Route:
     errors: tuple[Code, ...] = ()
     media_type: str = "application/json"
     tagged: bool = False
+    most_bytes: int | None = None
 
     @property
     def within_s(self) -> float:
@@ -102,9 +103,7 @@ def serve(route: Route, api: Api) -> Handler:
     """Return the handler, as aiohttp wants it, of a route."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        inputs: dict[str, object] = {}
-        for name, kind in route.inputs.items():
-            inputs[name] = await _READERS[name](request, kind)
+        inputs = await _inputs(route, request)
         if api.process.presence.problem is not None:
             raise DatabaseUnavailable(api.process.presence.problem)
         if route.answer is web.StreamResponse:
@@ -123,6 +122,13 @@ def serve(route: Route, api: Api) -> Handler:
         return _tagged(request, answer) if route.tagged else _answered(answer, route.status)
 
     return handler
+
+
+async def _inputs(route: Route, request: web.Request) -> dict[str, object]:
+    """Return what a handler takes of a request, checked."""
+    if route.most_bytes is not None:
+        request = request.clone(client_max_size=route.most_bytes)
+    return {name: await _READERS[name](request, kind) for name, kind in route.inputs.items()}
 
 
 async def _sent(

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 from aiohttp import web
 
-from api.http.access import OPEN_PATHS
+from api.http.access import is_open
 from api.http.contract import Route, is_optional
 from api.http.device_tokens import DEVICE_ROUTES
 from api.http.errors import STATUS, Code, Error
@@ -114,7 +114,7 @@ def _operation(route: Route, schema_of: Mapping[str, object]) -> dict[str, objec
     if route.takes_upload:
         operation["requestBody"] = {"required": True, "content": _FORM}
     devices = DEVICE_ROUTES.get((route.method, route.path), frozenset())
-    if _is_open(route.method, route.path):
+    if is_open(route.method, route.path):
         operation["security"] = []
     elif devices:
         operation["security"] = [{name: []} for name in (*_SECURITY, *sorted(devices))]
@@ -132,8 +132,8 @@ def _answer(route: Route, schema_of: Mapping[str, object]) -> dict[str, object]:
 def _refusals(route: Route) -> list[Code]:
     """Return what a route may refuse, in the order of the checks."""
     codes: dict[Code, bool] = {
-        "FORBIDDEN": route.path.startswith(UNDER) or not _is_open(route.method, route.path),
-        "UNAUTHORIZED": not _is_open(route.method, route.path),
+        "FORBIDDEN": route.path.startswith(UNDER) or not is_open(route.method, route.path),
+        "UNAUTHORIZED": not is_open(route.method, route.path),
         "BAD_REQUEST": bool(route.inputs) or route.takes_upload,
         "PAYLOAD_TOO_LARGE": "body" in route.inputs or route.takes_upload,
         "UNSUPPORTED_MEDIA_TYPE": route.takes_upload,
@@ -193,10 +193,6 @@ def _health(schema_of: Mapping[str, object]) -> Iterator[tuple[str, dict[str, ob
             "responses": responses,
         }
         yield path, {"get": operation}
-
-
-def _is_open(method: str, path: str) -> bool:
-    return method == "GET" and path in OPEN_PATHS
 
 
 def _has_schema(route: Route) -> bool:

@@ -11,7 +11,7 @@ from api.search import others, store, timeline
 from api.search.store import Person, Place
 from api.search.types import ChipPath, Found, PersonPath, Search, Timeline, TimelinePoint, TimelineQuery
 
-__all__ = ["find_people", "show_chip_timeline", "show_timeline"]
+__all__ = ["find_people", "require_person", "show_chip_timeline", "show_timeline"]
 
 MOST_PEOPLE = 20
 # Of one person: a chip that lies beside a mat is read all day.
@@ -40,13 +40,19 @@ def _as_name(wanted: str) -> str | None:
 
 async def show_timeline(api: Api, *, path: PersonPath, query: TimelineQuery) -> Timeline:
     """Show what was read of a person in a race: crossings, the reads behind them, the course as it is for her."""
-    who = await store.person(api.pool, path.race_id, path.bib)
-    if who is None:
-        raise ApiError("NOT_FOUND", "nobody of this race has this bib")
+    who = await require_person(api, path)
     # Before the reads: what becomes passings in between is told as waiting, and not as if it were not there.
     waiting = await store.waiting(api.pool, path.race_id)
     passings = await store.passings_of_person(api.pool, path.race_id, who.chip_ids, at_most=MOST_PASSINGS)
     return await _timeline(api, who, passings, query, waiting)
+
+
+async def require_person(api: Api, path: PersonPath) -> Person:
+    """Return who has a bib; NOT_FOUND: nobody."""
+    who = await store.person(api.pool, path.race_id, path.bib)
+    if who is None:
+        raise ApiError("NOT_FOUND", "nobody of this race has this bib")
+    return who
 
 
 async def show_chip_timeline(api: Api, *, path: ChipPath, query: TimelineQuery) -> Timeline:

@@ -19,6 +19,8 @@ Serve: TypeAlias = Callable[..., Awaitable[Client]]
 
 # What everybody may see; its page is no route of the table (test_announcer_events.py).
 ONLOOKERS = ("/api/v1/public/announcer/state", "/api/v1/public/announcer/events")
+# With a link to one person (test_links.py).
+LINKED = ("POST", "/api/v1/public/timeline")
 TOKEN = "geheim-ü-7-und-lang"
 MINT = "/api/v1/admin/tokens"
 
@@ -49,7 +51,7 @@ async def test_every_route_asks_for_the_token_but_those_for_monitors_receivers_a
         if await status(client, method, path) != 401:
             open_routes.add((method, path))
     monitors = ("/healthz", "/readyz", "/metrics")
-    assert open_routes == {("GET", each) for each in (*monitors, "/api/v1/streams", *ONLOOKERS)}
+    assert open_routes == {LINKED} | {("GET", each) for each in (*monitors, "/api/v1/streams", *ONLOOKERS)}
     assert await status(client, "POST", "/api/v1/streams") == 401
 
 
@@ -114,7 +116,8 @@ async def test_without_a_token_nobody_is_admitted_where_others_reach_us(
     for path in ("/healthz", "/api/v1/streams"):
         assert await status(client, "GET", path) == 200
     for method, path in (*((each.method, each.path) for each in ROUTES), ("GET", "/"), ("GET", "/nothing")):
-        expected = 200 if method == "GET" and path in ("/api/v1/streams", *ONLOOKERS) else 403
+        is_shown = method == "GET" and path in ("/api/v1/streams", *ONLOOKERS)
+        expected = 200 if is_shown else 400 if (method, path) == LINKED else 403
         assert await status(client, method, path) == expected, (method, path)
     async with client.get(MINT) as answer:
         assert (await answer.json())["message"] == CLOSED

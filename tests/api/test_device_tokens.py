@@ -45,6 +45,7 @@ EVERYBODY_S = {
     ("GET", STREAMS),
     ("GET", "/api/v1/public/announcer/state"),
     ("GET", "/api/v1/public/announcer/events"),
+    ("POST", "/api/v1/public/timeline"),
 }
 
 

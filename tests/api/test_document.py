@@ -24,10 +24,11 @@ from api.devices import store as devices
 from api.events import store as events
 from api.exports import places
 from api.http import contract, event_streams
-from api.http.access import OPEN_PATHS
+from api.http.access import OPEN_PATHS, OPEN_POSTS
 from api.http.contract import Route
 from api.http.device_tokens import DEVICE_ROUTES
 from api.http.errors import STATUS
+from api.links import routes as links
 from api.live import routes as overview
 from api.live import store as page
 from api.live.followers import OF_ONE_TOKEN
@@ -50,7 +51,7 @@ from tests.deploy.pages import HTTP_API, fences, sections, table
 TEXT = HTTP_API.read_text()
 SECTIONS = sections(TEXT)
 # Served beside the table: those of every process, and the dashboard.
-OTHERS = {f"GET {each.path}" for each in health_routes({})} | {"GET /", "GET /announcer"}
+OTHERS = {f"GET {each.path}" for each in health_routes({})} | {"GET /", "GET /announcer", "GET /person"}
 
 
 def told() -> dict[str, str]:
@@ -123,9 +124,8 @@ def test_every_field_that_a_route_takes_and_gives_is_told(route: Route) -> None:
 
 
 def test_what_asks_for_no_token_is_told() -> None:
-    assert {
-        each.removeprefix("GET ") for each, text in TOLD.items() if "**Asks for no token" in text
-    } == OPEN_PATHS
+    told = {each for each, text in TOLD.items() if "**Asks for no token" in text}
+    assert told == {f"GET {each}" for each in OPEN_PATHS} | {f"POST {each}" for each in OPEN_POSTS}
     assert f"({API_TOKEN_LENGTH} characters or more)" in SECTIONS["2.4"][1]
 
 
@@ -214,6 +214,8 @@ BOUNDS = {
     "epochs of a stream with names, with races": f"{min(epoch_names.MOST_NAMES, mappings.MOST_MAPPED):,}",
     "streams, rows of flow, alerts in the overview": f"{page.CARDS}",
     "entries of the log in an answer": f"{logs.ENTRIES}",
+    "a body with a link": f"{links.LONGEST_BODY // 1024} KiB",
+    "who look by links at once, of an api process": f"{links.LOOKING_AT_ONCE}",
     "conditions that are muted": f"{alert_store.MUTES}",
     "how long something is muted": f"{alerts.MUTED_AT_MOST // timedelta(hours=1)} h",
 }

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from api.app import build_app
 from api.dashboard.routes import page_routes
-from api.http.access import OPEN_PATHS
+from api.http.access import OPEN_PATHS, OPEN_POSTS
 from api.http.device_tokens import DEVICE_ROUTES
 from api.http.docs import POLICY, render
 from api.http.errors import STATUS
@@ -129,7 +129,9 @@ async def test_all_but_the_open_routes_ask_for_either_credential(document: Any) 
     assert set(document["components"]["securitySchemes"]) == {"bearer", "basic", "forwarder", "receiver"}
     unasked = {(method, path) for method, path, each in operations(document) if each.get("security") == []}
     # A page is no operation.
-    assert unasked == {("GET", path) for path in OPEN_PATHS - {"/announcer"}}
+    assert unasked == {("GET", path) for path in OPEN_PATHS - {"/announcer", "/person"}} | {
+        ("POST", path) for path in OPEN_POSTS
+    }
 
 
 async def test_which_devices_may_ask_is_described(document: Any) -> None:

@@ -39,8 +39,8 @@ BEGIN
     FOR each IN
         SELECT format('DELETE FROM %s', oid::regclass) FROM pg_class
         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-          AND relname NOT IN ('processes', 'evaluation', 'inbox_generation', 'announcer', 'schema_migrations',
-                              'schema_routines')
+          AND relname NOT IN ('processes', 'evaluation', 'inbox_generation', 'announcer', 'link_secret',
+                              'schema_migrations', 'schema_routines')
     LOOP
         EXECUTE each;
     END LOOP;

@@ -16,6 +16,8 @@ from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab
 from tests.dashboard.conftest import Stack
 from tests.dashboard.halls import Hall
 from tests.dashboard.readers import tell_battery, tell_reader
+from tests.dashboard.test_person_page import opened_link
+from tests.dashboard.test_search import add_course
 from tests.lines import line
 from tests.postgres import Postgresql, frozen
 
@@ -286,3 +288,16 @@ async def test_the_announcer_s_page(browser: Browser, stack: Stack, size: Size, 
         await page.context.set_offline(True)
         await expect(page.locator("#link")).to_contain_text("Link lost")
         await page.screenshot(path=FOLDER / f"announcer-lost-{size[0]}-{theme}.png")
+
+
+@pytest.mark.parametrize(("size", "theme"), LOOKS)
+async def test_the_page_of_a_link_to_one_person(
+    browser: Browser, stack: Stack, size: Size, theme: Theme
+) -> None:
+    await add_course(stack)
+    async with opened_link(browser, stack, size=size, theme=theme) as (page, _, _):
+        await expect(page.locator(".course-dots li")).to_have_count(4)
+        await page.screenshot(path=FOLDER / f"person-{size[0]}-{theme}.png", full_page=True)
+        await page.context.set_offline(True)
+        await expect(page.locator("#link")).to_contain_text("Link lost")
+        await page.screenshot(path=FOLDER / f"person-lost-{size[0]}-{theme}.png")

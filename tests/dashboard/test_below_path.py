@@ -80,6 +80,11 @@ async def test_below_a_path_everything_works_and_nothing_is_asked_for_beside_it(
         for place, heading in (("devices", "Forwarders"), ("conflicts", "Conflicts"), ("log", "Log")):
             await page.page.get_by_role("navigation").get_by_role("link", name=place).click()
             await expect(page.page.get_by_role("heading", name=heading).first).to_be_visible()
+        await page.open("chip/0580000000a1")
+        await page.page.get_by_role("button", name="Make a link…").click()
+        await page.page.get_by_role("button", name="Make it").click()
+        await page.page.goto(await page.page.get_by_role("textbox", name="Link").input_value())
+        await expect(page.page.get_by_role("heading", level=1)).to_have_text("Chip 0580000000a1")
         assert page.errors == []
     assert any("/api/v1/events" in each for each in asked)
     assert [each for each in asked if not each.startswith(f"{below}/")] == []

@@ -23,6 +23,7 @@ import shared.runtime.liveness
 import shared.transport.tokens
 from api.announcer.run import Setting, finishes
 from api.announcer.store import announcements, runs
+from api.links import store as links
 from deploy.cli import roles
 from deploy.cli.roles import apply_roles, scram_verifier
 from deploy.local.postgres_programs import binaries
@@ -240,6 +241,9 @@ FORBIDDEN = {
         "DELETE FROM streams",
         # A token's hash is looked up by who has the token, and listed by nobody.
         "SELECT token_hash FROM device_tokens",
+        # With it anybody could make a link to anybody.
+        "SELECT secret FROM link_secret",
+        "UPDATE link_secret SET secret = DEFAULT",
         "SELECT device_id FROM device_tokens",
         "SELECT token_id FROM device_tokens WHERE token_hash = sha256('x')",
         "UPDATE device_tokens SET last_used_at = NULL",
@@ -271,6 +275,7 @@ FORBIDDEN = {
         "DELETE FROM integrity_conflicts",
         "UPDATE integrity_conflicts SET acknowledged_at = now()",
         "SELECT * FROM device_tokens",
+        "SELECT secret FROM link_secret",
         "SELECT * FROM receiver_cursors",
         "UPDATE streams SET display_alias = 'mine'",
         "INSERT INTO streams (forwarder_id, reader_ip) VALUES ('a', 'b')",
@@ -291,6 +296,7 @@ FORBIDDEN = {
         "UPDATE receiver_cursors SET receiver_id = 'another'",
         "UPDATE device_tokens SET revoked_at = NULL",
         "SELECT token_hash FROM device_tokens",
+        "SELECT secret FROM link_secret",
         "SELECT * FROM forwarder_sessions",
     ],
     "api": [
@@ -600,6 +606,7 @@ WRITES = {
     "announcer": {"api": "UPDATE"},
     "announcer_streams": {"api": "DELETE INSERT UPDATE"},
     "evaluation": {"api": "UPDATE"},
+    "link_secret": {"api": "UPDATE"},
     "events": {"writer": "INSERT"},
     "forwarder_faults": {"gateway": "INSERT UPDATE"},
     "forwarder_races": {"api": "INSERT UPDATE DELETE"},
@@ -753,6 +760,16 @@ async def test_an_owner_who_is_no_superuser_gives_the_rights(url: str, database:
 async def test_says_in_one_line_that_a_service_s_user_cannot_give_rights(url: str) -> None:
     with pytest.raises(DatabaseFault, match=r"^InsufficientPrivilegeError: [^\n]*$"):
         await apply_roles(url_of("gateway", url), passfiles=None)
+
+
+async def test_links_are_signed_and_withdrawn_by_the_api_s_own_user(connected: dict[str, Connection]) -> None:
+    api = connected["api"]
+    before = await links.sealing(api)
+    async with api.transaction():
+        await links.replace(api)
+    after = await links.sealing(api)
+    assert len(after.secret) == len(before.secret)
+    assert after.secret != before.secret
 
 
 async def test_the_announcer_is_set_and_announces_by_the_api_s_own_user(

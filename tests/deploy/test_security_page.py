@@ -2,7 +2,7 @@
 
 import re
 
-from api.http.access import OPEN_PATHS
+from api.http.access import OPEN_PATHS, OPEN_POSTS
 from api.http.sites import complaint
 from api.settings import API_TOKEN_LENGTH
 from fanout.settings import FanoutSettings
@@ -27,6 +27,7 @@ def test_every_setting_that_it_names_is_one() -> None:
 def test_what_is_public_and_who_is_admitted_is_as_the_code_has_it() -> None:
     public = TEXT.partition("## What is public")[2].partition("## ")[0]
     assert set(re.findall(r"`GET (\S+)`", public)) | {"/metrics"} == OPEN_PATHS
+    assert set(re.findall(r"`POST (\S+)`", public)) == OPEN_POSTS
     assert f"set, {API_TOKEN_LENGTH} characters or more" in TEXT
     for service in ROLES:
         assert f"| `rt_{service}` |" in TEXT

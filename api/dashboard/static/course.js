@@ -5,7 +5,7 @@
 import { h, keyed, setAttribute, setText } from "./dom.js";
 import { NONE, count, number, raceClock, secondsSince, shortDuration } from "./format.js";
 import { fresh } from "./fresh.js";
-import { askAgain, path } from "./http.js";
+import { askAgain, ifThere, path } from "./http.js";
 import { badge, section } from "./parts.js";
 import { pointPlot } from "./plots.js";
 import { shownAs } from "./quiet.js";
@@ -60,18 +60,9 @@ export function courseStrip() {
   return { node, update, close };
 }
 
-const courseOf = (race_id, before) => ifThere(path(["races", race_id, "course"], { unplaced: UNPLACED }), before);
-const flowOf = (race_id, before) => ifThere(path(["races", race_id, "flow"]), before);
-
 // A race that is deleted at this moment has none.
-async function ifThere(address, before) {
-  try {
-    return await askAgain(address, before);
-  } catch (error) {
-    if (error.code === "NOT_FOUND") return null;
-    throw error;
-  }
-}
+const courseOf = (race_id, before) => ifThere(askAgain(path(["races", race_id, "course"], { unplaced: UNPLACED }), before));
+const flowOf = (race_id, before) => ifThere(askAgain(path(["races", race_id, "flow"]), before));
 
 function strip({ race_id }, flow) {
   const link = h("a", { href: `#/race/${race_id}` });

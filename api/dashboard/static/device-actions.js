@@ -3,7 +3,7 @@
 import { askFirst, say } from "./dialog.js";
 import { h } from "./dom.js";
 import { count } from "./format.js";
-import { ask, path } from "./http.js";
+import { ask, ifThere, path } from "./http.js";
 
 /** Asks, and restarts a forwarder: the session that is there when it is asked, and none that came since. */
 export async function restartForwarder(forwarder_id) {
@@ -92,10 +92,4 @@ async function liveTokens(forwarder_id) {
 }
 
 // Somebody else may have revoked it, or a first try that failed further on: that is what is wanted.
-async function revoke(token_id) {
-  try {
-    await ask("POST", path(["admin", "tokens", token_id, "revoke"]));
-  } catch (error) {
-    if (error.code !== "NOT_FOUND") throw error;
-  }
-}
+const revoke = (token_id) => ifThere(ask("POST", path(["admin", "tokens", token_id, "revoke"])));

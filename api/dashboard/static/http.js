@@ -31,6 +31,13 @@ export async function askAgain(path, before) {
   return answer.status === 304 ? before : { json: read(answer, text), tag: answer.headers.get("ETag") };
 }
 
+/** Resolves to what was asked for, or to null where that is not there (any more). */
+export const ifThere = (asked) =>
+  asked.catch((error) => {
+    if (error.code !== "NOT_FOUND") throw error;
+    return null;
+  });
+
 async function told(path, options) {
   const { answer, text } = await fetched(path, options);
   return read(answer, text);

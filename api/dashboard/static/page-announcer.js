@@ -2,12 +2,12 @@
 // everybody may see.
 
 import { announcerSetting } from "./announcer-setting.js";
-import { copyButton } from "./copy.js";
+import { toCopy } from "./copy.js";
 import { h, setText } from "./dom.js";
 import { finishes } from "./finishes.js";
 import { NONE, learnNames, number, readerTime, received, streamName, time } from "./format.js";
 import { fresh } from "./fresh.js";
-import { ask, askAgain, path } from "./http.js";
+import { ask, askAgain, ifThere, path } from "./http.js";
 import { badge, empty, fact, section } from "./parts.js";
 import { rows } from "./rows.js";
 import { isEntryOf, namesChanged, onEvent, racesChanged, serverNow, state } from "./state.js";
@@ -55,9 +55,7 @@ export function announcerPage() {
 
   // A race that is deleted at this moment has none.
   async function courseOf({ race_id, name }) {
-    const found = await askAgain(path(["races", race_id, "course"]), known.get(race_id)).catch((error) => {
-      if (error.code !== "NOT_FOUND") throw error;
-    });
+    const found = await ifThere(askAgain(path(["races", race_id, "course"]), known.get(race_id)));
     known.set(race_id, found);
     return found && { race_id, name, points: found.json.points };
   }
@@ -123,7 +121,6 @@ function nowHead(address) {
   const level = badge();
   const facts = Object.entries(FACTS).map(([label, read]) => ({ ...fact(label), read }));
   const shown = h("span", { class: "aside num" });
-  const link = h("input", { class: "mono", readonly: true, value: address, "aria-label": "Address of the public page" });
   const node = h(
     "div",
     { class: "announcer-now" },
@@ -141,7 +138,7 @@ function nowHead(address) {
         { class: "lead" },
         "Whoever opens it sees, without a password, of those who have come in since the list began: the bib, the name, and the time of day that the reader showed. Not the chip, the stream or any other time, and nobody who has not come in. Names are personal data: while the announcer is off, and after 24 hours by itself, the page shows nobody.",
       ),
-      h("div", { class: "once" }, link, copyButton(link), h("a", { class: "button plain", href: "announcer", target: "_blank", rel: "noopener" }, "Open it")),
+      toCopy("Address of the public page", address, h("a", { class: "button plain", href: "announcer", target: "_blank", rel: "noopener" }, "Open it")),
     ),
   );
   const update = (became) => {

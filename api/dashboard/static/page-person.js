@@ -1,62 +1,33 @@
-// What was read of one person, or of a chip: the course as a line of dots, crossings, and all reads in order, by the
-// readers' clocks.
+// The page of one person, or of a chip: what was read of her, and links that show just that to others.
 
-import { h, setText, svg } from "./dom.js";
-import { NONE, count, number } from "./format.js";
+import { toCopy } from "./copy.js";
+import { askFirst, say } from "./dialog.js";
+import { h } from "./dom.js";
+import { time } from "./format.js";
 import { fresh } from "./fresh.js";
-import { ask, path } from "./http.js";
-import { empty, section } from "./parts.js";
-import { rows } from "./rows.js";
-import { onEvent, racesChanged } from "./state.js";
+import { ask, ifThere, path } from "./http.js";
+import { button, empty, field } from "./parts.js";
+import { onEvent, racesChanged, serverNow } from "./state.js";
+import { timeline } from "./timeline.js";
 
 const EVERY_MS = 5000;
-const STATES = { seen: "Seen", not_seen: "Not seen", due: "Due", ahead: "To come" };
 
-export const personPage = (race_id, bib) => timelinePage(path(["races", race_id, "bibs", bib, "timeline"]), "There is nobody with this bib in this race.");
-export const chipPage = (chip) => timelinePage(path(["chips", chip, "timeline"]), "There is no such chip.");
+export const personPage = (race_id, bib) => onePage(["races", race_id, "bibs", bib], "There is nobody with this bib in this race.");
+export const chipPage = (chip) => onePage(["chips", chip], "There is no such chip.");
 
-function timelinePage(address, nobody) {
-  const name = h("h1");
-  const who = h("p", { class: "hint" });
-  const waits = h("p", { class: "hint", role: "status" });
-  const line = courseLine();
-  const points = rows(POINTS, { label: "The course", kind: "person-points", key: (each) => each.place });
-  const crossings = rows(CROSSINGS, { label: "Crossings", kind: "person-crossings", key: (each) => each.key });
-  const reads = rows(READS, { label: "Reads", kind: "person-reads", key: (each) => `${each.stream_id} ${each.stream_epoch} ${each.seq}` });
-  const course = section("The course", {}, line.node, points.node);
-  const more = h("p", { class: "hint" });
-  const seen = h("div", {}, section("Crossings", {}, crossings.node), section("Reads", {}, more, reads.node));
-  const none = empty("Nothing was read yet.", h("p", {}, "As soon as one of the chips is read, it stands here."));
-  const body = h("div", {}, who, waits, course, seen, none);
+function onePage(of, nobody) {
+  const shown = timeline();
+  const body = h("div", {}, shown.node, links(of));
   const missing = empty(nobody);
   const list = fresh(load, { everyMs: EVERY_MS });
-  const node = h("div", {}, name, list.said, body, missing);
+  const node = h("div", {}, list.said, body, missing);
   body.hidden = missing.hidden = true;
 
   async function load() {
-    try {
-      show(await ask("GET", address));
-    } catch (error) {
-      if (error.code !== "NOT_FOUND") throw error;
-      missing.hidden = false;
-      body.hidden = true;
-    }
-  }
-
-  function show(told) {
-    missing.hidden = true;
-    body.hidden = false;
-    setText(name, nameOf(told));
-    setText(who, [told.race, told.bib !== null && `bib ${told.bib}`, told.chip_ids.join(", ")].filter(Boolean).join(" · "));
-    setText(waits, told.waiting_events ? `${count(told.waiting_events, "event is", "events are")} stored and not looked at yet.` : "");
-    course.hidden = told.points.length === 0;
-    line.update(told.points);
-    points.update(told.points);
-    none.hidden = told.crossings.length > 0;
-    seen.hidden = !none.hidden;
-    crossings.update(told.crossings.map((each, at) => ({ ...each, key: `${at}` })).reverse());
-    setText(more, told.reads_left_out ? `The newest ${number(told.reads.length)}; ${number(told.reads_left_out)} older ones are in the crossings.` : "");
-    reads.update([...told.reads].reverse());
+    const found = await ifThere(ask("GET", path([...of, "timeline"])));
+    missing.hidden = found !== null;
+    body.hidden = found === null;
+    if (found) shown.show(found);
   }
 
   const close = onEvent((event) => {
@@ -67,62 +38,33 @@ function timelinePage(address, nobody) {
   return { title: "Find anybody", node, update: list.refresh, close };
 }
 
-const nameOf = ({ first_name, last_name, bib, chip_ids }) =>
-  [first_name, last_name].filter(Boolean).join(" ") || (bib === null ? `Chip ${chip_ids[0]}` : `Bib ${bib}`);
+function links(of) {
+  const made = h("div");
 
-// The reader's wall clock, as it said it: no zone moves it.
-const clock = (at) => (at === null ? NONE : at.slice(11, 21));
-const day = (at) => at.slice(0, 10);
+  async function make() {
+    const hours = h("input", { type: "number", name: "hours", min: 1, max: 168, value: 24, required: true });
+    const link = await askFirst("Make a link", {
+      body: [h("p", {}, "Whoever has it sees what stands on this page, and nothing else.")],
+      controls: { hours: field("Valid for, in hours", hours) },
+      verb: "Make it",
+      act: (values) => ask("POST", path([...of, "link"]), { body: { hours: Number(values.hours) } }),
+    });
+    if (!link) return;
+    const until = h("p", { class: "hint" }, `Valid until ${time(link.expires_at, serverNow())}.`);
+    made.replaceChildren(toCopy("Link", new URL(link.path, document.baseURI).href), until);
+  }
 
-function lasted(seconds) {
-  if (seconds === null) return NONE;
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  const whole = Math.round(seconds);
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
-  return `${hours ? `${hours}:${String(minutes).padStart(2, "0")}` : minutes}:${String(whole % 60).padStart(2, "0")}`;
-}
+  async function withdraw() {
+    const done = await askFirst("Withdraw all links", {
+      body: [h("p", {}, "All links to anybody, whoever made them, show nothing any more.")],
+      verb: "Withdraw them",
+      kind: "danger",
+      act: () => ask("DELETE", path(["links"])),
+    });
+    if (done === undefined) return;
+    made.replaceChildren();
+    say("All links are withdrawn.");
+  }
 
-function expected({ state, expected_at, others, others_in_that_minute: there }) {
-  if (state === "due") return expected_at ? `about ${clock(expected_at)}, as ${count(others, "other", "others")} took` : "nobody has gone on yet";
-  if (state !== "not_seen") return NONE;
-  if (!expected_at) return "nobody tells when";
-  return `about ${clock(expected_at)}; ${count(there, "other was", "others were")} in that minute`;
-}
-
-const POINTS = [
-  { title: "Point", kind: "strong", text: (each) => each.name },
-  { title: "State", text: (each) => STATES[each.state] },
-  { title: "At", kind: "num", text: (each) => clock(each.at) },
-  { title: "Expected", text: expected },
-];
-const CROSSINGS = [
-  { title: "Point", kind: "strong", text: (each) => each.point },
-  { title: "At", kind: "num", text: (each) => `${day(each.at)} ${clock(each.at)}` },
-  { title: "Since before", kind: "num", text: (each) => lasted(each.since_s) },
-  { title: "Counts", text: (each) => (each.rule === "last" ? "the last read before leaving" : "the first read") },
-  { title: "Reads", kind: "num", text: (each) => number(each.reads) },
-];
-const READS = [
-  { title: "Reader's time", kind: "num", text: (each) => `${day(each.read_at)} ${clock(each.read_at)}` },
-  { title: "Point", kind: "strong", text: (each) => each.point },
-  { title: "Since before", kind: "num", text: (each) => lasted(each.gap_s) },
-  { title: "Is", text: (each) => (each.counts ? "counts" : "follow-up") },
-  { title: "Chip", kind: "mono", text: (each) => each.chip_id },
-  { title: "Epoch, number", kind: "num", text: (each) => `${each.stream_epoch}, ${number(each.seq)}` },
-];
-
-// A dot for each point, full where she was seen, hollow with a cross where not, a ring where she is due. The table beneath
-// says the same, and more.
-function courseLine() {
-  const list = h("ol", { class: "course-dots", "aria-hidden": "true" });
-  const update = (points) => {
-    const dots = points.map((point) => h("li", { "data-state": point.state }, dot(point.state), h("span", {}, point.name)));
-    list.replaceChildren(...dots);
-  };
-  return { node: list, update };
-}
-
-function dot(state) {
-  const cross = state === "not_seen" && svg("path", { d: "M5 5 11 11M11 5 5 11", class: "dot-cross" });
-  return svg("svg", { class: "dot", viewBox: "0 0 16 16" }, svg("circle", { cx: 8, cy: 8, r: 6.5 }), cross);
+  return h("section", { "aria-label": "Links" }, h("div", { class: "buttons" }, button("Make a link…", make), button("Withdraw all links…", withdraw)), made);
 }

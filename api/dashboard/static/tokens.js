@@ -1,6 +1,6 @@
 // The devices' tokens: made here and shown once, revoked here.
 
-import { copyButton } from "./copy.js";
+import { toCopy } from "./copy.js";
 import { askFirst, say, showOnce } from "./dialog.js";
 import { h } from "./dom.js";
 import { NONE, time } from "./format.js";
@@ -96,12 +96,11 @@ function mintForm(minted) {
 }
 
 function showToken({ device_type, device_id, token }) {
-  const shown = h("input", { class: "token mono", readonly: true, value: token, "aria-label": "Token" });
   return showOnce(
     `Token of ${device_type} ${device_id}`,
     [
       h("p", {}, "It is shown this once: only its hash is kept. Enter it in the device's settings."),
-      h("div", { class: "once" }, shown, copyButton(shown)),
+      toCopy("Token", token),
     ],
     {
       verb: "I have it",

@@ -18,12 +18,10 @@ from tests.api.seeds import Database, add_forwarder_session, add_process, add_ra
 from tests.api.segmented import add_segment
 from tests.api.test_segments import put, segment
 from tests.api.test_views import ADA, Said, say
+from tests.locks import SOMEBODY_WAITS
 from tests.waiting import wait_until
 
 _RESERVE = "SELECT reserve_race_epoch($1, 1, $2, $3, NULL)"
-_WAITING = (
-    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-)
 OPEN, CLOSED = Span((1, 2), None), Span((1, 2), (2, 1))
 
 
@@ -64,7 +62,7 @@ async def begins_at_once(process: Process, field: Field) -> int | None:
 
 async def waits(database: Database, task: "asyncio.Future[Any]") -> bool:
     """Whether it is as far as it comes: for a lock, or done."""
-    return task.done() or bool(await database.fetchval(_WAITING))
+    return task.done() or bool(await database.fetchval(SOMEBODY_WAITS))
 
 
 async def of_run(database: Database, field: Field) -> list[Span]:

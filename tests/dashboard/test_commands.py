@@ -115,7 +115,7 @@ async def test_an_export_holds_what_the_filter_on_the_screen_shows(
         await expect(reads).to_have_count(100)
         await page.page.get_by_role("button", name="Older reads").click()
         await expect(reads).to_have_count(150)
-        await page.page.get_by_label("Chip").fill("058000000002")
+        await page.page.get_by_label("Chip", exact=True).fill("058000000002")
         await expect(reads).to_have_count(50)
         rows = list(csv.DictReader((await download(page, "Download .csv", tmp_path)).splitlines()))
         assert {row["raw_read_line"][4:16] for row in rows} == {"058000000002"}

@@ -68,7 +68,7 @@ async def test_the_tail_shows_the_chip_that_is_asked_for_and_can_be_held(page: T
     async with stack.forwarder("tails", READER) as forwarder:
         forwarder.record(READER, line("0580000000D1"))
         forwarder.record(READER, line("0580000000D2"))
-        await page.page.get_by_label("Chip").fill("0580000000D2")
+        await page.page.get_by_label("Chip, bib or name").fill("0580000000D2")
         await expect(chips(page)).to_have_text(["0580000000d2"])
         await pause.click()
         # More than the tail would need to follow: the cards are told four times a second at the most, it looks once.

@@ -25,6 +25,7 @@ from api.crossings.types import MOST_SHOWN, CrossingsTold
 from api.http.errors import ApiError
 from api.races.names import NOBODY, Whose, people
 from shared.db.channels import PASSINGS, RACES
+from shared.db.errors import DatabaseUnavailable
 from shared.runtime.process import Process
 
 __all__ = ["View"]
@@ -38,6 +39,8 @@ RACES_AT_ONCE = 8
 GAPS_AT_ONCE = 3
 # Passings of each stream in one look: what is beyond comes with the next, a moment later.
 PAGE = 100
+# People at points whose crossings are made in one go, whatever the number of streams.
+TOLD_AT_ONCE = 200
 
 
 class _Race:
@@ -128,9 +131,16 @@ class View:
     async def _look_and_rest(self) -> None:
         if not self._races:
             return
+        failed: DatabaseUnavailable | None = None
         for race in list(self._races.values()):
-            async with race.turn:
-                await self._look(race)
+            # One whose look takes too long, or fails, is no reason for the others to wait.
+            try:
+                async with race.turn:
+                    await self._look(race)
+            except DatabaseUnavailable as error:
+                failed = error
+        if failed is not None:
+            raise failed
         # A notification does not end this: while people come by they come without a pause.
         await self._process.stop.sleep(PACE_S)
 
@@ -151,7 +161,10 @@ class View:
         if race.course is not None and (race.course.mark != course.mark or news.anew):
             race.tell([RESYNC])
         elif race.course is not None and news.found:
-            await self._tell(race, course, news.found)
+            for first in range(0, len(news.found), TOLD_AT_ONCE):
+                await self._tell(race, course, news.found[first : first + TOLD_AT_ONCE])
+                # Making messages takes the process's time, and others have their turn.
+                await asyncio.sleep(0)
         # Only now: what could not be looked up is told with the next.
         race.course, race.known = course, news.known
         if news.more:

@@ -13,6 +13,7 @@ from api.crossings import feed as feeds
 from api.crossings import view as views
 from api.crossings.feed import RESYNC, Feed
 from api.crossings.view import View
+from shared.db.errors import DatabaseUnavailable
 from shared.runtime.process import Process
 from tests.api.conftest import RACES, Ask, Client
 from tests.api.crossed import arrange, come_by, make_race, tag
@@ -120,12 +121,42 @@ async def test_a_stream_that_was_made_anew_before_the_next_look_is_to_be_loaded_
 async def test_more_than_a_look_takes_comes_with_the_next(
     ask: Ask, client: Client, database: Database, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "PAGE", 2)
+    monkeypatch.setattr(views, "PAGE", 5)
+    monkeypatch.setattr(views, "TOLD_AT_ONCE", 2)
+    of_people, asked = views.passings.of_people, []
+
+    async def counted(*given: Any) -> Any:
+        asked.append(len(given[2]))
+        return await of_people(*given)
+
+    monkeypatch.setattr(views.passings, "of_people", counted)
     race = await make_race(ask, "\n".join(f"{n},{n}" for n in range(1, 8)))
     streams = await arrange(ask, database, race, Start=["gun"], Finish=["line"])
     async with following(client, race) as events:
         await come_by(database, streams["gun"], [(n, n) for n in range(1, 8)])
         assert sorted([(await events.next())["bib"] for _ in range(7)]) == list(range(1, 8))
+    assert max(asked) == 2
+
+
+async def test_a_race_whose_look_fails_keeps_no_other_from_being_told(
+    ask: Ask, client: Client, database: Database, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, race = [await make_race(ask, name=name) for name in ("a", "b")]
+    streams = await arrange(ask, database, race, Start=["gun"], Finish=["line"])
+    course, failed = views.passings.course, []
+
+    async def failing(database: Any, race_id: UUID) -> Any:
+        if str(race_id) == broken:
+            failed.append(race_id)
+            raise DatabaseUnavailable("it takes too long")
+        return await course(database, race_id)
+
+    async with following(client, broken), following(client, race) as events:
+        monkeypatch.setattr(views.passings, "course", failing)
+        await wait_until(lambda: bool(failed))
+        await come_by(database, streams["gun"], [(1, 0)])
+        assert told(await events.next()) == ("1", 1, None, [at(0)])
+        monkeypatch.undo()
 
 
 async def test_of_very_many_at_one_point_the_newest_are_told(

@@ -12,6 +12,7 @@ from api.app import API
 from api.crossings import feed as feeds
 from api.crossings import view as views
 from api.crossings.feed import RESYNC, Feed
+from api.crossings.store import passings
 from api.crossings.view import View
 from shared.db.errors import DatabaseUnavailable
 from shared.runtime.process import Process
@@ -123,13 +124,13 @@ async def test_more_than_a_look_takes_comes_with_the_next(
 ) -> None:
     monkeypatch.setattr(views, "PAGE", 5)
     monkeypatch.setattr(views, "TOLD_AT_ONCE", 2)
-    of_people, asked = views.passings.of_people, []
+    of_people, asked = passings.of_people, []
 
     async def counted(*given: Any) -> Any:
         asked.append(len(given[2]))
         return await of_people(*given)
 
-    monkeypatch.setattr(views.passings, "of_people", counted)
+    monkeypatch.setattr(passings, "of_people", counted)
     race = await make_race(ask, "\n".join(f"{n},{n}" for n in range(1, 8)))
     streams = await arrange(ask, database, race, Start=["gun"], Finish=["line"])
     async with following(client, race) as events:
@@ -143,7 +144,7 @@ async def test_a_race_whose_look_fails_keeps_no_other_from_being_told(
 ) -> None:
     broken, race = [await make_race(ask, name=name) for name in ("a", "b")]
     streams = await arrange(ask, database, race, Start=["gun"], Finish=["line"])
-    course, failed = views.passings.course, []
+    course, failed = passings.course, []
 
     async def failing(database: Any, race_id: UUID) -> Any:
         if str(race_id) == broken:
@@ -152,7 +153,7 @@ async def test_a_race_whose_look_fails_keeps_no_other_from_being_told(
         return await course(database, race_id)
 
     async with following(client, broken), following(client, race) as events:
-        monkeypatch.setattr(views.passings, "course", failing)
+        monkeypatch.setattr(passings, "course", failing)
         await wait_until(lambda: bool(failed))
         await come_by(database, streams["gun"], [(1, 0)])
         assert told(await events.next()) == ("1", 1, None, [at(0)])

@@ -162,12 +162,15 @@ async def test_an_epoch_that_a_session_began_with_is_the_next_ones_floor_before_
             await acks_written(standing, e1=acked[-1])
     command = "UPDATE streams SET stream_epoch = stream_epoch + 1 WHERE stream_id = $1"
     await standing.database.execute(command, stream)
+    rest = run(1, 2) * (acked == [1])
     async with receiver_v12(standing.url, standing.token, live(START)) as wire:
+        # Taken here and not acked: what `applied` passes over it acks, and that may be written before the next session.
+        assert await wire.identities(len(rest), acking=False) == rest
         await wire.applied()
     await store(standing.database, stream, events(2, 1, 3))
     await standing.database.execute(command, stream)
     await store(standing.database, stream, events(3, 1, 1))
-    expected = run(1, 2) * (acked == [1]) + run(2, 1, 2, 3) + run(3, 1)
+    expected = rest + run(2, 1, 2, 3) + run(3, 1)
     async with receiver_v12(standing.url, standing.token, live(START, earliest={START: 3})) as wire:
         assert await wire.identities(len(expected)) == expected
 

@@ -9,7 +9,7 @@ from api.http.context import Api
 from api.http.errors import ApiError
 from api.links import store, token
 from api.links.token import Claim
-from api.links.types import Link, LinkedTimeline, NewLink, ShownLink
+from api.links.types import LinkedTimeline, NewLink, ShownLink, TimelineLink
 from api.search.routes import require_person, show_chip_timeline, show_timeline
 from api.search.types import ChipPath, PersonPath, Timeline, TimelineQuery
 
@@ -49,26 +49,26 @@ class Onlookers:
             self._looking -= 1
 
 
-async def make_person_link(api: Api, *, path: PersonPath, body: NewLink) -> Link:
+async def make_person_link(api: Api, *, path: PersonPath, body: NewLink) -> TimelineLink:
     """Make a link that shows the timeline of a person of a race to whoever has it, for some hours."""
     who = await require_person(api, path)
     return await _make(api, path, body.hours, race=who.race, race_id=path.race_id, bib=path.bib)
 
 
-async def make_chip_link(api: Api, *, path: ChipPath, body: NewLink) -> Link:
+async def make_chip_link(api: Api, *, path: ChipPath, body: NewLink) -> TimelineLink:
     """Make a link that shows the timeline of a chip to whoever has it, for some hours."""
     chip = ChipPath(chip_id=path.chip_id.lower())
     return await _make(api, chip, body.hours, chip_id=chip.chip_id)
 
 
-async def _make(api: Api, subject: PersonPath | ChipPath, hours: int, **said: object) -> Link:
+async def _make(api: Api, subject: PersonPath | ChipPath, hours: int, **said: object) -> TimelineLink:
     # Noted in a transaction of its own: no link is in the world of which the log does not know.
     async with api.changing() as (connection, note):
         sealing = await store.sealing(connection)
         expires_at = sealing.now.replace(microsecond=0) + timedelta(hours=hours)
         await note("timeline_link_made", **said, until=expires_at.isoformat())
     link = token.sealed(Claim(subject, expires_at), sealing.secret)
-    return Link(path=f"person#{link}", expires_at=expires_at)
+    return TimelineLink(path=f"person#{link}", expires_at=expires_at)
 
 
 async def withdraw_links(api: Api) -> None:

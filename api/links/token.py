@@ -17,13 +17,13 @@ from uuid import UUID
 
 from api.search.types import ChipPath, PersonPath
 
-__all__ = ["LONGEST", "Claim", "opened", "sealed"]
+__all__ = ["LONGEST", "VERSION", "Claim", "opened", "sealed"]
 
 Subject: TypeAlias = PersonPath | ChipPath
 
 # Of a chip of 64 characters of 4 bytes each.
 LONGEST = 400
-_VERSION, _PERSON, _CHIP = 1, 1, 2
+VERSION, _PERSON, _CHIP = 1, 1, 2
 _HEAD = struct.Struct(">BQB")
 _RACE_AND_BIB = struct.Struct(">16sI")
 _PROOF_BYTES = 32
@@ -43,7 +43,7 @@ def sealed(claim: Claim, secret: bytes) -> str:
             kind, subject = _PERSON, _RACE_AND_BIB.pack(race_id.bytes, bib)
         case ChipPath(chip_id=chip_id):
             kind, subject = _CHIP, chip_id.encode()
-    said = _HEAD.pack(_VERSION, int(claim.expires_at.timestamp()), kind) + subject
+    said = _HEAD.pack(VERSION, int(claim.expires_at.timestamp()), kind) + subject
     return _text(said + _proof(said, secret))
 
 
@@ -64,7 +64,7 @@ def opened(text: str, secret: bytes) -> Claim | None:
 
 def _claim(said: bytes) -> Claim | None:
     """Return what was proven to be ours; None: by another release, in a form that this one does not know."""
-    if said[0] != _VERSION:
+    if said[0] != VERSION:
         return None
     _, expires_s, kind = _HEAD.unpack_from(said)
     expires_at, subject = datetime.fromtimestamp(expires_s, UTC), said[_HEAD.size :]

@@ -7,7 +7,7 @@ from msgspec import Meta
 from api.http.types import Answer, Request, Time
 from api.search.types import Timeline
 
-__all__ = ["Link", "LinkedTimeline", "NewLink", "ShownLink"]
+__all__ = ["LinkedTimeline", "NewLink", "ShownLink", "TimelineLink"]
 
 LONGEST_HOURS, DEFAULT_HOURS = 168, 24
 
@@ -18,7 +18,7 @@ class NewLink(Request):
     hours: Annotated[int, Meta(ge=1, le=LONGEST_HOURS)] = DEFAULT_HOURS
 
 
-class Link(Answer):
+class TimelineLink(Answer):
     """A link. path: beside the address of the server; all that is secret stands behind the #, which a browser sends to
     nobody.
     """

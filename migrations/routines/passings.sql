@@ -1,4 +1,4 @@
--- version: 2
+-- version: 3
 --
 -- Passings: what a chip left at one stream in one epoch without a gap of a second or more, by the reader's time.
 --
@@ -48,7 +48,8 @@ BEGIN
     ) AS progress ON true
     -- In a CASE, so that nothing is locked of streams that are known.
     WHERE last_position > 0
-      AND CASE WHEN known IS NULL THEN pg_try_advisory_xact_lock(x'72747067'::int, hashtext(streams.stream_id::text)) END
+      AND CASE WHEN known IS NULL THEN pg_try_advisory_xact_lock(x'72747067'::int, hashtext(streams.stream_id::text) & 255)
+          END
     ORDER BY streams.stream_id
     FOR KEY SHARE OF streams SKIP LOCKED
     ON CONFLICT DO NOTHING;
@@ -219,14 +220,15 @@ $$;
 -- has made goes with the row.
 --
 -- There may be no row that could be waited for: of what is deleted piece by piece, the first piece has taken it away, and
--- he who makes it again has not committed. So who makes a row holds a lock that this waits for ("rtpg", by stream; in one
--- order, so that two do not wait in a circle). The row is looked for in a statement of its own, which sees what was waited
--- for.
+-- he who makes it again has not committed. So who makes a row holds a lock that this waits for ("rtpg", in one order, so
+-- that two do not wait in a circle). There are 256 of them, which streams share: a lock for each of 60,000 streams would
+-- fill the server's table of locks, and end the statement. The row is looked for in a statement of its own, which sees
+-- what was waited for.
 CREATE OR REPLACE FUNCTION forget_passings() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(x'72747067'::int, place)
-    FROM (SELECT DISTINCT hashtext(stream_id::text) AS place FROM changed ORDER BY place) AS streams;
+    FROM (SELECT DISTINCT hashtext(stream_id::text) & 255 AS place FROM changed ORDER BY place) AS streams;
     DELETE FROM passings_progress WHERE stream_id IN (SELECT stream_id FROM changed);
     RETURN NULL;
 END

@@ -124,7 +124,7 @@ def test_what_is_longer_than_any_link_is_not_even_looked_at(monkeypatch: pytest.
 
 
 def test_a_link_in_a_form_of_another_release_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token, "_VERSION", 2)
+    monkeypatch.setattr(token, "VERSION", 2)
     text = token.sealed(Claim(HER, NOON), SECRET)
     monkeypatch.undo()
     assert token.opened(text, SECRET) is None

@@ -5,6 +5,7 @@ from tests.delivery.stored import make_stream, store, store_many
 from tests.delivery.test_subscribing import acked, acks_written, events, run
 from tests.delivery.wire import READER, START, receiver
 from tests.delivery.wire_v12 import live, receiver_v12, replay, target
+from tests.waiting import wait_until
 
 OTHER = ("finish", READER)
 
@@ -59,7 +60,13 @@ async def test_acks_pace_it_and_change_no_record(standing: Standing) -> None:
         assert len(await wire.take(300)) == 300
         await wire.applied()
     assert await acked(standing) == {1: 40}
-    assert await standing.database.fetchval("SELECT count(*) FROM receiver_streams WHERE subscribed") == 0
+    followed = "SELECT count(*) FROM receiver_streams WHERE subscribed"
+
+    async def nobody_follows() -> bool:
+        return bool(await standing.database.fetchval(followed) == 0)
+
+    # The row of a session goes a moment after its socket.
+    await wait_until(nobody_follows, what="nobody to follow the stream")
 
 
 async def test_targets_that_are_not_there_are_warned_of_and_none_is_a_replay_too(standing: Standing) -> None:

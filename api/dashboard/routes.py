@@ -5,8 +5,9 @@ say that the server is not well is worth more than an error. A browser keeps the
 still the same, so that a page never mixes two versions for longer than a reload.
 
 A module is found in the module that imports it, a round trip later, and so on down the graph. So the page names all of
-them at its head: those of the verdict, which a slow link should carry before all else, and in a template the others.
-The lists are made of the imports as they stand in the files. Comments stay here: a phone would wait for a quarter more.
+them: at its head those of the verdict, which a slow link should carry before all else; in a template what else the
+first page needs; in another those of all other pages, which come when the first is there and waits for nothing. The
+lists are made of the imports as they stand in the files. Comments stay here: a phone would wait for a quarter more.
 """
 
 import re
@@ -32,6 +33,8 @@ _HEADERS: Final = {"Cache-Control": "no-cache"}
 _DOCUMENT: Final = {**_HEADERS, "Content-Security-Policy": POLICY}
 _PAGE: Final = "index.html"
 _ENTRY: Final = "main.js"
+# What has all pages in common, and the first of them.
+_FIRST_PAGE: Final = ("pages.js", "page-first.js")
 _IMPORT: Final = re.compile(rb'^(?:import|export)\b[^;]*?\bfrom "\./([\w-]+\.js)"', re.MULTILINE)
 # Whole lines of them: what looks like one beside code may be part of a text.
 _COMMENT: Final = re.compile(rb"^[ \t]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/)[ \t]*$", re.MULTILINE)
@@ -81,13 +84,15 @@ def without_comments(body: bytes) -> bytes:
 
 
 def filled(files: Mapping[str, bytes]) -> bytes:
-    """Return the page with the modules to be loaded at first and later, of files by their names."""
+    """Return the page with the modules to be loaded at first, then and at last, of files by their names."""
     first = _reached(files, [_ENTRY], [_IMPORT])
-    later = _reached(files, [_ENTRY], [_IMPORT, _IMPORT_LATER])
-    page = files[_PAGE]
-    for place, names in ((b"first", first[1:]), (b"later", [each for each in later if each not in first])):
-        links = [f'<link rel="modulepreload" href="static/{name}">'.encode() for name in names]
-        page = page.replace(b"<!-- modules: %b -->" % place, b"\n".join(links))
+    later = _reached(files, [*first, *_FIRST_PAGE], [_IMPORT])
+    others = _reached(files, later, [_IMPORT, _IMPORT_LATER])
+    page, named = files[_PAGE], {_ENTRY}
+    for place, names in ((b"first", first), (b"later", later), (b"others", others)):
+        links = [f'<link rel="modulepreload" href="static/{name}">' for name in names if name not in named]
+        page = page.replace(b"<!-- modules: %b -->" % place, "\n".join(links).encode())
+        named.update(names)
     return page
 
 

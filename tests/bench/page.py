@@ -63,7 +63,7 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
 
 async def verdict_s(browser: Browser, stack: Stack) -> float:
     """Return how long the verdict takes over the slow link, by what passes until it is there."""
-    first, _ = await named_by_page(stack.url)
+    first, _, _ = await named_by_page(stack.url)
     async with slow_link(address(stack.url)) as link, tab(browser, link.url, size=NARROW) as page:
         link.let_pass(lambda path: path == "" or path in first)
         await page.page.goto(link.url)

@@ -13,6 +13,8 @@ import orjson
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
 
+from tests.waiting import wait_until
+
 __all__ = [
     "DRAWN",
     "NARROW",
@@ -46,6 +48,14 @@ _ARRIVED = "main > div:not([data-left])"
 # Whatever the page has been told by now is on the screen when this is done.
 DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 
+# The modules of other pages than the first come when that is alive and waits for nothing.
+_WHOLE = """(() => {
+    const here = new Set(performance.getEntriesByType("resource").map(({ name }) => name));
+    const named = [...document.querySelectorAll("link[rel=modulepreload]")];
+    return document.querySelector("template#others").content.childElementCount === 0
+        && named.every(({ href }) => here.has(href));
+})()"""
+
 # Everything that axe knows, and the contrast of 7:1 that the page promises.
 _AXE = """async () => {
     const found = await axe.run(document, { rules: { "color-contrast-enhanced": { enabled: true } } });
@@ -70,6 +80,14 @@ class Tab:
             await self.page.evaluate(_LEAVE)
         await self.page.goto(address)
         await expect(self.page.locator(_ARRIVED)).to_be_visible()
+
+    async def whole(self) -> None:
+        """Wait until the modules of all pages are here."""
+
+        async def here() -> bool:
+            return bool(await self.page.evaluate(_WHOLE))
+
+        await wait_until(here, what="the modules of all pages")
 
     async def closed(self) -> None:
         """Wait until there is no dialog any more: one that is merely closed is nobody's to see and still there."""

@@ -162,10 +162,10 @@ def seconds_over_tls(down: int) -> float:
     return 5 * ROUND_TRIP_S + (down + CHAIN_BYTES) / BYTES_PER_S
 
 
-async def named_by_page(url: str, password: str = "") -> tuple[set[str], set[str]]:
-    """Return what the page at a URL names to be loaded at first, and the modules that it names for later."""
+async def named_by_page(url: str, password: str = "") -> tuple[set[str], set[str], set[str]]:
+    """Return what the page at a URL names to be loaded at first, what else for its first page, and what for others."""
     shown = {"Authorization": f"Bearer {password}"}
     async with aiohttp.ClientSession(headers=shown) as http, http.get(url) as answer:
-        head, _, body = (await answer.text()).partition("</head>")
-    first, later = (set(re.findall(r'(?:href|src)="([\w./-]+)"', each)) for each in (head, body))
-    return first, {each for each in later if each.startswith("static/")}
+        head, later, others, _ = re.split("</head>|</template>", await answer.text())
+    named = [set(re.findall(r'(?:href|src)="([\w./-]+)"', each)) for each in (head, later, others)]
+    return named[0], named[1], named[2]

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import signal
+from importlib.resources import files
 
 import pytest
 from playwright.async_api import Browser, Route, expect
@@ -30,6 +31,11 @@ new MutationObserver(() => {
     if (word !== null) words.add(word.textContent);
 }).observe(document, { childList: true, subtree: true, characterData: true });
 """
+# All that addresses may name, as the page has it.
+PLACES = re.findall(
+    r"^  (\w+): ", (files("api") / "dashboard" / "static" / "pages.js").read_text(), re.MULTILINE
+)
+NOBODY = "0190a000-0000-7000-8000-000000000000/1"
 STRUCK = "getComputedStyle(document.querySelector('.fact .num')).textDecorationLine"
 
 
@@ -126,6 +132,18 @@ async def test_a_part_of_the_page_that_did_not_come_is_loaded_again(
         await page.page.goto(stack.url)
         await expect(page.page.get_by_role("heading", name="Streams")).to_be_visible()
         assert await page.page.evaluate("document.styleSheets.length") == 3
+
+
+async def test_a_link_that_is_lost_when_the_first_page_was_idle_keeps_no_page_from_opening(
+    browser: Browser, stack: Stack
+) -> None:
+    async with tab(browser, stack.url) as page:
+        await page.open()
+        await page.whole()
+        await page.page.context.set_offline(True)
+        for place in PLACES:
+            # What it shows was not to be had. That it says so, or how little there is, is the page's own.
+            await page.open(f"{place}/{NOBODY}")
 
 
 async def test_an_overview_that_events_have_overtaken_does_not_undo_them(page: Tab, stack: Stack) -> None:

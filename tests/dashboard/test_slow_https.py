@@ -92,7 +92,7 @@ async def site(proxy: ReverseProxy, tmp_path_factory: pytest.TempPathFactory) ->
 async def test_by_https_and_with_a_sign_in_the_verdict_is_there_in_three_seconds(
     browser: Browser, proxy: ReverseProxy, site: int
 ) -> None:
-    first, _ = await named_by_page(proxy.url, PASSWORD)
+    first, _, _ = await named_by_page(proxy.url, PASSWORD)
 
     async def hold_back(route: Route) -> None:
         path = urlsplit(route.request.url).path.removeprefix("/")

@@ -43,12 +43,22 @@ async function told(path, options) {
   return read(answer, text);
 }
 
+let underWay = 0;
+let answeredAt = 0;
+
+/** Returns for how long nothing has been asked for: 0 while an answer is waited for. */
+export const unaskedMs = () => (underWay ? 0 : performance.now() - answeredAt);
+
 async function fetched(path, options) {
+  underWay += 1;
   try {
     const answer = await fetch(path, options);
     return { answer, text: await answer.text() };
   } catch {
     throw new ApiError("UNREACHABLE", "The server did not answer. Look at the bar above, then try again.");
+  } finally {
+    underWay -= 1;
+    answeredAt = performance.now();
   }
 }
 

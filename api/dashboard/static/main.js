@@ -1,5 +1,5 @@
 // The page's first words: the bar and the link, which are loaded before all else, so that the verdict is there when it is
-// the only thing that has come. All other modules follow at once, in one go (see index.html).
+// the only thing that has come. What the first page needs follows at once, in one go (see index.html).
 
 import { h } from "./dom.js";
 import { follow, loadAgain } from "./link.js";

@@ -2,7 +2,8 @@
 
 import { alarm } from "./alarm.js";
 import { setAttribute } from "./dom.js";
-import { loadAgain } from "./link.js";
+import { unaskedMs } from "./http.js";
+import { linkState, loadAgain } from "./link.js";
 import { findPage, searchField } from "./search.js";
 import { state, subscribe } from "./state.js";
 
@@ -26,6 +27,9 @@ const PAGES = {
 // Where a page that the navigation does not name belongs.
 const ABOVE = { race: "races", stream: "", streams: "", alerts: "", config: "devices" };
 
+// The first page has asked for all that it shows, and has it.
+const IDLE_MS = 1000;
+
 const main = document.querySelector("main");
 const find = searchField();
 let page = null;
@@ -34,6 +38,7 @@ let opening = 0;
 /** Shows the page of the address as soon as there is something to show, and whichever is asked for afterwards. */
 export function showPages() {
   document.querySelector("nav").append(find.node, alarm().node);
+  if (pageOf(parts(location.hash)[0]) !== first) bringOthers();
   addEventListener("hashchange", async () => {
     if (!state.loaded) return;
     await open();
@@ -54,12 +59,18 @@ function parts(hash) {
   }
 }
 
+const pageOf = (name) => (Object.hasOwn(PAGES, name) ? PAGES[name] : first);
+
+// The modules of all other pages come when the first page is alive and waits for nothing: so they take nothing away from
+// it, and a link that is lost later keeps no page from opening. A second time there is nothing left to bring.
+const bringOthers = () => document.head.append(document.querySelector("template#others").content);
+
 async function open() {
   const [name, ...given] = parts(location.hash);
   const turn = ++opening;
   let make;
   try {
-    make = await (Object.hasOwn(PAGES, name) ? PAGES[name] : first)();
+    make = await pageOf(name)();
   } catch (error) {
     return loadAgain(error);
   }
@@ -86,6 +97,7 @@ function update() {
   // A page may count on knowing the streams' names from its first line on.
   if (opening === 0) open();
   else page?.update?.();
+  if (page && unaskedMs() > IDLE_MS && !linkState().lost) bringOthers();
 }
 
 // A slash goes to the field that finds anybody, wherever nothing is being typed; a second one, when nothing stands there yet,

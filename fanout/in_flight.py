@@ -1,6 +1,6 @@
 """What was sent and not acked, and what an ack covers. Pure."""
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from typing import NamedTuple
 
 from fanout.delivery import Cursor
@@ -71,7 +71,10 @@ class InFlight:
         self._waiting[self._last] = sent.shown
         self.events += sent.shown
         self.told_apart[self._last] = key
-        self.sent.setdefault(key, _Messages()).append(_Message(self._last, sent.named, step))
+        of_epoch = self.sent.get(key)
+        if of_epoch is None:
+            of_epoch = self.sent[key] = _Messages()
+        of_epoch.append(_Message(self._last, sent.named, step))
         if len(self.told_apart) > self.MOST_MESSAGES:
             self._drop_oldest()
         return None
@@ -122,14 +125,14 @@ class _Messages:
 
     def __init__(self) -> None:
         self._messages: deque[_Message] = deque()
-        self._named: Counter[int] = Counter()  # messages by their highest number
+        self._named: dict[int, int] = {}  # how many messages, by their highest number
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def append(self, message: _Message) -> None:
         self._messages.append(message)
-        self._named[message.last_seq] += 1
+        self._named[message.last_seq] = self._named.get(message.last_seq, 0) + 1
 
     def extend_last(self, after: Cursor) -> None:
         """Have the ack of the last message cover what was not sent behind it."""
@@ -140,7 +143,7 @@ class _Messages:
     def take(self, last_seq: int) -> list[_Message]:
         """Take out what an ack of `last_seq` covers; costs no more than what it takes out."""
         taken: list[_Message] = []
-        if self._named[last_seq]:
+        if last_seq in self._named:
             while not taken or taken[-1].last_seq != last_seq:
                 taken.append(self.drop_oldest())
         else:

@@ -157,11 +157,14 @@ class Sender:
 
     async def _until_news(self) -> None:
         """Wait for something to take or to tell, or until the second of something that waits to be told is over."""
-        waiting = self.told_at.keys() & self._sayings.keys()
-        due_at = min((self.told_at[about] + EVERY_S for about in waiting), default=None)
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(due_at):
-                await self._source.news.wait()
+        if not self._sayings:  # nearly always: a timeout costs as much as the wait
+            await self._source.news.wait()
+        else:
+            waiting = self.told_at.keys() & self._sayings.keys()
+            due_at = min((self.told_at[about] + EVERY_S for about in waiting), default=None)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due_at):
+                    await self._source.news.wait()
         # What came while we looked has left it set. It is cleared behind the wait and before the next look, so that
         # nothing falls between.
         self._source.news.clear()

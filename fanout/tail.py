@@ -133,7 +133,7 @@ class Tail:
     @property
     def window_bytes(self) -> int:
         """How long its events are together, as JSON."""
-        return sum(window.bytes for window in self._windows.values())
+        return sum([window.bytes for window in self._windows.values()])
 
     def empty(self) -> None:
         """Let go of the windows: who is behind the head reads pages."""

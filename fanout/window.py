@@ -44,8 +44,9 @@ class Window:
     def extend(self, events: list[Event]) -> None:
         """Add what follows the head, and let go of what is too old."""
         self._events.extend(events)
-        self.bytes += sum(len(event.json) for event in events)
-        self._shorten()
+        self.bytes += sum([len(event.json) for event in events])
+        if len(self._events) > WINDOW_EVENTS or self.bytes > WINDOW_BYTES:
+            self._shorten()
         self.slices.clear()
 
     def _shorten(self) -> None:

@@ -172,16 +172,12 @@ class Session:
             return False
         # The inlet has just given its room back. No step of the loop lies between, so nobody else has got it. From
         # `submit` on staging counts it for itself.
-        with self._staging.holding(len(message)):
-            try:
-                decoded = decode_forwarder(message)
-                if isinstance(decoded, ForwarderEventBatch | LargeEventBatch):
-                    await self._take(decoded, len(message))
-                    return True
-            except Malformed as error:
-                await self._faults.found(error.fault, str(error))
-                raise
-            if isinstance(decoded, ForwarderHello):
+        self._staging.hold(len(message))
+        try:
+            decoded = decode_forwarder(message)
+            if isinstance(decoded, ForwarderEventBatch | LargeEventBatch):
+                await self._take(decoded, len(message))
+            elif isinstance(decoded, ForwarderHello):
                 check_id(decoded.forwarder_id, self._identity)
                 await self._patiently(lambda: self._welcome(decoded))
             elif isinstance(decoded, UnknownMessage):
@@ -190,6 +186,11 @@ class Session:
                 self._take_answer(decoded)
             else:
                 self._devices.take(decoded)
+        except Malformed as error:
+            await self._faults.found(error.fault, str(error))
+            raise
+        finally:
+            self._staging.give_back(len(message))
         return True
 
     def _take_answer(self, response: Response) -> None:
@@ -260,6 +261,16 @@ class Session:
 
     async def _place(self, batch: Batch) -> None:
         """Give the parts their streams, and make those of readers that no hello has named."""
+        # Nearly always all of it is known: an epoch that was taken is of a reader that has a stream.
+        if not all((part.reader_ip, part.stream_epoch) in self._admitted.taken for part in batch.parts):
+            await self._make_known(batch)
+        # Whatever waited, the mapping is read now: staging may have made a stream anew meanwhile.
+        batch.place()
+        for part in batch.parts:
+            self._epochs.saw(part.reader_ip, part.stream_epoch)
+
+    async def _make_known(self, batch: Batch) -> None:
+        """Make streams and take epochs that come for the first time, as far as there is room."""
         readers = {part.reader_ip for part in batch.parts}
         unknown = readers - self._streams.keys()
         if unknown and perf_counter() > self._no_room_until:
@@ -268,10 +279,6 @@ class Session:
         if new := self._admitted.unknown(batch.parts, self._streams):
             await self._patiently(lambda: self._admit(new))
             batch.leave_out(new.keys() - self._admitted.taken)
-        # Whatever waited above, the mapping is read now: staging may have made a stream anew meanwhile.
-        batch.place()
-        for part in batch.parts:
-            self._epochs.saw(part.reader_ip, part.stream_epoch)
 
     async def _admit(self, epochs: Collection[tuple[str, int]]) -> None:
         """Take epochs that come for the first time, as far as there is room; what has none is left out, and told."""

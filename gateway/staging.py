@@ -19,7 +19,6 @@ are settled by a notification; their outcomes are taken away by the next poll.
 import asyncio
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from uuid import UUID
 
@@ -109,17 +108,8 @@ class Staging:
             # its way.
             self.waiting[part.part_id] = self._receipts[str(part.receipt)] = part
             self.unstaged.append(part)
-        self._hold(batch.size)
+        self.hold(batch.size)
         self._staging.wake()
-
-    @contextmanager
-    def holding(self, size: int) -> Iterator[None]:
-        """Count a batch that cannot be submitted yet, while inside, among those that are held."""
-        self._hold(size)
-        try:
-            yield
-        finally:
-            self._give_back(size)
 
     async def prepare(self) -> None:
         """Learn the inbox's generation before the first part is staged."""
@@ -308,7 +298,7 @@ class Staging:
             batch.conflicts[part.reader_ip] = part.stream_epoch
         batch.open_parts -= 1
         if batch.open_parts == 0:
-            self._give_back(batch.size)
+            self.give_back(batch.size)
             batch.settle()
 
     def _fail(self, batch: Batch, outcome: str) -> None:
@@ -320,14 +310,16 @@ class Staging:
             # The others may be staged, even stored: that is no harm, but no ack will say so.
             self.waiting.pop(part.part_id, None)
             self._receipts.pop(str(part.receipt), None)
-        self._give_back(batch.size)
+        self.give_back(batch.size)
         code, text = REFUSALS[outcome]
         batch.settle(ProtocolError(text, code=code))
 
-    def _hold(self, size: int) -> None:
+    def hold(self, size: int) -> None:
+        """Count a message among those that are held, until as much is given back."""
         self.unacked_bytes += size
         self._account.hold(Held(size))
 
-    def _give_back(self, size: int) -> None:
+    def give_back(self, size: int) -> None:
+        """Count so many bytes no more."""
         self.unacked_bytes -= size
         self._account.give_back(Held(size))

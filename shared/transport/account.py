@@ -66,7 +66,8 @@ class Account:
     @property
     def held(self) -> int:
         """How many bytes are held."""
-        return self.sockets * SOCKET_BYTES + self.kept + sum(pool.held for pool in self._pools)
+        messages = self._first.held + self._small.held + self._large.held
+        return self.sockets * SOCKET_BYTES + self.kept + messages
 
     @property
     def full(self) -> bool:
@@ -87,7 +88,7 @@ class Account:
     @property
     def awaited(self) -> bool:
         """Whether anybody waits for room."""
-        return any(pool.waiting for pool in self._pools)
+        return bool(self._small.waiting or self._large.waiting or self._first.waiting)
 
     @contextmanager
     def socket(self) -> Iterator[None]:

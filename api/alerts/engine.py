@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from api.alerts.cause import cause_of
 from api.alerts.conditions import RANK, Condition, Finding, Key, Level, lasting
 from api.alerts.rules import BOUNDS
 
@@ -21,9 +22,10 @@ __all__ = ["AlertState", "advance", "judge", "worst"]
 
 @dataclass(frozen=True)
 class AlertState:
-    """A alert, as it is kept from one look to the next.
+    """An alert, as it is kept from one look to the next.
 
-    noticed_at: since when undated conditions hold. eased_at, calm_at: since when red, and amber, is not reached.
+    cause: what it has in common with others (cause.py); None of one that the release before has begun. noticed_at:
+    since when undated conditions hold. eased_at, calm_at: since when red, and amber, is not reached.
     """
 
     trouble_id: int | None
@@ -34,6 +36,7 @@ class AlertState:
     reason: str
     advice: str
     since: datetime
+    cause: str | None = None
     noticed_at: datetime | None = None
     eased_at: datetime | None = None
     calm_at: datetime | None = None
@@ -69,6 +72,7 @@ def judge(state: AlertState | None, finding: Finding, now: datetime) -> AlertSta
         else (condition.reason if condition else finding.cleared),
         advice=finding.advice,
         since=_since(state, condition, noticed_at, now),
+        cause=cause_of(finding),
         noticed_at=noticed_at,
         eased_at=eased_at,
         calm_at=calm_at,

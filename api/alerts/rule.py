@@ -34,9 +34,10 @@ class Rule(Generic[F]):
 
     condition: what is wrong, in the words of a list of what is muted: not connected. order: of alerts that began
     together, those of a lower one come first. wanted: which rows of a shared source it has something to say of, in that
-    source's SQL. actions: what of its advice can be done where it is read. coalesces: of
-    many findings with the same owner one is told. unkept: what a page finds at a moment that no look at the states can
-    keep, or has found; with one condition, dated, that counts at once.
+    source's SQL. actions: what of its advice can be done where it is read. coalesces: of many findings with the same
+    owner one is told. cause: the kind of fault that it shares with other signals (cause.py); empty: its own. unkept:
+    what a page finds at a moment that no look at the states can keep, or has found; with one condition, dated, that
+    counts at once.
     """
 
     signal: str
@@ -48,6 +49,7 @@ class Rule(Generic[F]):
     actions: Sequence[Action] = ()
     wanted: str | None = None
     coalesces: bool = False
+    cause: str = ""
     unkept: Callable[[F, datetime], Finding | None] | None = None
 
 

@@ -27,7 +27,7 @@ RETURNING evaluated_at
 
 _STATES = """
 SELECT trouble_id, signal, subject_kind, subject_id, stream_id, stream_epoch, title, level, reason, advice, since,
-       noticed_at, eased_at, calm_at, ended_at
+       cause, noticed_at, eased_at, calm_at, ended_at
 FROM troubles WHERE ended_at IS NULL
 """
 # $1: alerts as a JSON array.
@@ -36,7 +36,7 @@ WITH given AS (
     SELECT * FROM jsonb_to_recordset($1::jsonb) AS given(
         trouble_id bigint, signal text, subject_kind text, subject_id text, stream_id uuid, stream_epoch bigint,
         title text, level text, reason text, advice text, since timestamptz, ended_at timestamptz,
-        noticed_at timestamptz, eased_at timestamptz, calm_at timestamptz)
+        cause text, noticed_at timestamptz, eased_at timestamptz, calm_at timestamptz)
 )
 """
 _CHANGE = (
@@ -44,8 +44,8 @@ _CHANGE = (
     + """
 UPDATE troubles AS known
 SET stream_epoch = given.stream_epoch, title = given.title, level = given.level, reason = given.reason,
-    advice = given.advice, since = given.since, ended_at = given.ended_at, noticed_at = given.noticed_at,
-    eased_at = given.eased_at, calm_at = given.calm_at
+    advice = given.advice, since = given.since, cause = given.cause, ended_at = given.ended_at,
+    noticed_at = given.noticed_at, eased_at = given.eased_at, calm_at = given.calm_at
 FROM given WHERE known.trouble_id = given.trouble_id
 """
 )
@@ -53,9 +53,9 @@ _OPEN = (
     _GIVEN
     + """
 INSERT INTO troubles (signal, subject_kind, subject_id, stream_id, stream_epoch, title, level, reason, advice, since,
-                      noticed_at, eased_at, calm_at)
-SELECT signal, subject_kind, subject_id, stream_id, stream_epoch, title, level, reason, advice, since, noticed_at,
-       eased_at, calm_at
+                      cause, noticed_at, eased_at, calm_at)
+SELECT signal, subject_kind, subject_id, stream_id, stream_epoch, title, level, reason, advice, since, cause,
+       noticed_at, eased_at, calm_at
 FROM given WHERE trouble_id IS NULL
 """
 )

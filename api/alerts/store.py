@@ -29,7 +29,8 @@ __all__ = [
 # Columns of an alert, with how long it took if it is over.
 ALERT = """trouble_id, signal, subject_kind, subject_id, stream_id, title, level, reason, advice, since, ended_at,
        extract(epoch FROM ended_at - since)::float AS duration_s, quiet, acknowledged_by, acknowledged_at,
-       acknowledged_because, muted_by, muted_at, muted_until, muted_because"""
+       acknowledged_because, muted_by, muted_at, muted_until, muted_because,
+       cause"""
 # More than that nobody means.
 MUTES = 500
 

@@ -67,7 +67,8 @@ class Alert(Answer):
     """Something amber or red: who, what, since when, and what to do about it; with an end once it is resolved.
 
     quiet: why an open one does not count in the verdict; clearing: nothing is wrong any more, and it is shown for its
-    time. actions: what of its advice can be done where it is read.
+    time. actions: what of its advice can be done where it is read. cause: the same of all alerts that are one fault at
+    one device.
     """
 
     trouble_id: int
@@ -86,6 +87,7 @@ class Alert(Answer):
     quiet: Quiet | None
     acknowledged: Acknowledgement | None
     muted: Muted | None
+    cause: str
 
 
 class Mute(Muted):

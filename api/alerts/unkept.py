@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from api.alerts.actions import actions
+from api.alerts.cause import cause_of
 from api.alerts.conditions import RANK, Finding, Key
 from api.alerts.findings import Facts
 from api.alerts.rules import RULES
@@ -63,4 +64,5 @@ def _alert(finding: Finding, kept: Alert | None) -> Alert:
         quiet=None,
         acknowledged=None,
         muted=None,
+        cause=cause_of(finding),
     )

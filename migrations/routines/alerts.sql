@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- Alerts with what operators have said of them.
 
@@ -13,7 +13,10 @@ SELECT alert.trouble_id, alert.signal, alert.subject_kind, alert.subject_id, ale
        CASE WHEN alert.ended_at IS NOT NULL THEN NULL
             WHEN muted.muted_by IS NOT NULL THEN 'muted'
             WHEN acknowledged.acknowledged_by IS NOT NULL THEN 'acknowledged'
-            WHEN alert.calm_at IS NOT NULL THEN 'clearing' END AS quiet
+            WHEN alert.calm_at IS NOT NULL THEN 'clearing' END AS quiet,
+       -- One that the release before has begun has none until it is looked at again.
+       coalesce(alert.cause, concat_ws(':', alert.signal, alert.subject_kind, alert.subject_id)) AS cause,
+       alert.eased_at
 FROM troubles AS alert
 LEFT JOIN alert_acknowledgements AS acknowledged
     ON acknowledged.alert_id = alert.trouble_id

@@ -69,6 +69,7 @@ RULE = Rule(
     signal="forwarder_gone",
     condition="not connected",
     order=10,
+    cause="forwarder",
     bound=BOUND,
     source=forwarders,
     findings=each(_finding),

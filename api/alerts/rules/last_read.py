@@ -50,6 +50,7 @@ RULE = Rule(
     signal="last_read",
     condition="no reads",
     order=30,
+    cause="reader",
     bound=BOUND,
     source=streams,
     wanted="now.online AND closed.stream_id IS NULL "

@@ -38,6 +38,7 @@ RULE = Rule(
     signal="reader_gone",
     condition="reader not connected",
     order=25,
+    cause="reader",
     bound=BOUND,
     source=streams,
     wanted="now.online AND NOT now.reader_connected AND closed.stream_id IS NULL",

@@ -65,6 +65,7 @@ RULE = Rule(
     signal="receiver_behind",
     condition="behind",
     order=80,
+    cause="receiver",
     bound=BOUND,
     source=flows,
     findings=each(_finding),

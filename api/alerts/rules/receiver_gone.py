@@ -76,6 +76,7 @@ RULE = Rule(
     signal="receiver_gone",
     condition="not connected",
     order=90,
+    cause="receiver",
     bound=BOUND,
     source=receivers,
     findings=each(_finding),

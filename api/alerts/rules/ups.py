@@ -80,6 +80,7 @@ RULE = Rule(
     signal="ups",
     condition="its battery",
     order=15,
+    cause="forwarder",
     bound=BOUND,
     source=batteries,
     findings=each(_finding),

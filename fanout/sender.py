@@ -82,6 +82,7 @@ class Sender:
         self.told_at: dict[object, float] = {}  # of what was told within EVERY_S, by what it was about
         self._telling = asyncio.Lock()
         self._prefix = batch_prefix(connection.session_id)
+        self._tracing = log.is_enabled_for(logging.DEBUG)
 
     def tell(self, saying: Saying) -> None:
         """Send a message when there is time."""
@@ -181,7 +182,7 @@ class Sender:
         if not count:
             return
         metrics.DELIVERED.inc(count)
-        if log.is_enabled_for(logging.DEBUG):
+        if self._tracing:
             self._trace(taken)
         events = b",".join([each.slice.json for _, each in taken if each.slice.event_count])
         await self._connection.send(b"".join((self._prefix, events, BATCH_SUFFIX)))

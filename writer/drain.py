@@ -66,6 +66,7 @@ class Drain:
         self.commits = Commits(clock)
         self._interrupted: str | None = None  # what keeps us from draining at all
         self._look_at = 0.0
+        self._tracing = log.is_enabled_for(logging.DEBUG)
         self._link = Link(
             process.settings.database_url,
             name="rt-server writer drain",
@@ -153,7 +154,7 @@ class Drain:
                     but=but,
                     max_streams=MAX_STREAMS,
                     max_events=MAX_EVENTS,
-                    name_batches=log.is_enabled_for(logging.DEBUG),
+                    name_batches=self._tracing,
                 )
             )
         except (RowLocked, DatabaseRefused, DatabaseFault) as error:

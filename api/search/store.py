@@ -8,6 +8,7 @@ from uuid import UUID
 
 from api.crossings.crossing import Passing, ReadAt
 from api.crossings.cut import newest_of_chip
+from api.passings.waiting import waiting_events
 from api.search.types import FoundPerson
 from shared.db.connections import Pool
 from shared.db.errors import translated
@@ -76,25 +77,25 @@ WHERE race_id = $1 AND NOT EXISTS (SELECT FROM participants WHERE race_id = $1 A
   AND EXISTS (SELECT FROM chips WHERE race_id = $1 AND bib = $2 AND is_owner)
 """
 
-# What somebody left: passings, and reads that are none yet, each as one by itself: merged into crossings both
-# are the same. Where more wait than are looked through none of them is, and the answer says how many wait.
-# $1: chips, $2: so many waiting events are looked through, $3: so many passings, the newest, $4: the race.
-OF_PERSON = f"""
-WITH ranges AS MATERIALIZED (SELECT * FROM ranges_of_race($4)),
+# What chips left ($1): passings, and reads that are none yet, each as one by itself: merged into crossings both are the
+# same. Where more wait than are looked through ($2) none of them is, and the answer says how many wait.
+
+
+def _waiting(of: str = "true") -> str:
+    """Return what selects the streams, of some, that have more than is in passings, and how much."""
+    return f"""
 waiting AS MATERIALIZED (
     SELECT streams.stream_id, coalesce(progress.position, 0) AS position,
            last_position - coalesce(progress.position, 0) AS events
     FROM streams LEFT JOIN passings_progress AS progress USING (stream_id)
-    WHERE last_position > coalesce(progress.position, 0) AND stream_id IN (SELECT stream_id FROM ranges)
+    WHERE last_position > coalesce(progress.position, 0) AND {of}
 )
-SELECT found.* FROM (
-    SELECT ours.*
-    FROM ranges
-    CROSS JOIN unnest($1::text[]) AS worn(tag_id)
-    CROSS JOIN LATERAL (
-        {newest_of_chip("ranges", "worn.tag_id", "$3")}
-    ) AS ours
-    UNION ALL
+"""  # noqa: S608 - of constants only
+
+
+def _reads_waiting(*, within: str = "") -> str:
+    """Return what selects the reads that wait, as passings; within: what these are joined to."""
+    return f"""
     SELECT waiting.stream_id, event.stream_epoch, event.tag_id, event.read_at AS first_read_at,
            event.seq AS first_seq, event.read_at AS last_read_at, event.seq AS last_seq, event.seq AS low_seq,
            event.seq AS high_seq, 1 AS reads, event.position
@@ -105,44 +106,42 @@ SELECT found.* FROM (
         ORDER BY events.position
         LIMIT waiting.events
     ) AS event
-    JOIN ranges ON ranges.stream_id = waiting.stream_id AND ranges.stream_epoch = event.stream_epoch
-        AND event.seq >= ranges.from_seq AND (ranges.to_seq IS NULL OR event.seq < ranges.to_seq)
+    {within}
     WHERE event.tag_id = ANY($1::text[]) AND event.read_at IS NOT NULL
       AND (SELECT sum(events) FROM waiting) <= $2
+"""  # noqa: S608 - of constants only
+
+
+# $3: so many passings, the newest, $4: the race.
+OF_PERSON = f"""
+WITH ranges AS MATERIALIZED (SELECT * FROM ranges_of_race($4)),
+{_waiting("stream_id IN (SELECT stream_id FROM ranges)")}
+SELECT found.* FROM (
+    SELECT ours.*
+    FROM ranges
+    CROSS JOIN unnest($1::text[]) AS worn(tag_id)
+    CROSS JOIN LATERAL (
+        {newest_of_chip("ranges", "worn.tag_id", "$3")}
+    ) AS ours
+    UNION ALL
+    {
+    _reads_waiting(
+        within='''
+    JOIN ranges ON ranges.stream_id = waiting.stream_id AND ranges.stream_epoch = event.stream_epoch
+        AND event.seq >= ranges.from_seq AND (ranges.to_seq IS NULL OR event.seq < ranges.to_seq)
+'''
+    )
+}
 ) AS found
 ORDER BY found.first_read_at DESC, found.stream_id DESC, found.stream_epoch DESC, found.first_seq DESC
 LIMIT $3
 """  # noqa: S608 - of constants only
-OF_CHIP = """
-WITH waiting AS MATERIALIZED (
-    SELECT streams.stream_id, coalesce(progress.position, 0) AS position,
-           last_position - coalesce(progress.position, 0) AS events
-    FROM streams LEFT JOIN passings_progress AS progress USING (stream_id)
-    WHERE last_position > coalesce(progress.position, 0)
-)
+OF_CHIP = f"""
+WITH {_waiting()}
 SELECT * FROM (SELECT * FROM passings WHERE tag_id = ANY($1::text[]) ORDER BY first_read_at DESC LIMIT $3) AS found
 UNION ALL
-SELECT waiting.stream_id, event.stream_epoch, event.tag_id, event.read_at AS first_read_at,
-       event.seq AS first_seq, event.read_at AS last_read_at, event.seq AS last_seq, event.seq AS low_seq,
-       event.seq AS high_seq, 1 AS reads, event.position
-FROM waiting
-CROSS JOIN LATERAL (
-    SELECT stream_epoch, tag_id, read_at, seq, events.position FROM events
-    WHERE events.stream_id = waiting.stream_id AND events.position > waiting.position
-    ORDER BY events.position
-    LIMIT waiting.events
-) AS event
-WHERE event.tag_id = ANY($1::text[]) AND event.read_at IS NOT NULL
-  AND (SELECT sum(events) FROM waiting) <= $2
-"""
-# $1: the race, null: all that is stored.
-_WAITING = """
-SELECT coalesce(sum(last_position - coalesce(progress.position, 0)), 0)::bigint
-FROM streams LEFT JOIN passings_progress AS progress USING (stream_id)
-WHERE last_position > coalesce(progress.position, 0)
-  AND ($1::uuid IS NULL OR stream_id IN (SELECT stream_id FROM ranges_of_race($1)))
-"""
-
+{_reads_waiting()}
+"""  # noqa: S608 - of constants only
 # $1: the race, $2: streams that somebody was seen at. Points without a stream are there, too.
 _PLACES = """
 SELECT place, name, stream_id
@@ -228,8 +227,7 @@ async def passings_of_chip(pool: Pool, chip_id: str, *, at_most: int) -> list[Pa
 
 async def waiting(pool: Pool, race_id: UUID | None) -> int:
     """Return how many events are stored of which nobody can say whose they are yet; few are looked through: 0."""
-    with translated():
-        found: int = await pool.fetchval(_WAITING, race_id)
+    found = await waiting_events(pool, race_id)
     return found if found > MOST_WAITING else 0
 
 

@@ -184,7 +184,7 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
     TO rt_api;
 -- Devices show tokens of their own on a few routes.
 GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
-      delete_empty_stream, delete_races, unmap_epoch, fill_passings
+      delete_empty_stream, delete_races, unmap_epoch, fill_passings, fill_passings_in_turn
     TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id, events_per_second) ON device_tokens TO rt_api;
 GRANT INSERT, UPDATE (name, named_at), DELETE ON epoch_names TO rt_api;

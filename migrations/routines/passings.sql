@@ -1,4 +1,4 @@
--- version: 3
+-- version: 4
 --
 -- Passings: what a chip left at one stream in one epoch without a gap of a second or more, by the reader's time.
 --
@@ -7,7 +7,8 @@
 -- second apart belongs together, which a read that comes late may find out of two that were apart until then.
 
 -- One look: takes up to so many events from behind the streams' progress, merges them into passings and moves the progress,
--- all in the transaction of the call. Says how many events it took, and how many are left to take, of all streams.
+-- all in the transaction of the call. Says how many events it took, and how many are left to take, of all streams; null:
+-- nobody could look.
 --
 -- Reads with a tag and a time make passings; lines that are no reads have neither. A row with one of them alone, which no
 -- process of ours writes, makes none: without a time nothing can be said of gaps.
@@ -31,9 +32,17 @@ DECLARE
     held_streams uuid[];
     shares bigint[];
 BEGIN
-    -- Whoever empties one of these has it for himself and then takes the progress away: with rows of progress in hand this
-    -- would wait for him, and he for it. So all that is waited for is waited for first.
-    LOCK TABLE streams, events, passings_progress, passings IN ACCESS SHARE MODE;
+    -- Whoever empties one of these, or several, has it for himself and then asks for the others, in an order of his own, or
+    -- for rows of the progress: if this waited for him with anything in hand, he would wait for it. So it waits for none
+    -- of them. All that it needs of each is had at once: who asks for more later may wait after all.
+    BEGIN
+        LOCK TABLE streams IN ROW SHARE MODE NOWAIT;
+        LOCK TABLE events IN ACCESS SHARE MODE NOWAIT;
+        LOCK TABLE passings_progress, passings IN ROW EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        taken := 0;
+        RETURN;
+    END;
 
     -- A stream that is new, or whose progress was taken away, begins with its first event. Not while another process begins
     -- with it, nor while its events are being changed (forget_passings): they would not see this row, nor this what they
@@ -211,6 +220,42 @@ BEGIN
     )
     SELECT coalesce(sum(events), 0), greatest(waiting - coalesce(sum(position - taken_until), 0), 0) INTO taken, waiting
     FROM moved;
+END
+$$;
+
+
+-- The same, by one process at a time and with a pause behind each look that all of them keep: `rests` times as long as it
+-- took, `rests_behind` times where more is left than was after the one before, `shortest` at the least and `longest` at the
+-- most, in seconds; none where nothing was taken. Says for how long nobody looks; taken: null where it is not the time to
+-- look, or another is at it. Whoever dies in a look leaves nothing behind, and whoever does in the pause is waited for no
+-- longer than that.
+--
+-- The lock before the row: what is read behind it is what the look before has left. Who has nothing to take writes nothing.
+CREATE OR REPLACE FUNCTION fill_passings_in_turn(
+    most_events integer, rests float8, rests_behind float8, shortest float8, longest float8,
+    OUT taken bigint, OUT waiting bigint, OUT rest float8)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+#variable_conflict use_column
+DECLARE
+    began CONSTANT timestamptz := clock_timestamp();
+    is_free boolean := pg_try_advisory_xact_lock(x'72747074'::int, 0);
+    before passings_turn;
+BEGIN
+    SELECT * INTO STRICT before FROM passings_turn;
+    rest := extract(epoch FROM before.rest_until - began);
+    IF NOT is_free OR rest > 0 THEN
+        waiting := before.waiting;
+        rest := greatest(rest, shortest);
+        RETURN;
+    END IF;
+    SELECT look.taken, coalesce(look.waiting, before.waiting) INTO taken, waiting FROM fill_passings(most_events) AS look;
+    rest := shortest;
+    IF taken > 0 THEN
+        rest := extract(epoch FROM clock_timestamp() - began)
+                * CASE WHEN waiting > before.waiting THEN rests_behind ELSE rests END;
+        rest := least(greatest(rest, shortest), longest);
+        UPDATE passings_turn SET rest_until = clock_timestamp() + make_interval(secs => rest), waiting = fill_passings_in_turn.waiting;
+    END IF;
 END
 $$;
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import count, groupby
+from itertools import groupby
 from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from api.crossings.crossing import Passing, crossings
 from api.passings import filling
-from api.passings.filling import LONGEST_REST_S, RESTS, RESTS_BEHIND, WAITING, Filling
-from api.passings.store import Look, fill
+from api.passings.filling import PACE, WAITING, Filling
+from api.passings.store import Look, Pace, fill
 from shared.db.channels import PASSINGS
 from shared.db.connections import Pool, Statements
 from shared.runtime.process import Process
@@ -187,7 +187,7 @@ async def test_reads_without_a_chip_or_a_time_make_none_and_are_passed_over(
     stream_id = await add_stream(database)
     await store(database, stream_id, [Read(None, 1, 0, 1), Read("a", 1, 0, 2), Read(None, 1, 0, 3)])
     await database.execute("UPDATE events SET tag_id = 'b' WHERE seq = 3")
-    assert await fill(process.pool, most_events=10) == (3, 0)
+    assert (await fill(process.pool, most_events=10))[:2] == (3, 0)
     assert {each[1] for each in await stored_passings(database, stream_id)} == {"a"}
 
 
@@ -195,7 +195,7 @@ async def test_what_has_little_to_take_comes_before_a_backlog(process: Process, 
     backlog, live = [await add_stream(database, name) for name in ("backlog", "live")]
     await store(database, backlog, [Read("a", 1, 100 * n, n) for n in range(1, 51)])
     await store(database, live, [Read("a", 1, 100 * n, n) for n in range(1, 4)])
-    assert await fill(process.pool, most_events=10) == (10, 43)
+    assert (await fill(process.pool, most_events=10))[:2] == (10, 43)
     assert [await progress(database, each) for each in (live, backlog)] == [3, 7]
 
 
@@ -204,8 +204,13 @@ async def test_two_that_fill_at_once_make_what_one_makes(process: Process, datab
     reads = [Read("abc"[n % 3], 1, (n * 7919) % 4_000, n) for n in range(1, 301)]
     for each in streams:
         await store(database, each, reads)
-    looks = await asyncio.gather(*(fill_all(process.pool, most_events=23) for _ in range(3)))
-    assert sum(looks) >= 1_200 // 23
+
+    async def fill_whatever_others_do() -> None:
+        # As processes of the release before do: without a turn.
+        while await process.pool.fetchval("SELECT waiting FROM fill_passings(23)"):
+            pass
+
+    await asyncio.gather(*(fill_whatever_others_do() for _ in range(3)))
     for each in streams:
         assert await stored_passings(database, each) == passings_of(reads)
 
@@ -219,7 +224,7 @@ async def test_who_finds_another_at_a_stream_takes_the_others(process: Process, 
             await store(database, each, part)
     async with database.transaction():
         await database.execute("SELECT FROM passings_progress WHERE stream_id = $1 FOR UPDATE", held)
-        assert await fill(process.pool, most_events=100) == (4, 4)
+        assert (await fill(process.pool, most_events=100))[:2] == (4, 4)
     await fill_all(process.pool)
     for each in (held, free):
         assert await stored_passings(database, each) == passings_of(reads)
@@ -346,26 +351,31 @@ async def test_who_fills_waits_for_nobody_who_changes_events_of_a_stream_that_is
     async with database.transaction():
         await database.execute("UPDATE events SET tag_id = 'b' WHERE stream_id = $1", filled)
         # Neither this look nor the row that it would make is seen by who is at the events.
-        assert await fill(process.pool, most_events=10) == (0, 0)
+        assert (await fill(process.pool, most_events=10))[:2] == (0, 0)
         assert await stored_passings(database, filled) == set()
     await fill_all(process.pool)
     assert await stored_passings(database, filled) == passings_of([each._replace(tag_id="b") for each in ROW])
 
 
-@pytest.mark.parametrize(("emptied", "left"), [("events", []), ("passings", [*ROW, Read("late", 1, 0, 99)])])
-async def test_who_empties_a_table_and_who_fills_do_not_wait_for_one_another(
+@pytest.mark.parametrize(
+    ("emptied", "left"),
+    [
+        ("events", []),
+        ("passings", [*ROW, Read("late", 1, 0, 99)]),
+        # Two in one statement, in either order: the second is asked for with the first in hand.
+        ("passings, passings_progress", [*ROW, Read("late", 1, 0, 99)]),
+        ("passings_progress, passings", [*ROW, Read("late", 1, 0, 99)]),
+    ],
+)
+async def test_who_empties_tables_and_who_fills_do_not_wait_for_one_another(
     process: Process, database: Database, filled: UUID, emptied: str, left: list[Read]
 ) -> None:
     await store(database, filled, [Read("late", 1, 0, 99)])
-    async with process.pool.acquire() as filling, process.pool.acquire() as looking:
-        pid = await filling.fetchval("SELECT pg_backend_pid()")
-        async with database.transaction():
-            # As TRUNCATE begins, and then takes the progress away.
-            await database.execute(f"LOCK TABLE {emptied} IN ACCESS EXCLUSIVE MODE")
-            look = asyncio.create_task(filling.fetchval("SELECT taken FROM fill_passings(10)"))
-            await wait_until(lambda: waits_for_a_lock(looking, pid))
-            await database.execute(f"TRUNCATE {emptied}")
-        await look
+    async with database.transaction():
+        # As TRUNCATE begins, and then asks for the others, or takes the progress away.
+        await database.execute(f"LOCK TABLE {emptied.partition(',')[0]} IN ACCESS EXCLUSIVE MODE")
+        assert (await fill(process.pool, most_events=10))[:2] == (0, 0)
+        await database.execute(f"TRUNCATE {emptied}")
     await fill_all(process.pool)
     assert await stored_passings(database, filled) == passings_of(left)
 
@@ -376,7 +386,7 @@ async def test_who_fills_passes_over_a_stream_whose_events_are_being_deleted(
     await store(database, filled, [Read("late", 1, 0, 99)])
     async with database.transaction():
         await database.execute("DELETE FROM events WHERE stream_id = $1", filled)
-        assert await fill(process.pool, most_events=10) == (0, 1)
+        assert (await fill(process.pool, most_events=10))[:2] == (0, 1)
     await fill_all(process.pool)
     assert await stored_passings(database, filled) == set()
 
@@ -419,28 +429,86 @@ async def test_how_much_waits_is_a_number(
     assert waiting.value == len(ROW) - 3
 
 
-@pytest.mark.parametrize("look_s", [0.125, 10.0])
-async def test_it_rests_longer_while_more_is_stored_than_it_takes_and_never_long(
-    process: Process, monkeypatch: pytest.MonkeyPatch, look_s: float
+async def test_of_all_processes_one_looks_at_a_time_and_all_keep_the_pause_behind_it(
+    process: Process, database: Database
+) -> None:
+    stream_id = await add_stream(database)
+    await store(database, stream_id, ROW)
+    async with process.pool.acquire() as other:
+        held = other.transaction()
+        await held.start()
+        assert await other.fetchval("SELECT taken FROM fill_passings_in_turn(3, 0, 0, 60, 60)") == 3
+        # Another is at it: nobody waits for him. What is left is as it was before he came.
+        assert await fill(process.pool, most_events=1) == (None, 0, 0.0)
+        await held.commit()
+    look = await fill(process.pool, most_events=1)
+    assert look[:2] == (None, len(ROW) - 3)
+    assert 50 < look.rest_s <= 60, "as long as he said"
+    await database.execute("UPDATE passings_turn SET rest_until = clock_timestamp()")
+    assert (await fill(process.pool, most_events=1))[:2] == (1, len(ROW) - 4)
+
+
+async def test_who_dies_in_a_look_is_waited_for_by_nobody(process: Process, database: Database) -> None:
+    await store(database, await add_stream(database), ROW)
+    async with process.pool.acquire() as other:
+        held = other.transaction()
+        await held.start()
+        assert await other.fetchval("SELECT taken FROM fill_passings_in_turn(3, 0, 0, 60, 60)") == 3
+        await held.rollback()
+    assert (await fill(process.pool, most_events=3))[:2] == (3, len(ROW) - 3)
+
+
+async def test_a_pause_is_longer_while_more_is_stored_than_a_look_takes_and_has_a_floor_and_a_ceiling(
+    process: Process, database: Database
+) -> None:
+    stream_id = await add_stream(database)
+    # Whatever a look takes: nothing times that, or so much that it is beyond the ceiling.
+    pace = Pace(rests=0, rests_behind=1e9, shortest_s=0.001, longest_s=0.002)
+    for reads, rest_s in ((ROW, 0.002), ([], 0.001), ([Read("b", 1, 0, 98), Read("b", 1, 0, 99)], 0.001)):
+        await store(database, stream_id, reads)
+        await database.execute("UPDATE passings_turn SET rest_until = '-infinity'")
+        assert (await fill(process.pool, most_events=2, pace=pace)).rest_s == rest_s
+    # Behind a look that takes nothing there is nothing to rest from, and nothing is written.
+    await fill_all(process.pool)
+    turn = await database.fetchrow("SELECT ctid, * FROM passings_turn")
+    assert await fill(process.pool, most_events=2, pace=pace) == (0, 0, 0.001)
+    assert await database.fetchrow("SELECT ctid, * FROM passings_turn") == turn
+    assert PACE.rests_behind > PACE.rests
+    assert PACE.longest_s <= 5, "a few seconds at the most, however slow the looks"
+
+
+@pytest.mark.parametrize(
+    ("look", "goes_on"),
+    [
+        (Look(5, 100, 7.0), True),
+        (Look(None, 0, 7.0), True),
+        (Look(5, 0, 7.0), False),
+        (Look(0, 9, 7.0), False),
+    ],
+)
+async def test_it_goes_on_behind_the_pause_where_more_is_left_or_another_was_at_it(
+    process: Process, monkeypatch: pytest.MonkeyPatch, look: Look, *, goes_on: bool
 ) -> None:
     rests: list[float] = []
-    looks = iter([Look(5, 100), Look(5, 200), Look(5, 150), Look(5, 0), Look(0, 0)])
-    clock = count()
 
-    async def look(*_: object, **__: object) -> Look:
-        return next(looks)
+    async def looked(*_: object, **__: object) -> Look:
+        return look
 
     async def sleep(seconds: float) -> bool:
         rests.append(seconds)
-        if len(rests) == 5:
+        if len(rests) == 2:
             process.stop.ask()
         return True
 
-    monkeypatch.setattr(filling, "monotonic", lambda: look_s * next(clock))
-    monkeypatch.setattr("api.passings.store.fill", look)
+    monkeypatch.setattr("api.passings.store.fill", looked)
     monkeypatch.setattr(process.stop, "sleep", sleep)
-    monkeypatch.setattr(filling, "POLL_S", 0.01)
-    await Filling(process).run()
-    expected = [times * look_s for times in (RESTS_BEHIND, RESTS_BEHIND, RESTS, RESTS, RESTS)]
-    assert rests == [min(each, LONGEST_REST_S) for each in expected]
-    assert max(rests) <= 5, "a few seconds at the most, however slow the looks"
+    monkeypatch.setattr(filling, "POLL_S", 3_600.0)
+    running = asyncio.create_task(Filling(process).run())
+    if not goes_on:
+        await wait_until(lambda: rests == [7.0])
+        await asyncio.sleep(0.05)
+        assert rests == [7.0], "the next notification, or the poll"
+        process.stop.ask()
+    await running
+    assert set(rests) == {7.0}
+    assert len(rests) == (2 if goes_on else 1)

@@ -40,10 +40,11 @@ BEGIN
         SELECT format('DELETE FROM %s', oid::regclass) FROM pg_class
         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
           AND relname NOT IN ('processes', 'evaluation', 'inbox_generation', 'announcer', 'link_secret',
-                              'schema_migrations', 'schema_routines')
+                              'passings_turn', 'schema_migrations', 'schema_routines')
     LOOP
         EXECUTE each;
     END LOOP;
+    UPDATE passings_turn SET rest_until = '-infinity', waiting = 0;
     UPDATE announcer SET enabled = false, enabled_until = NULL, max_list_size = 25, updated_at = now();
 END $$
 """

@@ -18,6 +18,7 @@ from api.segments.types import (
     ChangePath,
     NewSegments,
     Segments,
+    SegmentsQuery,
     Undo,
 )
 
@@ -27,13 +28,14 @@ LONGEST_AXIS = timedelta(days=31)
 LONGEST_BIN_S = 10_800
 
 
-async def show_segments(api: Api, *, path: RacePath) -> Segments:
+async def show_segments(api: Api, *, path: RacePath, query: SegmentsQuery) -> Segments:
     """Show which reads of which streams are of a race, whose the others are, and what was done to that."""
     await _there_is(api, path.race_id)
-    streams = await rows.streams_of(api.pool, path.race_id)
+    streams, next_cursor = await rows.streams_of(api.pool, path.race_id, query.cursor)
     return Segments(
         race_id=path.race_id,
         streams=[await segmented(api.pool, each, path.race_id) for each in streams],
+        next_cursor=next_cursor,
         changes=[Change(**each) for each in await rows.changes(api.pool, path.race_id)],
     )
 

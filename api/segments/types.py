@@ -25,6 +25,7 @@ __all__ = [
     "Segment",
     "SegmentedStream",
     "Segments",
+    "SegmentsQuery",
     "ShownBound",
     "Undo",
 ]
@@ -116,13 +117,20 @@ class Change(Answer):
 
 
 class Segments(Answer):
-    """The streams of a race with their segments, the first 100 of them in the order of creation, and the newest 100
-    changes, the last first.
+    """The streams of a race with their segments, 100 of them in the order of creation, and the newest 100 changes, the
+    last first. next_cursor: null where there are no more streams.
     """
 
     race_id: UUID
     streams: list[SegmentedStream]
+    next_cursor: UUID | None
     changes: list[Change]
+
+
+class SegmentsQuery(Request):
+    """cursor: the next_cursor of an earlier answer; what follows it."""
+
+    cursor: UUID | None = None
 
 
 class Bound(Request):

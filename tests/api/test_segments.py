@@ -8,9 +8,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.live.races import RaceNews
+from api.segments.store import rows
+from api.segments.store.reads import MEASURED
 from shared.runtime.process import Process
 from tests.api.conftest import RACES, Ask, Noted
-from tests.api.seeds import Database, add_race, add_stream
+from tests.api.seeds import Database, add_events, add_metrics, add_race, add_stream
 from tests.api.segmented import add_segment
 from tests.api.test_views import ADA, BOB, Said, say
 
@@ -374,3 +376,57 @@ async def test_an_axis_shows_when_reads_came_around_those_of_the_race(
         assert "31 days at the most" in error["message"]
     await ask("GET", f"{RACES}/{uuid4()}/segments/{stream}/axis", status=404)
     await ask("GET", f"{RACES}/{b}/segments/{uuid4()}/axis", status=404)
+
+
+NUMBERS = 60
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_a_boundary_cuts_is_counted_by_numbers_and_of_events_only_where_not_all_gaps_are_kept(
+    ask: Ask, database: Database, process: Process, *, kept: bool
+) -> None:
+    stream_id = await add_stream(database)
+    missing = [(1, 2), (10, 10), (20, 29), (NUMBERS - 1, NUMBERS - 1)]
+    there = [n for n in range(1, NUMBERS + 1) if not any(first <= n <= last for first, last in missing)]
+    for seq in there:
+        await add_events(database, stream_id, ["x"], first_seq=seq)
+    # Of a reader with more gaps than are kept the last are not.
+    known = missing if kept else missing[:-1]
+    await add_metrics(database, stream_id, dedup=len(there), last_seq=NUMBERS, missing=known)
+    parts = [
+        (first, end) for first in range(1, NUMBERS, 3) for end in (first + 1, first + 14, NUMBERS + 9, None)
+    ]
+    expected = [sum(first <= n and (end is None or n < end) for n in there) for first, end in parts]
+
+    async def counted() -> list[int]:
+        rows = await process.pool.fetch(
+            MEASURED, stream_id, [1] * len(parts), *map(list, zip(*parts, strict=True))
+        )
+        return [row["reads"] for row in rows]
+
+    assert await counted() == expected
+    # Behind the writer's back: who counts events sees it.
+    await database.execute("DELETE FROM events")
+    found = await counted()
+    assert (found == expected) is kept
+    assert kept or all(
+        each == 0 for each, (first, end) in zip(found, parts, strict=True) if (first, end) != (1, None)
+    )
+
+
+async def test_streams_beyond_a_page_are_on_the_next(
+    ask: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "STREAMS_SHOWN", 2)
+    race = await add_race(database)
+    streams = [str(await add_stream(database, "box", f"10.0.0.{n}:10000")) for n in range(1, 6)]
+    await database.execute("INSERT INTO forwarder_races VALUES ('box', $1)", race)
+    pages, cursor = [], ""
+    while True:
+        page = await ask("GET", f"{RACES}/{race}/segments{cursor}")
+        pages.append([each["stream_id"] for each in page["streams"]])
+        if page["next_cursor"] is None:
+            break
+        cursor = f"?cursor={page['next_cursor']}"
+    assert pages == [streams[:2], streams[2:4], streams[4:]]
+    await ask("GET", f"{RACES}/{race}/segments?cursor=2", status=400)

@@ -151,6 +151,31 @@ async def test_undo_waits_for_the_list_that_has_what_it_has_done(
     await said(page, "Undone: 3 reads from nobody to Half.")
 
 
+async def test_streams_beyond_those_whose_axes_are_drawn_show_theirs_when_asked(
+    page: Tab, stack: Stack
+) -> None:
+    readers = [f"10.0.0.{n}:10000" for n in range(1, 15)]
+    async with stack.forwarder("many", *readers) as forwarder:
+        race_id = await add_race(stack, "Relay", "many")
+        for reader in readers:
+            forwarder.record(reader, line(TAGS[0]))
+            # In this order: so they are listed.
+            await forwarder.drained()
+        passed = "SELECT count(*) = 14 FROM passings"
+        await wait_until(lambda: stack.database.fetchval(passed), what="that all reads are passings")
+        await page.open(f"race/{race_id}")
+        sliders = page.page.get_by_role("slider", name="Begins")
+        await expect(sliders).to_have_count(12)
+        buttons = page.page.get_by_role("button", name="Show the time axis of")
+        await expect(buttons).to_have_count(2)
+        await page.page.get_by_role("button", name=f"Show the time axis of many · {readers[13]}").click()
+        await expect(sliders).to_have_count(13)
+        await expect(
+            page.page.get_by_role("slider", name=f"Begins: segment 1 of many · {readers[13]}")
+        ).to_be_visible()
+        await expect(buttons).to_have_count(1)
+
+
 async def test_a_boundary_is_drawn_with_the_mouse_and_typed(page: Tab, stack: Stack, reset: Reset) -> None:
     await page.open(f"race/{reset.race_id}")
     # Regions above push the axis down for as long as they are loaded. From where it is taken on it is held, wherever

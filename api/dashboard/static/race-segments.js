@@ -2,7 +2,7 @@
 // or by typing a time; what would change sides is shown before it counts. What was done can be undone, and that too.
 
 import { say } from "./dialog.js";
-import { h, keyed, setText } from "./dom.js";
+import { h, keyed, setAttribute, setText } from "./dom.js";
 import { time } from "./format.js";
 import { fresh } from "./fresh.js";
 import { ask, path } from "./http.js";
@@ -13,28 +13,50 @@ import { bound, inWords, named } from "./segments.js";
 import { onEvent, racesChanged, serverNow } from "./state.js";
 
 const EVERY_MS = 5000;
-// Each costs a question of its own; of the others the segments are listed.
+// Each costs a question of its own: the first have theirs, and as many others as somebody asks for, the newest.
 const AXES = 12;
 
 /** Returns {node, update(), close()}; `changed` is called when reads are of another race. */
 export function raceSegments(race_id, changed) {
   const at = (...more) => path(["races", race_id, ...more]);
   const streams = h("div", { class: "segment-streams" });
-  const show = keyed(streams, { key: (each) => each.stream_id, make: () => streamSegments(race_id, moved) });
+  const show = keyed(streams, { key: (each) => each.stream_id, make: () => streamSegments(race_id, { moved, open }) });
   const none = empty("No stream yet.", h("p", {}, "Give a forwarder to the race, or an epoch, and its reads are shown here."));
   const log = changesLog(at, moved);
   const list = fresh(load, { everyMs: EVERY_MS });
-  const node = h("div", {}, list.said, streams, none, log.node);
-  none.hidden = log.node.hidden = true;
+  const more = button("More streams", () => ((pages += 1), list.again()));
+  const node = h("div", {}, list.said, streams, none, more, log.node);
+  none.hidden = log.node.hidden = more.hidden = true;
+  let pages = 1;
+  let opened = [];
 
   async function load() {
-    const found = await ask("GET", at("segments"));
-    const axes = found.streams.slice(0, AXES).map((each) => ask("GET", at("segments", each.stream_id, "axis")));
-    const drawn = await Promise.all(axes);
-    show(found.streams.map((each, place) => ({ ...each, axis: drawn[place] ?? null })));
-    log.update(found.changes);
-    none.hidden = found.streams.length > 0;
-    log.node.hidden = found.changes.length === 0;
+    const { found, changes, isCut } = await segments();
+    const wanted = new Set([...found.slice(0, AXES).map((each) => each.stream_id), ...opened]);
+    const drawn = await Promise.all(found.map((each) => wanted.has(each.stream_id) && axisOf(each)));
+    show(found.map((each, place) => ({ ...each, axis: drawn[place] || null })));
+    log.update(changes);
+    none.hidden = found.length > 0;
+    more.hidden = !isCut;
+    log.node.hidden = changes.length === 0;
+  }
+
+  const axisOf = ({ stream_id }) => ask("GET", at("segments", stream_id, "axis"));
+
+  // As many pages of them as somebody has asked for.
+  async function segments() {
+    const found = [];
+    let page = { next_cursor: null };
+    for (let number = 0; number < pages && (number === 0 || page.next_cursor !== null); number += 1) {
+      page = await ask("GET", path(["races", race_id, "segments"], { cursor: page.next_cursor }));
+      found.push(...page.streams);
+    }
+    return { found, changes: page.changes, isCut: page.next_cursor !== null };
+  }
+
+  function open(stream_id) {
+    opened = [...opened, stream_id].slice(-AXES);
+    return list.again();
   }
 
   function moved() {
@@ -49,16 +71,21 @@ export function raceSegments(race_id, changed) {
   return { node, update: list.refresh, close };
 }
 
-function streamSegments(race_id, moved) {
+function streamSegments(race_id, { moved, open }) {
+  let shown;
+  const axisButton = button("Show its time axis", () => open(shown.stream_id));
   const title = h("h3");
   const list = h("ul", { class: "segments num" });
   const lines = keyed(list, { key: (each) => each.key, make: segmentLine });
   const axis = boundaryAxis(race_id, moved);
-  const node = h("div", { class: "segment-stream" }, title, axis.node, list);
+  const node = h("div", { class: "segment-stream" }, title, axis.node, list, axisButton);
   const update = (stream) => {
+    shown = stream;
     setText(title, stream.title);
+    setAttribute(axisButton, "aria-label", `Show the time axis of ${stream.title}`);
+    axisButton.hidden = stream.axis !== null;
     axis.update(stream);
-    axis.node.hidden = stream.axis === null || stream.axis.since === null;
+    axis.node.hidden = !stream.axis?.since;
     lines(stream.segments.map((each, place) => ({ ...each, key: `${place}` })));
   };
   return { node, update };

@@ -12,6 +12,7 @@ from shared.db.errors import translated
 __all__ = [
     "AXIS",
     "EPOCHS_SHOWN",
+    "MEASURED",
     "KnownEpoch",
     "axis",
     "counted",
@@ -39,15 +40,28 @@ CROSS JOIN LATERAL ranges_of_epoch($1, shown.stream_epoch) AS part
 LEFT JOIN races ON races.race_id = part.race_id
 ORDER BY shown.stream_epoch, part.from_seq
 """
-# $2, $3, $4: pieces. How many reads each has, and when its reader said the first and the last of them. Of whole epochs
-# the writer has counted the reads.
-_MEASURED = """
-SELECT CASE WHEN part.from_seq = 1 AND part.to_seq IS NULL THEN coalesce(
-                (SELECT dedup_count FROM stream_metrics AS stored
-                 WHERE stored.stream_id = $1 AND stored.stream_epoch = part.stream_epoch), 0)
-            ELSE (SELECT count(*) FROM events
-                  WHERE events.stream_id = $1 AND events.stream_epoch = part.stream_epoch
-                    AND seq >= part.from_seq AND seq < coalesce(part.to_seq, 9223372036854775807)) END AS reads,
+# How many reads a `part` of an epoch has, from from_seq up to and without to_seq (null: to its end). The writer knows:
+# they are its numbers, less those that are missing, and of whole epochs it has counted them. Only where it has kept not
+# all that is missing, of more than 1,000 gaps, must they be counted.
+_READS = """
+coalesce(
+    (SELECT CASE WHEN part.from_seq = 1 AND part.to_seq IS NULL THEN dedup_count
+                 WHEN last_seq - dedup_count = (SELECT coalesce(sum(upper(gap) - lower(gap)), 0)
+                                                FROM unnest(missing) AS gap)
+                 THEN greatest(least(part.to_seq - 1, last_seq) - part.from_seq + 1, 0)
+                      - (SELECT coalesce(sum(upper(gap) - lower(gap)), 0)::bigint
+                         FROM unnest(missing * int8multirange(int8range(part.from_seq, part.to_seq))) AS gap)
+            END
+     FROM stream_metrics AS stored
+     WHERE stored.stream_id = $1 AND stored.stream_epoch = part.stream_epoch),
+    (SELECT count(*) FROM events
+     WHERE events.stream_id = $1 AND events.stream_epoch = part.stream_epoch
+       AND seq >= part.from_seq AND seq < coalesce(part.to_seq, 9223372036854775807))
+)
+"""
+# $2, $3, $4: pieces. How many reads each has, and when its reader said the first and the last of them.
+MEASURED = f"""
+SELECT {_READS} AS reads,
        (SELECT read_at FROM events
         WHERE events.stream_id = $1 AND events.stream_epoch = part.stream_epoch AND read_at IS NOT NULL
           AND seq >= part.from_seq AND seq < coalesce(part.to_seq, 9223372036854775807)
@@ -58,7 +72,7 @@ SELECT CASE WHEN part.from_seq = 1 AND part.to_seq IS NULL THEN coalesce(
         ORDER BY seq DESC LIMIT 1) AS last_at
 FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS part(stream_epoch, from_seq, to_seq, place)
 ORDER BY place
-"""
+"""  # noqa: S608 - of constants only
 # $2, $3: keys. The first read of each from there on, along the primary key.
 _READS_AT = """
 SELECT there.*
@@ -97,29 +111,24 @@ FROM stream_metrics AS known CROSS JOIN LATERAL ranges_of_epoch(known.stream_id,
 WHERE known.stream_id = $1 AND known.stream_epoch BETWEEN $2 AND $3
 ORDER BY known.stream_epoch, part.from_seq
 """
-# Reads that change sides; whole epochs by what the writer has counted.
-_COUNTED = """
-SELECT CASE WHEN given.from_seq = 1 AND given.to_seq IS NULL THEN (
-                SELECT dedup_count FROM stream_metrics AS known
-                WHERE known.stream_id = $1 AND known.stream_epoch = given.stream_epoch)
-            ELSE (SELECT count(*) FROM events
-                  WHERE events.stream_id = $1 AND events.stream_epoch = given.stream_epoch
-                    AND seq >= given.from_seq AND seq < coalesce(given.to_seq, 9223372036854775807)) END AS reads,
+# Reads that change sides.
+_COUNTED = f"""
+SELECT {_READS} AS reads,
        low.seq AS first_seq, low.read_at AS first_at, low.tag_id AS first_tag,
        high.seq AS last_seq, high.read_at AS last_at, high.tag_id AS last_tag
-FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS given(stream_epoch, from_seq, to_seq, place)
+FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS part(stream_epoch, from_seq, to_seq, place)
 LEFT JOIN LATERAL (
     SELECT seq, read_at, tag_id FROM events
-    WHERE events.stream_id = $1 AND events.stream_epoch = given.stream_epoch
-      AND seq >= given.from_seq AND seq < coalesce(given.to_seq, 9223372036854775807)
+    WHERE events.stream_id = $1 AND events.stream_epoch = part.stream_epoch
+      AND seq >= part.from_seq AND seq < coalesce(part.to_seq, 9223372036854775807)
     ORDER BY seq LIMIT 1) AS low ON true
 LEFT JOIN LATERAL (
     SELECT seq, read_at, tag_id FROM events
-    WHERE events.stream_id = $1 AND events.stream_epoch = given.stream_epoch
-      AND seq >= given.from_seq AND seq < coalesce(given.to_seq, 9223372036854775807)
+    WHERE events.stream_id = $1 AND events.stream_epoch = part.stream_epoch
+      AND seq >= part.from_seq AND seq < coalesce(part.to_seq, 9223372036854775807)
     ORDER BY seq DESC LIMIT 1) AS high ON true
 ORDER BY place
-"""
+"""  # noqa: S608 - of constants only
 
 # When chips came by a stream, by its reader, along its passings by time. $1: the stream, $2: the race, $3, $4: since,
 # until, where they are given. The width is such that there are 600 bins at the most; where none is wide enough there is
@@ -184,7 +193,7 @@ async def measured(
     """Return the same with how many reads each has, and when they came."""
     columns = [[each[name] for each in ranges] for name in ("epoch", "from_seq", "to_seq")]
     with translated():
-        rows = await database.fetch(_MEASURED, stream_id, *columns)
+        rows = await database.fetch(MEASURED, stream_id, *columns)
     return [{**each, **dict(row)} for each, row in zip(ranges, rows, strict=True)]
 
 

@@ -11,6 +11,7 @@ from shared.db.errors import translated
 
 __all__ = [
     "CHANGES_KEPT",
+    "STREAMS_SHOWN",
     "Other",
     "Stream",
     "change",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 CHANGES_KEPT = 100
-_STREAMS_SHOWN = 100
+STREAMS_SHOWN = 100
 # There may be no row that could be locked. $1: what of all the database's locks these are. An epoch that is reserved
 # for a race waits for it, and with it a gun (reserve_race_epoch): it is held for as long as a change takes, and nobody
 # counts, or waits for anybody else, behind it.
@@ -42,14 +43,16 @@ SELECT stream_id, forwarder_id,
 FROM streams
 """
 _ONE = f"{_STREAM} WHERE stream_id = $1"
-# Those that anything of the race is of, and those of its forwarders, which may be to come.
+# Those that anything of the race is of, and those of its forwarders, which may be to come; $2: behind which one, null:
+# from the first on. By their ids, which are in the order in which they were made.
 _STREAMS_OF = f"""
 {_STREAM}
-WHERE stream_id IN (SELECT stream_id FROM ranges_of_race($1))
-   OR stream_id IN (SELECT stream_id FROM race_segments WHERE race_id = $1)
-   OR forwarder_id IN (SELECT forwarder_id FROM forwarder_races WHERE race_id = $1)
-ORDER BY created_at, stream_id
-LIMIT $2
+WHERE (stream_id IN (SELECT stream_id FROM ranges_of_race($1))
+       OR stream_id IN (SELECT stream_id FROM race_segments WHERE race_id = $1)
+       OR forwarder_id IN (SELECT forwarder_id FROM forwarder_races WHERE race_id = $1))
+  AND ($2::uuid IS NULL OR stream_id > $2)
+ORDER BY stream_id
+LIMIT $3
 """  # noqa: S608 - of constants only
 # All that says whose the reads of a stream are, in a few letters: another of it, and they are others.
 _FINGERPRINT = """
@@ -159,10 +162,14 @@ async def stream(database: Statements, stream_id: UUID) -> Stream | None:
     return None if row is None else Stream(*row)
 
 
-async def streams_of(database: Statements, race_id: UUID) -> list[Stream]:
-    """Return the first streams of a race, in the order of creation."""
+async def streams_of(
+    database: Statements, race_id: UUID, behind: UUID | None
+) -> tuple[list[Stream], UUID | None]:
+    """Return the streams of a race behind one of them, so many at once, and behind which there are more; None: none."""
     with translated():
-        return [Stream(*row) for row in await database.fetch(_STREAMS_OF, race_id, _STREAMS_SHOWN)]
+        rows = await database.fetch(_STREAMS_OF, race_id, behind, STREAMS_SHOWN + 1)
+    shown = [Stream(*row) for row in rows[:STREAMS_SHOWN]]
+    return shown, shown[-1].stream_id if len(rows) > STREAMS_SHOWN else None
 
 
 async def fingerprint(database: Statements, stream_id: UUID) -> str:

@@ -37,8 +37,8 @@ PACE_S = 0.25
 FOLLOWERS_AT_ONCE = 200
 RACES_AT_ONCE = 8
 GAPS_AT_ONCE = 3
-# Passings of each stream in one look: what is beyond comes with the next, a moment later.
-PAGE = 100
+# Passings of all streams in one look: what is beyond comes with the next, a moment later.
+PAGE = 1_000
 # People at points whose crossings are made in one go, whatever the number of streams.
 TOLD_AT_ONCE = 200
 

@@ -18,7 +18,7 @@ POINTS = """
 SELECT races.roster_changed_at, streams.stream_id, point.place,
        coalesce(named.name,
                 stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names()))) AS name,
-       coalesce(progress.position, 0) AS position, of_race.ranges, progress.generation
+       coalesce(progress.position, 0) AS position, of_race.ranges, progress.generation AS filling
 FROM races
 LEFT JOIN (
     streams
@@ -92,14 +92,14 @@ GROUP BY at, begins_at, s, number
 
 
 class Stand(NamedTuple):
-    """A stream of the race: what of it is counted at which point. generation: of which filling its passings are."""
+    """A stream of the race: what of it is counted at which point. filling: which one its passings are of."""
 
     stream_id: UUID
     place: int | None
     name: str
     position: int
     ranges: str | None
-    generation: UUID | None
+    filling: UUID | None
 
     @property
     def at(self) -> str:

@@ -13,6 +13,7 @@ from api.crossings import feed as feeds
 from api.crossings import view as views
 from api.crossings.feed import RESYNC, Feed
 from api.crossings.store import passings
+from api.crossings.store.changed import changed
 from api.crossings.view import View
 from shared.db.errors import DatabaseUnavailable
 from shared.runtime.process import Process
@@ -137,6 +138,24 @@ async def test_more_than_a_look_takes_comes_with_the_next(
         await come_by(database, streams["gun"], [(n, n) for n in range(1, 8)])
         assert sorted([(await events.next())["bib"] for _ in range(7)]) == list(range(1, 8))
     assert max(asked) == 2
+
+
+async def test_all_streams_share_what_a_look_takes(ask: Ask, database: Database, process: Process) -> None:
+    race = await make_race(ask)
+    streams = await arrange(ask, database, race, Start=["gun"], Half=["half"], Finish=["line"])
+    await come_by(database, streams["gun"], [(50, 0)])
+    known = (await changed(process.pool, UUID(race), {}, at_most=4)).known
+    for stream in ("gun", "half"):
+        await come_by(database, streams[stream], [(n, n) for n in range(1, 8)])
+    found: list[tuple[str, str]] = []
+    for _ in range(3):
+        news = await changed(process.pool, UUID(race), known, at_most=4)
+        # What has nothing new takes no room from the two that have.
+        assert (len(news.found), news.more) == (4, True)
+        found, known = [*found, *news.found], news.known
+    news = await changed(process.pool, UUID(race), known, at_most=4)
+    assert (len(news.found), news.more) == (2, False)
+    assert sorted([*found, *news.found]) == sorted((at, tag(n)) for at in ("1", "2") for n in range(1, 8))
 
 
 async def test_a_race_whose_look_fails_keeps_no_other_from_being_told(

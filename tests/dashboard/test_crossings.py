@@ -14,6 +14,11 @@ from tests.dashboard.test_points import course
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _STREAMS = "SELECT stream_id FROM streams WHERE forwarder_id = 'mats' ORDER BY reader_ip"
+# Numbers of events that nobody stores: whoever makes passings of them goes past them.
+_BACKLOG = (
+    "UPDATE streams SET last_position = last_position + 6000 "
+    "WHERE forwarder_id = 'mats' AND reader_ip LIKE '%.1:%'"
+)
 _WORN = """
 WITH people AS (INSERT INTO participants VALUES ($1, 1, 'Ada', 'Byron', NULL, 'F') RETURNING race_id, bib)
 INSERT INTO chips SELECT race_id, '058000000001', bib, 1, true FROM people
@@ -55,6 +60,24 @@ async def test_who_came_by_stands_there_with_the_reads_behind_it(page: Tab, stac
             await came.get_by_role("link", name="Download .csv").click()
         rows = list(csv.DictReader(io.StringIO((await (await download.value).path()).read_text())))
         assert [(each["point"], each["bib"]) for each in rows] == [("Start", "1")]
+
+
+async def test_while_much_is_stored_that_is_in_no_crossing_the_page_says_so_and_why_there_is_no_file(
+    page: Tab, stack: Stack
+) -> None:
+    async with course(stack, silent=True) as (race_id, _):
+        await run(stack, race_id)
+        await stack.database.execute("UPDATE passings_turn SET rest_until = 'infinity'")
+        await stack.database.execute(_BACKLOG)
+        await page.open(f"race/{race_id}")
+        came = page.page.get_by_role("region", name="Crossings")
+        await expect(came.get_by_text("6,000 stored events are not looked at yet")).to_be_visible()
+        await came.get_by_role("link", name="Download .csv").click()
+        await expect(came.get_by_text("people would be missing in the file")).to_be_visible()
+        page.refused(503)
+        assert page.page.url.endswith(f"#/race/{race_id}")
+        await stack.database.execute("UPDATE passings_turn SET rest_until = '-infinity'")
+        await expect(came.get_by_text("not looked at yet")).to_have_count(0)
 
 
 async def test_the_latest_reads_say_first_or_again_and_the_time_since_the_point_before(

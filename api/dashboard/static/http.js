@@ -55,7 +55,7 @@ async function fetched(path, options) {
     const answer = await fetch(path, options);
     return { answer, text: await answer.text() };
   } catch {
-    throw new ApiError("UNREACHABLE", "The server did not answer. Look at the bar above, then try again.");
+    throw unreachable();
   } finally {
     underWay -= 1;
     answeredAt = performance.now();
@@ -71,6 +71,23 @@ function read(answer, text) {
     json?.details,
   );
 }
+
+/** Resolves to why a file would be refused, an ApiError in the server's words, or to null: it is made for whoever asks. */
+export async function refusal(path) {
+  try {
+    const options = { signal: AbortSignal.timeout(WITHIN_MS) };
+    if ((await fetch(path, { ...options, method: "HEAD" })).ok) return null;
+    // A head has no words.
+    const answer = await fetch(path, options);
+    if (answer.ok) await answer.body.cancel();
+    else read(answer, await answer.text());
+    return null;
+  } catch (error) {
+    return error instanceof ApiError ? error : unreachable();
+  }
+}
+
+const unreachable = () => new ApiError("UNREACHABLE", "The server did not answer. Look at the bar above, then try again.");
 
 // A file may take minutes over a slow link, and the server ends what does not move.
 const FILE_WITHIN_MS = 300000;

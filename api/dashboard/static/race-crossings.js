@@ -3,10 +3,11 @@
 import { h, keyed, setAttribute, setText } from "./dom.js";
 import { count, number, readerTime, streamName } from "./format.js";
 import { fresh } from "./fresh.js";
-import { ask, path } from "./http.js";
-import { empty, field } from "./parts.js";
+import { ask, path, refusal } from "./http.js";
+import { empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
 import { onEvent, racesChanged, serverNow, state } from "./state.js";
+import { waitingWords } from "./waiting.js";
 
 const SHOWN = 50;
 const EVERY_MS = 3000;
@@ -16,7 +17,9 @@ export function raceCrossings(race_id) {
   const at = (more, query) => path(["races", race_id, more], query);
   const point = h("select", { on: { change: () => list.again() } });
   const options = keyed(point, { key: (each) => each.value, make: option });
-  const file = h("a", { class: "button plain", download: true }, "Download .csv");
+  const file = h("a", { class: "button plain", download: true, on: { click: ifMade } }, "Download .csv");
+  const refused = h("div", { role: "status" });
+  const waiting = h("p", { class: "hint" });
   const table = rows(COLUMNS, { label: "Crossings", kind: "crossings", key: keyOf });
   const none = empty("Nobody has come by yet.", h("p", {}, "As soon as chips are read at a point of the race, this shows who, when, and why then."));
   const shown = h("p", { class: "aside num" });
@@ -25,12 +28,27 @@ export function raceCrossings(race_id) {
     "div",
     {},
     h("div", { class: "filters" }, field("Point", point), file),
+    refused,
     list.said,
+    waiting,
     table.node,
     none,
     shown,
   );
-  table.node.hidden = none.hidden = true;
+  table.node.hidden = none.hidden = waiting.hidden = true;
+  let isMade = false;
+
+  // There is no file while much is missing in it: that is said here, where the browser would say that a download failed.
+  async function ifMade(event) {
+    if (isMade) return;
+    event.preventDefault();
+    const error = await refusal(file.href);
+    refused.replaceChildren(...(error === null ? [] : [failure(error)]));
+    if (error !== null) return;
+    isMade = true;
+    file.click();
+    isMade = false;
+  }
 
   async function load() {
     const wanted = point.value;
@@ -39,6 +57,10 @@ export function raceCrossings(race_id) {
     // Another point was chosen meanwhile: what is shown next is of that.
     if (wanted !== point.value) return list.hurry();
     table.update(page.crossings);
+    setText(waiting, waitingWords(page.waiting_events));
+    waiting.hidden = page.waiting_events === 0;
+    // They come without an event of ours.
+    if (page.waiting_events) list.mark();
     table.node.hidden = page.crossings.length === 0;
     none.hidden = page.crossings.length > 0;
     const rest = page.next_cursor ? " The file has all of them." : "";

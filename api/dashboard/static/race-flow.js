@@ -8,6 +8,7 @@ import { askAgain, path } from "./http.js";
 import { empty, section } from "./parts.js";
 import { lengthOf, pointPlot, sumPlot, sumTable, timeAt } from "./plots.js";
 import { onEvent, racesChanged } from "./state.js";
+import { waitingWords } from "./waiting.js";
 
 const EVERY_MS = 10000;
 
@@ -31,6 +32,8 @@ export function raceFlow(race_id) {
     const { json } = known;
     // What nobody has placed, and where nobody was, would be one more flat line.
     const points = json.points.filter(({ placed, crossed }) => placed || crossed);
+    // They come without an event of ours.
+    if (json.waiting_events) flow.mark();
     none.hidden = json.begins_at !== null;
     plots.hidden = !none.hidden;
     if (plots.hidden) return;
@@ -54,6 +57,7 @@ function words(flow, points) {
     `Each once, at the first read at a point, by the readers' clocks, from ${timeAt(flow, 0)} to ${until}; a step is ${lengthOf(flow)}.`,
     outside && `${count(outside, "time")} far from all others not shown: look at the reader's date.`,
     flow.left_out && `${count(flow.left_out, "stream")} without a place not shown.`,
+    waitingWords(flow.waiting_events),
   ]
     .filter(Boolean)
     .join(" ");

@@ -5,7 +5,9 @@ import { h, setText, svg } from "./dom.js";
 import { NONE, count, elapsed, number } from "./format.js";
 import { empty, section } from "./parts.js";
 import { rows } from "./rows.js";
+import { waitingWords } from "./waiting.js";
 
+const CUT = "There are more crossings: of a chip that is read all day the newest are shown.";
 const STATES = { seen: "Seen", not_seen: "Not seen", due: "Due", ahead: "To come" };
 
 /** Returns {node, show(told)}. */
@@ -25,7 +27,7 @@ export function timeline() {
   function show(told) {
     setText(name, nameOf(told));
     setText(who, [told.race, told.bib !== null && `bib ${told.bib}`, told.chip_ids.join(", ")].filter(Boolean).join(" · "));
-    setText(waits, told.waiting_events ? `${count(told.waiting_events, "event is", "events are")} stored and not looked at yet.` : "");
+    setText(waits, [waitingWords(told.waiting_events), told.is_cut && CUT].filter(Boolean).join(" "));
     course.hidden = told.points.length === 0;
     line.update(told.points);
     points.update(told.points);

@@ -61,7 +61,7 @@ async def _newest(
 ) -> _Part:
     looked_at = LOOKED_AT * limit
     newest = await passings.newest(pool, race_id, at, before=before, limit=looked_at)
-    passed = await passings.of_people(pool, race_id, [each[:2] for each in newest])
+    passed = await passings.of_people(pool, race_id, [each[:2] for each in newest], gap=gap)
     # Who passes between the two looks is at the front now, and on no page that begins behind it.
     until = newest[-1][2] if len(newest) == looked_at else None
     return _part(found(passed, course.points, gap=gap), before, until, limit)
@@ -72,8 +72,9 @@ async def _of_person(
 ) -> _Part:
     chip = query.tag_id
     tags = await wanted_chips(pool, race_id, query.bib, chip)
-    passed = await passings.of_people(pool, race_id, [(query.at, tag) for tag in tags])
-    all_found = found(passed, course.points, gap=timedelta(seconds=query.gap))
+    gap = timedelta(seconds=query.gap)
+    passed = await passings.of_people(pool, race_id, [(query.at, tag) for tag in tags], gap=gap)
+    all_found = found(passed, course.points, gap=gap)
     of_chip = [each for each in all_found if chip is None or chip in each.crossing.tags]
     return _part(of_chip, before, None, query.limit)
 

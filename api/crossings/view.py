@@ -172,11 +172,13 @@ class View:
 
     async def _tell(self, race: _Race, course: Course, pairs: Sequence[tuple[str, str]]) -> None:
         pool = self._process.pool
-        passed = await passings.of_people(pool, race.race_id, pairs)
+        # Who comes while this is looked up has nothing of it, and loads it.
+        feeds = dict(race.feeds)
+        least = timedelta(seconds=min(feeds, default=0))
+        passed = await passings.of_people(pool, race.race_id, pairs, gap=least)
         bibs = {(race.race_id, each.subject.bib) for each in passed if each.subject.bib is not None}
         known = await people(pool, bibs)
-        # Nothing is awaited from here on: who comes meanwhile has all of it, or nothing and loads it.
-        for gap, feed in race.feeds.items():
+        for gap, feed in feeds.items():
             apart = _apart(found(passed, course.points, gap=timedelta(seconds=gap)))
             feed.tell(
                 [

@@ -35,22 +35,23 @@ MOST_WAITING = 2_000
 
 # $1: what is looked for, in lower case, $2: the same as a bib, $3: as a part of a name, first or last name first; null
 # where it is none; $4: so many. By bib and by chip along the keys, whatever the races; by name everybody is looked at,
-# in one pass.
+# in one pass, and whoever that finds is not looked up a second time: of two letters it finds most.
 FIND = """
-WITH matched AS (
+WITH matched AS MATERIALIZED (
     SELECT race_id, bib FROM participants WHERE bib = $2
     UNION SELECT race_id, bib FROM chips WHERE bib = $2 AND is_owner
     UNION SELECT race_id, bib FROM chips WHERE chip_id = $1 AND is_owner
 ),
-called AS (
-    SELECT race_id, bib FROM participants
-    WHERE position($3 IN lower(first_name || ' ' || last_name || ' ' || first_name)) > 0
-    EXCEPT SELECT * FROM matched
+all_of_them AS MATERIALIZED (
+    SELECT race_id, bib, first_name, last_name, 0 AS rank
+    FROM matched LEFT JOIN participants USING (race_id, bib)
+    UNION ALL
+    SELECT race_id, bib, first_name, last_name, 1 FROM participants
+    WHERE position($3 IN sought) > 0 AND (race_id, bib) NOT IN (SELECT race_id, bib FROM matched)
 ),
-all_of_them AS (SELECT *, 0 AS rank FROM matched UNION ALL SELECT *, 1 FROM called),
 shown AS (
-    SELECT race_id, races.name AS race, bib, first_name, last_name, rank, races.created_at
-    FROM all_of_them JOIN races USING (race_id) LEFT JOIN participants USING (race_id, bib)
+    SELECT all_of_them.*, races.name AS race, races.created_at
+    FROM all_of_them JOIN races USING (race_id)
     ORDER BY rank, races.created_at DESC, last_name, first_name, bib
     LIMIT $4
 )

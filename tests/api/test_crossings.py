@@ -36,13 +36,45 @@ async def test_of_a_chip_the_newest_of_the_race_are_looked_at_whatever_it_did_el
     ask: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passings, "MOST_PASSINGS", 3)
+    monkeypatch.setattr(passings, "GONE_THROUGH", 3)
     race = await make_race(ask)
     streams = await arrange(ask, database, race, Start=["gun"], Finish=["line"])
     await come_by(database, streams["line"], [(1, 100), (1, 200), (1, 300), (1, 400)])
     await come_by(database, streams["gun"], [(1, 0)])
     await come_by(database, await add_stream(database, "elsewhere"), [(1, 1000 + 10 * n) for n in range(5)])
     assert [each["crossed_at"] for each in await crossings(ask, race)] == [at(0), at(200), at(300), at(400)]
-    assert [each["crossed_at"] for each in await crossings(ask, race, bib=1)] == [at(200), at(300), at(400)]
+    assert [each["crossed_at"] for each in await crossings(ask, race, bib=1)] == [
+        at(0),
+        at(200),
+        at(300),
+        at(400),
+    ]
+
+
+async def test_what_lies_on_a_mat_all_day_has_come_by_once_when_it_began(
+    ask: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = await make_race(ask)
+    streams = await arrange(ask, database, race, Start=["gun"], Finish=["left", "right"])
+    lies = [(1, 2.0 * n) for n in range(260)]
+    await come_by(database, streams["gun"], [*lies, (1, 700), (2, 701)])
+    await come_by(
+        database, streams["left"], [(1, 900), (2, 901), *((1, at + 1000) for _, at in lies), (9, 2000)]
+    )
+    await come_by(database, streams["right"], [(1, at + 1001) for _, at in lies])
+    queries: list[dict[str, Any]] = [
+        {"gap": gap, **who} for gap in (1, 2, 5, 60) for who in ({}, {"bib": 1}, {"point": 2})
+    ]
+    expected = [await crossings(ask, race, limit=200, **each) for each in queries]
+    monkeypatch.setattr(passings, "MOST_PASSINGS", 50)
+    for query, all_of_them in zip(queries, expected, strict=True):
+        assert await crossings(ask, race, limit=200, **query) == all_of_them, query
+    (lying,) = (each for each in await crossings(ask, race, point=2) if each["read_count"] > 1)
+    assert (lying["crossed_at"], lying["read_count"], lying["first_read"]["read_at"]) == (
+        at(1000),
+        520,
+        at(1000),
+    )
 
 
 async def test_the_last_read_counts_at_the_start_and_the_first_elsewhere(

@@ -4,12 +4,13 @@ A point is known by its place in the course, as text, or where a stream stands a
 chip is says its owner in the race, so all chips of a bib come together, and one that nobody owns is by itself.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from api.crossings.crossing import Passing, ReadAt, rule_at
+from api.crossings.crossing import KEPT, Passing, ReadAt, rule_at
 from api.crossings.cut import MEETS, OURS, newest_of_chip
 from api.crossings.people import At, Passed, Subject
 from shared.db.connections import Connection, Statements
@@ -21,6 +22,7 @@ __all__ = [
     "NEWEST",
     "OF_PEOPLE",
     "POINTS",
+    "RUNS",
     "STANDING",
     "Course",
     "Mark",
@@ -32,8 +34,11 @@ __all__ = [
     "of_people",
 ]
 
-# Of one chip at once: beyond it lies what a device makes up, or a chip that lies on a mat all day.
+# Of one chip at once: beyond it lies what a device makes up, or a chip that lies on a mat all day. Of such a one so
+# many are gone through, some hours at one a second, and so many pieces are made of them.
 MOST_PASSINGS = 500
+GONE_THROUGH = 20_000
+MOST_PIECES = 2_000
 # Of an export, between two turns of the event loop: some ten milliseconds.
 PREFETCHED = 250
 
@@ -127,7 +132,7 @@ worn AS MATERIALIZED (
 SELECT of_chip.*
 FROM worn
 CROSS JOIN LATERAL (
-    SELECT standing.at, worn.bib, of_epoch.*
+    SELECT standing.at, worn.bib, worn.at AS wanted_at, of_epoch.*
     FROM standing
     CROSS JOIN LATERAL (
         {newest_of_chip("standing", "worn.tag_id", "$4")}
@@ -136,6 +141,44 @@ CROSS JOIN LATERAL (
     ORDER BY of_epoch.first_read_at DESC
     LIMIT $4
 ) AS of_chip
+ORDER BY first_read_at, stream_id, stream_epoch, first_seq
+"""  # noqa: S608 - of constants only
+
+# The same of chips $3 of bibs $4 that came by more often than that, as one does that lies on a mat: in runs of passings
+# that are less than $5 apart, of each the first and the last KEPT, which explain it, and what lies between as one. So a
+# crossing begins where it began, however long it lasts. Of each chip the newest $6 passings are gone through, and $7
+# pieces told.
+RUNS = f"""
+WITH {STANDING}
+SELECT standing.at, worn.bib, worn.at AS wanted_at, piece.*
+FROM unnest($2::text[], $3::text[], $4::integer[]) AS worn(at, tag_id, bib)
+JOIN standing ON worn.at IS NULL OR standing.at = worn.at
+CROSS JOIN LATERAL (
+    SELECT stream_id, stream_epoch, tag_id,
+           min(first_read_at) AS first_read_at,
+           (array_agg(first_seq ORDER BY first_read_at, first_seq))[1] AS first_seq,
+           max(last_read_at) AS last_read_at,
+           (array_agg(last_seq ORDER BY last_read_at DESC, last_seq DESC))[1] AS last_seq,
+           min(low_seq) AS low_seq, max(high_seq) AS high_seq, sum(reads)::integer AS reads, max(position) AS position
+    FROM (
+        SELECT *, row_number() OVER (PARTITION BY run ORDER BY first_read_at, first_seq) AS from_first,
+               row_number() OVER (PARTITION BY run ORDER BY first_read_at DESC, first_seq DESC) AS from_last
+        FROM (
+            SELECT *, count(*) FILTER (WHERE begins) OVER (ORDER BY first_read_at, first_seq) AS run
+            FROM (
+                SELECT *, first_read_at - max(last_read_at) OVER (ORDER BY first_read_at, first_seq
+                              ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) >= $5 AS begins
+                FROM (
+                    {newest_of_chip("standing", "worn.tag_id", "$6")}
+                ) AS passing
+            ) AS apart
+        ) AS in_runs
+    ) AS placed
+    GROUP BY stream_id, stream_epoch, tag_id, run,
+             CASE WHEN from_first <= {KEPT} THEN from_first WHEN from_last <= {KEPT} THEN -from_last END
+    ORDER BY first_read_at DESC
+    LIMIT $7
+) AS piece
 ORDER BY first_read_at, stream_id, stream_epoch, first_seq
 """  # noqa: S608 - of constants only
 
@@ -206,16 +249,24 @@ async def chips_of(database: Statements, race_id: UUID, bib: int) -> list[str]:
 
 
 async def of_people(
-    database: Statements, race_id: UUID, wanted: Sequence[tuple[str | None, str]]
+    database: Statements, race_id: UUID, wanted: Sequence[tuple[str | None, str]], *, gap: timedelta
 ) -> list[Passed]:
-    """Return all passings of those whose chips these are, each at a point; None: at all of them."""
+    """Return all passings of those whose chips these are, each at a point; None: at all of them. What is less than the
+    gap apart may be told as one, of a chip that was read all day.
+    """
     if not wanted:
         return []
     once = list(dict.fromkeys(wanted))
     columns = [[each[at] for each in once] for at in range(2)]
     with translated():
         rows = await database.fetch(OF_PEOPLE, race_id, *columns, MOST_PASSINGS)
-    return [_passed(row["at"], row["bib"], tuple(row)[2:]) for row in rows]
+        found = Counter((row["wanted_at"], row["tag_id"], row["bib"]) for row in rows)
+        often = [whose for whose, passings in found.items() if passings >= MOST_PASSINGS]
+        if often:
+            rows = [row for row in rows if (row["wanted_at"], row["tag_id"], row["bib"]) not in often]
+            chips = [[each[at] for each in often] for at in range(3)]
+            rows += await database.fetch(RUNS, race_id, *chips, gap, GONE_THROUGH, MOST_PIECES)
+    return [_passed(row["at"], row["bib"], tuple(row)[3:]) for row in rows]
 
 
 async def all_passed(

@@ -62,8 +62,7 @@ seen AS MATERIALIZED (
 ),
 worn AS MATERIALIZED (SELECT chip_id, bib FROM chips WHERE race_id = $1 AND is_owner),
 crossed AS MATERIALIZED (
-    SELECT coalesce(place::text, CASE WHEN place IS NULL THEN seen.stream_id END::text) AS at,
-           min(first_read_at) AS first
+    SELECT place, CASE WHEN place IS NULL THEN seen.stream_id END AS stream_id, min(first_read_at) AS first
     FROM seen LEFT JOIN places USING (stream_id) LEFT JOIN worn ON chip_id = tag_id
     GROUP BY place, CASE WHEN place IS NULL THEN seen.stream_id END, bib, CASE WHEN bib IS NULL THEN tag_id END
 ),
@@ -83,11 +82,11 @@ bins AS MATERIALIZED (
     WHERE span.seconds < ($2 - 1) * length.s
     ORDER BY length.s LIMIT 1
 )
-SELECT at, begins_at, s AS bin_s, count(*) AS crossed,
+SELECT coalesce(place::text, stream_id::text) AS at, begins_at, s AS bin_s, count(*) AS crossed,
        CASE WHEN first BETWEEN middle - reach AND middle + reach
-            THEN floor(extract(epoch FROM first - begins_at) / s)::integer END AS number
+            THEN floor(date_part('epoch', first - begins_at) / s)::integer END AS number
 FROM crossed CROSS JOIN bins CROSS JOIN around
-GROUP BY at, begins_at, s, number
+GROUP BY place, stream_id, begins_at, s, number
 """  # noqa: S608 - of constants only
 
 

@@ -68,6 +68,7 @@ OPEN_FILES = frozenset(
         "/person/rows.js",
         "/person/timeline.js",
         "/person/tokens.css",
+        "/person/waiting.js",
     }
 )
 _OPEN = OPEN_PATHS | OPEN_FILES

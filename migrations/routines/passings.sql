@@ -228,9 +228,10 @@ $$;
 -- took, `rests_behind` times where more is left than was after the one before, `shortest` at the least and `longest` at the
 -- most, in seconds; none where nothing was taken. Says for how long nobody looks; taken: null where it is not the time to
 -- look, or another is at it. Whoever dies in a look leaves nothing behind, and whoever does in the pause is waited for no
--- longer than that.
+-- longer than that. A pause that would last longer than any is none: the server's clock was set back.
 --
--- The lock before the row: what is read behind it is what the look before has left. Who has nothing to take writes nothing.
+-- The lock ("rtpt") before the row: what is read behind it is what the look before has left. Who has nothing to take writes
+-- nothing.
 CREATE OR REPLACE FUNCTION fill_passings_in_turn(
     most_events integer, rests float8, rests_behind float8, shortest float8, longest float8,
     OUT taken bigint, OUT waiting bigint, OUT rest float8)
@@ -243,9 +244,9 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT before FROM passings_turn;
     rest := extract(epoch FROM before.rest_until - began);
-    IF NOT is_free OR rest > 0 THEN
+    IF NOT is_free OR rest > 0 AND rest <= longest THEN
         waiting := before.waiting;
-        rest := greatest(rest, shortest);
+        rest := least(greatest(rest, shortest), longest);
         RETURN;
     END IF;
     SELECT look.taken, coalesce(look.waiting, before.waiting) INTO taken, waiting FROM fill_passings(most_events) AS look;

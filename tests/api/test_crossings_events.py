@@ -127,9 +127,9 @@ async def test_more_than_a_look_takes_comes_with_the_next(
     monkeypatch.setattr(views, "TOLD_AT_ONCE", 2)
     of_people, asked = passings.of_people, []
 
-    async def counted(*given: Any) -> Any:
+    async def counted(*given: Any, **more: Any) -> Any:
         asked.append(len(given[2]))
-        return await of_people(*given)
+        return await of_people(*given, **more)
 
     monkeypatch.setattr(passings, "of_people", counted)
     race = await make_race(ask, "\n".join(f"{n},{n}" for n in range(1, 8)))

@@ -203,7 +203,9 @@ BOUNDS = {
     "reads, chips shown of a crossing; crossings in an event": "{}".format(
         *{crossing_types.READS_SHOWN, crossing_types.MOST_CHIPS, crossing_types.MOST_SHOWN}
     ),
-    "passings of a chip that crossings are made of": f"{passings.MOST_PASSINGS}",
+    "passings of a chip that crossings are made of; of each epoch, of one that came by more often": (
+        f"{passings.MOST_PASSINGS}; {passings.GONE_THROUGH:,}"
+    ),
     "streams that are announced": f"{announced.STREAMS}",
     "finishers that are shown": f"{announced.LARGEST_LIST}",
     "a file of people or chips": f"{rosters.MOST_BYTES // MIB} MiB",
@@ -230,6 +232,8 @@ def test_every_bound_is_the_code_s() -> None:
     assert f"takes nothing for {event_streams.CLIENT_WAITS_S:.0f} s is dropped" in SECTIONS["10.5"][1]
     assert f"After {crossing_routes.COMMENT_EVERY_S:.0f} s without an event" in SECTIONS["11.3"][1]
     assert f"the newest {passings.MOST_PASSINGS} passings" in SECTIONS["11.1"][1]
+    assert f"the newest {passings.GONE_THROUGH:,} of each epoch" in SECTIONS["11.1"][1]
+    assert f"the newest {passings.MOST_PIECES:,} pieces" in SECTIONS["11.1"][1]
     assert f"within {behind.NEAR:,} of the read that counts" in SECTIONS["11.1"][1]
     assert "`" + ",".join(shown.COLUMNS) + "`" in SECTIONS["11.2"][1]
     assert f"for {ENABLED_FOR // timedelta(hours=1)} hours" in SECTIONS["10.2"][1]

@@ -144,7 +144,9 @@ async def test_who_stood_on_the_mat_when_the_race_began_came_by_at_the_first_rea
     assert sketch(await ask("GET", f"{RACES}/{race}/flow"))[0] == ("Start", 2, {0: 1, 3: 1})
 
 
-@pytest.mark.parametrize(("hours", "bin_s"), [(0.5, 10), (1.6, 30), (3, 60), (6, 120), (16, 300), (30, 600)])
+@pytest.mark.parametrize(
+    ("hours", "bin_s"), [(0.5, 10), (0.6, 30), (1.6, 30), (3, 60), (6, 120), (16, 300), (30, 600)]
+)
 async def test_bins_are_as_short_as_there_is_room_for(
     ask: Ask, race: str, mats: list[UUID], database: Database, *, hours: float, bin_s: int
 ) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from api.passings.store import FILL
+from api.passings.store import FILL, WITHOUT_A_PAUSE
 from api.storage.plans import ALONG_THE_KEY
 from shared.db.connections import connect
 from tests.ages import Ways, complaints, grow, laborious, planned
@@ -40,11 +40,11 @@ async def test_filling_keeps_its_plans_at_every_age(database: Database, database
     async for age in grow(database, streams=STREAMS_THERE):
         # Reads beside those of before, which they join, and beside passings of many other streams.
         await keep_streams(database, own)
-        while (await connection.fetchrow(FILL, 5_000))["waiting"]:
+        while (await connection.fetchrow(FILL, 5_000, *WITHOUT_A_PAUSE))["waiting"]:
             pass
         await database.execute(_READ, own, aged)
         async with planned(connection) as plans:
-            assert await connection.fetchval(FILL, 2_000) == 600
+            assert await connection.fetchval(FILL, 2_000, *WITHOUT_A_PAUSE) == 600
         wrong += [f"{age}: {each}" for each in complaints(plans, AGELESS)]
         # All streams are gone through for those that have something new; what is new is in several hands.
         wrong += [f"{age}: {each}" for each in laborious(plans, rows=2 * STREAMS_THERE)]

@@ -46,7 +46,7 @@ READERS: Mapping[str, set[str]] = {
     "api.events.filter": {"api.exports"},
     "api.events.store": {"api.live"},
     "api.logs.store": {"api.live"},
-    "api.passings.waiting": {"api.crossings", "api.exports", "api.flow"},
+    "api.passings.waiting": {"api.crossings", "api.exports", "api.flow", "api.search"},
     "api.races.names": {"api.announcer", "api.crossings", "api.events"},
     "api.readers.store": {"api.live"},
     "api.storage.store": {"api.alerts", "api.live"},

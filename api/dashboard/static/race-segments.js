@@ -3,13 +3,13 @@
 
 import { say } from "./dialog.js";
 import { h, keyed, setAttribute, setText } from "./dom.js";
-import { time } from "./format.js";
+import { NONE, number, time } from "./format.js";
 import { fresh } from "./fresh.js";
 import { ask, path } from "./http.js";
 import { button, empty, section } from "./parts.js";
 import { rows } from "./rows.js";
 import { boundaryAxis } from "./segment-axis.js";
-import { bound, inWords, named } from "./segments.js";
+import { bound, clock, inWords, named } from "./segments.js";
 import { onEvent, racesChanged, serverNow } from "./state.js";
 
 const EVERY_MS = 5000;
@@ -78,7 +78,9 @@ function streamSegments(race_id, { moved, open }) {
   const list = h("ul", { class: "segments num" });
   const lines = keyed(list, { key: (each) => each.key, make: segmentLine });
   const axis = boundaryAxis(race_id, moved);
-  const node = h("div", { class: "segment-stream" }, title, axis.node, list, axisButton);
+  const ranges = rows(RANGES, { label: "Whose the reads are", kind: "ranges", key: (each) => `${each.epoch} ${each.from_seq}` });
+  const numbers = h("details", {}, h("summary", {}, "The same in numbers"), ranges.node);
+  const node = h("div", { class: "segment-stream" }, title, axis.node, list, numbers, axisButton);
   const update = (stream) => {
     shown = stream;
     setText(title, stream.title);
@@ -87,9 +89,19 @@ function streamSegments(race_id, { moved, open }) {
     axis.update(stream);
     axis.node.hidden = !stream.axis?.since;
     lines(stream.segments.map((each, place) => ({ ...each, key: `${place}` })));
+    ranges.update(stream.ranges);
   };
   return { node, update };
 }
+
+const RANGES = [
+  { title: "Epoch", kind: "num strong", text: (each) => number(each.epoch) },
+  { title: "Numbers", kind: "num", text: ({ from_seq, to_seq }) => (to_seq === null ? `from ${number(from_seq)}` : `${number(from_seq)} to ${number(to_seq - 1)}`) },
+  { title: "Race", text: (each) => each.race ?? "nobody's" },
+  { title: "Reads", kind: "num", text: (each) => number(each.reads) },
+  { title: "First", kind: "num", text: (each) => (each.first_at ? clock(each.first_at) : NONE) },
+  { title: "Last", kind: "num", text: (each) => (each.last_at ? clock(each.last_at) : NONE) },
+];
 
 function segmentLine() {
   const node = h("li");

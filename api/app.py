@@ -29,6 +29,9 @@ from api.links.routes import Onlookers
 from api.live.followers import Followers
 from api.live.metrics import PageMetrics
 from api.live.view import Live
+from api.notices.courier import require_targets
+from api.notices.routes import Recipients
+from api.notices.telling import Telling, page_at
 from api.passings.filling import Filling
 from api.proxy.answers import Answers
 from api.races.forgetting import Forgetting
@@ -81,6 +84,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
             Flows(process),
             Crossings(process),
             Onlookers(),
+            Recipients([each.name for each in settings.alert_urls]),
         ),
     )
     for route in ROUTES:
@@ -115,9 +119,17 @@ async def main(settings: ApiSettings) -> None:
     app = build_app(process, settings, process.activity)
     live = app[API].part(Live)
     answers = Answers(app[API])
+
+    async def require() -> None:
+        await require_zone(process.pool, settings.time_zone)
+        await require_targets(settings.alert_urls)
+
+    telling = Telling(
+        process, settings.alert_urls, time_zone=settings.time_zone, page=page_at(settings.site_address)
+    )
     await process.run(
         app=app,
-        before=lambda: require_zone(process.pool, settings.time_zone),
+        before=require,
         tasks={
             "announcer": Announcing(process).run,
             "announced": app[API].part(View).run,
@@ -125,6 +137,7 @@ async def main(settings: ApiSettings) -> None:
             "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
             "forgetting": Forgetting(process).run,
             "live": live.run,
+            "notices": telling.run,
             "passings": Filling(process).run,
             "followers": app[API].part(Followers).run,
             "receiver requests": answers.run,

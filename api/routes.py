@@ -14,6 +14,7 @@ from api.http.errors import Code
 from api.links import routes as links
 from api.live import routes as live
 from api.logs import routes as logs
+from api.notices import routes as notices
 from api.races import course_routes as course
 from api.races import mapping_routes as mappings
 from api.races import routes as races
@@ -78,6 +79,7 @@ ROUTES = (
     ),
     Route("POST", _STREAM + "/conflicts/acknowledge", events.acknowledge_conflicts, errors=("NOT_FOUND",)),
     Route("GET", "/api/v1/alerts", live.list_alerts),
+    Route("GET", "/api/v1/alerts/notices", notices.list_notices),
     Route("POST", _ALERT + "/acknowledge", alerts.acknowledge_alert, errors=("NOT_FOUND", "CONFLICT")),
     Route(
         "DELETE",

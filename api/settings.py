@@ -7,6 +7,7 @@ from shared.runtime.settings import Settings, choice, setting
 
 if TYPE_CHECKING:
     from api.http.access import Admission
+    from api.notices.targets import Target
 
 __all__ = ["API_TOKEN_LENGTH", "ApiSettings", "api_token"]
 
@@ -47,6 +48,13 @@ def days(text: str) -> int:
     return int(text)
 
 
+def alert_urls(text: str) -> tuple["Target", ...]:
+    """Accept addresses of people who are told of alerts (api/notices/targets.py)."""
+    from api.notices.targets import targets
+
+    return targets(text)
+
+
 def trusted_origins(text: str) -> frozenset[str]:
     """Accept origins of pages, as browsers write them (api/http/sites.py)."""
     from api.http.sites import origins
@@ -58,7 +66,7 @@ def trusted_origins(text: str) -> frozenset[str]:
 class ApiSettings(Settings):
     """The common settings, and what operators must show."""
 
-    SECRET: ClassVar[frozenset[str]] = Settings.SECRET | {"API_TOKEN"}
+    SECRET: ClassVar[frozenset[str]] = Settings.SECRET | {"API_TOKEN", "ALERT_URLS"}
 
     api_token: str = setting(
         "API_TOKEN",
@@ -105,6 +113,14 @@ class ApiSettings(Settings):
         default="0",
         text="after how many days people who were imported into a race are removed from it, unless the race says when; "
         "0: when somebody does it",
+    )
+
+    alert_urls: tuple["Target", ...] = setting(
+        "ALERT_URLS",
+        alert_urls,
+        default="",
+        text="who is told of red alerts, as Apprise writes addresses, with blanks between them, like "
+        "ntfys://ntfy.example/topic jsons://hooks.example/alerts; unset: nobody",
     )
 
     @property

@@ -196,6 +196,9 @@ GRANT SELECT, UPDATE (evaluated_at) ON evaluation TO rt_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON troubles, stream_samples, subscriptions TO rt_api;
 -- So is what operators say of them.
 GRANT SELECT, INSERT, UPDATE, DELETE ON alert_acknowledgements, alert_mutes, closed_streams TO rt_api;
+-- And what people are told of them, with the row whose lock is the turn to do so.
+GRANT SELECT, INSERT, UPDATE, DELETE ON alert_notices, noticed_alerts TO rt_api;
+GRANT SELECT, UPDATE (taken_at) ON notices_turn TO rt_api;
 -- Races are operators' too. Gateways map epochs and receivers' sessions refer to races: no right to lock those two whole.
 GRANT INSERT (name, participants_until),
       UPDATE (name, participants_until, roster_changed_at, gun_at, course_changed_at, segments_changed_at)

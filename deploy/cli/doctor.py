@@ -1,12 +1,13 @@
 """`rt-server doctor`: looks at a deployment from inside (its database) and from outside (its reverse proxy) and says
 for each thing that is wrong what to do about it.
 
-It asks only what any service's own database user may ask, changes nothing, and needs no process of ours to be up.
+It asks only what any service's own database user may ask, changes nothing, and needs no process of ours to be up. Who
+is told of alerts gets a test.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from secrets import token_hex
 from typing import NamedTuple
@@ -15,6 +16,9 @@ import aiohttp
 import asyncpg
 import orjson
 
+from api.notices.courier import send
+from api.notices.targets import Target
+from api.notices.wording import Text
 from shared.db.connections import Connection, connect
 from shared.db.errors import translated
 from shared.db.migrate import judge_schema
@@ -46,12 +50,13 @@ PREPARED_ELSEWHERE = {
 
 
 class Deployment(NamedTuple):
-    """Where to look. An empty address is not looked at."""
+    """Where to look. An empty address is not looked at. alert_urls: who is sent a test."""
 
     database_url: str = ""
     listen_database_url: str = ""
     listen: bool = True
     url: str = ""
+    alert_urls: Sequence[Target] = ()
 
 
 async def examine(deployment: Deployment) -> list[Finding]:
@@ -61,7 +66,7 @@ async def examine(deployment: Deployment) -> list[Finding]:
         found += [finding async for finding in _inside(deployment)]
     if deployment.url:
         found += await _outside(deployment.url.rstrip("/"))
-    return found
+    return found + await _notices(deployment.alert_urls)
 
 
 def render(findings: list[Finding]) -> str:
@@ -243,6 +248,30 @@ async def _receives(connection: Connection, listener: Connection) -> bool:
         async with asyncio.timeout(NOTIFIED_WITHIN_S):
             await received.wait()
     return received.is_set()
+
+
+# --- people ----------------------------------------------------------------------------------------------
+
+
+async def _notices(targets: Sequence[Target]) -> list[Finding]:
+    """Send everybody who is told of alerts a test, from this machine; what the addresses are is not said."""
+    if not targets:
+        return []
+    test = Text(
+        "Test: rt-server doctor",
+        "Alerts will reach you here. Nothing is wrong, and nothing needs to be done.",
+    )
+    said = await send(targets, "test", test)
+    advice = (
+        "mend its address in ALERT_URLS, or the way from here to it (a firewall, a proxy); "
+        "deploy/docs/runbook.md says how addresses are written"
+    )
+    return [
+        Finding(
+            f"notices to {name}", problem or "a test was sent: ask who gets it", advice if problem else ""
+        )
+        for name, problem in said.items()
+    ]
 
 
 # --- outside ---------------------------------------------------------------------------------------------

@@ -168,14 +168,27 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
     help="the services' setting of this name",
 )
 @click.option("--url", envvar="SERVER_URL", show_envvar=True, default="", help="the server's base URL")
+@click.option(
+    "--alert-urls",
+    envvar="ALERT_URLS",
+    show_envvar=True,
+    default="",
+    help=ApiSettings.specs()["alert_urls"].help,
+)
 @data_dir_option
 def doctor(
-    *, database_url: str | None, listen_database_url: str, listen: str, url: str, data_dir: Path | None
+    *,
+    database_url: str | None,
+    listen_database_url: str,
+    listen: str,
+    url: str,
+    alert_urls: str,
+    data_dir: Path | None,
 ) -> None:
     """Examine a deployment, and say of each thing that is wrong what to do: from inside by --database-url, from
-    outside by --url, as devices see it.
+    outside by --url, as devices see it; and send a test to who is told of alerts (--alert-urls).
 
-    Without either it examines the `rt-server up` that runs here. It changes nothing; exit code 0: all is well.
+    Without any it examines the `rt-server up` that runs here. It changes nothing; exit code 0: all is well.
     """
     from deploy.cli.doctor import Deployment, examine, render
     from deploy.local.addresses import is_base_url
@@ -185,14 +198,16 @@ def doctor(
         raise click.UsageError(
             f"--url: {url!r} is no address of a server: give one like http://127.0.0.1:8080"
         )
-    if not database_url and not url:
+    told: Any = parsed("doctor", ApiSettings.specs()["alert_urls"], alert_urls)
+    if not database_url and not url and not told:
         stack = find_stack(data_dir)
         if stack is None:
             raise click.UsageError(
                 "there is nothing to examine: no `rt-server up` runs here; give --database-url, --url or both"
             )
         database_url, url = stack
-    found = wait_for(examine(Deployment(database_url or "", listen_database_url, listen == "on", url)))
+    deployment = Deployment(database_url or "", listen_database_url, listen == "on", url, told)
+    found = wait_for(examine(deployment))
     click.echo(render(found))
     sys.exit(0 if all(finding.well for finding in found) else 1)
 

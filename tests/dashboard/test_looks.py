@@ -52,9 +52,23 @@ async def busy(module_stack: Stack) -> AsyncIterator[Stack]:
         await tell_reader(module_stack, "looks", READER)
         await tell_battery(module_stack, "looks", power_plugged=False)
         await add_race(module_stack)
+        await add_notices(module_stack)
         async with module_stack.receiver("tent-1", ("looks", READER)) as receiver:
             await receiver.wait_for(2)
             yield module_stack
+
+
+async def add_notices(stack: Stack) -> None:
+    """Add what people were told of alerts, and what they were not."""
+    await stack.database.execute(
+        """
+        INSERT INTO alert_notices (kind, state, title, ended_at, tries, reached, problem)
+        VALUES ('red', 'sent', $1, now(), 1, '{"ntfys 1"}', NULL),
+               ('over', 'dropped', NULL, now(), 0, '{}', NULL),
+               ('red', 'given_up', 'ACT: Start: not connected', now(), 61, '{}', 'ntfys 1: answers 403')
+        """,
+        f"ACT: {LONG}: no read for more than 45 s and 7 more",
+    )
 
 
 async def add_race(stack: Stack) -> None:
@@ -87,6 +101,9 @@ async def look_at_all(page: Tab, stack: Stack) -> AsyncIterator[str]:
     ):
         await page.open(place)
         await expect(page.page.locator(shown).first).to_be_visible()
+        if place == "log":
+            await page.page.get_by_text("Told to people: ").click()
+            await expect(page.page.locator(".rows.notices .body .row")).to_have_count(3)
         yield place
 
 

@@ -10,8 +10,8 @@ import yaml
 __all__ = ["COMPOSE_FILE", "VARIABLE", "MissingVariable", "load_compose", "memory_of", "read_env"]
 
 COMPOSE_FILE = Path(__file__).parents[2] / "deploy" / "server" / "docker-compose.prod.yml"
-# ${NAME}, ${NAME:-default} and ${NAME:?what is missing}.
-VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+# ${NAME}, ${NAME:-default}, ${NAME:+what stands where it is set} and ${NAME:?what is missing}.
+VARIABLE = re.compile(r"\$\{(\w+)(?::([-+?])([^}]*))?\}")
 
 
 class MissingVariable(Exception):
@@ -26,6 +26,8 @@ def load_compose(environment: Mapping[str, str]) -> dict[str, Any]:
         value = environment.get(name, "")
         if not value and kind == "?":
             raise MissingVariable(f"{name}: {text}")
+        if kind == "+":
+            return text if value else ""
         return value or (text if kind == "-" else "")
 
     def filled_in(node: Any) -> Any:

@@ -177,6 +177,23 @@ def test_publishes_the_reverse_proxy_and_nothing_else() -> None:
     assert "database" not in networks["server"]
 
 
+def test_the_api_has_a_way_out_only_where_people_are_told_of_alerts() -> None:
+    assert SERVICES["api"]["networks"] == ["front", "database", "alerts"]
+    assert COMPOSE["networks"]["alerts"] == {"internal": True}
+    urls = "ntfys://ntfy.example/topic mailtos://me:S3cr$t@mail.example"
+    told = load_compose({"POSTGRES_PASSWORD": "p", "ALERT_URLS": urls})
+    assert told["services"]["api"]["environment"]["ALERT_URLS"] == urls
+    assert told["services"]["api"]["networks"] == ["front", "database", "alerts-out"]
+    # A network that is not internal, and that nobody else is on.
+    assert told["networks"]["alerts-out"] is None
+    others = [told["services"][each]["networks"] for each in OURS if each != "api"]
+    assert not [each for each in others if "alerts-out" in each]
+    # Nothing else is another, so that nothing else is made anew.
+    for each in OURS:
+        if each != "api":
+            assert told["services"][each] == SERVICES[each]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_service_can_be_scaled_and_has_time_to_stop(role: str) -> None:
     assert "container_name" not in SERVICES[role]

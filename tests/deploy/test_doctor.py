@@ -14,6 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
+from api.notices.deliver import NO_ADDRESS
+from api.settings import ApiSettings
 from deploy.cli.doctor import Deployment, Finding, examine, render
 from deploy.cli.main import main
 from deploy.cli.roles import apply_roles
@@ -24,6 +26,7 @@ from shared.db.errors import DatabaseUnavailable, SchemaError, translated
 from shared.db.migrate import migrate
 from shared.db.requirements import Facts, look, require_for_role
 from shared.roles import ROLES
+from tests.api.webhooks import webhooks
 from tests.ports import free_port
 from tests.postgres import Postgresql
 from tests.services import Process
@@ -423,6 +426,28 @@ async def test_finds_that_there_is_no_reverse_proxy() -> None:
     (found,) = await examine(Deployment(url=f"http://127.0.0.1:{free_port()}"))
     assert found.says.endswith("Connect call failed ('127.0.0.1', " + found.says.rpartition(", ")[2])
     assert "start the reverse proxy" in found.advice
+
+
+async def test_sends_a_test_to_who_is_told_of_alerts_and_says_who_does_not_take_it() -> None:
+    async with webhooks() as hooks:
+        text = f"{hooks.url('takes', '?rto=20')} {hooks.url('fails', '?rto=20')} bogus://a-secret"
+        told = ApiSettings.specs()["alert_urls"].read(text)
+        found = await examine(Deployment(alert_urls=told))
+    assert [each.what for each in found] == ["notices to json 1", "notices to json 2", "notices to bogus 3"]
+    assert [each.says for each in found if each.well] == ["a test was sent: ask who gets it"]
+    assert found[1].says == "answers 500"
+    assert found[2].says == NO_ADDRESS
+    assert all("ALERT_URLS" in each.advice for each in found[1:])
+    assert "a-secret" not in render(found)
+    (message,) = [body["title"] for path, body in hooks.came if path == "takes"]
+    assert message == "Test: rt-server doctor"
+
+
+def test_refuses_what_is_no_address_in_words_that_do_not_hold_it() -> None:
+    done = CliRunner().invoke(main, ["doctor"], env={"ALERT_URLS": "ntfy://topic a-secret"})
+    assert done.exit_code == 2
+    assert "number 2 is none" in done.output
+    assert "a-secret" not in done.output
 
 
 def test_shows_a_line_for_each_finding_and_below_it_what_to_do() -> None:

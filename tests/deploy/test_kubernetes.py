@@ -17,7 +17,7 @@ from tests.deploy.compose import load_compose
 from tests.programs import find, needs
 
 FILES = Path(__file__).parents[2] / "deploy" / "kubernetes"
-BASE, EXAMPLE = FILES / "base", FILES / "overlays" / "example"
+BASE, EXAMPLE, ALERTS = FILES / "base", FILES / "overlays" / "example", FILES / "components" / "alerts"
 OURS = (*ROLES, "server")
 # Of the operator's own kinds no package ships the schema: what we rely on is checked by name below.
 OPERATORS = "postgresql.cnpg.io/v1"
@@ -34,7 +34,7 @@ def named(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     return {(each["kind"], each["metadata"]["name"]): each for each in found}
 
 
-OBJECTS = named([*objects(BASE), *objects(EXAMPLE)])
+OBJECTS = named([*objects(BASE), *objects(EXAMPLE), *objects(ALERTS)])
 
 
 def pod(name: str, kind: str = "Deployment") -> dict[str, Any]:
@@ -62,7 +62,7 @@ def test_an_object_is_valid_by_the_published_schema(key: tuple[str, str]) -> Non
 
 
 def test_every_file_is_listed() -> None:
-    for folder in (BASE, EXAMPLE):
+    for folder in (BASE, EXAMPLE, ALERTS):
         listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
         files = {file.name for file in folder.glob("*.yaml")} - {"kustomization.yaml"}
         assert files == {name for name in listed if (folder / name).is_file()}
@@ -144,6 +144,30 @@ def test_a_commit_is_on_two_servers_before_it_is_acknowledged() -> None:
     assert users == {f"rt_{service}": f"rt-{service}-database" for service in ROLES}
 
 
+def test_services_reach_the_database_alone_and_the_api_the_world_only_with_the_component_of_alerts() -> None:
+    services = OBJECTS["NetworkPolicy", "services"]["spec"]
+    assert services["policyTypes"] == ["Ingress", "Egress"]
+    assert [[port["port"] for port in each["ports"]] for each in services["egress"]] == [[5432], [53, 53]]
+    (only,) = [
+        values
+        for each in services["podSelector"]["matchExpressions"]
+        for values in [each["values"]]
+        if "api" in values
+    ]
+    assert set(only) == set(ROLES)
+    listed = (
+        yaml.safe_load((BASE / "kustomization.yaml").read_text()),
+        yaml.safe_load((EXAMPLE / "kustomization.yaml").read_text()),
+    )
+    assert not [each for each in listed if "components" in each]
+    out = OBJECTS["NetworkPolicy", "alerts"]["spec"]
+    assert out["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "api"
+    assert out["policyTypes"] == ["Egress"]
+    assert [to["ipBlock"]["cidr"] for to in out["egress"][0]["to"]] == ["0.0.0.0/0", "::/0"]
+    patch = yaml.safe_load(yaml.safe_load((ALERTS / "kustomization.yaml").read_text())["patches"][0]["patch"])
+    assert patch[0]["value"]["name"] == "ALERT_URLS"
+
+
 def test_the_example_makes_every_secret_that_is_asked_for() -> None:
     made = {
         each["name"]
@@ -156,6 +180,26 @@ def test_the_example_makes_every_secret_that_is_asked_for() -> None:
         if isinstance(source, dict)
     }
     assert asked == made
+
+
+@needs("kubectl")
+def test_with_the_component_of_alerts_the_api_is_told_whom_to_tell(tmp_path: Path) -> None:
+    copy = tmp_path / "kubernetes"
+    shutil.copytree(FILES, copy)
+    overlay = copy / "overlays" / "told"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text(
+        "resources: [../../base]\ncomponents: [../../components/alerts]\n"
+    )
+    done = subprocess.run([*find("kubectl"), "kustomize", str(overlay)], capture_output=True, check=True)
+    found = named(list(yaml.safe_load_all(done.stdout)))
+    for each in found.values():
+        check(each)
+    (api,) = found["Deployment", "api"]["spec"]["template"]["spec"]["containers"]
+    assert [each["valueFrom"]["secretKeyRef"] for each in api["env"] if each["name"] == "ALERT_URLS"] == [
+        {"name": "rt-alert-urls", "key": "urls"}
+    ]
+    assert ("NetworkPolicy", "alerts") in found
 
 
 @needs("kubectl")

@@ -200,8 +200,9 @@ def events_logged() -> set[str]:
     for folder in ("gateway", "writer", "fanout", "api", "shared"):
         for path in (REPOSITORY / folder).rglob("*.py"):
             for node in ast.walk(parsed(path.read_text())):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-                    found |= _names(node.func.attr, node.args[0])
+                if isinstance(node, ast.Call) and node.args:
+                    # Of a function or of a method.
+                    found |= _names(ast.unparse(node.func).rpartition(".")[2], node.args[0])
     return found
 
 

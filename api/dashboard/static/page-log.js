@@ -1,10 +1,11 @@
 // The cluster's activity log, the newest first, live, with a filter. Above it stands what processes say of themselves at
-// the moment: while nothing can be written, that is in no entry.
+// the moment: while nothing can be written, that is in no entry. So does what people were told of alerts.
 
 import { h, keyed, setText } from "./dom.js";
 import { time, withTimes } from "./format.js";
 import { fresh } from "./fresh.js";
 import { ask } from "./http.js";
+import { noticeList } from "./notices.js";
 import { badge, empty, field } from "./parts.js";
 import { shownAs } from "./quiet.js";
 import { rows } from "./rows.js";
@@ -25,6 +26,7 @@ export function logPage(find = "") {
   const table = rows(COLUMNS, { label: "Log", kind: "log", key: (entry) => entry.activity_id });
   const none = empty("Nothing in the log.");
   const log = fresh(load);
+  const notices = noticeList();
   const problems = h("ul", { class: "alerts", "aria-label": "What processes say" });
   const showProblems = keyed(problems, { key: (process) => process.process_id, make: problem });
   const node = h(
@@ -32,6 +34,7 @@ export function logPage(find = "") {
     {},
     h("h1", {}, "Log"),
     problems,
+    notices.node,
     h("div", { class: "filters" }, field("Find", text)),
     log.said,
     table.node,
@@ -70,6 +73,7 @@ export function logPage(find = "") {
     showProblems(saying);
     problems.hidden = saying.length === 0;
     log.refresh();
+    notices.update();
   };
   update();
   return { title: "Log", node, update, close };

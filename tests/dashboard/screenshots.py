@@ -17,7 +17,7 @@ from tests.dashboard.conftest import Stack
 from tests.dashboard.halls import Hall
 from tests.dashboard.readers import tell_battery, tell_reader
 from tests.dashboard.test_person_page import opened_link
-from tests.dashboard.test_search import add_course
+from tests.dashboard.test_search import add_course, find
 from tests.lines import line
 from tests.postgres import Postgresql, frozen
 
@@ -225,6 +225,20 @@ async def test_pictures_of_a_race(browser: Browser, stack: Stack) -> None:
         await camera.take("arrange", f"race/{race_id}", shown="dialog", press="Arrange the points…")
         await camera.take("named-tail", shown=".course .point")
         await files(browser, stack, race_id)
+        await anybody(browser, stack)
+
+
+async def anybody(browser: Browser, stack: Stack) -> None:
+    """Look for a name in each size and theme, and at one who is called so."""
+    for size, theme in LOOKS:
+        async with tab(browser, stack.url, size=size, theme=theme) as page:
+            await page.open()
+            await find(page, "ada by")
+            await expect(page.page.locator(".rows.found .body .row").first).to_be_visible()
+            await save(page, "found", size, theme)
+            await page.page.locator(".rows.found .body a").first.click()
+            await expect(page.page.locator(".course-dots li")).to_have_count(3)
+            await save(page, "one-person", size, theme)
 
 
 async def files(browser: Browser, stack: Stack, race_id: object) -> None:

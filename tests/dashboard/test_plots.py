@@ -52,6 +52,9 @@ async def test_who_came_by_is_drawn_and_stands_in_numbers(page: Tab, stack: Stac
             came.get_by_role("img", name="How many had come by: Start 60, Finish 40")
         ).to_be_visible()
         await expect(came.locator(".sums .line")).to_have_count(2)
+        # Under the axis what is there, not what the bin beside it begins with.
+        under = ["10:00:00", "10:09:15", "10:18:30", "10:27:45", "10:37:00"]
+        await expect(came.locator(".sums + .times span")).to_have_text(under)
         await came.get_by_text("The same in numbers").click()
         lines = came.get_by_role("row")
         await expect(lines.first).to_have_text("UntilStartFinish")

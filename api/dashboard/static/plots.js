@@ -62,7 +62,7 @@ export function sumPlot() {
       ...[0.25, 0.5, 0.75].map((share) => svg("path", { class: "grid", d: `M0 ${TALL * share}H${WIDTH}` })),
       ...points.map(({ counts }, at) => svg("path", { class: `line look-${at % LOOKS}`, d: climb(sumsOf(counts), width, all) })),
     );
-    times.replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((share) => h("span", {}, timeAt(flow, Math.round(share * width)))));
+    times.replaceChildren(...[0, 0.25, 0.5, 0.75, 1].map((share) => h("span", {}, timeAt(flow, share * width))));
     legend.replaceChildren(...points.map(({ name, counts }, at) => entry(name, sumsOf(counts).at(-1) ?? 0, at)));
   };
   return { node, update };

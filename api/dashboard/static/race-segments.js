@@ -75,15 +75,19 @@ function streamSegments(race_id, { moved, open }) {
   let shown;
   const axisButton = button("Show its time axis", () => open(shown.stream_id));
   const title = h("h3");
+  const from = h("p", { class: "hint" });
   const list = h("ul", { class: "segments num" });
   const lines = keyed(list, { key: (each) => each.key, make: segmentLine });
   const axis = boundaryAxis(race_id, moved);
   const ranges = rows(RANGES, { label: "Whose the reads are", kind: "ranges", key: (each) => `${each.epoch} ${each.from_seq}` });
   const numbers = h("details", {}, h("summary", {}, "The same in numbers"), ranges.node);
-  const node = h("div", { class: "segment-stream" }, title, axis.node, list, numbers, axisButton);
+  const node = h("div", { class: "segment-stream" }, title, from, axis.node, list, numbers, axisButton);
   const update = (stream) => {
     shown = stream;
     setText(title, stream.title);
+    // What is called after its forwarder says so already.
+    from.hidden = stream.title.includes(stream.forwarder_id);
+    setText(from, `of ${stream.forwarder_id}, now in epoch ${number(stream.stream_epoch)}`);
     setAttribute(axisButton, "aria-label", `Show the time axis of ${stream.title}`);
     axisButton.hidden = stream.axis !== null;
     axis.update(stream);

@@ -11,6 +11,7 @@ from api.alerts.evaluator import Evaluation
 from api.alerts.samples import require_zone
 from api.announcer.announcing import Announcing
 from api.announcer.view import View
+from api.certificate.routes import Certifying
 from api.commands.ask import Commands
 from api.crossings.view import View as Crossings
 from api.dashboard.routes import page_routes
@@ -85,6 +86,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
             Crossings(process),
             Onlookers(),
             Recipients([each.name for each in settings.alert_urls]),
+            Certifying(),
         ),
     )
     for route in ROUTES:

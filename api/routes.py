@@ -2,6 +2,7 @@
 
 from api.alerts import routes as alerts
 from api.announcer import routes as announcer
+from api.certificate import routes as certificate
 from api.commands import routes as commands
 from api.crossings import routes as crossings
 from api.devices import routes as devices
@@ -205,6 +206,14 @@ ROUTES = (
     Route("GET", _FORWARDER + "/race", mappings.show_assignment),
     Route("PUT", _FORWARDER + "/race", mappings.assign_race, errors=("NOT_FOUND", "CONFLICT")),
     Route("PUT", _STREAM + "/epochs/{epoch}/race", mappings.map_epoch, errors=("NOT_FOUND", "CONFLICT")),
+    Route(
+        "GET",
+        "/api/v1/certificate",
+        certificate.show_certificate,
+        errors=("NOT_FOUND",),
+        takes_s=certificate.ANSWER_WITHIN_S,
+    ),
+    Route("GET", "/api/v1/certificate/key", certificate.show_certificate_keys),
     Route("POST", "/api/v1/search", search.find_people),
     Route("GET", _RACE + "/bibs/{bib}/timeline", search.show_timeline, errors=("NOT_FOUND",)),
     Route("GET", "/api/v1/chips/{chip_id}/timeline", search.show_chip_timeline),

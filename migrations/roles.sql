@@ -180,11 +180,12 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       reported_readers, reported_ups, clearing_readers, receiver_sessions,
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
       answered_alerts, races, participants, chips, forwarder_races, epoch_races, race_points, point_streams, announcer,
-      announcer_streams, announcements, passings, passings_progress, race_segments, segment_changes, link_secret
+      announcer_streams, announcements, passings, passings_progress, race_segments, segment_changes, link_secret,
+      event_changes, event_blocks, certificate_keys
     TO rt_api;
 -- Devices show tokens of their own on a few routes.
 GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
-      delete_empty_stream, delete_races, unmap_epoch, fill_passings, fill_passings_in_turn
+      delete_empty_stream, delete_races, unmap_epoch, fill_passings, fill_passings_in_turn, keep_event_blocks
     TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id, events_per_second) ON device_tokens TO rt_api;
 GRANT INSERT, UPDATE (name, named_at), DELETE ON epoch_names TO rt_api;

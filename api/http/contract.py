@@ -49,6 +49,7 @@ _SPELT_UUID = re.compile(r"^urn:uuid:([0-9a-fA-F-]{32,36})$")
 class Route:
     """One route. errors: what it answers beyond what any route may (UNAUTHORIZED, UNAVAILABLE, ...). tagged: its answer
     has an ETag, and who has it already is answered 304. most_bytes: of a body, where that is less than of any.
+    takes_s: how long its handler may take, where that is longer than any may.
     """
 
     method: str
@@ -59,10 +60,13 @@ class Route:
     media_type: str = "application/json"
     tagged: bool = False
     most_bytes: int | None = None
+    takes_s: float | None = None
 
     @property
     def within_s(self) -> float:
         """How long its handler may take. One that may answer TIMEOUT waits for a device, and has its own bound."""
+        if self.takes_s is not None:
+            return self.takes_s
         reads = self.method == "GET" and "TIMEOUT" not in self.errors
         return READ_WITHIN_S if reads else ANSWER_WITHIN_S
 

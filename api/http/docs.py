@@ -96,6 +96,8 @@ def _typed(schema: Schema) -> str:
         return " or ".join(map(_typed, schema["anyOf"])) + _default(schema)
     if "enum" in schema:
         return " or ".join(f"<code>{escape(str(each))}</code>" for each in schema["enum"]) + _default(schema)
+    if "prefixItems" in schema:
+        return f"array of {' and '.join(map(_typed, schema['prefixItems']))}"
     if schema.get("type") == "array":
         return f"array of {_typed(schema['items'])}"
     return (

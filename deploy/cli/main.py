@@ -15,6 +15,7 @@ import fanout.__main__
 import gateway.__main__
 import writer.__main__
 from api.settings import ApiSettings
+from deploy.cli.certificate import certificate
 from deploy.cli.common import (
     api_token_option,
     count,
@@ -36,6 +37,7 @@ SECTIONS = {
     "Run it on this machine": ("up", "demo", "token", "doctor"),
     "Its services, one process each": ROLES,
     "Its database": ("migrate", "roles"),
+    "What it has certified": ("certificate",),
 }
 
 
@@ -63,6 +65,7 @@ def main() -> None:
 
 for service in (gateway, writer, fanout, api):
     main.add_command(service.__main__.command)
+main.add_command(certificate)
 
 
 @main.command(short_help="Bring the database's schema up to date.")

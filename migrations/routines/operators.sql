@@ -1,4 +1,4 @@
--- version: 6
+-- version: 7
 --
 -- What operators look at: how far receivers are, how streams are called, which processes should be there.
 
@@ -20,10 +20,18 @@ RETURN CASE
     )))
 END;
 
+-- How many events of an epoch a receiver is owed, by its cursor (null: it has none). No event is looked at: the cursor
+-- says how many it covers. Only of a row that says no number (of the release before, or where the list of gaps was full)
+-- the numbers above it must do.
+CREATE OR REPLACE FUNCTION events_owed(epoch stream_metrics, acked receiver_cursors) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN NOT acked.wanted THEN 0
+            WHEN acked.event_count IS NULL THEN events_above(epoch, coalesce(acked.last_seq, 0))
+            ELSE greatest(0, epoch.dedup_count - acked.event_count) END;
+
 -- Every receiver and stream that a live session subscribes to or a receiver has acked of: the newest epoch with an ack
 -- (null without any), and how many events of all epochs that it wants are owed, what was stored late below a cursor
--- included. No event is looked at: the cursor says how many it covers. Only of a row that says no number (of the release before, or
--- where the list of gaps was full) the numbers above it must do.
+-- included.
 CREATE OR REPLACE VIEW receiver_streams AS
 SELECT named.receiver_id, named.stream_id, named.subscribed, cursor_state.stream_epoch, cursor_state.last_seq,
        coalesce(cursor_state.behind, 0) AS behind, cursor_state.updated_at
@@ -41,9 +49,7 @@ CROSS JOIN LATERAL (
     SELECT max(cursors.stream_epoch) FILTER (WHERE cursors.last_seq > 0) AS stream_epoch,
            (array_agg(cursors.last_seq ORDER BY cursors.stream_epoch DESC) FILTER (WHERE cursors.last_seq > 0))[1]
                AS last_seq,
-           sum(CASE WHEN NOT cursors.wanted THEN 0
-                    WHEN cursors.event_count IS NULL THEN events_above(epoch, coalesce(cursors.last_seq, 0))
-                    ELSE greatest(0, epoch.dedup_count - cursors.event_count) END)::bigint AS behind,
+           sum(events_owed(epoch, cursors))::bigint AS behind,
            max(cursors.updated_at) FILTER (WHERE cursors.last_seq > 0) AS updated_at
     FROM stream_metrics AS epoch
     LEFT JOIN receiver_cursors AS cursors

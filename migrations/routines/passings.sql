@@ -1,4 +1,4 @@
--- version: 4
+-- version: 5
 --
 -- Passings: what a chip left at one stream in one epoch without a gap of a second or more, by the reader's time.
 --
@@ -261,22 +261,22 @@ END
 $$;
 
 
--- Whatever deletes or changes stored events has the passings of their streams made anew, as the events are then. A drain
--- does neither, so it pays nothing. Whoever is filling a stream holds its progress: this waits for his look, and what he
--- has made goes with the row.
+-- Whatever deletes or changes stored events has the passings of their streams made anew, as the events are then (the
+-- triggers are in events.sql). Whoever is filling a stream holds its progress: this waits for his look, and what he has
+-- made goes with the row.
 --
 -- There may be no row that could be waited for: of what is deleted piece by piece, the first piece has taken it away, and
 -- he who makes it again has not committed. So who makes a row holds a lock that this waits for ("rtpg", in one order, so
 -- that two do not wait in a circle). There are 256 of them, which streams share: a lock for each of 60,000 streams would
 -- fill the server's table of locks, and end the statement. The row is looked for in a statement of its own, which sees
 -- what was waited for.
-CREATE OR REPLACE FUNCTION forget_passings() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+CREATE OR REPLACE FUNCTION forget_passings_of(given_streams uuid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = public AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(x'72747067'::int, place)
-    FROM (SELECT DISTINCT hashtext(stream_id::text) & 255 AS place FROM changed ORDER BY place) AS streams;
-    DELETE FROM passings_progress WHERE stream_id IN (SELECT stream_id FROM changed);
-    RETURN NULL;
+    FROM (SELECT DISTINCT hashtext(stream_id::text) & 255 AS place FROM unnest(given_streams) AS stream_id
+          ORDER BY place) AS streams;
+    DELETE FROM passings_progress WHERE stream_id = ANY(given_streams);
 END
 $$;
 
@@ -287,15 +287,6 @@ BEGIN
     RETURN NULL;
 END
 $$;
-
-CREATE OR REPLACE TRIGGER events_deleted AFTER DELETE ON events
-REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION forget_passings();
-
-CREATE OR REPLACE TRIGGER events_changed AFTER UPDATE ON events
-REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION forget_passings();
-
-CREATE OR REPLACE TRIGGER events_emptied AFTER TRUNCATE ON events
-FOR EACH STATEMENT EXECUTE FUNCTION forget_all_passings();
 
 CREATE OR REPLACE TRIGGER passings_emptied AFTER TRUNCATE ON passings
 FOR EACH STATEMENT EXECUTE FUNCTION forget_all_passings();

@@ -14,6 +14,8 @@ from api.announcer import routes as announcer
 from api.announcer import types as announced
 from api.announcer.run import ENABLED_FOR
 from api.app import EXPORTS_AT_ONCE, MAX_BODY_BYTES, POOL_SETTINGS
+from api.certificate import ledger
+from api.certificate import routes as certificates
 from api.commands import ask as commands
 from api.crossings import routes as crossing_routes
 from api.crossings import shown
@@ -218,6 +220,11 @@ BOUNDS = {
     "entries of the log in an answer": f"{logs.ENTRIES}",
     "a body with a link": f"{links.LONGEST_BODY // 1024} KiB",
     "who look by links at once, of an api process": f"{links.LOOKING_AT_ONCE}",
+    "parts of a certificate": f"{certificates.MOST_PARTS}",
+    "streams that a certificate is asked of": f"{certificates.MOST_STREAMS}",
+    "blocks of a certificate": f"{ledger.MOST_BLOCKS:,}",
+    "ranges of missing numbers in a certificate": f"{ledger.MOST_RANGES:,}",
+    "time for the digests of a certificate": f"{certificates.MAKE_WITHIN_S:.0f} s",
     "conditions that are muted": f"{alert_store.MUTES}",
     "how long something is muted": f"{alerts.MUTED_AT_MOST // timedelta(hours=1)} h",
 }

@@ -12,6 +12,7 @@ import uvloop
 
 from tests.bench import (
     announcer,
+    certificate,
     cores,
     crossings,
     export,
@@ -56,6 +57,7 @@ FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
     "crossings": crossings.measure,
     "search": search.measure,
     "announcer": announcer.measure,
+    "certificate": certificate.measure,
     "idle": idle.measure,
 }
 

@@ -94,6 +94,7 @@ async def look_at_all(page: Tab, stack: Stack) -> AsyncIterator[str]:
         ("config/looks", "textarea"),
         ("races", ".rows.races .body .row"),
         (f"race/{await stack.database.fetchval('SELECT race_id FROM races')}", ".rows.roster .body .row"),
+        (f"certificate/{await stack.database.fetchval('SELECT race_id FROM races')}", ".sheet tbody tr"),
         ("announcer", ".choice .check"),
         ("chip/0580000000a1", ".rows.person-reads .body .row"),
         ("conflicts", ".conflict"),

@@ -16,6 +16,9 @@ from typing import Any
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
+from api.certificate.digests import digests, root
+from api.certificate.signing import key_name, public_half, signature_of, text
+
 Message = dict[str, Any]
 Stream = tuple[str, str]
 Identity = tuple[int, int]
@@ -51,6 +54,8 @@ class StandIn:
         self.keep: Callable[[Message], bool] = lambda _: True
         self.deliver: Callable[[Message], list[Message]] = lambda event: [event]
         self.export: Callable[[str], str] = lambda text: text
+        self.certify: Callable[[Message], Message] = lambda said: said
+        self.key = bytes(32)
         self.asked_for_streams = 0
         self.news = asyncio.Event()  # an event of a stream for all who follow them
         self._receivers: list[web.WebSocketResponse] = []
@@ -72,6 +77,8 @@ class StandIn:
         app.router.add_get("/api/v1/streams", self._streams)
         app.router.add_get("/api/v1/streams/{id}/metrics", self._metrics)
         app.router.add_get("/api/v1/streams/{id}/export.csv", self._export)
+        app.router.add_get("/api/v1/certificate", self._certificate)
+        app.router.add_get("/api/v1/certificate/key", self._keys)
         return app
 
     async def _upgrade(self, request: web.Request) -> tuple[str, web.WebSocketResponse, Message]:
@@ -230,6 +237,26 @@ class StandIn:
         kept = self.events[self._stream(request)]
         writer.writerows(kept[identity] for identity in sorted(kept))
         return web.Response(text=self.export(text.getvalue()), content_type="text/csv")
+
+    async def _certificate(self, request: web.Request) -> web.Response:
+        parts = [
+            {"stream_id": number, "title": ip, "stream_epoch": epoch, "digest": self._digest(kept, epoch)}
+            for number in request.query["stream_id"].split(",")
+            for (_, ip), kept in [list(self.events.items())[int(number)]]
+            for epoch in sorted({epoch for epoch, _ in kept})
+        ]
+        reads = sum(map(len, self.events.values()))
+        said = self.certify({"verdict": "complete", "reasons": [], "read_count": reads, "parts": parts})
+        signature = {"key": key_name(public_half(self.key)), "value": text(signature_of(said, self.key))}
+        return web.json_response({**said, "signature": signature})
+
+    async def _keys(self, _: web.Request) -> web.Response:
+        public_key = public_half(bytes(32))
+        return web.json_response({"keys": [{"key": key_name(public_key), "public_key": text(public_key)}]})
+
+    def _digest(self, kept: dict[Identity, Message], epoch: int) -> str:
+        lines = [(seq, kept[of, seq]["raw_read_line"].encode()) for of, seq in sorted(kept) if of == epoch]
+        return root(digests(lines)).hex()
 
     def _stream(self, request: web.Request) -> Stream:
         return list(self.events)[int(request.match_info["id"])]

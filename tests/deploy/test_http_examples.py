@@ -31,8 +31,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 # What is another number or text each time, by name.
 _VARYING = re.compile(
     r"lag_ms|epoch_lag_ms|behind_seconds|answer_ms|commit_ms|waiting_s|size_bytes|free_bytes|connections(_max)?|pid|host|address"
-    r"|version|events_per_second|clock_offset_ms|zone_unknown|last_event_id|since|headline|reason|reasons|level|watch"
-    r"|act|fingerprint|path|activity_id|rates_bin|trouble_id|duration_s|rate|ready"
+    r"|(server_)?version|events_per_second|clock_offset_ms|zone_unknown|last_event_id|since|headline|reason|reasons|level|watch"
+    r"|act|fingerprint|path|activity_id|rates_bin|trouble_id|duration_s|rate|ready|key|public_key|value|cannot_know"
 )
 
 

@@ -142,6 +142,7 @@ async def test_a_demo_against_a_good_server_ends_well(server: StandIn) -> None:
     console = quiet()
     assert await run_demo(quick(server), console=console)
     assert "everything sent was stored once and delivered: 200 reads" in text_of(console)
+    assert "certificate: complete, 200 reads with the digests of what was sent" in text_of(console)
     assert sum(map(len, server.events.values())) == 200
     assert len(server.events) == 6
 
@@ -329,9 +330,28 @@ def cut_short(server: StandIn) -> None:
     server.export = lambda text: "".join(text.splitlines(keepends=True)[:-2])
 
 
+def incomplete(server: StandIn) -> None:
+    reason = {"code": "deleted", "text": "Finish, epoch 1: 1 read was deleted: 3."}
+    server.certify = lambda said: {**said, "verdict": "incomplete", "reasons": [reason]}
+
+
+def miscounted(server: StandIn) -> None:
+    server.certify = lambda said: {
+        **said,
+        "parts": [{**part, "digest": part["digest"][::-1]} for part in said["parts"]],
+    }
+
+
+def forged(server: StandIn) -> None:
+    server.key = bytes(range(32))
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
+        (incomplete, "the certificate is incomplete: Finish, epoch 1: 1 read was deleted: 3."),
+        (miscounted, "has another digest than what was sent"),
+        (forged, "the certificate is not signed by a key of the server's"),
         (lost, "stored of"),
         (lost, "the export differs: line"),
         (altered, "delivered that differ from what was sent"),

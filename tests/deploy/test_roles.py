@@ -244,6 +244,9 @@ FORBIDDEN = {
         # With it anybody could make a link to anybody.
         "SELECT secret FROM link_secret",
         "UPDATE link_secret SET secret = DEFAULT",
+        # With it anybody could certify anything.
+        "SELECT secret FROM certificate_keys",
+        "SELECT keep_event_blocks(NULL, 1, 0, '{}', '{}', '{}', '{}', '{}', '{}')",
         "SELECT device_id FROM device_tokens",
         "SELECT token_id FROM device_tokens WHERE token_hash = sha256('x')",
         "UPDATE device_tokens SET last_used_at = NULL",
@@ -276,6 +279,8 @@ FORBIDDEN = {
         "UPDATE integrity_conflicts SET acknowledged_at = now()",
         "SELECT * FROM device_tokens",
         "SELECT secret FROM link_secret",
+        "SELECT secret FROM certificate_keys",
+        "DELETE FROM event_changes",
         "SELECT * FROM receiver_cursors",
         "UPDATE streams SET display_alias = 'mine'",
         "INSERT INTO streams (forwarder_id, reader_ip) VALUES ('a', 'b')",
@@ -297,6 +302,7 @@ FORBIDDEN = {
         "UPDATE device_tokens SET revoked_at = NULL",
         "SELECT token_hash FROM device_tokens",
         "SELECT secret FROM link_secret",
+        "SELECT secret FROM certificate_keys",
         "SELECT * FROM forwarder_sessions",
     ],
     "api": [
@@ -314,6 +320,14 @@ FORBIDDEN = {
         "INSERT INTO outcomes VALUES (gen_random_uuid(), 'stored', '{1}')",
         "UPDATE receiver_cursors SET last_seq = 0",
         "UPDATE forwarder_sessions SET ended_at = now()",
+        # It signs, and makes no key; what was deleted or changed it cannot hide, nor what it was digested as.
+        "INSERT INTO certificate_keys DEFAULT VALUES",
+        "UPDATE certificate_keys SET retired_at = now()",
+        "INSERT INTO event_changes (stream_id, stream_epoch, kind, event_count) SELECT NULL, 0, 'deleted', 1",
+        "UPDATE event_changes SET event_count = 1",
+        "DELETE FROM event_changes",
+        "UPDATE event_blocks SET digest = sha256('x')",
+        "DELETE FROM event_blocks",
         # Only where nobody follows them, and without a lock on the whole table.
         "DELETE FROM races",
         "DELETE FROM epoch_races",

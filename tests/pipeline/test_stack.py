@@ -70,6 +70,7 @@ async def test_a_race_through_two_of_each_keeps_every_promise_and_outlives_a_res
         code, said = await demo(stack["reverse_proxy"], "--seconds", "4", "--rate", "150")
         assert code == 0, said
         assert "everything sent was stored once and delivered" in said
+        assert "certificate: complete, " in said
     async with up(tmp_path) as stack:
         database = await asyncpg.connect(stack["database_url"])
         stored = await database.fetchval("SELECT count(*) FROM events")

@@ -35,10 +35,11 @@ export function racePage(race_id) {
   const crossings = raceCrossings(race_id);
   const segments = raceSegments(race_id, again);
   const tail = liveTail({ course: () => race && { race_id, name: race.name, points: points.json.points } });
+  const certify = h("a", { class: "button plain", href: `#/certificate/${encodeURIComponent(race_id)}` }, "Certificate");
   const body = h(
     "div",
     {},
-    h("div", { class: "name-line" }, name, changeRace(race_id, () => race, again)),
+    h("div", { class: "name-line" }, name, certify, changeRace(race_id, () => race, again)),
     facts.node,
     section("Begin", {}, begin.node),
     section("Files", {}, raceFiles(race_id, () => race, again)),

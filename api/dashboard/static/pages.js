@@ -17,6 +17,7 @@ const PAGES = {
   config: () => import("./page-config.js").then(({ configPage }) => configPage),
   races: () => import("./page-races.js").then(({ racesPage }) => racesPage),
   race: () => import("./page-race.js").then(({ racePage }) => racePage),
+  certificate: () => import("./page-certificate.js").then(({ certificatePage }) => certificatePage),
   announcer: () => import("./page-announcer.js").then(({ announcerPage }) => announcerPage),
   find: () => Promise.resolve(findPage),
   person: () => import("./page-person.js").then(({ personPage }) => personPage),
@@ -25,7 +26,7 @@ const PAGES = {
   log: () => import("./page-log.js").then(({ logPage }) => logPage),
 };
 // Where a page that the navigation does not name belongs.
-const ABOVE = { race: "races", stream: "", streams: "", alerts: "", config: "devices" };
+const ABOVE = { race: "races", certificate: "races", stream: "", streams: "", alerts: "", config: "devices" };
 
 // The first page has asked for all that it shows, and has it.
 const IDLE_MS = 1000;

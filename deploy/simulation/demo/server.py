@@ -3,7 +3,7 @@
 Every failure to get an answer is a ServerError whose text is for people.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +19,8 @@ __all__ = ["Server", "ServerError", "Stream", "open_server", "refusal"]
 Stream = tuple[str, str]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
+# Digests are made for some seconds.
+_CERTIFICATE_TIMEOUT = aiohttp.ClientTimeout(total=45)
 # An export takes as long as it is long, but it never stands still.
 _EXPORT_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
 
@@ -56,6 +58,17 @@ class Server:
         """Return the stream's counts: raw_count, dedup_count, retransmit_count, conflict_count and more."""
         async with self._ask("GET", f"/api/v1/streams/{stream_id}/metrics") as response:
             return dict(await response.json())
+
+    async def certificate(self, stream_ids: Sequence[str]) -> dict[str, Any]:
+        """Return the certificate of all that is stored of streams."""
+        path = f"/api/v1/certificate?stream_id={','.join(stream_ids)}"
+        async with self._ask("GET", path, timeout=_CERTIFICATE_TIMEOUT) as response:
+            return dict(await response.json())
+
+    async def certificate_keys(self) -> dict[str, str]:
+        """Return the public keys, in base64, that the server signs with or did, by their names."""
+        async with self._ask("GET", "/api/v1/certificate/key") as response:
+            return {each["key"]: each["public_key"] for each in (await response.json())["keys"]}
 
     async def export_lines(self, stream_id: str) -> AsyncIterator[bytes]:
         """Yield the lines of the stream's CSV export, each with its line end."""

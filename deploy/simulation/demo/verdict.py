@@ -1,20 +1,22 @@
 """Did the server keep its word? What was sent against what was acked, stored, delivered and exported.
 
 The journals are the truth that the rest is held to: every read of theirs must have been stored once, delivered
-in order with nothing altered, and come out of the export byte for byte.
+in order with nothing altered, and come out of the export byte for byte; and the server's own certificate must say so.
 """
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rich.console import Group
 from rich.text import Text
 
+from deploy.simulation.demo.certified import Certified, Sent, certified
 from deploy.simulation.demo.crew import Crew
 from deploy.simulation.demo.progress import Progress, StreamProgress
-from deploy.simulation.demo.server import Server
+from deploy.simulation.demo.server import Server, Stream
 from deploy.simulation.demo.view import number, table
 from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.journal import Event
@@ -64,12 +66,14 @@ class Verdict:
     """The verdict on the whole race; printed, it is a table and one closing line, or every problem.
 
     `altered` counts what was delivered and is not what was sent, `said` is what may explain a problem: what the server
-    told the devices, and what came too fast for the receiver.
+    told the devices, and what came too fast for the receiver. `certificate`: what the server certifies; None where
+    nothing was sent.
     """
 
     streams: list[StreamVerdict]
     altered: int = 0
     said: tuple[str, ...] = ()
+    certificate: Certified | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -77,6 +81,8 @@ class Verdict:
         found = [words for stream in self.streams for words in stream.problems]
         if self.altered:
             found.append(f"{self.altered} delivered that differ from what was sent, or that nobody sent")
+        if self.certificate is not None:
+            found += self.certificate.problems
         return [*found, *self.said] if found else []
 
     @property
@@ -97,7 +103,8 @@ class Verdict:
             export = Text("differs", style="red") if stream.export else Text("the same")
             drawn.add_row(where.forwarder, where.reader_ip, *map(number, counts), export)
         closing = [Text(words, style="red") for words in self.problems] or [
-            Text(f"everything sent was stored once and delivered: {self.reads} reads", style="green")
+            Text(f"everything sent was stored once and delivered: {self.reads} reads", style="green"),
+            *([Text(str(self.certificate), style="green")] if self.certificate is not None else []),
         ]
         return Group(Text(), drawn, Text(), *closing)
 
@@ -123,7 +130,17 @@ async def judge(crew: Crew, server: Server, progress: Progress) -> Verdict:
         for receiver in crew.receivers
         if receiver.dropped
     ]
-    return Verdict(streams, sum(receiver.altered for receiver in crew.receivers), tuple(said))
+    altered = sum(receiver.altered for receiver in crew.receivers)
+    return Verdict(streams, altered, tuple(said), await _certify(crew, server, stream_ids))
+
+
+async def _certify(crew: Crew, server: Server, stream_ids: Mapping[Stream, str]) -> Certified | None:
+    sent: Sent = {
+        stream_ids[forwarder.device_id, reader_ip]: partial(forwarder.journal.events, reader_ip)
+        for forwarder, reader_ip in crew.streams()
+        if (forwarder.device_id, reader_ip) in stream_ids and forwarder.journal.reads(reader_ip)[0]
+    }
+    return await certified(server, sent) if sent else None
 
 
 async def _judge_stream(

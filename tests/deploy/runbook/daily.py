@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import zipfile
 from collections.abc import AsyncGenerator
@@ -253,6 +254,15 @@ async def export_stream(scene: Scene) -> AsyncGenerator[None, str]:
     table = list(csv.DictReader(io.StringIO(scene.saved("epoch-1.csv").decode(), newline="")))
     exported = [(int(row["stream_epoch"]), int(row["seq"]), row["raw_read_line"]) for row in table]
     assert exported == [each for each in sent if each[0] == 1]
+
+
+@block("certify what is stored of the stream")
+async def certify(scene: Scene) -> AsyncGenerator[None, str]:
+    printed = yield
+    sent = scene.race.sent(scene.race.reader)
+    assert f"{len(sent)} of {len(sent)} reads" in printed
+    (key,) = json.loads(scene.saved("certificate-keys.json"))["keys"]
+    assert json.loads(scene.saved("certificate.json"))["signature"]["key"] == key["key"]
 
 
 @block("export everything")

@@ -98,6 +98,8 @@ async def test_it_is_fit_for_everybody_at_any_size_by_day_and_by_night(
         await page.open()
         await find(page, "ada")
         await expect(page.page.get_by_role("link", name="Ada Byron")).to_be_visible()
+        # Room for a name, whatever else stands beside it.
+        assert await page.page.locator(".find input").evaluate("(each) => each.offsetWidth") >= 180
         assert await violations(page.page) == []
         await page.page.get_by_role("link", name="Ada Byron").click()
         await expect(page.page.locator(".course-dots li")).to_have_count(4)

@@ -64,3 +64,30 @@ async def test_who_dies_between_sending_and_noting_has_it_sent_again_by_another_
     assert (row["unsure"], row["tries"], row["reached"]) == (True, 2, ["json 1"])
     # One that is gone, and its program with it, is no second sender.
     assert len(hooks.came) == 2
+
+
+async def test_who_loses_the_database_while_sending_notes_it_afterwards_and_sends_nothing_twice(
+    database_url: str, hooks: Webhooks, database: Database
+) -> None:
+    process = Process("api", database_url, {"ALERT_URLS": hooks.url("hangs", "?rto=20")})
+    await process.start()
+    try:
+        await process.ready()
+        await silent_box(database, readers=1)
+        await wait_until(
+            lambda: database.fetchval("SELECT count(*) = 1 FROM noticed_alerts"), what="it to be noticed"
+        )
+        await later(database, 5)
+        await wait_until(lambda: bool(hooks.came), what="the notice to come")
+        # All of them, so that the process has to find its way back, and is not alive in between.
+        await database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'rt-server api%'"
+        )
+        hooks.released.set()
+        await wait_until(
+            lambda: database.fetchval("SELECT state = 'sent' FROM alert_notices"), what="it to be noted"
+        )
+    finally:
+        await end(process)
+    assert len(hooks.came) == 1
+    assert await database.fetchval("SELECT tries FROM alert_notices") == 1

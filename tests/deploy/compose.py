@@ -7,7 +7,15 @@ from typing import Any
 
 import yaml
 
-__all__ = ["COMPOSE_FILE", "VARIABLE", "MissingVariable", "load_compose", "memory_of", "read_env"]
+__all__ = [
+    "COMPOSE_FILE",
+    "VARIABLE",
+    "MissingVariable",
+    "filled_in",
+    "load_compose",
+    "memory_of",
+    "read_env",
+]
 
 COMPOSE_FILE = Path(__file__).parents[2] / "deploy" / "server" / "docker-compose.prod.yml"
 # ${NAME}, ${NAME:-default}, ${NAME:+what stands where it is set} and ${NAME:?what is missing}.
@@ -20,6 +28,11 @@ class MissingVariable(Exception):
 
 def load_compose(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the file with the variables of `environment`; MissingVariable when a required one is not set."""
+    return filled_in(yaml.safe_load(COMPOSE_FILE.read_text()), environment)
+
+
+def filled_in(file: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was read of the file, or what is left of it, with the variables of `environment`."""
 
     def fill_in(found: re.Match[str]) -> str:
         name, kind, text = found.groups()
@@ -30,14 +43,14 @@ def load_compose(environment: Mapping[str, str]) -> dict[str, Any]:
             return text if value else ""
         return value or (text if kind == "-" else "")
 
-    def filled_in(node: Any) -> Any:
+    def filled(node: Any) -> Any:
         if isinstance(node, str):
             return VARIABLE.sub(fill_in, node)
         if isinstance(node, dict):
-            return {key: filled_in(value) for key, value in node.items()}
-        return [filled_in(each) for each in node] if isinstance(node, list) else node
+            return {key: filled(value) for key, value in node.items()}
+        return [filled(each) for each in node] if isinstance(node, list) else node
 
-    found: dict[str, Any] = filled_in(yaml.safe_load(COMPOSE_FILE.read_text()))
+    found: dict[str, Any] = filled(file)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.compose import COMPOSE_FILE
+from tests.deploy.compose import COMPOSE_FILE, filled_in
 from tests.deploy.pages import DOCS, table
 
 TAKEN_OUT = [cells[0] for cells in table((DOCS / "managed-postgres.md").read_text(), "take out", "because")]
@@ -53,9 +53,10 @@ def refused(file: dict[str, Any]) -> Iterator[str]:
                 yield f"{name} refers to undefined network {each}"
 
 
-def test_what_is_left_is_taken_by_compose_and_leads_out() -> None:
+@pytest.mark.parametrize("told", ["", "ntfys://ntfy.example/topic"])
+def test_what_is_left_is_taken_by_compose_and_leads_out(told: str) -> None:
     left = without(TAKEN_OUT)
-    assert list(refused(left)) == []
+    assert list(refused(filled_in(left, {"POSTGRES_PASSWORD": "p", "ALERT_URLS": told}))) == []
     assert left["services"].keys() == {"migrate", "gateway", "writer", "fanout", "api", "server"}
     assert left["services"]["gateway"]["depends_on"] == {
         "migrate": {"condition": "service_completed_successfully"}
@@ -67,7 +68,8 @@ def test_what_is_left_is_taken_by_compose_and_leads_out() -> None:
 
 @pytest.mark.parametrize("kept", [each for each in TAKEN_OUT if "depends_on" in each or "volumes`:" in each])
 def test_a_part_that_stays_is_refused(kept: str) -> None:
-    assert list(refused(without([each for each in TAKEN_OUT if each != kept])))
+    left = without([each for each in TAKEN_OUT if each != kept])
+    assert list(refused(filled_in(left, {"POSTGRES_PASSWORD": "p"})))
 
 
 def test_the_address_that_is_to_be_replaced_is_in_each_service_that_has_one() -> None:

@@ -30,6 +30,7 @@ from api.links.routes import Onlookers
 from api.live.followers import Followers
 from api.live.metrics import PageMetrics
 from api.live.view import Live
+from api.mats.watching import Watching
 from api.notices.courier import require_targets
 from api.notices.routes import Recipients
 from api.notices.telling import Telling, page_at
@@ -139,6 +140,7 @@ async def main(settings: ApiSettings) -> None:
             "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
             "forgetting": Forgetting(process).run,
             "live": live.run,
+            "mats": Watching(process).run,
             "notices": telling.run,
             "passings": Filling(process).run,
             "followers": app[API].part(Followers).run,

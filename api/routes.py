@@ -169,6 +169,7 @@ ROUTES = (
     Route("GET", _RACE + "/course", course.show_course, errors=("NOT_FOUND",), tagged=True),
     Route("GET", _RACE + "/flow", flow.show_flow, errors=("NOT_FOUND",), tagged=True),
     Route("PUT", _RACE + "/course", course.set_course, errors=("NOT_FOUND", "CONFLICT")),
+    Route("PATCH", _RACE + "/points/{place}", course.patch_point, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", _RACE + "/crossings", crossings.list_crossings, errors=("NOT_FOUND",)),
     Route(
         "GET",

@@ -195,6 +195,8 @@ GRANT SELECT (received_at) ON inbox TO rt_api;
 -- The states of the dashboard are the api's own.
 GRANT SELECT, UPDATE (evaluated_at) ON evaluation TO rt_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON troubles, stream_samples, subscriptions TO rt_api;
+-- What is expected at points is made by the api, too.
+GRANT SELECT, INSERT, UPDATE, DELETE ON point_watches, mat_shares TO rt_api;
 -- So is what operators say of them.
 GRANT SELECT, INSERT, UPDATE, DELETE ON alert_acknowledgements, alert_mutes, closed_streams TO rt_api;
 -- And what people are told of them, with the row whose lock is the turn to do so.
@@ -205,6 +207,7 @@ GRANT INSERT (name, participants_until),
       UPDATE (name, participants_until, roster_changed_at, gun_at, course_changed_at, segments_changed_at)
     ON races TO rt_api;
 GRANT INSERT, DELETE ON participants, chips, race_points, point_streams TO rt_api;
+GRANT UPDATE (closed_at, closed_by, closes_at) ON race_points TO rt_api;
 GRANT INSERT, UPDATE (race_id), DELETE ON forwarder_races TO rt_api;
 GRANT INSERT, UPDATE (race_id, mapped_at) ON epoch_races TO rt_api;
 GRANT INSERT, DELETE ON race_segments, segment_changes TO rt_api;

@@ -11,7 +11,7 @@ from uuid import UUID
 __all__ = ["RANK", "Bound", "Condition", "Finding", "Key", "Level", "Owner", "SubjectKind", "lasting"]
 
 Level: TypeAlias = Literal["good", "watch", "act"]
-SubjectKind: TypeAlias = Literal["stream", "forwarder", "receiver", "process", "database"]
+SubjectKind: TypeAlias = Literal["stream", "forwarder", "receiver", "process", "database", "point"]
 
 RANK: Mapping[Level, int] = {"good": 0, "watch": 1, "act": 2}
 # What has a bound in numbers, not in time, is left after twice this.

@@ -11,6 +11,7 @@ from shared.db.connections import Connection
 __all__ = ["Action", "Rule", "Source", "each", "levels", "plural", "rows"]
 
 Action: TypeAlias = Literal[
+    "close_point",
     "close_stream",
     "close_streams",
     "delete_cursors",

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from api.alerts.conditions import Condition, Finding, Key, Owner
+from api.mats.store.kept import WATCHED_STREAMS
 from api.streams.columns import OPEN_CONFLICTS
 from shared.db.connections import Connection
 
@@ -28,7 +29,8 @@ class ClockFacts(NamedTuple):
 
 class StreamFacts(NamedTuple):
     """A stream, in its current epoch. median_gap_s, longest_gap_s: between its newest reads. closed: nobody expects a
-    read of it. reader_connected: its forwarder has not said otherwise.
+    read of it. reader_connected: its forwarder has not said otherwise. at_point: it stands at a point of a race, where
+    who is due says whether it is silent.
     """
 
     stream_id: UUID
@@ -46,6 +48,7 @@ class StreamFacts(NamedTuple):
     longest_gap_s: float = 0
     closed: bool = False
     reader_connected: bool = True
+    at_point: bool = False
 
 
 # Only streams of which something may be said, or of which something was: a device has as many as it likes, and most of
@@ -53,12 +56,13 @@ class StreamFacts(NamedTuple):
 # `now` and `conflicts`. Whose last read is a week old is waited for no more: readers' addresses change over the years.
 # Of conflicts no more than 1,000 are counted.
 _STREAMS = f"""
-WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions)
+WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions),
+watched AS MATERIALIZED ({WATCHED_STREAMS})
 SELECT stream_id, stream_title(streams, is_shared) AS title, forwarder_id,
        forwarder_title(forwarder_id, forwarder_display_name, is_shared) AS forwarder_title, stream_epoch, now.online,
        now.last_received_at, coalesce(sample.gap_s, 0)::float AS median_gap_s,
        coalesce(sample.longest_gap_s, 0)::float AS longest_gap_s, closed.stream_id IS NOT NULL AS closed,
-       now.reader_connected, coalesce(epoch.dedup_count, 0) AS reads,
+       now.reader_connected, now.at_point, coalesce(epoch.dedup_count, 0) AS reads,
        coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
        conflicts.count AS open_conflicts,
@@ -75,8 +79,9 @@ CROSS JOIN LATERAL (
     SELECT forwarder_id IN (SELECT forwarder_id FROM live),
            CASE WHEN epoch.dedup_count > 0 AND epoch.last_received_at > now() - interval '7 days'
                 THEN epoch.last_received_at END,
-           coalesce(reader.connected, true)
-) AS now(online, last_received_at, reader_connected)
+           coalesce(reader.connected, true),
+           stream_id IN (SELECT stream_id FROM watched)
+) AS now(online, last_received_at, reader_connected, at_point)
 {OPEN_CONFLICTS}
 """  # noqa: S608 - of constants only
 _KNOWN = "stream_id IN (SELECT stream_id FROM troubles WHERE subject_kind = 'stream' AND ended_at IS NULL)"

@@ -5,18 +5,22 @@ grows with what it costs.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from api.flow import store
 from api.flow.store import Bin, Stand
 from api.flow.types import PointFlow, RaceFlow
+from api.mats.expected import expected_counts
+from api.mats.store.kept import Travel, travels
 from api.passings.waiting import waiting_events
 from shared.runtime.process import Process
 
-__all__ = ["BINS", "LENGTHS_S", "UNPLACED", "Flows", "flow_of"]
+__all__ = ["BINS", "LENGTHS_S", "UNPLACED", "Flows", "flow_of", "with_expected"]
 
 BINS = 200
 LENGTHS_S = (10, 30, 60, 120, 300, 600)
@@ -67,7 +71,8 @@ class Flows:
             self._kept.move_to_end(race_id)
             while len(self._kept) > RACES_KEPT:
                 self._kept.popitem(last=False)
-        return kept.flow
+        # What is expected is cheap, and may be another before anybody else has come by.
+        return with_expected(kept.flow, stands, await travels(self._process.pool, race_id))
 
     async def _count(self, race_id: UUID, stands: Sequence[Stand]) -> tuple[RaceFlow, float]:
         began = monotonic()
@@ -100,6 +105,21 @@ def flow_of(race_id: UUID, stands: Sequence[Stand], bins: Sequence[Bin], *, wait
     )
 
 
+def with_expected(flow: RaceFlow, stands: Sequence[Stand], ways: Mapping[int, Travel]) -> RaceFlow:
+    """Return a flow with what is expected beside what came, at the places to which it is known how long it takes."""
+    places = {stand.stream_id: stand.place for stand in stands}
+    counts = {places.get(each.stream_ids[0]): each.counts for each in flow.points if each.placed}
+
+    def expected(point: PointFlow) -> list[float]:
+        way = ways.get(places.get(point.stream_ids[0]) or 0) if point.placed else None
+        before = None if way is None else counts.get(way.from_place)
+        if way is None or before is None:
+            return []
+        return expected_counts(before, flow.bin_s, way.travel_s, way.arrive)
+
+    return replace(flow, points=[replace(each, expected=expected(each)) for each in flow.points])
+
+
 def _point(stands: Sequence[Stand], bins: Sequence[Bin], width: int) -> PointFlow:
     counts = [0] * width
     for each in bins:
@@ -112,4 +132,5 @@ def _point(stands: Sequence[Stand], bins: Sequence[Bin], width: int) -> PointFlo
         crossed=sum(each.crossed for each in bins),
         outside=sum(each.crossed for each in bins if each.number is None),
         counts=counts,
+        expected=[],
     )

@@ -8,8 +8,10 @@ __all__ = ["PointFlow", "RaceFlow"]
 
 
 class PointFlow(Answer):
-    """A point: its streams, how many came by (a person by bib, a chip without one by itself, each once), and of those
-    how many in each bin. outside: how many by a time that is far from all others', as by a reader of a wrong date.
+    """A point: its streams, how many came by (a person by bib, a chip without one by itself, each once), and of
+    those how many in each bin. expected: how many should have come in each bin, by who came by the point before and
+    how long others took from there; none where too little is known, and where they begin. outside: how many by a
+    time that is far from all others', as by a reader of a wrong date.
     """
 
     name: str
@@ -18,6 +20,7 @@ class PointFlow(Answer):
     crossed: int
     outside: int
     counts: list[int]
+    expected: list[float]
 
 
 class RaceFlow(Answer):

@@ -98,9 +98,13 @@ class Levels:
         return reasons[0] if reasons and None not in reasons else None
 
     def card(self, row: Row) -> Card:
-        """Return the card of a stream: its state is its own, and its forwarder's."""
+        """Return the card of a stream: its state is its own, its forwarder's, and that of its point."""
         stream_id = row["stream_id"]
-        keys = (("forwarder", row["forwarder_id"], None), ("stream", str(stream_id), stream_id))
+        keys = (
+            ("forwarder", row["forwarder_id"], None),
+            ("point", row["point"], None),
+            ("stream", str(stream_id), stream_id),
+        )
         reasons = [alert.reason for key in keys for alert in self._known.get(key, ())]
         fields = {name: row[name] for name in _ROW}
         return Card(**fields, level=self.of(*keys), quiet=self.quiet(*keys), reasons=reasons, rate=[])

@@ -78,6 +78,8 @@ SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwar
        sample.clock_offset_ms, {ZONE_UNKNOWN} AS zone_unknown,
        epoch.last_tag_id, last_position, closed.closed_at, closed.closed_by,
        greatest(0, last_position - coalesce(closed.position, last_position)) AS reads_since_closed,
+       (SELECT point.race_id || '/' || point.place FROM point_streams AS point
+        WHERE point.race_id = races.race_id AND point.stream_id = streams.stream_id) AS point,
        streams_total, online_total, closed_total, coalesce(missing_total, 0) AS missing_total
 FROM shown
 JOIN streams USING (stream_id)

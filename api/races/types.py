@@ -15,20 +15,14 @@ __all__ = [
     "Begun",
     "BegunStream",
     "Bib",
-    "Course",
-    "CoursePoint",
-    "CourseQuery",
     "EpochRace",
     "Imported",
     "MappedEpoch",
     "Mapping",
     "Mappings",
-    "NewCourse",
-    "NewPoint",
     "NewRace",
     "Participant",
     "ParticipantPath",
-    "PointStream",
     "Race",
     "RaceDetails",
     "RacePatch",
@@ -280,59 +274,3 @@ class Begun(Answer):
 
     results: list[BegunStream]
     message: str | None = None
-
-
-class PointStream(Answer):
-    """A stream that stands at a point, and what it is called."""
-
-    stream_id: UUID
-    forwarder_id: str
-    title: str
-
-
-class CoursePoint(Answer):
-    """A point of a course. placed: somebody has said where it is; else it is a stream of the race by itself, behind
-    those that have a place. crossed: bibs that were read there in epochs of the race; unknown_chips: chips that are
-    none of it; reads: all.
-    """
-
-    name: str
-    placed: bool
-    streams: list[PointStream]
-    crossed: int
-    unknown_chips: int
-    reads: int
-    last_received_at: Time | None
-
-
-class Course(Answer):
-    """The points of a race, in the order in which runners come by. left_out: streams without a place that are not among
-    them. arranged_at: when somebody has arranged the points last; null: nobody has.
-    """
-
-    race_id: UUID
-    points: list[CoursePoint]
-    left_out: int
-    arranged_at: Time | None
-
-
-class CourseQuery(Request):
-    """unplaced: so many of the streams without a place at the most, all of them unless it is given."""
-
-    unplaced: Annotated[int, Meta(ge=0, le=1000)] | None = None
-
-
-class NewPoint(Request):
-    """A point: what it is called, and the streams that stand there; none where they are gone and others are to come."""
-
-    name: RaceName
-    stream_ids: Annotated[list[UUID], Meta(max_length=20)]
-
-
-class NewCourse(Request):
-    """All points that have a place, in course order. A stream stands at one of them. expected_arranged_at: when the
-    points were arranged last, as far as whoever asks knows.
-    """
-
-    points: Annotated[list[NewPoint], Meta(max_length=50)]
-    expected_arranged_at: Time | UnsetType | None = UNSET

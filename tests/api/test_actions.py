@@ -20,6 +20,7 @@ from tests.api.rules import ELSEWHERE
 # What advice says is done on the page, and the action that does it.
 HERE: dict[str, Action] = {
     r"close (its|the) streams?": "close_streams",
+    r"close the point": "close_point",
     r"revoke its tokens": "revoke_tokens",
     r"delete its cursors": "delete_cursors",
     r"under Conflicts|acknowledge them": "open_conflicts",

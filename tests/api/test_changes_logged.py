@@ -66,6 +66,7 @@ BODIES: dict[Key, tuple[Any, ...]] = {
         {"participants_until": "2030-01-01T00:00:00Z"},
         {"gun_at": "2026-05-03T09:00:00Z"},
     ),
+    ("PATCH", RACE + "/points/{place}"): ({"closed": True}, {"closes_at": "2026-05-03T19:00:00Z"}),
     ("PUT", RACE + "/course"): ({"points": [{"name": "Start", "stream_ids": ["{stream_id}"]}]},),
     ("PUT", RACE + "/segments/{stream_id}"): (
         {
@@ -127,6 +128,7 @@ async def names(ask: Ask, database: Database, evaluation: Evaluation, gateway_id
     await database.execute(
         "INSERT INTO participants VALUES ($1, 1, 'Ada', 'Byron', NULL, 'F')", race["race_id"]
     )
+    await database.execute("INSERT INTO race_points VALUES ($1, 1, 'Start')", race["race_id"])
     # An epoch of it, so that the stream can be commanded to another.
     await database.execute("INSERT INTO epoch_races VALUES ($1, 7, $2)", connected, race["race_id"])
     moved = await ask(
@@ -158,6 +160,7 @@ async def names(ask: Ask, database: Database, evaluation: Evaluation, gateway_id
         "token_id": token["token_id"],
         "race_id": race["race_id"],
         "bib": 1,
+        "place": 1,
     }
 
 

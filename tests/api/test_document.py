@@ -113,6 +113,7 @@ def test_every_field_that_a_route_takes_and_gives_is_told(route: Route) -> None:
     # Sections that another one stands for.
     text += TOLD["GET /api/v1/overview"] if "(section 6.1)" in text else ""
     text += TOLD["GET /api/v1/reader-states"] if "(section 5.13)" in text else ""
+    text += TOLD["GET /api/v1/races/{race_id}/course"] if "(section 9.17)" in text else ""
     text += TOLD["GET /api/v1/races/{race_id}/segments"] if "in section 9.19" in text else ""
     text += TOLD["PUT /api/v1/races/{race_id}/segments/{stream_id}"] if "as section 9.20 does" in text else ""
     for each in ("12.2", "12.3"):

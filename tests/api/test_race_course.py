@@ -48,7 +48,13 @@ async def test_streams_of_a_race_are_points_by_themselves_until_somebody_says_wh
         ("start · 10.0.0.1:10000", False, 0),
     ]
     assert found[1]["streams"] == [
-        {"stream_id": str(start), "forwarder_id": "start", "title": "start · 10.0.0.1:10000"}
+        {
+            "stream_id": str(start),
+            "forwarder_id": "start",
+            "title": "start · 10.0.0.1:10000",
+            "seen": None,
+            "of_chips": None,
+        }
     ]
     assert found[0]["last_received_at"] is None
 

@@ -31,6 +31,7 @@ from tests.bench import (
     races,
     replay,
     search,
+    sentinels,
     slow,
 )
 from tests.bench.ground import RESULTS, Ground, ground
@@ -59,6 +60,7 @@ FIGURES: dict[str, Callable[[Ground, int], Awaitable[list[Row]]]] = {
     "announcer": announcer.measure,
     "certificate": certificate.measure,
     "idle": idle.measure,
+    "sentinels": sentinels.measure,
 }
 
 

@@ -40,12 +40,13 @@ BESIDE_STORE = {
 READERS: Mapping[str, set[str]] = {
     "api.alerts.samples": {"api.app"},  # whether the database knows a time zone
     "api.alerts.store": {"api.live"},
-    "api.crossings.cut": {"api.flow", "api.search"},
+    "api.crossings.cut": {"api.flow", "api.mats", "api.search"},
     "api.crossings.store.passings": {"api.exports"},
     "api.devices.store": {"api.live"},
     "api.events.filter": {"api.exports"},
     "api.events.store": {"api.live"},
     "api.logs.store": {"api.live"},
+    "api.mats.store.kept": {"api.alerts", "api.flow", "api.races"},
     "api.passings.waiting": {"api.crossings", "api.exports", "api.flow", "api.search"},
     "api.races.names": {"api.announcer", "api.crossings", "api.events"},
     "api.readers.store": {"api.live"},

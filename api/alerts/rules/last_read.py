@@ -25,8 +25,9 @@ def _finding(facts: StreamFacts) -> Finding:
 
 def _conditions(facts: StreamFacts) -> list[Condition]:
     since, gap, longest = facts.last_received_at, facts.median_gap_s, facts.longest_gap_s
-    # Without its forwarder nothing can come: that is what is wrong with it. Of a closed stream nothing is expected.
-    if since is None or not facts.online or facts.closed:
+    # Without its forwarder nothing can come: that is what is wrong with it. Of a closed stream nothing is expected,
+    # and at a point of a race who is due says what is (silent_mat.py).
+    if since is None or not facts.online or facts.closed or facts.at_point:
         return []
     usual = f"; usually {_as_often(gap)}" if gap else ""
     bound = BOUND._replace(
@@ -39,6 +40,8 @@ def _conditions(facts: StreamFacts) -> list[Condition]:
 def _heard_of(facts: StreamFacts) -> str:
     if facts.closed:
         return "closed"
+    if facts.at_point:
+        return "at a point of a race: what is due there counts"
     return "reads come again" if facts.online else "its forwarder is gone"
 
 
@@ -53,7 +56,7 @@ RULE = Rule(
     cause="reader",
     bound=BOUND,
     source=streams,
-    wanted="now.online AND closed.stream_id IS NULL "
+    wanted="now.online AND NOT now.at_point AND closed.stream_id IS NULL "
     f"AND now.last_received_at <= now() - make_interval(secs => {BOUND.watch_s})",
     findings=each(_finding),
     actions=("close_stream",),

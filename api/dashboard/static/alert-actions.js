@@ -1,6 +1,6 @@
 // What an alert's advice names and this page can do: a button or a link beside it. The server says which (api/alerts/actions.py).
 
-import { closeStream, closeStreams } from "./closing.js";
+import { closePoint, closeStream, closeStreams } from "./closing.js";
 import { deleteCursors, restartForwarder, revokeTokens } from "./device-actions.js";
 import { say } from "./dialog.js";
 import { h, setAttribute } from "./dom.js";
@@ -9,6 +9,7 @@ import { button } from "./parts.js";
 import { state } from "./state.js";
 
 const ACTIONS = {
+  close_point: ({ subject_id, title }) => ["Close point…", () => closePoint({ subject_id, title })],
   close_stream: ({ stream_id, title }) => ["Close stream…", () => closeStream({ stream_id, title })],
   close_streams: ({ subject_id, title }) => ["Close its streams…", () => closeStreams({ forwarder_id: subject_id, title })],
   delete_cursors: ({ subject_id }) => ["Delete its cursors…", () => deleteCursors(subject_id)],

@@ -61,6 +61,7 @@ const PAGES = {
   receiver: () => "#/devices",
   process: () => "#/",
   database: () => "#/",
+  point: ({ subject_id }) => `#/race/${subject_id.split("/")[0]}`,
 };
 
 function alertRow(first) {

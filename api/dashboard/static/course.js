@@ -3,7 +3,7 @@
 // phones too. When a race or its points are others it is asked for at once.
 
 import { h, keyed, setAttribute, setText } from "./dom.js";
-import { NONE, count, number, raceClock, secondsSince, shortDuration } from "./format.js";
+import { NONE, count, number, raceClock, secondsSince, shortDuration, time } from "./format.js";
 import { fresh } from "./fresh.js";
 import { askAgain, ifThere, path } from "./http.js";
 import { badge, section } from "./parts.js";
@@ -90,37 +90,56 @@ function pointColumn() {
   const crossed = h("span", { class: "crossed num" });
   const came = h("span", { class: "aside" }, "came by");
   const last = h("p", { class: "num" });
+  const due = h("p", { class: "num" });
   const unknown = h("p", { class: "unknown" });
   const plot = pointPlot();
   const where = h("ul", { class: "where" });
-  const showWhere = keyed(where, { key: (each) => each.stream_id, make: streamLink });
+  const showWhere = keyed(where, { key: (each) => each.stream_id, make: mat });
   const node = h(
     "li",
     { class: "point" },
     h("div", { class: "point-top" }, name, level.node),
     h("p", { class: "came" }, crossed, " ", came),
     last,
+    due,
     unknown,
     plot.node,
     where,
   );
-  const update = ({ name: called, streams, crossed: bibs, unknown_chips, last_received_at, flow }) => {
+  const update = (point) => {
+    const { name: called, streams, crossed: bibs, unknown_chips, last_received_at, flow } = point;
     const cards = streams.map(({ stream_id }) => state.streams.get(stream_id)).filter(Boolean);
-    level.node.hidden = cards.length === 0;
-    const [as, word] = cards.map(shownAs).sort((a, b) => RANK[b[0]] - RANK[a[0]])[0] ?? ["silent", null];
+    level.node.hidden = cards.length === 0 && !point.is_closed;
+    const [as, word] = levelOf(point, cards);
     level.update(as, word);
     setAttribute(node, "data-level", as);
     setText(name, called);
     setText(crossed, number(bibs));
     setText(last, lastRead(cards, last_received_at));
+    setText(due, dueWords(point));
     setText(unknown, unknown_chips ? count(unknown_chips, "unknown chip") : "");
     unknown.hidden = unknown_chips === 0;
     const of = flow?.points.find(({ stream_ids }) => streams.some(({ stream_id }) => stream_ids.includes(stream_id)));
     // Its place is there before it: nothing jumps.
     plot.update(flow, of ?? { name: called, counts: [], crossed: 0 });
+    // Twins, a thin row each: with what each has seen.
+    setAttribute(where, "data-twins", streams.length > 1 ? "" : null);
     showWhere(streams);
   };
   return { node, update };
+}
+
+// Nobody is expected at a closed point: whatever its streams say, nothing is amber there.
+function levelOf({ is_closed }, cards) {
+  if (is_closed) return ["quiet", "closed"];
+  return cards.map(shownAs).sort((a, b) => RANK[b[0]] - RANK[a[0]])[0] ?? ["silent", null];
+}
+
+function dueWords({ is_closed, closes_at, due_per_minute }) {
+  if (is_closed) return "nobody is expected";
+  const closes = closes_at === null ? "" : `closes ${time(closes_at, serverNow())}`;
+  const due = due_per_minute === null ? "" : `${due_per_minute < 1 ? "hardly anybody" : `${number(Math.round(due_per_minute))} a minute`} due now`;
+  return [due, closes].filter(Boolean).join(" · ");
 }
 
 // The cards know of reads that came since it was asked.
@@ -131,7 +150,12 @@ function lastRead(cards, last_received_at) {
   return `last read ${shortDuration(age).join(" ")} ago`;
 }
 
-function streamLink({ stream_id }) {
+function mat({ stream_id }) {
   const link = h("a", { href: `#/stream/${stream_id}` });
-  return { node: h("li", {}, link), update: ({ title }) => setText(link, title || NONE) };
+  const seen = h("span", { class: "num aside" });
+  const update = ({ title, seen: its, of_chips }) => {
+    setText(link, title || NONE);
+    setText(seen, of_chips ? `saw ${number(its)} of the last ${number(of_chips)}` : "");
+  };
+  return { node: h("li", {}, link, seen), update };
 }

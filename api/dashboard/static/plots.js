@@ -11,28 +11,33 @@ export const timeAt = ({ begins_at, bin_s }, at) => new Date(Date.parse(`${begin
 /** How long a bin is: 10 seconds, 2 minutes. */
 export const lengthOf = ({ bin_s }) => (bin_s < 60 ? `${bin_s} seconds` : bin_s === 60 ? "a minute" : `${bin_s / 60} minutes`);
 
-/** Returns {node, update(flow, point)}: how many came by a point, a step for each bin. */
+/** Returns {node, update(flow, point)}: how many came by a point, a step for each bin, before how many were expected. */
 export function pointPlot() {
   const area = svg("path", { class: "area" });
+  const due = svg("path", { class: "due" });
   const title = svg("title");
-  const node = svg("svg", { class: "sparkline", role: "img", preserveAspectRatio: "none" }, title, area);
+  const node = svg("svg", { class: "sparkline", role: "img", preserveAspectRatio: "none" }, title, due, area);
   let shown = null;
   const update = (flow, point) => {
     if (point === shown) return;
     shown = point;
-    const most = Math.max(0, ...point.counts);
+    const expected = point.expected ?? [];
+    const most = Math.max(0, ...point.counts, ...expected);
     setAttribute(node, "viewBox", `0 0 ${Math.max(1, point.counts.length)} ${HEIGHT}`);
     setAttribute(area, "d", steps(point.counts, most));
-    setText(title, inWords(flow, point, most));
+    setAttribute(due, "d", expected.length ? steps(expected, most) : "");
+    setText(title, inWords(flow, point, Math.max(0, ...point.counts)));
   };
   return { node, update };
 }
 
-function inWords(flow, { name, counts, crossed }, most) {
-  if (most === 0) return `${name}: nobody yet`;
+function inWords(flow, { name, counts, crossed, expected = [] }, most) {
+  const due = Math.round(expected.reduce((sum, each) => sum + each, 0));
+  const should = due ? `; ${number(due)} were expected by then, as others took from the point before` : "";
+  if (most === 0) return `${name}: nobody yet${should}`;
   const [first, last] = [counts.findIndex(Boolean), counts.findLastIndex(Boolean)];
   const between = `from ${timeAt(flow, first)} to ${timeAt(flow, last + 1)}`;
-  return `${name}: ${number(crossed)} came by ${between}, at most ${number(most)} in ${lengthOf(flow)}, from ${timeAt(flow, counts.indexOf(most))} on`;
+  return `${name}: ${number(crossed)} came by ${between}, at most ${number(most)} in ${lengthOf(flow)}, from ${timeAt(flow, counts.indexOf(most))} on${should}`;
 }
 
 // Whoever comes alone is seen, too.

@@ -1,12 +1,15 @@
 // The points of a race in course order, and where they are arranged: each stream gets a place and the name of its point;
 // streams of one place are twins of one point.
 
+import { closePoint, closePointAt, openPoint } from "./closing.js";
 import { askFirst, say } from "./dialog.js";
-import { h } from "./dom.js";
-import { number } from "./format.js";
+import { h, setAttribute } from "./dom.js";
+import { number, time } from "./format.js";
 import { ask, path } from "./http.js";
 import { button, empty } from "./parts.js";
+import { whom } from "./quiet.js";
 import { rows } from "./rows.js";
+import { serverNow } from "./state.js";
 
 // As many as the server takes.
 const PLACES = 50;
@@ -19,7 +22,34 @@ export function raceCourse(race_id, changed) {
     { title: "Came by", kind: "num", text: (point) => number(point.crossed) },
     { title: "Unknown chips", kind: "num", text: (point) => number(point.unknown_chips) },
     { title: "Streams", text: (point) => point.streams.map((each) => each.title).join(", ") || "gone" },
+    { title: "Expected", text: (point) => (point.placed ? openWords(point) : "") },
+    { title: "Actions", kind: "acts", part: acts },
   ];
+
+  // A point is closed by its place: only if nobody has arranged them since.
+  function acts(first) {
+    const of = (point) => ({
+      subject_id: `${race_id}/${point.place}`,
+      title: point.name,
+      expected: { expected_arranged_at: course.arranged_at },
+    });
+    let shown = first;
+    const act = (does) => async () => {
+      await does(of(shown), shown.closes_at);
+      changed();
+    };
+    const [close, open] = [button("Close…", act(closePoint)), button("Open", act(openPoint))];
+    const at = button("Closes at…", act(closePointAt));
+    const node = h("div", { class: "buttons" }, close, at, open);
+    const update = (point) => {
+      shown = point;
+      node.hidden = !point.placed;
+      close.hidden = at.hidden = point.is_closed;
+      open.hidden = point.closed_at === null && !point.is_closed;
+      for (const each of [close, at, open]) setAttribute(each, "aria-label", `${each.textContent} ${point.name}`);
+    };
+    return { node, update };
+  }
   const table = rows(columns, { label: "Points", kind: "points", key: (point) => point.key });
   const none = empty("No point yet.", h("p", {}, "Give a forwarder to the race: each of its streams is a point."));
   const arrange = button("Arrange the points…", async () => {
@@ -40,6 +70,12 @@ export function raceCourse(race_id, changed) {
     none.hidden = points.length > 0;
   };
   return { node, update };
+}
+
+function openWords({ is_closed, closed_at, closed_by, closes_at }) {
+  if (closed_at !== null) return `nobody: closed by ${whom(closed_by, "somebody")}, ${time(closed_at, serverNow())}`;
+  if (is_closed) return `nobody since ${time(closes_at, serverNow())}`;
+  return closes_at === null ? "whoever is on the way" : `until ${time(closes_at, serverNow())}`;
 }
 
 function askToArrange(race_id, now) {

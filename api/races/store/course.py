@@ -3,16 +3,28 @@ but where a boundary cuts an epoch."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
-from api.races.types import CoursePoint, NewPoint, PointStream
+from api.races.course_types import CoursePoint, NewPoint, PointStream
 from shared.db.connections import Pool, Statements, Transaction
 from shared.db.errors import translated
 
-__all__ = ["COURSE", "NoSuchRace", "NoSuchStream", "arranged_at", "course", "held", "replace"]
+__all__ = [
+    "COURSE",
+    "KnownPoint",
+    "NoSuchRace",
+    "NoSuchStream",
+    "arranged_at",
+    "close",
+    "close_at",
+    "course",
+    "held",
+    "point",
+    "replace",
+]
 
 # $1: the race. What is of it says ranges_of_race. Whole epochs the writer has counted; of one that a boundary cuts the
 # reads between are counted, and the chips by their passings. A stream without a place is a point by itself: `at` is the
@@ -62,8 +74,10 @@ counted AS (
     ) AS part USING (stream_id)
     GROUP BY at
 ),
-named AS (SELECT place, place::text AS at, name FROM race_points WHERE race_id = $1)
-SELECT coalesce(name, title) AS name, place IS NOT NULL AS placed, coalesce(streams, '[]'::json)::text AS streams,
+named AS (SELECT *, place::text AS at FROM race_points WHERE race_id = $1)
+SELECT coalesce(name, title) AS name, place, place IS NOT NULL AS placed, closed_at, closed_by, closes_at,
+       closed_at IS NOT NULL OR coalesce(closes_at <= now(), false) AS is_closed,
+       coalesce(streams, '[]'::json)::text AS streams,
        coalesce(crossed, 0) AS crossed, coalesce(unknown_chips, 0) AS unknown_chips,
        coalesce(reads, 0) AS reads, last AS last_received_at
 FROM named FULL JOIN points USING (at) LEFT JOIN seen USING (at) LEFT JOIN counted USING (at)
@@ -84,11 +98,40 @@ WITH placed AS (
 )
 SELECT count(*) FROM placed
 """
+# Points that are closed stay so where one of their streams stands, also under another name or at another place.
+_CLOSED = """
+SELECT stream_id, closed_at, closed_by, closes_at
+FROM race_points JOIN point_streams USING (race_id, place)
+WHERE race_id = $1 AND (closed_at IS NOT NULL OR closes_at IS NOT NULL)
+"""
+_STAYS_CLOSED = """
+UPDATE race_points AS point SET closed_at = was.closed_at, closed_by = was.closed_by, closes_at = was.closes_at
+FROM unnest($2::uuid[], $3::timestamptz[], $4::text[], $5::timestamptz[])
+         AS was(stream_id, closed_at, closed_by, closes_at)
+JOIN point_streams AS stands USING (stream_id)
+WHERE point.race_id = $1 AND stands.race_id = $1 AND stands.place = point.place
+"""
+_POINT = "SELECT name, closed_at, closed_by, closes_at FROM race_points WHERE race_id = $1 AND place = $2"
+# $3: who closes it; null: it is open.
+_CLOSE = """
+UPDATE race_points SET closed_at = CASE WHEN $3::text IS NOT NULL THEN clock_timestamp() END, closed_by = $3
+WHERE race_id = $1 AND place = $2
+"""
+_CLOSES_AT = "UPDATE race_points SET closes_at = $3 WHERE race_id = $1 AND place = $2"
 _CHANGED = "UPDATE races SET course_changed_at = clock_timestamp() WHERE race_id = $1"
 
 
 class NoSuchRace(Exception):
     """There is no race of this id."""
+
+
+class KnownPoint(NamedTuple):
+    """A point as it is, and since when nobody is expected there, by whose word."""
+
+    name: str
+    closed_at: datetime | None
+    closed_by: str | None
+    closes_at: datetime | None
 
 
 class NoSuchStream(Exception):
@@ -103,7 +146,32 @@ async def course(pool: Pool, race_id: UUID) -> list[CoursePoint]:
 
 
 def _point(*, streams: str, **fields: Any) -> CoursePoint:
-    return CoursePoint(streams=[PointStream(**each) for each in orjson.loads(streams)], **fields)
+    found = [
+        PointStream(**{**each, "stream_id": UUID(each["stream_id"])}, seen=None, of_chips=None)
+        for each in orjson.loads(streams)
+    ]
+    return CoursePoint(streams=found, due_per_minute=None, **fields)
+
+
+async def point(connection: Transaction, race_id: UUID, place: int) -> KnownPoint | None:
+    """Return a point of a race that is held; None: there is none at this place."""
+    with translated():
+        row = await connection.fetchrow(_POINT, race_id, place)
+    return None if row is None else KnownPoint(**row)
+
+
+async def close(connection: Transaction, race_id: UUID, place: int, *, by: str | None) -> None:
+    """Expect nobody at a point of a race that is held any more; by: who says so, None: it is open."""
+    with translated():
+        await connection.execute(_CLOSE, race_id, place, by)
+        await connection.execute(_CHANGED, race_id)
+
+
+async def close_at(connection: Transaction, race_id: UUID, place: int, at: datetime | None) -> None:
+    """Expect nobody at a point of a race that is held from a time on."""
+    with translated():
+        await connection.execute(_CLOSES_AT, race_id, place, at)
+        await connection.execute(_CHANGED, race_id)
 
 
 async def arranged_at(pool: Pool, race_id: UUID) -> datetime | None:
@@ -130,9 +198,12 @@ async def replace(connection: Transaction, race_id: UUID, points: Sequence[NewPo
     at = [(place, stream_id) for place, point in enumerate(points, 1) for stream_id in point.stream_ids]
     places, streams = [place for place, _ in at], [stream_id for _, stream_id in at]
     with translated():
+        closed = [list(column) for column in zip(*await connection.fetch(_CLOSED, race_id), strict=True)]
         await connection.execute(_CLEAR, race_id)
         numbers = list(range(1, len(points) + 1))
         await connection.execute(_POINTS, race_id, numbers, [point.name for point in points])
         if await connection.fetchval(_STREAMS, race_id, places, streams) < len(at):
             raise NoSuchStream
+        if closed:
+            await connection.execute(_STAYS_CLOSED, race_id, *closed)
         await connection.execute(_CHANGED, race_id)

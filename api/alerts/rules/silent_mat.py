@@ -1,0 +1,130 @@
+"""A point of a race is silent while runners are due there, as others who left the point before have come by now.
+
+What is due is made now and then (api/mats/); here it is held against how long the point has been silent. Of a point of
+which too little is known nothing is said, nor of the first, where nobody can tell who is to start.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from api.alerts.conditions import Bound, Condition, Finding, Key, lasting
+from api.alerts.rule import Rule, each, plural
+from api.mats.silence import ARRIVES_S, Silence, due_within, judged
+from api.mats.store.kept import LOOKED_LATELY
+from shared.db.connections import Connection
+
+__all__ = ["POINTS", "RULE", "PointFacts", "points"]
+
+# Fewer are never improbable enough.
+FEWEST = 4
+# What is said of a silence changes seldom.
+LASTS_S = (20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600)
+
+# Since when it is silent is asked of what the writer counts, not of the look that was some seconds ago. Those where
+# nothing can be wrong are left out, but for those that have an alert.
+POINTS = f"""
+SELECT watch.race_id, watch.place, watch.title, last.received_at AS last_read_at, live.online, watch.closed,
+       extract(epoch FROM now() - last.received_at)::float AS lasts_s,
+       extract(epoch FROM last.received_at - newest_at)::float AS begins_s,
+       usual_gap_s, due::text[], surely_due::text[]
+FROM point_watches AS watch
+CROSS JOIN LATERAL (
+    SELECT max(epoch.last_received_at) AS received_at
+    FROM streams JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
+    WHERE streams.stream_id = ANY(watch.stream_ids) AND dedup_count > 0
+) AS last
+CROSS JOIN LATERAL (
+    SELECT EXISTS (SELECT FROM streams JOIN live_forwarder_sessions USING (forwarder_id)
+                   WHERE streams.stream_id = ANY(watch.stream_ids)) AS online
+) AS live
+WHERE due IS NOT NULL AND {LOOKED_LATELY}
+  AND (NOT closed AND due_in_all >= {FEWEST} AND last.received_at < now() - interval '{ARRIVES_S} s'
+       OR race_id || '/' || place IN (SELECT subject_id FROM troubles
+                                      WHERE subject_kind = 'point' AND ended_at IS NULL))
+"""  # noqa: S608 - of constants only
+
+
+class PointFacts(NamedTuple):
+    """A point where somebody is expected. lasts_s: since its last read; begins_s: when that was,
+    since the bins begin.
+    """
+
+    race_id: UUID
+    place: int
+    title: str
+    last_read_at: datetime
+    online: bool
+    closed: bool
+    lasts_s: float
+    begins_s: float
+    usual_gap_s: float
+    due: Sequence[float]
+    surely_due: Sequence[float]
+
+
+async def points(connection: Connection, _wanted: Sequence[str]) -> Sequence[PointFacts]:
+    """Return the points of which something may be said, and those that have an alert."""
+    # As text: of arrays of numbers the driver would ask what they are, with each new connection.
+    return [
+        PointFacts(**{**row, **{name: [float(each) for each in row[name]] for name in ("due", "surely_due")}})
+        for row in await connection.fetch(POINTS)
+    ]
+
+
+def _finding(facts: PointFacts) -> Finding:
+    return Finding(
+        Key("silent_mat", "point", f"{facts.race_id}/{facts.place}"),
+        facts.title,
+        _conditions(facts),
+        "Check its reader, its antennas and its cable. If nobody comes here any more, close the point.",
+        _cleared(facts),
+    )
+
+
+def _conditions(facts: PointFacts) -> list[Condition]:
+    # Without a forwarder nothing can come: that is what is wrong with it.
+    if facts.closed or not facts.online:
+        return []
+    ends_s = facts.begins_s + facts.lasts_s - ARRIVES_S
+    due, surely = (due_within(bins, facts.begins_s, ends_s) for bins in (facts.due, facts.surely_due))
+    level = judged(Silence(facts.lasts_s, facts.usual_gap_s, due, surely))
+    if level == "good":
+        return []
+    return [Condition(level, 0, _words(facts, due), facts.last_read_at)]
+
+
+def _words(facts: PointFacts, due: float) -> str:
+    lasts = max(each for each in LASTS_S if each <= facts.lasts_s)
+    count = _at_least(due)
+    usual = (
+        f"; usually nobody comes for {lasting(facts.usual_gap_s)} at the most"
+        if facts.usual_gap_s >= 1
+        else ""
+    )
+    return f"silent for more than {lasting(lasts)}, {count} or more {plural('runner', count)} due{usual}"
+
+
+def _at_least(due: float) -> int:
+    """Return a count that changes seldom: 4, 7, 10, 20, 50, 100, 200."""
+    return max(
+        each for each in (1, 4, 7, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if each <= max(1.0, due)
+    )
+
+
+def _cleared(facts: PointFacts) -> str:
+    if facts.closed:
+        return "closed"
+    return "runners come again" if facts.online else "its forwarder is gone"
+
+
+RULE = Rule(
+    signal="silent_mat",
+    condition="silent while runners are due",
+    order=28,
+    bound=Bound(0, 0, 20, 40),
+    source=points,
+    findings=each(_finding),
+    actions=("close_point",),
+)

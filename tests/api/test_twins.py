@@ -1,0 +1,66 @@
+"""Of two mats of a point one that sees less than four fifths of what the other sees is amber."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+
+from api.alerts.evaluator import Evaluation
+from api.mats.watching import Watching
+from shared.runtime.process import Process
+from tests.api.conftest import RACES, Ask
+from tests.api.crossed import arrange
+from tests.api.looking import looked
+from tests.api.rules.twin import twin
+from tests.api.seeds import Database, add_forwarder_session, add_process
+from tests.api.test_mats import alerts, store
+from tests.api.watching import level_of
+
+
+@pytest.mark.parametrize(
+    ("seen", "chips", "level"),
+    [(160, 200, "good"), (159, 200, "watch"), (0, 200, "watch"), (0, 49, "good"), (0, 50, "watch")],
+)
+def test_the_bound_is_four_fifths_of_its_twin_s_chips(seen: int, chips: int, level: str) -> None:
+    assert level_of(twin(seen, chips=chips)) == level
+
+
+def test_a_mat_without_its_forwarder_or_closed_is_not_blamed() -> None:
+    assert level_of(twin(0, online=False)) == level_of(twin(0, closed=True)) == "good"
+
+
+@pytest.fixture
+async def watching(process: Process) -> AsyncIterator[Watching]:
+    watching = Watching(process)
+    yield watching
+    watching.close()
+
+
+async def test_the_last_two_hundred_chips_of_a_point_are_compared(
+    ask: Ask, race: str, database: Database, evaluation: Evaluation, watching: Watching
+) -> None:
+    streams = await arrange(ask, database, race, Start=["gun"], Finish=["left", "right"])
+    gateway = await add_process(database, "gateway")
+    for name in streams:
+        await add_forwarder_session(database, name, gateway)
+    # Of the first hundred both see nothing of the other's; of those behind them one sees three of four.
+    both = [(float(n), n) for n in range(320)]
+    await store(database, streams["left"], both, now_s=320)
+    await store(
+        database, streams["right"], [each for each in both if each[1] >= 100 and each[1] % 4], now_s=320
+    )
+    await watching.look()
+    left, right = await shown(ask, race, streams["left"], streams["right"])
+    # The last moments are on their way: 310 to 319 do not count, and 110 to 309 do.
+    assert (left, right) == ((200, 200), (150, 200))
+    alert = alerts(await looked(ask, evaluation))["twin"]
+    assert (alert["level"], alert["stream_id"]) == ("watch", str(streams["right"]))
+    assert "has seen 150 of the last 200 chips at Finish · 10 km, its twin 200" in alert["reason"]
+
+
+async def shown(ask: Ask, race: str, *streams: UUID) -> list[tuple[int, int]]:
+    points = (await ask("GET", f"{RACES}/{race}/course"))["points"]
+    mats = {
+        each["stream_id"]: (each["seen"], each["of_chips"]) for point in points for each in point["streams"]
+    }
+    return [mats[str(each)] for each in streams]

@@ -20,6 +20,7 @@ from api.races import course_routes as course
 from api.races import mapping_routes as mappings
 from api.races import routes as races
 from api.readers import routes as readers
+from api.reconcile import routes as reconcile
 from api.search import routes as search
 from api.segments import routes as segments
 from api.streams import routes as streams
@@ -48,6 +49,7 @@ ROUTES = (
     Route("GET", _STREAM + "/sequence", streams.sequence_map, errors=("NOT_FOUND",), tagged=True),
     Route("GET", _STREAM + "/epochs", streams.list_epochs, errors=("NOT_FOUND",)),
     Route("PUT", _STREAM + "/epochs/{epoch}/name", streams.name_epoch, errors=("NOT_FOUND", "CONFLICT")),
+    Route("POST", _STREAM + "/reconcile", reconcile.reconcile, errors=("NOT_FOUND", "CONFLICT")),
     Route("GET", _STREAM + "/reads", events.list_reads, errors=("NOT_FOUND",)),
     Route("GET", _FORWARDER + "/reads", events.list_forwarder_reads),
     Route(

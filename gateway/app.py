@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway.brake import Brake
 from gateway.commands import Commands
 from gateway.devices import DeviceStates
+from gateway.memory import Memory
 from gateway.ownership import Ownership
 from gateway.session import Session
 from gateway.settings import GatewaySettings
@@ -55,6 +56,7 @@ class Gateway:
             braked_s=lambda token_id: self._brake.left_s(token_id, now=monotonic()),
         )
         self.staging = Staging(self.process, self.account)
+        self._memory = Memory(self.process, self.staging)
 
     async def run(self) -> None:
         """Live until a signal comes."""
@@ -70,6 +72,7 @@ class Gateway:
                 "ownership": self.ownership.run,
                 "commands": self._commands.run,
                 "devices": self.devices.run,
+                "memory": self._memory.run,
             },
             shut=self.acceptor.close,
         )

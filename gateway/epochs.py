@@ -20,6 +20,7 @@ from shared.db.channels import RACES
 from shared.db.patience import patiently
 from shared.log import get_logger
 from shared.protocol.commands import EpochReset
+from shared.protocol.memory import is_memory
 from shared.protocol.v1 import encode_epoch_reset
 from shared.runtime.process import Process
 from shared.transport.connection import DeviceConnection
@@ -48,6 +49,10 @@ class Epochs:
 
     async def carry_out(self, forwarder_id: str, request: EpochReset, until: float) -> Carried:
         """Do what an operator asks; see Commands."""
+        if is_memory(request.reader_ip):
+            return Carried(
+                "absent"
+            )  # no device numbers it, and this one would be told of a reader that it has not
         epoch = await self.command(
             forwarder_id,
             request.reader_ip,

@@ -11,6 +11,7 @@ from gateway.brake import Brake
 from gateway.store.faults import Fault, clear_faults, note_fault
 from shared.errors import RtServerError
 from shared.log import get_logger
+from shared.protocol.memory import is_memory
 from shared.runtime.process import Process
 from shared.transport.tokens import Identity
 
@@ -49,7 +50,10 @@ class Faults:
 
     async def readers_left_out(self, readers: Iterable[str], *, at_most: int) -> None:
         """Say that reads of these readers are not taken, because a device may have so many."""
-        complaint = f"more than {at_most} readers; not taken: {_first_of(sorted(readers))}"
+        named = sorted(readers)
+        taken = any(map(is_memory, named))
+        why = "a name that ends in #memory is no reader's" if taken else f"more than {at_most} readers"
+        complaint = f"{why}; not taken: {_first_of(named)}"
         await self._left_out("too_many_readers", "readers_left_out", complaint)
 
     async def epochs_left_out(self, epochs: Iterable[tuple[str, int]], *, at_most: int) -> None:

@@ -130,6 +130,7 @@ GRANT SELECT (gateway_id, part_id, stream_id, stream_epoch),
 GRANT SELECT, INSERT ON inbox_generation TO rt_gateway;
 GRANT EXECUTE ON FUNCTION collect_outcomes, take_commands, end_command TO rt_gateway;
 GRANT EXECUTE ON FUNCTION hand_out_device_versions, note_readers, note_ups TO rt_gateway;
+GRANT EXECUTE ON FUNCTION take_memory_parts, end_memory_parts TO rt_gateway;
 GRANT USAGE ON SEQUENCE device_version TO rt_gateway;
 GRANT SELECT, INSERT,
       UPDATE (session_id, connected, state, reader_info, info_at, download, changed_at, version)
@@ -181,7 +182,7 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
       answered_alerts, races, participants, chips, forwarder_races, epoch_races, race_points, point_streams, announcer,
       announcer_streams, announcements, passings, passings_progress, race_segments, segment_changes, link_secret,
-      event_changes, event_blocks, certificate_keys
+      event_changes, event_blocks, certificate_keys, memory_parts
     TO rt_api;
 -- Devices show tokens of their own on a few routes.
 GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
@@ -215,6 +216,8 @@ GRANT INSERT, DELETE ON race_segments, segment_changes TO rt_api;
 GRANT UPDATE (enabled, enabled_until, max_list_size, run_id, updated_at) ON announcer TO rt_api;
 GRANT INSERT, UPDATE (place, stream_epoch, position), DELETE ON announcer_streams TO rt_api;
 GRANT INSERT, DELETE ON announcements TO rt_api;
+-- What a reader's memory had it leaves for gateways, and takes nothing back.
+GRANT INSERT (forwarder_id, reader_ip, stream_epoch, first_seq, lines) ON memory_parts TO rt_api;
 -- Links to timelines are signed by api processes, and by nobody else.
 GRANT UPDATE (secret, changed_at) ON link_secret TO rt_api;
 GRANT INSERT (forwarder_id, session_id, gateway_id, kind, request, expires_at), DELETE ON commands TO rt_api;

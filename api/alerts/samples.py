@@ -18,7 +18,8 @@ BIN_S = 10
 # The clock. Of a read we know that reader's clock minus ours is read_at - received_at, and more by as long as the read
 # was on its way. So a delay makes a clock look behind, and nothing makes it look ahead:
 #   told      the best of the reads since the last look, but for the top tenth: lines that lie. Not of last sightings,
-#             which come later and carry the time of the first one.
+#             which come later and carry the time of the first one. And not of what a reader's memory had, none of
+#             which is live.
 #   believed  what is ahead of what was believed is nearer to the truth, at once. What is a little behind it lets belief
 #             sink by 5 ms a look, for clocks that drift. What is further behind it (or the first that is told at all)
 #             may be reads that were held back: it is believed when the reads of a later look say the same. A backlog
@@ -30,7 +31,7 @@ BIN_S = 10
 SAMPLE = r"""
 WITH due AS MATERIALIZED (
     SELECT streams.stream_id, last_position, created_at, current.bin AS this_bin, known.bin, bin_position, counts,
-           gap_s, longest_gap_s, clock.ahead_ms, clock.last_ms, clock.last_at
+           gap_s, longest_gap_s, clock.ahead_ms, clock.last_ms, clock.last_at, is_memory(reader_ip) AS of_memory
     FROM (SELECT floor(extract(epoch FROM now()) / 10)::bigint AS bin) AS current
     CROSS JOIN streams
     LEFT JOIN stream_samples AS known USING (stream_id)
@@ -58,7 +59,7 @@ looked AS MATERIALIZED (
             WHERE due.bin_position IS DISTINCT FROM due.last_position
               AND events.stream_id = due.stream_id
               AND position > greatest(due.last_position - 100, due.bin_position)
-              AND read_at IS NOT NULL
+              AND read_at IS NOT NULL AND NOT due.of_memory
               AND encode(substr(raw_frame, 1, 60), 'escape')
                   !~ '^\s*aa([[:xdigit:]]{34}([[:xdigit:]]{6})?LS|[[:xdigit:]]{36}[4-7])'
             ORDER BY position LIMIT 100

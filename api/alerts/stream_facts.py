@@ -54,14 +54,15 @@ class StreamFacts(NamedTuple):
 # Only streams of which something may be said, or of which something was: a device has as many as it likes, and most of
 # them are well. Each rule says what it wants to see, of the tables `epoch` (stream_metrics), `sample`, `closed`, and of
 # `now` and `conflicts`. Whose last read is a week old is waited for no more: readers' addresses change over the years.
-# Of conflicts no more than 1,000 are counted.
+# Of conflicts no more than 1,000 are counted. Of what a reader's memory had nobody expects a read either.
 _STREAMS = f"""
 WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions),
 watched AS MATERIALIZED ({WATCHED_STREAMS})
 SELECT stream_id, stream_title(streams, is_shared) AS title, forwarder_id,
        forwarder_title(forwarder_id, forwarder_display_name, is_shared) AS forwarder_title, stream_epoch, now.online,
        now.last_received_at, coalesce(sample.gap_s, 0)::float AS median_gap_s,
-       coalesce(sample.longest_gap_s, 0)::float AS longest_gap_s, closed.stream_id IS NOT NULL AS closed,
+       coalesce(sample.longest_gap_s, 0)::float AS longest_gap_s,
+       closed.stream_id IS NOT NULL OR is_memory(reader_ip) AS closed,
        now.reader_connected, now.at_point, coalesce(epoch.dedup_count, 0) AS reads,
        coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,

@@ -39,6 +39,7 @@ from shared.protocol.commands import (
     Request,
 )
 from shared.protocol.commands import EpochReset as ResetRequest
+from shared.protocol.memory import is_memory
 from shared.protocol.v1 import HIGHEST_EPOCH
 
 __all__ = ["control_forwarder", "read_config", "reset_epoch", "restart_forwarder", "write_config"]
@@ -80,6 +81,10 @@ async def _as_expected(api: Api, path: StreamPath, body: EpochReset) -> store.St
     stream = await store.find_stream(api.pool, path.stream_id)
     if stream is None:
         raise no_stream()
+    if is_memory(stream.reader_ip):
+        raise ApiError(
+            "CONFLICT", "no device numbers what a reader's memory had: reset the reader's own stream"
+        )
     if body.expected_epoch not in (None, stream.stream_epoch):
         raise ApiError(
             "CONFLICT",

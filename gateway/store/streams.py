@@ -6,6 +6,7 @@ from uuid import UUID
 
 from shared.db.connections import Connection, Pool
 from shared.db.errors import translated
+from shared.protocol.memory import is_memory
 
 __all__ = [
     "EpochsStored",
@@ -50,10 +51,11 @@ async def register_streams(
 ) -> dict[str, UUID]:
     """Make the streams that do not exist yet and return the ids of all, by reader_ip.
 
-    at_most: so many readers a forwarder may have; of those that would be more no stream is made, nor is it returned.
-    Two sessions of a device that follow each other at that moment may make some more.
+    at_most: a device names them, and may have so many: of those that would be more no stream is made, nor is it
+    returned. Two sessions of a device that follow each other at that moment may make some more. Nor of a name that only
+    what a memory had is called by: that is numbered by us, and a device that did so too would be in conflict with it.
     """
-    named = list(dict.fromkeys(reader_ips))
+    named = [each for each in dict.fromkeys(reader_ips) if at_most is None or not is_memory(each)]
     with translated():
         found = await _streams(pool, forwarder_id, named)
         if at_most is not None and len(found) < len(named):

@@ -47,6 +47,8 @@ CHANGE_NOTHING: set[Key] = {
     ("POST", "/api/v1/search"),
     ("POST", "/api/v1/public/timeline"),
 }
+# What makes it a change, where that stands in the query.
+ASKED = {("POST", STREAM + "/reconcile"): "?store=true"}
 # Gives what is kept nowhere: there is the entry, and nothing else.
 GIVE: set[Key] = {("POST", RACE + "/bibs/{bib}/link"), ("POST", "/api/v1/chips/{chip_id}/link")}
 BODIES: dict[Key, tuple[Any, ...]] = {
@@ -92,6 +94,7 @@ BODIES: dict[Key, tuple[Any, ...]] = {
 FILES: dict[Key, str] = {
     ("POST", RACE + "/participants/upload"): "2,Turing,Alan,,,M\n",
     ("POST", RACE + "/chips/upload"): "2,058000000002\n",
+    ("POST", STREAM + "/reconcile"): "aa0005800370000100012506151032000032\n",
 }
 # What has to be done before it can be taken back.
 FIRST: dict[Key, Key] = {
@@ -176,7 +179,8 @@ async def change(client: Client, key: Key, names: dict[str, Any], body: Any) -> 
     sent: dict[str, Any] = {"json": filled(body, names)}
     if key in FILES:
         sent = {"data": form(FILES[key])}
-    async with client.request(key[0], key[1].format(**names), headers=HEADERS, **sent) as answer:
+    path = key[1].format(**names) + ASKED.get(key, "")
+    async with client.request(key[0], path, headers=HEADERS, **sent) as answer:
         await answer.read()
         return answer.status
 

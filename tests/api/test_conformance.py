@@ -50,6 +50,8 @@ GUESSED = {
     # Of a race that was made here, and may be deleted by then; all of them never are, because one is followed.
     *(f"{route.method} {route.path}" for route in ROUTES if "{race_id}" in route.path),
     "DELETE /api/v1/admin/races",
+    # Nor is one a reader's memory.
+    "POST /api/v1/streams/{stream_id}/reconcile",
     # No text that is made up is a link.
     "POST /api/v1/public/timeline",
 }

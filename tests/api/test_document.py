@@ -39,6 +39,8 @@ from api.logs import routes as logs
 from api.races import imports, rosters
 from api.races.store import mappings, races
 from api.readers import store as readers
+from api.reconcile import comparison, reconciling
+from api.reconcile import routes as reconcile
 from api.routes import ROUTES
 from api.settings import API_TOKEN_LENGTH, ApiSettings
 from api.streams import epoch_names
@@ -212,7 +214,12 @@ BOUNDS = {
     "streams that are announced": f"{announced.STREAMS}",
     "finishers that are shown": f"{announced.LARGEST_LIST}",
     "a file of people or chips": f"{rosters.MOST_BYTES // MIB} MiB",
-    "files imported at once in an api process": f"{rosters.AT_ONCE}",
+    "a reader's memory": f"{reconcile.MOST_BYTES // MIB} MiB",
+    "different lines of it; of them that wait to be stored": "{:,}".format(
+        *{comparison.MOST_LINES, reconciling.MOST_WAITING}
+    ),
+    "minutes, lines of it that are shown": f"{reconcile.MINUTES_SHOWN:,}, {reconcile.LINES_SHOWN:,}",
+    "files imported or compared at once in an api process": f"{rosters.AT_ONCE}",
     "people of a race": f"{imports.MOST_PARTICIPANTS:,}",
     "rows of chips of a race": f"{imports.MOST_CHIPS:,}",
     "races": f"{races.MOST_RACES:,}",

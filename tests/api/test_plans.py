@@ -18,6 +18,7 @@ from api.events.types import EventFilter
 from api.exports import store as exports
 from api.live import store as overview
 from api.logs import store as logs
+from api.reconcile.store import STORED
 from api.storage.plans import ALONG_THE_KEY
 from api.streams import store as streams
 from shared.db.connections import connect
@@ -295,3 +296,10 @@ async def test_announcing_looks_up_each_by_keys_however_many_were_announced(
         assert scans
         assert {node["Node Type"] for node in scans} <= {"Index Scan", "Index Only Scan"}
         assert all(node["Actual Rows"] * node["Actual Loops"] <= 25 for node in scans)
+
+
+async def test_what_a_memory_is_compared_with_is_read_by_position(process: Process, stream_id: UUID) -> None:
+    plan = await plan_of(process, STORED, stream_id, 1_000, 1_500, *[datetime(2026, 5, 3)] * 2)  # noqa: DTZ001
+    (node,) = of_events(plan)
+    assert node["Index Name"] == "events_stream_id_position_key"
+    assert node["Actual Rows"] + node.get("Rows Removed by Filter", 0) == 500

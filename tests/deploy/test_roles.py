@@ -630,6 +630,7 @@ WRITES = {
     "announcer_streams": {"api": "DELETE INSERT UPDATE"},
     "evaluation": {"api": "UPDATE"},
     "link_secret": {"api": "UPDATE"},
+    "memory_parts": {"api": "INSERT"},
     "events": {"writer": "INSERT"},
     "forwarder_faults": {"gateway": "INSERT UPDATE"},
     "forwarder_races": {"api": "INSERT UPDATE DELETE"},

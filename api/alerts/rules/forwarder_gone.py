@@ -26,6 +26,7 @@ LEFT JOIN (
     FROM streams
     LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
     LEFT JOIN closed_streams AS closed USING (stream_id)
+    WHERE NOT is_memory(reader_ip)
     GROUP BY forwarder_id
 ) AS owned USING (forwarder_id)
 CROSS JOIN LATERAL (SELECT coalesce(nullif(owned.display_name, ''), session.display_name)) AS named(name)

@@ -20,7 +20,7 @@ FROM reported_ups AS ups
 CROSS JOIN LATERAL (
     SELECT max(forwarder_display_name), bool_and(closed.stream_id IS NOT NULL)
     FROM streams LEFT JOIN closed_streams AS closed USING (stream_id)
-    WHERE streams.forwarder_id = ups.forwarder_id
+    WHERE streams.forwarder_id = ups.forwarder_id AND NOT is_memory(reader_ip)
 ) AS owned(name, closed)
 WHERE NOT retired('forwarder', ups.forwarder_id)
 """

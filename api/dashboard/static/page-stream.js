@@ -9,6 +9,7 @@ import { epochList } from "./epochs.js";
 import { number, offset, originBeside, rate, streamName, streamOrigin } from "./format.js";
 import { fresh } from "./fresh.js";
 import { ask, path } from "./http.js";
+import { isMemory, memoryPanel } from "./memory.js";
 import { badge, button, empty, fact, field, section } from "./parts.js";
 import { closedWords, shownAs } from "./quiet.js";
 import { readerPanel } from "./reader.js";
@@ -33,6 +34,7 @@ export function streamPage(stream_id) {
   const head = streamHead(stream_id);
   const reader = readerPanel();
   const reset = button("Reset epoch…", () => resetEpoch(stream_id), { kind: "danger" });
+  const memory = section("The reader's memory", {}, memoryPanel(stream_id, () => cardOf(stream_id)));
   const body = h(
     "div",
     {},
@@ -40,6 +42,7 @@ export function streamPage(stream_id) {
     section("Reader", {}, reader.node),
     section("Numbers", {}, metrics.node, map.node),
     section("Epochs", { aside: reset }, epochs.node),
+    memory,
     section("Reads", {}, reads.node),
   );
   const missing = empty("There is no such stream.", h("p", {}, h("a", { href: "#/" }, "All streams")));
@@ -58,6 +61,8 @@ export function streamPage(stream_id) {
     missing.hidden = card !== null || !own.asked();
     if (card === null) return;
     head.update(card);
+    // No device numbers what a memory had, and it has no memory itself.
+    memory.hidden = reset.hidden = isMemory(card);
     setAttribute(reset, "aria-label", `Reset epoch… of ${streamName(card)}`);
     reader.update(card);
     epochs.update(card);

@@ -4,6 +4,7 @@
 
 import { say } from "./dialog.js";
 import { h } from "./dom.js";
+import { dropZone } from "./drop.js";
 import { count, number } from "./format.js";
 import { path, upload } from "./http.js";
 import { button, failure, shape } from "./parts.js";
@@ -16,35 +17,16 @@ const KINDS = [
 
 /** Returns the node; race() is the race as it is known, `changed` is called when something was imported. */
 export function raceFiles(race_id, race, changed) {
-  const chosen = h("input", {
-    type: "file",
+  const found = h("div", { "aria-live": "polite" });
+  const zone = dropZone("Drop both files here, people (.ppl) and chips (.bibchip), or choose them.", {
     multiple: true,
     accept: ".ppl,.bibchip,.csv,.txt",
-    "aria-label": "Files of people (.ppl) and chips (.bibchip)",
-    on: { change: () => look([...chosen.files]) },
+    label: "Files of people (.ppl) and chips (.bibchip)",
+    take: look,
   });
-  const found = h("div", { "aria-live": "polite" });
-  const zone = h(
-    "div",
-    { class: "drop", on: { dragover: over, dragleave: () => zone.removeAttribute("data-over"), drop } },
-    h("p", {}, "Drop both files here, people (.ppl) and chips (.bibchip), or choose them."),
-    chosen,
-  );
   let turn = 0;
 
-  function over(event) {
-    event.preventDefault();
-    zone.setAttribute("data-over", "");
-  }
-
-  function drop(event) {
-    event.preventDefault();
-    zone.removeAttribute("data-over");
-    look([...event.dataTransfer.files]);
-  }
-
   async function look(files) {
-    if (!files.length) return;
     const mine = ++turn;
     // What an import replaces is what stood on the page when its files were chosen.
     const { roster_changed_at } = race();
@@ -92,10 +74,10 @@ export function raceFiles(race_id, race, changed) {
 
   function clear() {
     turn += 1;
-    chosen.value = "";
+    zone.clear();
     found.replaceChildren();
   }
-  return h("div", {}, zone, found);
+  return h("div", {}, zone.node, found);
 }
 
 const target = (race_id, { kind }, query = {}) => path(["races", race_id, kind, "upload"], query);

@@ -89,17 +89,19 @@ SELECT stream_epoch, EXISTS (SELECT FROM epoch_races AS known
 FROM streams WHERE stream_id = $1
 """
 
+# What can begin: no device numbers what a reader's memory had.
 _TARGET = """
 SELECT stream_id, forwarder_id, reader_ip,
        stream_title(streams, forwarder_display_name IN (SELECT * FROM shared_names())) AS title
 FROM streams
+WHERE NOT is_memory(reader_ip)
 """
-_STREAMS_OF = f"{_TARGET} WHERE stream_id = ANY($1::uuid[])"
+_STREAMS_OF = f"{_TARGET} AND stream_id = ANY($1::uuid[])"
 # Those of its forwarders, and those that have an epoch of it.
 _STREAMS_OF_RACE = f"""
 {_TARGET}
-WHERE forwarder_id IN (SELECT forwarder_id FROM forwarder_races WHERE race_id = $1)
-   OR stream_id IN (SELECT stream_id FROM epoch_races WHERE race_id = $1)
+AND (forwarder_id IN (SELECT forwarder_id FROM forwarder_races WHERE race_id = $1)
+     OR stream_id IN (SELECT stream_id FROM epoch_races WHERE race_id = $1))
 ORDER BY created_at, stream_id
 """  # noqa: S608 - of constants only
 

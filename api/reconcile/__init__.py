@@ -1,0 +1,1 @@
+"""What a reader's own memory has against what is stored of it."""

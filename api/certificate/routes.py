@@ -125,15 +125,19 @@ def _epochs(text: str) -> list[int]:
 
 async def _certified(connection: Transaction, asked: Asked, making: Making) -> Certificate:
     facts = await known.facts(connection, asked.parts)
-    sums = await known.sums(connection, list({each.stream_id for each in asked.parts}))
+    entries = [
+        await entry(connection, part, about, making) for part, about in zip(asked.parts, facts, strict=True)
+    ]
+    streams = list({each.stream_id for each in asked.parts})
+    counted = {
+        (part.stream_id, part.stream_epoch): found.read_count
+        for part, found in zip(asked.parts, entries, strict=True)
+        if part.is_whole
+    }
+    sums = await known.sums(connection, streams, counted)
     judged = [
-        Judged(
-            part,
-            about,
-            await entry(connection, part, about, making),
-            sums[part.stream_id].events.get(part.stream_epoch, 0),
-        )
-        for part, about in zip(asked.parts, facts, strict=True)
+        Judged(part, about, found, sums[part.stream_id].events.get(part.stream_epoch, 0))
+        for part, about, found in zip(asked.parts, facts, entries, strict=True)
     ]
     unsigned = written(asked, judged, sums, issued_at=await known.now(connection))
     return signed(unsigned, await keys.signing_key(connection))

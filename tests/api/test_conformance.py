@@ -52,6 +52,8 @@ GUESSED = {
     "DELETE /api/v1/admin/races",
     # Nor is one a reader's memory.
     "POST /api/v1/streams/{stream_id}/reconcile",
+    # A race or a stream, not both.
+    "GET /api/v1/certificate",
     # No text that is made up is a link.
     "POST /api/v1/public/timeline",
 }

@@ -10,6 +10,7 @@ from uuid import UUID
 import aiohttp
 
 from api.certificate.digests import digests, root
+from shared.db.connections import connect
 from tests.bench.ground import Ground, Site, running
 from tests.bench.report import Row, Target, resident_bytes, row, say
 from tests.delivery.stored import make_stream, store_many
@@ -36,6 +37,8 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
             after.append(await certified(http, stream_id))
             say(f"certificate, round {number + 1}: {first[-1]:.2f} s, then {after[-1]:.2f} s")
         watching.cancel()
+        await asyncio.wait([watching])
+        assert watching.cancelled()
         grown = (resident_bytes(api.pid, "VmHWM") - before) / MIB
         await check(site, http, stream_id)
     return [
@@ -48,9 +51,9 @@ async def measure(ground: Ground, rounds: int) -> list[Row]:
 
 async def watch(site: Site, peaks: list[int]) -> None:
     """Note what the backends of the api have for themselves, again and again."""
-    pids = [pid for (pid,) in await site.database.fetch(_BACKENDS)]
+    connection = await connect(site.url, name="bench")
     while True:
-        for pid in pids:
+        for (pid,) in await connection.fetch(_BACKENDS):
             with suppress(FileNotFoundError, ProcessLookupError):
                 peaks.append(resident_bytes(pid, "RssAnon"))
         await asyncio.sleep(0.02)

@@ -1,7 +1,7 @@
 """What is known of pieces of epochs beside their events: counts, changes, receivers, conflicts, forwarders."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -106,25 +106,36 @@ LEFT JOIN receiver_cursors AS cursors
 ORDER BY asked.place, named.receiver_id
 """  # noqa: S608 - of constants only
 
-# Of whole streams, whatever is asked for: all events that are there, along the key, and all that are noted as
-# deleted. Positions are handed out without gaps: together they must make the last one.
+# Of whole streams ($1), whatever is asked for: all events that are there, along the key, and all that are noted as
+# deleted. Positions are handed out without gaps: together they must make the last one. Epochs are found one after the
+# other, each by a look at the key; those that were counted already ($2 streams, $3 epochs) are not counted again.
 _SUMS = """
 SELECT streams.stream_id, streams.last_position, there.stream_epochs, there.event_counts,
        coalesce((SELECT sum(event_count) FROM event_changes AS change
                  WHERE change.stream_id = streams.stream_id AND change.kind = 'deleted'), 0)::bigint AS deleted
 FROM streams
 CROSS JOIN LATERAL (
-    SELECT coalesce(array_agg(stream_epoch), '{}') AS stream_epochs, coalesce(array_agg(events), '{}') AS event_counts
-    FROM (
-        SELECT stream_epoch, count(*) AS events
-        FROM (
-            SELECT stream_epoch FROM events
-            WHERE events.stream_id = streams.stream_id
-            ORDER BY stream_id, stream_epoch, seq
-            OFFSET 0
-        ) AS event
-        GROUP BY stream_epoch
-    ) AS epoch
+    WITH RECURSIVE epochs (stream_epoch) AS (
+        (SELECT event.stream_epoch FROM events AS event WHERE event.stream_id = streams.stream_id
+         ORDER BY event.stream_epoch, event.seq LIMIT 1)
+        UNION ALL
+        SELECT (SELECT event.stream_epoch FROM events AS event
+                WHERE event.stream_id = streams.stream_id AND event.stream_epoch > epochs.stream_epoch
+                ORDER BY event.stream_epoch, event.seq LIMIT 1)
+        FROM epochs WHERE epochs.stream_epoch IS NOT NULL
+    )
+    SELECT coalesce(array_agg(epochs.stream_epoch), '{}') AS stream_epochs,
+           coalesce(array_agg(
+               CASE WHEN NOT EXISTS (SELECT FROM unnest($2::uuid[], $3::bigint[]) AS known(stream_id, stream_epoch)
+                                     WHERE known.stream_id = streams.stream_id
+                                       AND known.stream_epoch = epochs.stream_epoch)
+                    THEN (SELECT count(*)
+                          FROM (SELECT FROM events AS event
+                                WHERE event.stream_id = streams.stream_id
+                                  AND event.stream_epoch = epochs.stream_epoch
+                                ORDER BY event.stream_id, event.stream_epoch, event.seq
+                                OFFSET 0) AS counted) END), '{}') AS event_counts
+    FROM epochs WHERE epochs.stream_epoch IS NOT NULL
 ) AS there
 WHERE streams.stream_id = ANY($1::uuid[])
 """
@@ -235,14 +246,22 @@ def _facts(row: "asyncpg.Record", changes: list[Change], receivers: list[Receive
     )
 
 
-async def sums(database: Statements, stream_ids: Sequence[UUID]) -> dict[UUID, StreamSum]:
-    """Return what there is of whole streams, all of it counted."""
+async def sums(
+    database: Statements, stream_ids: Sequence[UUID], known: Mapping[tuple[UUID, int], int]
+) -> dict[UUID, StreamSum]:
+    """Return what there is of whole streams, all of it counted. known: what was counted already, by stream and
+    epoch.
+    """
+    of, epochs = [stream_id for stream_id, _ in known], [epoch for _, epoch in known]
     with translated():
-        rows = await database.fetch(_SUMS, stream_ids)
+        rows = await database.fetch(_SUMS, stream_ids, of, epochs)
     return {
         row["stream_id"]: StreamSum(
             row["last_position"],
-            dict(zip(row["stream_epochs"], row["event_counts"], strict=True)),
+            {
+                epoch: known[row["stream_id"], epoch] if count is None else count
+                for epoch, count in zip(row["stream_epochs"], row["event_counts"], strict=True)
+            },
             row["deleted"],
         )
         for row in rows

@@ -99,6 +99,11 @@ class Part(NamedTuple):
     to_seq: int | None
     rule: Rule
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the epoch is in it."""
+        return self.from_seq == 1 and self.to_seq is None
+
     def has(self, first: int, last: int) -> bool:
         """Whether all of first..last is in it."""
         return self.from_seq <= first and (self.to_seq is None or last < self.to_seq)

@@ -49,19 +49,19 @@ def joined(ranges: Iterable[Range]) -> list[Range]:
     return whole
 
 
-def without(ranges: Sequence[Range], others: Sequence[Range]) -> Iterator[Range]:
-    """Yield what of ranges lies in none of the others; both joined."""
+def without(ranges: Iterable[Range], others: Sequence[Range]) -> Iterator[Range]:
+    """Yield what of ranges lies in none of the others; both joined. Each is looked at once, however many there are."""
     at = 0
     for first, last in ranges:
         behind = first
-        while at < len(others) and others[at][1] < first:
-            at += 1
-        for other in others[at:]:
-            if other[0] > last:
+        while at < len(others) and others[at][0] <= last:
+            if behind < others[at][0]:
+                yield behind, others[at][0] - 1
+            behind = max(behind, others[at][1] + 1)
+            if behind > last:
+                # It may reach into the next range.
                 break
-            if behind < other[0]:
-                yield behind, other[0] - 1
-            behind = other[1] + 1
+            at += 1
         if behind <= last:
             yield behind, last
 

@@ -1,6 +1,7 @@
 """Which numbers are not there, found of counts of blocks, held to what one sees by looking at each."""
 
 import itertools
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,3 +57,18 @@ def test_ranges_are_said_as_people_say_them() -> None:
     assert (
         in_words([(n, n) for n in range(1, 24, 2)]) == "1, 3, 5, 7, 9, 11, 13, 15, 17, 19 and 2 more ranges"
     )
+
+
+def test_many_ranges_are_looked_at_once_each() -> None:
+    """A device decides how many there are, and the event loop waits."""
+
+    class Counted(list[Range]):
+        looks = 0
+
+        def __getitem__(self, at: Any) -> Any:
+            self.looks += 1
+            return super().__getitem__(at)
+
+    ranges, others = [(n, n) for n in range(1, 20_000, 2)], Counted((n, n) for n in range(1, 20_000, 4))
+    assert list(without(ranges, others)) == [(n, n) for n in range(3, 20_000, 4)]
+    assert others.looks < 10 * len(ranges)

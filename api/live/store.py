@@ -127,12 +127,18 @@ ORDER BY role, started_at, process_id
 """
 
 # Open ones first, the worst and oldest before all, and before what does not count, at most $2; then the newest $1 that
-# are resolved.
+# are resolved. What counts is counted by causes, each at its worst: eight readers of a box that has lost its power are
+# one thing to do.
 SELECT_ALERTS = f"""
+WITH causes AS MATERIALIZED (
+    SELECT cause, bool_or(level = 'act') AS is_act
+    FROM answered_alerts WHERE ended_at IS NULL AND level <> 'good' AND quiet IS NULL
+    GROUP BY cause
+)
 SELECT {ALERT}, watch_total, act_total, acknowledged_total, muted_total, clearing_total
 FROM (
-    (SELECT *, count(*) FILTER (WHERE quiet IS NULL AND level = 'watch') OVER () AS watch_total,
-            count(*) FILTER (WHERE quiet IS NULL AND level = 'act') OVER () AS act_total,
+    (SELECT *, (SELECT count(*) FROM causes WHERE NOT is_act) AS watch_total,
+            (SELECT count(*) FROM causes WHERE is_act) AS act_total,
             count(*) FILTER (WHERE quiet = 'acknowledged') OVER () AS acknowledged_total,
             count(*) FILTER (WHERE quiet = 'muted') OVER () AS muted_total,
             count(*) FILTER (WHERE quiet = 'clearing') OVER () AS clearing_total

@@ -28,11 +28,12 @@ class RaceOn(Answer):
 
 
 class Verdict(Answer):
-    """How things stand as a whole: the worst level, how many alerts are open of each, and of the worst the oldest.
-    What is acknowledged, muted or about to clear is open too, and counted apart. How many streams there are, of how
-    many the forwarder is connected, how many are closed, and how many reads their current epochs miss; flows: how many
-    streams receivers follow, each receiver counted. races: those that streams with a connected forwarder are in, by
-    name. The overview lists no more than 500 of each.
+    """How things stand as a whole: the worst level, how many causes of alerts are open, each at its worst
+    (watch, act), and of the worst the oldest. What is acknowledged, muted or about to clear is open too, and
+    counted apart. How many streams there are, of how many the forwarder is connected, how many are closed, and
+    how many reads their current epochs miss; flows: how many streams receivers follow, each receiver counted.
+    races: those that streams with a connected forwarder are in, by name. The overview lists no more than 500 of
+    each.
     """
 
     level: Level

@@ -9,8 +9,8 @@ from api.alerts.rules.receiver_behind import flows
 from api.alerts.stream_facts import streams
 from tests.api.answering import opened, silent
 from tests.api.conftest import Ask
-from tests.api.looking import OVERVIEW, looked
-from tests.api.seeds import Database
+from tests.api.looking import OVERVIEW, ago, looked
+from tests.api.seeds import Database, add_metrics, add_stream
 from tests.api.watching import Watch, at, flow, forwarder, many, receiver, stream
 
 
@@ -59,3 +59,20 @@ async def test_the_cause_is_kept_and_shown(ask: Ask, evaluation: Evaluation, dat
     assert alert["cause"] == f"last_read:stream:{stream_id}"
     (alert,) = opened(await looked(ask, evaluation))
     assert alert["cause"] == "reader:forwarder:start"
+
+
+async def test_eight_readers_of_a_box_are_one_in_the_verdict_and_another_box_is_another(
+    ask: Ask, evaluation: Evaluation, database: Database
+) -> None:
+    await silent(database, "box")
+    for number in range(2, 9):
+        stream_id = await add_stream(database, "box", f"10.0.0.{number}:10000")
+        await add_metrics(database, stream_id, dedup=7, received_at=await ago(database, 60))
+    await silent(database, "other")
+    overview = await looked(ask, evaluation)
+    assert len(opened(overview)) == 9
+    assert (overview["verdict"]["act"], overview["verdict"]["watch"]) == (2, 0)
+    (known,) = [each["trouble_id"] for each in opened(overview) if each["cause"] == "reader:forwarder:other"]
+    await ask("POST", f"/api/v1/alerts/{known}/acknowledge", json={})
+    verdict = (await ask("GET", OVERVIEW))["verdict"]
+    assert (verdict["act"], verdict["acknowledged"]) == (1, 1)

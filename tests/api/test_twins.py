@@ -43,15 +43,15 @@ async def test_the_last_two_hundred_chips_of_a_point_are_compared(
     gateway = await add_process(database, "gateway")
     for name in streams:
         await add_forwarder_session(database, name, gateway)
-    # Of the first hundred both see nothing of the other's; of those behind them one sees three of four.
+    # One sees three of four behind the first hundred, and its reads of the last moments are on their way.
     both = [(float(n), n) for n in range(320)]
     await store(database, streams["left"], both, now_s=320)
     await store(
-        database, streams["right"], [each for each in both if each[1] >= 100 and each[1] % 4], now_s=320
+        database, streams["right"], [each for each in both if 100 <= each[1] < 310 and each[1] % 4], now_s=320
     )
     await watching.look()
     left, right = await shown(ask, race, streams["left"], streams["right"])
-    # The last moments are on their way: 310 to 319 do not count, and 110 to 309 do.
+    # So 310 to 319 do not count, and 110 to 309 do.
     assert (left, right) == ((200, 200), (150, 200))
     alert = alerts(await looked(ask, evaluation))["twin"]
     assert (alert["level"], alert["stream_id"]) == ("watch", str(streams["right"]))

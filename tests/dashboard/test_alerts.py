@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Locator, Route, expect
 
 from api.alerts.actions import Action, actions
 from api.alerts.rules import Signal
-from tests.dashboard.browser import NARROW, Tab, tab
+from tests.dashboard.browser import NARROW, Tab, tab, violations
 from tests.dashboard.conftest import Stack
 from tests.dashboard.test_commands import READER, dialog, open_stream, said
 from tests.lines import line
@@ -340,3 +340,21 @@ async def test_every_action_of_every_kind_of_alert_is_there_to_be_pressed(page: 
         await expect(item.get_by_role("button", name="Acknowledge")).to_be_visible()
         await expect(item.get_by_role("button", name="Mute")).to_be_visible()
     assert shown == set(get_args(Action))
+
+
+async def test_one_cause_is_one_entry_with_all_that_is_of_it(page: Tab, stack: Stack) -> None:
+    readers = [f"10.0.0.{n}:10000" for n in range(1, 9)]
+    async with stack.forwarder("box", *readers) as box, stack.forwarder("other", readers[0]) as other:
+        for reader in readers:
+            box.record(reader, "no chip, but noise on the cable")
+        other.record(readers[0], "no chip, but noise on the cable")
+        await box.drained()
+        await other.drained()
+        await page.open()
+        await page.verdict("2 ACT")
+        entries = page.page.locator("#alerts .alerts > .alert:not(.same-cause .alert)")
+        await expect(entries).to_have_count(2)
+        fold = page.page.get_by_text("7 more alerts of the same cause")
+        await fold.click()
+        await expect(page.page.locator(".same-cause .alert").filter(visible=True)).to_have_count(7)
+        assert await violations(page.page) == []

@@ -1,5 +1,5 @@
 // What needs a look: what it is, since when, what to do, and buttons for it; what is known or muted behind that; and what
-// has been resolved, with how long it took.
+// has been resolved, with how long it took. One cause is one entry: the worst and oldest of it, with the others in it.
 
 import { alertActions } from "./alert-actions.js";
 import { alertAnswers, unmuteButton } from "./alert-answers.js";
@@ -19,14 +19,14 @@ export function alertList() {
   const muted = h("details", {}, h("summary", {}), mutes);
   const resolved = h("ul", { class: "alerts resolved" });
   const history = h("details", {}, h("summary", {}), resolved);
-  const showOpen = keyedInPieces(list, { key: (each) => each.trouble_id, make: alertRow });
+  const showOpen = keyedInPieces(list, { key: (each) => each.trouble_id, make: causeRow });
   const showMutes = keyed(mutes, { key: (each) => `${each.alert_id} ${each.at}`, make: mute });
   const showResolved = keyedInPieces(resolved, { key: (each) => each.trouble_id, make: alertRow });
   const node = h("div", {}, cleared, list, muted, history);
   const update = () => {
     const open = state.troubles.filter((each) => each.ended_at === null);
     const ended = state.troubles.filter((each) => each.ended_at !== null);
-    showOpen(open);
+    showOpen(byCause(open));
     showMutes(state.mutes);
     showResolved(ended);
     cleared.hidden = open.some((each) => each.quiet === null);
@@ -63,6 +63,34 @@ const PAGES = {
   database: () => "#/",
   point: ({ subject_id }) => `#/race/${subject_id.split("/")[0]}`,
 };
+
+// What does not count stands apart from what does, whatever its cause.
+function byCause(open) {
+  const causes = new Map();
+  for (const each of open) {
+    // An api process of the release before knows none.
+    const key = `${each.quiet === null} ${each.cause ?? each.trouble_id}`;
+    if (causes.has(key)) causes.get(key).others.push(each);
+    else causes.set(key, { ...each, others: [] });
+  }
+  return [...causes.values()];
+}
+
+/** A cause: its first alert, and the others folded below it. */
+function causeRow(first) {
+  const row = alertRow(first);
+  const list = h("ul", { class: "alerts" });
+  const more = h("details", { class: "same-cause" }, h("summary", {}), list);
+  const show = keyedInPieces(list, { key: (each) => each.trouble_id, make: alertRow });
+  row.node.append(more);
+  const update = (each) => {
+    row.update(each);
+    more.hidden = each.others.length === 0;
+    setText(more.firstChild, `${count(each.others.length, "more alert")} of the same cause`);
+    show(each.others);
+  };
+  return { node: row.node, update };
+}
 
 function alertRow(first) {
   const level = badge();

@@ -33,8 +33,7 @@ LOOKED_LATELY = "looked_at > now() - interval '3 minutes'"
 # Streams that stand at a point of a race with several: whether they are silent says who is due there.
 WATCHED_STREAMS = f"""
 SELECT DISTINCT unnest(stream_ids) AS stream_id FROM point_watches
-WHERE {LOOKED_LATELY}
-  AND race_id IN (SELECT race_id FROM point_watches WHERE {LOOKED_LATELY} GROUP BY race_id HAVING count(*) > 1)
+WHERE race_id IN (SELECT race_id FROM point_watches WHERE {LOOKED_LATELY} GROUP BY race_id HAVING count(*) > 1)
 """  # noqa: S608 - of constants only
 
 # One process at a time, for as long as its transaction lasts ("rtmt").

@@ -1,4 +1,4 @@
--- version: 5
+-- version: 6
 --
 -- Passings: what a chip left at one stream in one epoch without a gap of a second or more, by the reader's time.
 --
@@ -7,8 +7,8 @@
 -- second apart belongs together, which a read that comes late may find out of two that were apart until then.
 
 -- One look: takes up to so many events from behind the streams' progress, merges them into passings and moves the progress,
--- all in the transaction of the call. Says how many events it took, and how many are left to take, of all streams; null:
--- nobody could look.
+-- all in the transaction of the call. Says how many events it took, and how many are left to take, of all streams; 0
+-- where nobody can look at the moment: a process of the release before takes no null.
 --
 -- Reads with a tag and a time make passings; lines that are no reads have neither. A row with one of them alone, which no
 -- process of ours writes, makes none: without a time nothing can be said of gaps.
@@ -41,6 +41,7 @@ BEGIN
         LOCK TABLE passings_progress, passings IN ROW EXCLUSIVE MODE NOWAIT;
     EXCEPTION WHEN lock_not_available THEN
         taken := 0;
+        waiting := 0;
         RETURN;
     END;
 
@@ -249,7 +250,7 @@ BEGIN
         rest := least(greatest(rest, shortest), longest);
         RETURN;
     END IF;
-    SELECT look.taken, coalesce(look.waiting, before.waiting) INTO taken, waiting FROM fill_passings(most_events) AS look;
+    SELECT look.taken, look.waiting INTO taken, waiting FROM fill_passings(most_events) AS look;
     rest := shortest;
     IF taken > 0 THEN
         rest := extract(epoch FROM clock_timestamp() - began)

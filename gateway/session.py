@@ -114,8 +114,7 @@ class Session:
 
     async def run(self) -> None:
         """Live until the socket ends. Raises what `attend` tells the device: ProtocolError and others."""
-        # Nothing that it says is stored before it owns the place: a second connection of the device that is refused
-        # changes nothing.
+        # Nothing that it says is stored before it owns the place: a second connection that is refused changes nothing.
         hello = await greet(self._connection, decode_forwarder, ForwarderHello)
         check_id(hello.forwarder_id, self._identity)
         self._fence = await self._ownership.acquire(self._connection, self._identity, hello.display_name)

@@ -378,14 +378,14 @@ async def test_who_empties_tables_and_who_fills_do_not_wait_for_one_another(
             # Whoever waits does so for as long as he is let.
             await filling.execute("SET lock_timeout = 0")
             pid = await filling.fetchval("SELECT pg_backend_pid()")
-            look = asyncio.create_task(filling.fetchrow("SELECT taken, waiting FROM fill_passings(10)"))
+            look = asyncio.create_task(filling.fetch("SELECT taken, waiting FROM fill_passings(10)"))
 
             async def waits_or_is_done() -> bool:
                 return look.done() or await waits_for_a_lock(looking, pid)
 
             await wait_until(waits_or_is_done)
             assert look.done(), "it waits"
-            assert tuple(await look) == (0, 0)
+            assert [tuple(each) for each in await look] == [(0, 0)]
         await database.execute(f"TRUNCATE {emptied}")
     await fill_all(process.pool)
     assert await stored_passings(database, filled) == passings_of(left)

@@ -8,10 +8,11 @@ from importlib.metadata import version
 from aiohttp import web
 
 from api.alerts.evaluator import Evaluation
-from api.alerts.samples import require_zone
 from api.announcer.announcing import Announcing
 from api.announcer.view import View
 from api.certificate.routes import Certifying
+from api.clocks.looking import ClockLooks
+from api.clocks.zones import require_zone
 from api.commands.ask import Commands
 from api.crossings.view import View as Crossings
 from api.dashboard.routes import page_routes
@@ -26,6 +27,7 @@ from api.http.errors import answer_errors
 from api.http.large import LargeAnswers
 from api.http.openapi import describe
 from api.http.sites import refuse_other_sites
+from api.lags.sampling import Sampling
 from api.links.routes import Onlookers
 from api.live.followers import Followers
 from api.live.metrics import PageMetrics
@@ -137,8 +139,10 @@ async def main(settings: ApiSettings) -> None:
             "announcer": Announcing(process).run,
             "announced": app[API].part(View).run,
             "crossings": app[API].part(Crossings).run,
-            "evaluation": Evaluation(process, time_zone=settings.time_zone).run,
+            "clocks": ClockLooks(process, time_zone=settings.time_zone).run,
+            "evaluation": Evaluation(process).run,
             "forgetting": Forgetting(process).run,
+            "lags": Sampling(process).run,
             "live": live.run,
             "mats": Watching(process).run,
             "notices": telling.run,

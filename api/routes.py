@@ -3,6 +3,7 @@
 from api.alerts import routes as alerts
 from api.announcer import routes as announcer
 from api.certificate import routes as certificate
+from api.clocks import routes as clocks
 from api.commands import routes as commands
 from api.crossings import routes as crossings
 from api.devices import routes as devices
@@ -12,6 +13,7 @@ from api.flow import routes as flow
 from api.http import routes as http
 from api.http.contract import Route
 from api.http.errors import Code
+from api.lags import routes as lags
 from api.links import routes as links
 from api.live import routes as live
 from api.logs import routes as logs
@@ -104,6 +106,10 @@ ROUTES = (
     ),
     Route("GET", "/api/v1/forwarders", devices.list_forwarders),
     Route("PATCH", _FORWARDER + "/streams", streams.patch_forwarder_streams),
+    Route("GET", "/api/v1/clocks", clocks.list_clocks),
+    Route("GET", "/api/v1/receiver-lags", lags.list_lags),
+    Route("GET", _FORWARDER + "/time-zone", clocks.show_zone, errors=("NOT_FOUND",)),
+    Route("PUT", _FORWARDER + "/time-zone", clocks.set_zone, errors=("NOT_FOUND", "CONFLICT")),
     Route(
         "GET",
         _FORWARDER + "/config",

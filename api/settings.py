@@ -27,18 +27,9 @@ def api_token(text: str) -> str:
 
 def time_zone(text: str) -> str:
     """Return the name of a zone as the tz database writes it, whatever its case; empty: not known."""
-    from zoneinfo import available_timezones
+    from api.clocks.zones import zone_named
 
-    name = text.strip()
-    # What this machine is set to has a name here that browsers and databases elsewhere know nothing of.
-    known = (
-        {each.lower(): each for each in available_timezones() - {"localtime", "Factory"}}
-        if name
-        else {"": ""}
-    )
-    if name.lower() not in known:
-        raise ValueError("must be a name of the tz database, like Europe/Berlin")
-    return known[name.lower()]
+    return zone_named(text) if text.strip() else ""
 
 
 def days(text: str) -> int:

@@ -16,6 +16,7 @@ from gateway.ownership import Ownership
 from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.staging import Staging
+from shared.runtime.database_clock import clock_is_kept
 from shared.runtime.liveness import Vitals
 from shared.runtime.process import Process
 from shared.transport.acceptor import Acceptor
@@ -35,7 +36,10 @@ class Gateway:
         self.process = Process(
             "gateway",
             settings,
-            vitals=lambda: Vitals(connections=len(self.acceptor.connections)),
+            vitals=lambda: Vitals(
+                connections=len(self.acceptor.connections),
+                clock_kept=settings.clock_kept or clock_is_kept(),
+            ),
             counts=("events_in",),
             on_return=self._doubt,
             # What waits longer waits for an administrator: sessions must not hold the whole pool for that.

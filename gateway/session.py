@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import NamedTuple, TypeVar
 from uuid import UUID
@@ -230,7 +229,7 @@ class Session:
             display_name=self._display_name,
             streams=self._streams,
             batch_id=message.batch_id,
-            received_at=datetime.now(UTC),
+            received_at=self._process.presence.clock.now(),  # one clock for all machines
             size=size,
             on_settled=self._settled.set,
         )

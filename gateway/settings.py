@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.runtime.settings import Settings, number, setting
+from shared.runtime.settings import Settings, choice, number, setting
 
 __all__ = ["GatewaySettings"]
 
@@ -28,4 +28,10 @@ class GatewaySettings(Settings):
         number(low=1, high=1_000_000),
         default="5000",
         text="epochs that a forwarder may begin, of all its readers; reads of more than that stay in the forwarder",
+    )
+    clock_kept: bool = setting(
+        "CLOCK_KEPT",
+        lambda text: choice("ask", "yes")(text or "ask") == "yes",
+        default="ask",
+        text="whether somebody keeps the clock of a gateway's machine: ask its kernel, or yes where it cannot know",
     )

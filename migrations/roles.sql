@@ -102,8 +102,8 @@ $$;
 
 GRANT USAGE ON SCHEMA public TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT SELECT ON schema_migrations, schema_routines, processes, live_processes TO rt_gateway, rt_writer, rt_fanout, rt_api;
-GRANT EXECUTE ON FUNCTION ring_unless_jammed, enter_process, renew_process, renew_vitals, leave_process, bury_processes,
-                          trim_activity
+GRANT EXECUTE ON FUNCTION ring_unless_jammed, enter_process, renew_process, renew_vitals, report_vitals, leave_process,
+                          bury_processes, trim_activity
     TO rt_gateway, rt_writer, rt_fanout, rt_api;
 GRANT INSERT (level, process_id, event, fields, of_device)
     ON activity TO rt_gateway, rt_writer, rt_fanout, rt_api;
@@ -186,7 +186,8 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
     TO rt_api;
 -- Devices show tokens of their own on a few routes.
 GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
-      delete_empty_stream, delete_races, unmap_epoch, fill_passings, fill_passings_in_turn, keep_event_blocks
+      delete_empty_stream, delete_races, unmap_epoch, fill_passings, fill_passings_in_turn, keep_event_blocks,
+      zone_ahead_ms, made_at, shown_in_zone
     TO rt_api;
 GRANT INSERT (token_hash, device_type, device_id, events_per_second) ON device_tokens TO rt_api;
 GRANT INSERT, UPDATE (name, named_at), DELETE ON epoch_names TO rt_api;
@@ -212,6 +213,12 @@ GRANT UPDATE (closed_at, closed_by, closes_at) ON race_points TO rt_api;
 GRANT INSERT, UPDATE (race_id), DELETE ON forwarder_races TO rt_api;
 GRANT INSERT, UPDATE (race_id, mapped_at) ON epoch_races TO rt_api;
 GRANT INSERT, DELETE ON race_segments, segment_changes TO rt_api;
+-- What is known of readers' clocks is the api's own.
+GRANT SELECT, UPDATE (looked_at, tidied_at) ON clocks_turn TO rt_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON forwarder_zones, reader_clocks, reader_clock_marks TO rt_api;
+-- So is how far behind receivers were.
+GRANT SELECT, UPDATE (looked_at) ON lags_turn TO rt_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON receiver_lags TO rt_api;
 -- The announcer is the api's own.
 GRANT UPDATE (enabled, enabled_until, max_list_size, run_id, updated_at) ON announcer TO rt_api;
 GRANT INSERT, UPDATE (place, stream_epoch, position), DELETE ON announcer_streams TO rt_api;

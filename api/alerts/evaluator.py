@@ -45,9 +45,8 @@ log = get_logger(__name__)
 class Evaluation:
     """One api process's share in it."""
 
-    def __init__(self, process: Process, *, time_zone: str = "") -> None:
+    def __init__(self, process: Process) -> None:
         self._process = process
-        self._time_zone = time_zone or None
         self._problem: str | None = None
         process.concerns["evaluation"] = lambda: self._problem
         self._took_s = 0.0
@@ -96,7 +95,7 @@ class Evaluation:
             now = await states.take_turn(connection, every_s=turn_s)
             if now is None:
                 return False
-            await samples.sample(connection, time_zone=self._time_zone)
+            await samples.sample(connection)
             facts = await findings.gather(connection)
             known = await states.alert_states(connection)
             # From what is kept, not from what this process remembers: the last look may have been another's.

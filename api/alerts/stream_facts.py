@@ -17,14 +17,19 @@ __all__ = ["ClockFacts", "StreamFacts", "of_stream", "statement", "streams"]
 
 class ClockFacts(NamedTuple):
     """A reader's clock. offset_ms: reader's minus ours, None where the zone is not known. ahead_ms: its wall clock
-    minus UTC's, or minus that of TIME_ZONE; None when no live read has told. step_ms: by how much it has just jumped.
-    shows: its wall clock when the last read came.
+    minus UTC's, or minus that of the zone that is given; None when no live read has told. shows: its wall clock when
+    the last read came, which was `told_at`. stepped_at: when it was set, if that is some minutes ago; was_ms: its
+    offset before, or `ahead_ms` where the zone is not known.
     """
 
     offset_ms: int | None = None
     ahead_ms: int | None = None
-    step_ms: int = 0
     shows: datetime | None = None
+    stepped_at: datetime | None = None
+    was_ms: int | None = None
+    told_at: datetime | None = None
+    drift_ppm: float | None = None
+    drift_error_ppm: float | None = None
 
 
 class StreamFacts(NamedTuple):
@@ -52,9 +57,10 @@ class StreamFacts(NamedTuple):
 
 
 # Only streams of which something may be said, or of which something was: a device has as many as it likes, and most of
-# them are well. Each rule says what it wants to see, of the tables `epoch` (stream_metrics), `sample`, `closed`, and of
-# `now` and `conflicts`. Whose last read is a week old is waited for no more: readers' addresses change over the years.
-# Of conflicts no more than 1,000 are counted. Of what a reader's memory had nobody expects a read either.
+# them are well. Each rule says what it wants to see, of the tables `epoch` (stream_metrics), `sample`, `clock` and
+# `closed`, and of `now` and `conflicts`. Whose last read is a week old is waited for no more: readers' addresses change
+# over the years. Of conflicts no more than 1,000 are counted. Of what a reader's memory had
+# nobody expects a read either.
 _STREAMS = f"""
 WITH live AS MATERIALIZED (SELECT forwarder_id FROM live_forwarder_sessions),
 watched AS MATERIALIZED ({WATCHED_STREAMS})
@@ -67,12 +73,17 @@ SELECT stream_id, stream_title(streams, is_shared) AS title, forwarder_id,
        coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
        conflicts.count AS open_conflicts,
-       sample.clock_offset_ms, sample.clock_ahead_ms, coalesce(sample.clock_step_ms, 0) AS clock_step_ms,
-       sample.clock_last_at AT TIME ZONE coalesce(sample.clock_zone, 'UTC')
-           + sample.clock_ahead_ms * interval '1 millisecond' AS clock_shows
+       clock.offset_ms AS clock_offset_ms, clock.ahead_ms AS clock_ahead_ms,
+       clock.told_at AT TIME ZONE coalesce(clock.zone, 'UTC') + clock.ahead_ms * interval '1 millisecond'
+           AS clock_shows,
+       CASE WHEN clock.stepped_at > now() - interval '5 minutes' THEN clock.stepped_at END AS clock_stepped_at,
+       clock.was_ms - coalesce(clock.zone_ms, 0) AS clock_was_ms,
+       clock.told_at AS clock_told_at, clock.drift_ppm AS clock_drift_ppm,
+       clock.drift_error_ppm AS clock_drift_error_ppm
 FROM streams
 LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN stream_samples AS sample USING (stream_id)
+LEFT JOIN reader_clocks AS clock USING (stream_id)
 LEFT JOIN closed_streams AS closed USING (stream_id)
 LEFT JOIN reported_readers AS reader USING (forwarder_id, reader_ip)
 CROSS JOIN LATERAL (SELECT forwarder_display_name IN (SELECT * FROM shared_names())) AS named(is_shared)

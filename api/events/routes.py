@@ -62,7 +62,7 @@ async def list_reads(api: Api, *, path: StreamPath, query: ReadQuery) -> ReadPag
         raise no_stream()
     last = page.rows[-1] if page.more else None
     return ReadPage(
-        reads=await named(api.pool, page.rows),
+        reads=await named(api.pool, page.rows, corrected=query.corrected == "true"),
         next_cursor=None if last is None else encode_cursor(last.stream_epoch, last.seq),
         total=None if _is_filtered(query) else sum(each.events for each in epochs),
         limit=query.limit,
@@ -97,7 +97,7 @@ async def _view(api: Api, epochs: Sequence[views.Epoch], query: ViewQuery) -> Re
         )
     reads = await store.by_keys(api.pool, found.keys)
     return ReadPage(
-        reads=await named(api.pool, reads),
+        reads=await named(api.pool, reads, corrected=query.corrected == "true"),
         next_cursor=None,
         total=found.total,
         # Very long lines may have cut the page short: where the next one begins.
@@ -127,7 +127,7 @@ async def latest_reads(api: Api, *, query: LatestQuery) -> LatestReads:
     tags = None if query.tag_id is None else _tags(query.tag_id)
     page, newest = await store.latest(api.pool, _streams(query), tags, limit=query.limit, behind=behind)
     return LatestReads(
-        reads=await named(api.pool, page.rows),
+        reads=await named(api.pool, page.rows, corrected=query.corrected == "true"),
         cut=page.more and len(page.rows) < query.limit,
         cursor=None if query.stream_id is None else encode_cursor(newest),
     )

@@ -8,6 +8,7 @@ from msgspec import Meta
 from api.http.types import (
     Answer,
     ConflictCursor,
+    Flag,
     Limit,
     Number,
     PositionCursor,
@@ -61,7 +62,7 @@ class EventFilter(EpochFilter):
 class ViewQuery(EventFilter):
     """A view of reads, by arrival: the newest first, unless asked otherwise. Of the current epoch, unless another is
     named. dedup: of what a chip says within `window_secs` by reader time, all, the first or the last; offset: how many
-    reads of the view come before the page.
+    reads of the view come before the page; corrected: with `corrected_at` of each.
     """
 
     dedup: Dedup | None = None
@@ -69,6 +70,7 @@ class ViewQuery(EventFilter):
     order: Literal["asc", "desc"] = "desc"
     limit: Limit = 100
     offset: Offset | None = None
+    corrected: Flag = "false"
 
 
 class ReadQuery(ViewQuery):
@@ -88,6 +90,7 @@ class Read(Answer):
     """A stored event, and of which race and whose it is, where that is known: bib_ambiguous where the chip has other
     bibs too. visit: of a known bib, whether it is the first read at its point of the race, or comes again;
     point_before: where it was last seen before that, and since_point_before_ms: how long ago that crossing was.
+    corrected_at: when it was really made, by the server's clock, if that was asked for and is known.
     """
 
     stream_id: UUID
@@ -108,6 +111,7 @@ class Read(Answer):
     visit: Literal["first", "again"] | None = None
     point_before: str | None = None
     since_point_before_ms: int | None = None
+    corrected_at: Time | None = None
 
 
 class ReadPage(Answer):
@@ -125,7 +129,8 @@ class ReadPage(Answer):
 class LatestQuery(Request):
     """The newest reads; of one stream or of up to 50 (`stream_ids`, with commas between them), of one chip or of up to
     200 with commas between them (in either case), among some 20,000 of the newest of those streams, or of all.
-    after: the cursor of an earlier answer of the same stream: only what was stored since.
+    after: the cursor of an earlier answer of the same stream: only what was stored since. corrected: with
+    `corrected_at` of each.
     """
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
@@ -133,6 +138,7 @@ class LatestQuery(Request):
     stream_ids: Streams | None = None
     tag_id: Tags | None = None
     after: PositionCursor | None = None
+    corrected: Flag = "false"
 
 
 class LatestReads(Answer):

@@ -32,9 +32,10 @@ async def export_text(
 async def export_csv(
     api: Api, *, path: StreamPath, query: CsvQuery, request: web.Request
 ) -> web.StreamResponse:
-    """Export the events of a stream as CSV, with the names of those whose chips they are, if asked."""
-    form = stream.CSV_WITH_PEOPLE if query.participants == "true" else stream.CSV
-    return await stream.send(api, request, path.stream_id, query, form=form)
+    """Export the events of a stream as CSV, if asked with the names of those whose chips they are, and with the times
+    at which they were really made.
+    """
+    return await stream.send(api, request, path.stream_id, query, form=stream.csv_of(query))
 
 
 async def export_epoch_text(
@@ -47,11 +48,11 @@ async def export_epoch_text(
 async def export_epoch_csv(
     api: Api, *, path: EpochPath, query: EpochCsvQuery, request: web.Request
 ) -> web.StreamResponse:
-    """Export the events of one epoch as CSV, with their chips, and with people, if asked. One without events is empty,
-    whether it has begun or not.
+    """Export the events of one epoch as CSV, with their chips, and with people and corrected times, if asked. One
+    without events is empty, whether it has begun or not.
     """
-    form = stream.EPOCH_CSV_WITH_PEOPLE if query.participants == "true" else stream.EPOCH_CSV
-    return await stream.send(api, request, path.stream_id, _of_epoch(path, query), form=form)
+    wanted = _of_epoch(path, query)
+    return await stream.send(api, request, path.stream_id, wanted, form=stream.csv_of(query))
 
 
 def _of_epoch(path: EpochPath, query: EpochFilter) -> EventFilter:

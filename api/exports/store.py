@@ -6,6 +6,7 @@ from uuid import UUID
 
 from asyncpg.protocol import NO_TIMEOUT
 
+from api.clocks.corrected import COLUMN
 from api.events.filter import WANTED, arguments
 from api.events.types import EventFilter
 from shared.db.connections import Connection
@@ -27,10 +28,13 @@ _EPOCH_ROW = _CSV_ROW.rstrip() + ", coalesce(tag_id, '')"
 
 # Whose the chip is, by the race of the read (migrations/routines/segments.sql). Each look is by a key, in the order of
 # the events: nothing is gathered or sorted, however long the stream is.
-_PEOPLE = rf"""
+_PEOPLE = r"""
 , coalesce(owner.bib::text, ''), coalesce(replace(person.last_name, '\', '\\'), ''),
   coalesce(replace(person.first_name, '\', '\\'), '')
-FROM (SELECT * {WANTED} ORDER BY stream_epoch, seq) AS events
+"""
+_PLAIN = f"{WANTED}ORDER BY stream_epoch, seq"
+_NAMED = f"""
+FROM (SELECT * {_PLAIN}) AS events
 CROSS JOIN LATERAL race_of_read(events.stream_id, events.stream_epoch, events.seq) AS race
 LEFT JOIN LATERAL (
     SELECT bib FROM chips WHERE chips.race_id = race.race_id AND chip_id = events.tag_id AND is_owner LIMIT 1
@@ -42,13 +46,21 @@ LEFT JOIN LATERAL (
 ORDER BY stream_epoch, seq
 """  # noqa: S608 - of constants only
 
+
+def _csv(row: str, *, people: bool, corrected: bool) -> str:
+    """Return the statement of a CSV: its rows, with whose each is and when it was really made behind them, if asked."""
+    columns = [row.rstrip(), *([_PEOPLE] if people else ()), *([f", {COLUMN}"] if corrected else ())]
+    return "".join(columns) + (_NAMED if people else _PLAIN)
+
+
 COPIES = {
-    "csv": f"{_CSV_ROW}{WANTED}ORDER BY stream_epoch, seq",
-    "csv with people": f"{_CSV_ROW}{_PEOPLE}",
-    "epoch csv": f"{_EPOCH_ROW}{WANTED}ORDER BY stream_epoch, seq",
-    "epoch csv with people": f"{_EPOCH_ROW}{_PEOPLE}",
-    "text": f"{_TEXT_ROW}{WANTED}ORDER BY stream_epoch, seq",
-}
+    f"{name}{' with people' if people else ''}{', corrected' if corrected else ''}": _csv(
+        row, people=people, corrected=corrected
+    )
+    for name, row in (("csv", _CSV_ROW), ("epoch csv", _EPOCH_ROW))
+    for people in (False, True)
+    for corrected in (False, True)
+} | {"text": f"{_TEXT_ROW}{_PLAIN}"}
 
 # It ends with its connection.
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"

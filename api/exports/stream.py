@@ -21,6 +21,7 @@ from aiohttp import web
 from api.events.types import EventFilter
 from api.exports import store
 from api.exports.places import Place, Places
+from api.exports.types import CsvQuery, EpochCsvQuery
 from api.http.context import Api
 from api.http.errors import no_stream
 from api.storage.plans import ALONG_THE_KEY, AT_ONCE
@@ -32,13 +33,11 @@ from shared.log import get_logger
 __all__ = [
     "CONNECTION",
     "CSV",
-    "CSV_WITH_PEOPLE",
-    "EPOCH_CSV",
-    "EPOCH_CSV_WITH_PEOPLE",
     "TEXT",
     "Client",
     "Form",
     "Outlet",
+    "csv_of",
     "file_name",
     "patience",
     "reset",
@@ -100,9 +99,16 @@ _PEOPLE = b",bib,last_name,first_name"
 
 TEXT = Form("text", "text", _twice, b"", "text/plain", "txt")
 CSV = _csv("csv", _COLUMNS)
-CSV_WITH_PEOPLE = _csv("csv with people", _COLUMNS + _PEOPLE)
-EPOCH_CSV = _csv("epoch csv", _EPOCH_COLUMNS)
-EPOCH_CSV_WITH_PEOPLE = _csv("epoch csv with people", _EPOCH_COLUMNS + _PEOPLE)
+
+
+def csv_of(asked: CsvQuery | EpochCsvQuery) -> Form:
+    """Return the CSV that is asked for: of a stream, or of an epoch with its chips; with people, with true times."""
+    rows, header = ("csv", _COLUMNS) if isinstance(asked, CsvQuery) else ("epoch csv", _EPOCH_COLUMNS)
+    if asked.participants == "true":
+        rows, header = f"{rows} with people", header + _PEOPLE
+    if asked.corrected == "true":
+        rows, header = f"{rows}, corrected", header + b",corrected_at"
+    return _csv(rows, header)
 
 
 async def send(

@@ -7,12 +7,18 @@ __all__ = ["CsvQuery", "EpochCsvQuery"]
 
 
 class CsvQuery(EventFilter):
-    """Which events; participants: with `bib,last_name,first_name` behind each, empty where nobody knows."""
+    """Which events; participants: with `bib,last_name,first_name` behind each, empty where nobody knows; corrected:
+    with `corrected_at` behind all, when it was really made, empty where nobody knows.
+    """
 
     participants: Flag = "false"
+    corrected: Flag = "false"
 
 
 class EpochCsvQuery(EpochFilter):
-    """Which events of an epoch; participants: with `bib,last_name,first_name` behind each, empty where nobody knows."""
+    """Which events of an epoch; participants: with `bib,last_name,first_name` behind each, empty where nobody knows;
+    corrected: with `corrected_at` behind all, when it was really made, empty where nobody knows.
+    """
 
     participants: Flag = "false"
+    corrected: Flag = "false"

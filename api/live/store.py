@@ -75,7 +75,7 @@ SELECT streams.stream_id, streams.forwarder_id, reader_ip, display_alias, forwar
        coalesce(epoch.conflict_count, 0) AS conflict_count,
        conflicts.count AS open_conflicts,
        coalesce(epoch.unparsed_count, 0) AS unparsed_count,
-       sample.clock_offset_ms, {ZONE_UNKNOWN} AS zone_unknown,
+       clock.offset_ms AS clock_offset_ms, {ZONE_UNKNOWN} AS zone_unknown,
        epoch.last_tag_id, last_position, closed.closed_at, closed.closed_by,
        greatest(0, last_position - coalesce(closed.position, last_position)) AS reads_since_closed,
        (SELECT point.race_id || '/' || point.place FROM point_streams AS point
@@ -90,6 +90,7 @@ LEFT JOIN epoch_names USING (stream_id, stream_epoch)
 CROSS JOIN LATERAL race_of_read(streams.stream_id, streams.stream_epoch, coalesce(epoch.last_seq, 0) + 1) AS next_read
 LEFT JOIN races ON races.race_id = next_read.race_id
 LEFT JOIN stream_samples AS sample USING (stream_id)
+LEFT JOIN reader_clocks AS clock USING (stream_id)
 LEFT JOIN closed_streams AS closed USING (stream_id)
 CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM now())) - sample.bin * 10 AS seconds) AS pace
 {OPEN_CONFLICTS}

@@ -2,8 +2,8 @@
 
 __all__ = ["OPEN_CONFLICTS", "ZONE_UNKNOWN"]
 
-# Of a row `sample` of stream_samples: reads come with a clock, and no zone is known whose time it may show.
-ZONE_UNKNOWN = "sample.clock_ahead_ms IS NOT NULL AND sample.clock_offset_ms IS NULL"
+# Of a row `clock` of reader_clocks: reads come with a clock, and no zone is known whose time it may show.
+ZONE_UNKNOWN = "clock.ahead_ms IS NOT NULL AND clock.offset_ms IS NULL"
 # Joins conflicts(count) to a row of streams. Counted up to a thousand: more say no more, and cost a look at each.
 OPEN_CONFLICTS = """CROSS JOIN LATERAL (
     SELECT count(*) FROM (

@@ -64,7 +64,7 @@ _SET_ALIAS = "SELECT alias_stream($1, $2)"
 _SET_ALIAS_OF = "SELECT alias_stream_named($1, $2, $3)"
 
 # total: over the stream's epochs. epoch: the current one, which may have nothing yet. flow: backlog, from cursors
-# and metrics. The clock is what the last look made of it (api/alerts/samples.py).
+# and metrics. The clock is what the last look made of it (api/clocks/).
 SELECT_METRICS = f"""
 SELECT streams.stream_id, total.*, flow.backlog,
        coalesce(epoch.raw_count, 0) AS epoch_raw_count,
@@ -77,9 +77,9 @@ SELECT streams.stream_id, total.*, flow.backlog,
        coalesce(epoch.chip_count, 0) AS unique_chips,
        coalesce(epoch.last_seq - epoch.dedup_count, 0) AS missing_count,
        coalesce(epoch.missing, '{{}}') AS missing,
-       sample.clock_offset_ms, {ZONE_UNKNOWN} AS zone_unknown
+       clock.offset_ms AS clock_offset_ms, {ZONE_UNKNOWN} AS zone_unknown
 FROM streams
-LEFT JOIN stream_samples AS sample USING (stream_id)
+LEFT JOIN reader_clocks AS clock USING (stream_id)
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(raw_count), 0)::bigint AS raw_count,
            coalesce(sum(dedup_count), 0)::bigint AS dedup_count,

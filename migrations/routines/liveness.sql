@@ -1,4 +1,4 @@
--- version: 7
+-- version: 8
 --
 -- Who is alive: processes by lease and lock, sessions by their process.
 
@@ -83,6 +83,23 @@ BEGIN ATOMIC
         problem = left(given_problem, 300), commit_ms = given_commit_ms
     WHERE process_id = given_id AND acts_for(role)
     RETURNING process_id;
+END;
+
+-- The same, with how far its machine's clock is ahead of ours and whether somebody keeps it. Answers the time by our clock, of
+-- which the process learns that; null when its row is gone.
+CREATE OR REPLACE FUNCTION report_vitals(
+    given_id uuid, lease_s double precision, given_connections integer, given_events_per_second real,
+    given_ready boolean, given_problem text, given_commit_ms real, given_clock_ahead_ms real, given_clock_kept boolean
+) RETURNS timestamptz
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    UPDATE processes
+    SET lease_expires_at = clock_timestamp() + make_interval(secs => lease_s), last_seen_at = clock_timestamp(),
+        connections = given_connections, events_per_second = given_events_per_second, ready = given_ready,
+        problem = left(given_problem, 300), commit_ms = given_commit_ms, clock_ahead_ms = given_clock_ahead_ms,
+        clock_kept = given_clock_kept
+    WHERE process_id = given_id AND acts_for(role)
+    RETURNING clock_timestamp();
 END;
 
 CREATE OR REPLACE FUNCTION leave_process(given_id uuid) RETURNS void

@@ -28,6 +28,7 @@ __all__ = [
     "create_pool",
     "ping",
     "transaction",
+    "transaction_of",
 ]
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -170,6 +171,14 @@ async def transaction(connection: Connection) -> AsyncIterator[None]:
     with translated():
         async with connection.transaction():
             yield
+
+
+@asynccontextmanager
+async def transaction_of(pool: Pool) -> AsyncIterator[Transaction]:
+    """Run what is inside in one transaction, on a connection of a pool; the same holds for its errors."""
+    with translated():
+        async with pool.acquire() as connection, connection.transaction():
+            yield connection
 
 
 class _Ours(asyncpg.Connection):

@@ -17,7 +17,8 @@ from shared.db.connections import Connection, Link
 from shared.db.errors import DatabaseUnavailable, SchemaError, translated
 from shared.db.poll_loop import Outage, PollLoop
 from shared.log import get_logger
-from shared.metrics import RECONNECTS
+from shared.metrics import RECONNECTS, gauge
+from shared.runtime.database_clock import DatabaseClock
 from shared.wake import Stop
 
 __all__ = ["LEASE_S", "Presence", "Vitals"]
@@ -30,17 +31,20 @@ PROCESS_LOCK_CLASS = 1381258067  # stands in the view live_processes too
 
 # No service has a right to change `processes`; these do it for a service's own role (migrations/routines/liveness.sql).
 _ENTER = "SELECT enter_process($1, $2, $3, $4, $5, $6, $7, $8)"
-_RENEW = "SELECT renew_vitals($1, $2, $3, $4, $5, $6, $7)"
+_RENEW = "SELECT report_vitals($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 _LEAVE = "SELECT leave_process($1)"
 _REAP = "SELECT bury_processes()"
 _LOCK = "SELECT pg_advisory_lock($1, $2)"
+
+CLOCK_AHEAD = gauge("clock_ahead_seconds", "this machine's clock minus the database's")
 
 log = get_logger(__name__)
 
 
 class Vitals(NamedTuple):
     """What a process tells of itself with each renewal. problem: what is wrong with it, for operators. commit_ms: how
-    long its commits take, of whom that is asked and known.
+    long its commits take; clock_kept: whether somebody keeps its machine's clock; of whom that is asked and known.
+    clock_ahead_ms: how far that is ahead of the database's.
     """
 
     connections: int = 0
@@ -48,6 +52,8 @@ class Vitals(NamedTuple):
     ready: bool = False
     problem: str | None = None
     commit_ms: float | None = None
+    clock_ahead_ms: float | None = None
+    clock_kept: bool | None = None
 
 
 class Presence:
@@ -66,6 +72,7 @@ class Presence:
         on_return: Callable[[], None] = lambda: None,
     ) -> None:
         self.process_id: UUID = uuid4()
+        self.clock = DatabaseClock()
         self._role = role
         self._address = address
         self._holds_lock = holds_lock
@@ -118,12 +125,15 @@ class Presence:
             # Row and lock are there again, since `get`: whoever is sent to look what was lost meanwhile finds us
             # alive.
             self._on_return()
-        vitals = self._vitals()
+        vitals = self._vitals()._replace(clock_ahead_ms=self.clock.ahead_ms)
+        asked_at = self.clock.own()
         with translated():
-            row = await connection.fetchval(_RENEW, self.process_id, LEASE_S, *vitals, timeout=3)
+            said_at = await connection.fetchval(_RENEW, self.process_id, LEASE_S, *vitals, timeout=3)
         # As a lost connection: the next try enters anew, and `on_return` tells all who must look.
-        if row is None:  # reaped while we hung for a day
+        if said_at is None:  # reaped while we hung for a day
             raise DatabaseUnavailable("our row is gone")
+        self.clock.learn(asked_at, said_at, self.clock.own())
+        CLOCK_AHEAD.set((self.clock.ahead_ms or 0) / 1000)
 
     async def _enter(self, connection: Connection) -> None:
         """Make our row, or find it again, and hold the lock that says that we live, whose key is in the row."""

@@ -77,6 +77,7 @@ BODIES: dict[Key, tuple[Any, ...]] = {
         },
     ),
     ("POST", RACE + "/segment-changes/{change_id}/undo"): ({},),
+    ("PUT", FORWARDER + "/time-zone"): ({"time_zone": "Europe/Berlin"},),
     ("PUT", FORWARDER + "/race"): ({"race_id": "{race_id}"},),
     ("PUT", STREAM + "/epochs/{epoch}/race"): ({"race_id": "{race_id}"},),
     ("POST", RACE + "/begin"): ({"stream_ids": ["{stream_id}"], "epoch_name": "Heat"},),

@@ -1,24 +1,19 @@
 """Readers' clocks: how far off each is, which way, and when nobody can know."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.alerts.evaluator import Evaluation
 from api.alerts.rules.clock import cleared, judged
 from api.alerts.stream_facts import ClockFacts
-from shared.protocol.ipico import compose
 from shared.runtime.process import Process
+from tests.api.clocked import BERLIN, DAY, HOUR, MINUTE, SECOND, Track
 from tests.api.conftest import Ask
-from tests.api.seeds import Database, add_events, add_forwarder_session, add_process, add_stream
+from tests.api.seeds import Database, add_process
 
-SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 NOON = datetime(2026, 5, 3, 12, 0, tzinfo=UTC)
-BERLIN = "Europe/Berlin"
 
 
 def wall(year: int, month: int, day: int) -> datetime:
@@ -83,78 +78,42 @@ def test_without_a_zone_a_date_that_no_zone_has_is_wrong(ahead_ms: int) -> None:
     assert reason == f"the reader's date is wrong: it says {shows.day} {shows:%B %Y}"
 
 
-def test_a_jump_is_said_with_its_side() -> None:
-    assert said(offset_ms=0, step_ms=-HOUR) == [("act", "the reader's clock has just jumped back by 1 h")]
+@pytest.mark.parametrize(
+    ("was_ms", "is_ms", "words"),
+    [
+        (HOUR, 0, "set back by 1 h: it was 1 h ahead and is right now"),
+        (-480 * SECOND, 20, "set forward by 8 min: it was 8 min behind and is right now"),
+        (-20, -300, "set back by 0.3 s: it was right and is 0.3 s behind now"),
+    ],
+)
+def test_a_step_is_said_with_both_values(was_ms: int, is_ms: int, words: str) -> None:
+    reasons = said(offset_ms=is_ms, ahead_ms=is_ms, was_ms=was_ms, stepped_at=NOON)
+    assert reasons[0] == ("act", f"the reader's clock was {words}")
+    unknown = said(ahead_ms=2 * HOUR + is_ms, was_ms=2 * HOUR + was_ms, stepped_at=NOON)
+    assert unknown[0][1].endswith("; zone unknown")
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "ppm", "error_ppm", "words"),
+    [
+        (100, 50, 3, "gains 50 ppm: 0.5 s ahead by 2026-05-03T14:13:20Z"),
+        (-90, -50, 3, "loses 50 ppm: 0.5 s behind by 2026-05-03T14:16:40Z"),
+        (100, 50, 30, None),  # nobody knows
+        (100, 20, 3, None),  # not before the evening
+        (600, 50, 3, None),  # it is red already
+    ],
+)
+def test_a_drift_is_said_with_the_time_at_which_it_will_be_red(
+    offset_ms: int, ppm: float, error_ppm: float, words: str | None
+) -> None:
+    reasons = said(offset_ms=offset_ms, drift_ppm=ppm, drift_error_ppm=error_ppm, told_at=NOON)
+    drifts = [reason for level, reason in reasons if "ppm" in reason]
+    off = "is 0.1 s ahead and " if abs(offset_ms) >= 100 else ""
+    assert drifts == ([] if words is None else [f"the reader's clock {off}{words}"])
+    assert {level for level, _ in reasons} <= {"watch", "act" if offset_ms == 600 else "watch"}
 
 
 # --- what is known ---------------------------------------------------------------------------------------------
-
-
-class Track:
-    """Readers that read, and looks at what they have read, a bin later each."""
-
-    def __init__(self, database: Database, process: Process, ask: Ask, gateway_id: UUID) -> None:
-        self._database = database
-        self._process = process
-        self._ask = ask
-        self._gateway_id = gateway_id
-        self._read = 0
-        self._evaluation = Evaluation(process)
-
-    def zoned(self, time_zone: str) -> None:
-        self.close()
-        self._evaluation = Evaluation(self._process, time_zone=time_zone)
-
-    def close(self) -> None:
-        self._evaluation.close()
-
-    async def reader(self, name: str) -> UUID:
-        await add_forwarder_session(self._database, name, self._gateway_id)
-        return await add_stream(self._database, name)
-
-    async def reads(
-        self,
-        stream_id: UUID,
-        ahead_ms: int,
-        *,
-        zone: str = BERLIN,
-        held_s: Sequence[float] = (0,),
-        at: datetime | None = None,
-        suffix: Any = "",
-    ) -> None:
-        """Store a read for each of `held_s`, a second apart by the reader, received after so long on their way."""
-        now: datetime = at or await self._database.fetchval("SELECT date_trunc('second', now())")
-        for n, held in enumerate(held_s):
-            left = now + timedelta(seconds=n)
-            shown = left.astimezone(ZoneInfo(zone)).replace(tzinfo=None) + timedelta(milliseconds=ahead_ms)
-            self._read += 1
-            line = compose(reader_id="40", tag_id="000000012345", read_at=shown, suffix=suffix)
-            await add_events(
-                self._database,
-                stream_id,
-                [line],
-                first_seq=self._read,
-                received_at=left + timedelta(seconds=held),
-            )
-
-    async def look(self, *, after_s: float = 10) -> dict[str, Any]:
-        """Look as if a bin had passed, and so long since the last reads came; return the cards by forwarder."""
-        await self._database.execute(
-            "UPDATE stream_samples SET bin = bin - 1, clock_last_at = clock_last_at - make_interval(secs => $1)",
-            after_s,
-        )
-        assert await self._evaluation.look(turn_s=0)
-        overview = await self._ask("GET", "/api/v1/overview")
-        return {card["forwarder_id"]: card for card in overview["streams"]}
-
-    async def told(self, readers: dict[str, int], **more: Any) -> dict[str, Any]:
-        """Have new readers with such clocks read live, and look often enough to know."""
-        streams = {name: await self.reader(name) for name in readers}
-        for _ in range(2):
-            for name, stream_id in streams.items():
-                await self.reads(stream_id, readers[name], **more)
-            cards = await self.look()
-        return cards
 
 
 @pytest.fixture
@@ -216,7 +175,7 @@ async def test_two_that_contradict_each_other_tell_no_zone(track: Track) -> None
 
 async def test_who_has_not_read_for_a_day_has_no_vote(track: Track, database: Database) -> None:
     await track.told({"one": 0, "other": 0})
-    await database.execute("UPDATE stream_samples SET clock_last_at = clock_last_at - interval '1 day'")
+    await database.execute("UPDATE reader_clocks SET told_at = told_at - interval '1 day'")
     assert offsets(await track.look()) == {"one": None, "other": None}
 
 
@@ -232,11 +191,17 @@ async def test_a_given_zone_holds_through_both_nights_of_summer_time(track: Trac
     assert offsets(cards) == {"reader": 0}
 
 
-async def test_another_zone_than_before_begins_anew(track: Track) -> None:
+async def test_another_zone_than_before_counts_at_once_and_is_no_step(track: Track) -> None:
     track.zoned(BERLIN)
-    await track.told({"reader": 0})
+    stream_id = await track.reader("reader")
+    at = datetime(2026, 5, 3, 12, tzinfo=UTC)
+    for seconds in (0, 10):
+        await track.reads(stream_id, 0, at=at + timedelta(seconds=seconds))
+        await track.look()
     track.zoned("UTC")
-    assert offsets(await track.look()) == {"reader": None}
+    card = (await track.look())["reader"]
+    assert card["clock_offset_ms"] == 2 * HOUR
+    assert "was set" not in " ".join(card["reasons"])
 
 
 # --- live reads only -------------------------------------------------------------------------------------------
@@ -304,9 +269,10 @@ async def test_a_clock_that_is_set_in_mid_race_is_seen_as_a_jump_once(
         await track.reads(stream_id, clock_ms)
         cards = await track.look()
         reasons = " ".join(cards["reader"]["reasons"])
-        seen.append("jumped" in reasons)
+        seen.append("was set" in reasons)
     assert offsets(cards) == {"reader": ahead_ms}
-    assert seen.count(True) >= 1
+    assert seen[:3] == [False] * 3
+    assert seen[-1]
     assert (await ask("GET", f"/api/v1/streams/{stream_id}/metrics"))["clock_offset_ms"] == ahead_ms
 
 

@@ -104,8 +104,10 @@ async def check_page(
 async def test_an_export_starts_with_its_first_row_and_sorts_nothing(
     process: Process, stream_id: UUID
 ) -> None:
-    # Those with people have looks of their own (test_race_plans.py).
-    forms = [text for name, text in exports.COPIES.items() if "people" not in name]
+    # Those with people have looks of their own (test_race_plans.py), and so have corrected times, below.
+    forms = [
+        text for name, text in exports.COPIES.items() if "people" not in name and "corrected" not in name
+    ]
     for form, wanted in product(forms, (EventFilter(), EventFilter(epoch=2), EventFilter(tag_id="7"))):
         arguments = events_filter.arguments(stream_id, wanted, order="asc", after=None)
         (scan,) = await plan_of(process, form, *arguments)
@@ -156,7 +158,7 @@ async def test_the_overview_looks_at_no_event_but_the_oldest_that_is_not_acked(
     assert scan["Actual Rows"] * scan["Actual Loops"] <= 1
 
 
-async def test_the_states_look_at_no_event_but_the_newest_hundred_once_in_a_bin(
+async def test_the_states_look_at_no_event_but_the_newest_few_once_in_a_bin(
     process: Process, followed: UUID
 ) -> None:
     scans = []
@@ -166,17 +168,17 @@ async def test_the_states_look_at_no_event_but_the_newest_hundred_once_in_a_bin(
         scans += of_events(await plan_of(process, statement, *arguments))
     (oldest,) = scans
     assert oldest["Actual Rows"] * oldest["Actual Loops"] <= 1
-    newest = of_events(await plan_of(process, samples.SAMPLE, None))
-    assert sorted(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) for scan in newest) == [48, 100]
-    assert all(scan["Index Name"] == "events_stream_id_position_key" for scan in newest)
+    (newest,) = of_events(await plan_of(process, samples.SAMPLE))
+    assert newest["Actual Rows"] + newest.get("Rows Removed by Filter", 0) == 48
+    assert newest["Index Name"] == "events_stream_id_position_key"
 
 
 async def test_a_bin_without_events_looks_at_none(process: Process, stream_id: UUID) -> None:
     # A stream's first bin has all that there is.
     for _ in range(2):
-        await process.pool.execute(samples.SAMPLE, None)
+        await process.pool.execute(samples.SAMPLE)
         await process.pool.execute("UPDATE stream_samples SET bin = bin - 1")
-    assert all(scan["Actual Loops"] == 0 for scan in of_events(await plan_of(process, samples.SAMPLE, None)))
+    assert all(scan["Actual Loops"] == 0 for scan in of_events(await plan_of(process, samples.SAMPLE)))
 
 
 async def test_the_latest_reads_look_at_as_many_of_each_stream_as_they_may_show(
@@ -240,7 +242,7 @@ async def test_what_is_asked_often_keeps_its_plans_at_every_age(
         async with planned(connection, nested=False) as plans:
             await connection.fetch(overview.SELECT_FLOW, 100)
             await findings.gather(connection)
-            await connection.execute(samples.SAMPLE, None)
+            await connection.execute(samples.SAMPLE)
             await connection.fetch(events.LATEST, [stream_id], None, 10, 100, events.PAGE_BYTES, 0)
             wanted = events_filter.arguments(stream_id, EventFilter(epoch=1), order="asc", after=None)
             await connection.fetch(events.READS["asc"], *wanted, 10, events.PAGE_BYTES)

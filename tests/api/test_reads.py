@@ -62,6 +62,7 @@ async def test_a_read_shows_every_field(ask: Ask, database: Database) -> None:
                 "visit": None,
                 "point_before": None,
                 "since_point_before_ms": None,
+                "corrected_at": None,
             },
             {
                 "stream_id": str(stream_id),
@@ -82,6 +83,7 @@ async def test_a_read_shows_every_field(ask: Ask, database: Database) -> None:
                 "visit": None,
                 "point_before": None,
                 "since_point_before_ms": None,
+                "corrected_at": None,
             },
         ],
         "next_cursor": None,

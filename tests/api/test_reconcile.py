@@ -8,8 +8,10 @@ import aiohttp
 import pytest
 
 from api.alerts.evaluator import Evaluation
+from api.clocks.looking import ClockLooks
 from api.reconcile import reconciling, routes, store
 from shared.protocol.memory import memory_of
+from shared.runtime.process import Process as ApiProcess
 from tests.api.conftest import Ask, Noted
 from tests.api.looking import ago, looked
 from tests.api.recording import recording
@@ -196,7 +198,7 @@ async def test_minutes_and_lines_beyond_what_is_shown_are_counted(
 
 
 async def test_neither_silence_nor_clock_is_judged_of_what_a_memory_had(
-    ask: Ask, database: Database, evaluation: Evaluation
+    ask: Ask, database: Database, evaluation: Evaluation, process: ApiProcess
 ) -> None:
     """Its lines are hours old when they come, and then no more come. Beside it is a stream that is judged by both."""
     long_ago = await ago(database, 60)
@@ -207,7 +209,6 @@ async def test_neither_silence_nor_clock_is_judged_of_what_a_memory_had(
         await add_events(database, stream, [LINE], received_at=long_ago)
     alerts = (await looked(ask, evaluation))["troubles"]
     assert [(each["signal"], each["title"]) for each in alerts] == [("last_read", f"start · {READER}")]
-    told = (
-        "SELECT reader_ip FROM stream_samples JOIN streams USING (stream_id) WHERE clock_last_ms IS NOT NULL"
-    )
+    assert await ClockLooks(process).look(turn_s=0)
+    told = "SELECT reader_ip FROM reader_clocks JOIN streams USING (stream_id) WHERE told_ms IS NOT NULL"
     assert [row["reader_ip"] for row in await database.fetch(told)] == [READER]

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from api.alerts.samples import require_zone
+from api.clocks.zones import require_zone
 from api.settings import ApiSettings
 from shared.errors import SettingsError
 from shared.runtime.process import Process

@@ -40,8 +40,8 @@ BEGIN
         SELECT format('DELETE FROM %s', oid::regclass) FROM pg_class
         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
           AND relname NOT IN ('processes', 'evaluation', 'inbox_generation', 'announcer', 'link_secret',
-                              'notices_turn', 'passings_turn', 'certificate_keys', 'schema_migrations',
-                              'schema_routines')
+                              'clocks_turn', 'lags_turn', 'notices_turn', 'passings_turn', 'certificate_keys',
+                              'schema_migrations', 'schema_routines')
     LOOP
         EXECUTE each;
     END LOOP;

@@ -390,7 +390,11 @@ LOCKABLE = {
         "forwarder_races",
         "mat_shares",
         "noticed_alerts",
+        "forwarder_zones",
         "participants",
+        "reader_clock_marks",
+        "reader_clocks",
+        "receiver_lags",
         "stream_samples",
         "subscriptions",
         "troubles",
@@ -506,7 +510,7 @@ async def test_only_the_writer_makes_temporary_tables(service: str, connected: d
 
 
 # What no code of ours calls, and processes of the release before do while they are replaced.
-KEPT = {"ask_for_receiver", "authenticate_device", "renew_process", "reserve_epoch_of_race"}
+KEPT = {"renew_vitals", "ask_for_receiver", "authenticate_device", "renew_process", "reserve_epoch_of_race"}
 
 
 def test_what_nobody_calls_is_kept_for_the_release_before_and_tried_here() -> None:
@@ -579,6 +583,8 @@ async def test_a_service_changes_only_the_rows_of_its_own_processes(
     for process_id, role in await gateway.fetch("SELECT process_id, role FROM processes"):
         renewed = await gateway.fetchval("SELECT renew_vitals($1, 60, 7, 0, true, NULL, 1)", process_id)
         assert renewed == (process_id if role == "gateway" else None)
+        reported = "SELECT report_vitals($1, 60, 7, 0, true, NULL, 1, 0, true)"
+        assert (await gateway.fetchval(reported, process_id) is not None) == (role == "gateway")
         await gateway.execute("SELECT leave_process($1)", process_id)
     found = await database.fetch("SELECT role, ready FROM processes ORDER BY role")
     assert [tuple(row) for row in found] == [("api", False), ("fanout", False), ("writer", False)]
@@ -636,6 +642,7 @@ WRITES = {
     "forwarder_races": {"api": "INSERT UPDATE DELETE"},
     "forwarder_sessions": {"gateway": "INSERT UPDATE"},
     "forwarder_ups": {"gateway": "INSERT UPDATE"},
+    "forwarder_zones": {"api": "INSERT UPDATE DELETE"},
     "inbox": {"gateway": "INSERT", "writer": "INSERT UPDATE DELETE TRUNCATE"},
     "inbox_generation": {"gateway": "INSERT"},
     "integrity_conflicts": {"writer": "INSERT", "api": "UPDATE"},
@@ -643,8 +650,13 @@ WRITES = {
     "participants": {"api": "INSERT DELETE"},
     "poisoned_parts": {"writer": "INSERT DELETE"},
     "races": {"api": "INSERT UPDATE"},
+    "clocks_turn": {"api": "UPDATE"},
+    "reader_clock_marks": {"api": "INSERT UPDATE DELETE"},
+    "reader_clocks": {"api": "INSERT UPDATE DELETE"},
     "reader_states": {"gateway": "INSERT UPDATE"},
     "receiver_cursors": {"fanout": "INSERT UPDATE DELETE"},
+    "lags_turn": {"api": "UPDATE"},
+    "receiver_lags": {"api": "INSERT UPDATE DELETE"},
     "receiver_requests": {"api": "UPDATE"},
     "receiver_sessions": {"fanout": "INSERT UPDATE DELETE"},
     "stream_metrics": {"writer": "INSERT UPDATE"},

@@ -24,6 +24,7 @@ BESIDE_STORE = {
     "api.alerts.samples",
     "api.alerts.states",
     "api.alerts.stream_facts",
+    "api.clocks.corrected",
     "api.crossings.cut",
     "api.events.conflicts",
     "api.events.filter",
@@ -38,8 +39,8 @@ BESIDE_STORE = {
 }
 # Who reads another subject's rows, by that one's statements. The page shows all subjects.
 READERS: Mapping[str, set[str]] = {
-    "api.alerts.samples": {"api.app"},  # whether the database knows a time zone
     "api.alerts.store": {"api.live"},
+    "api.clocks.corrected": {"api.events", "api.exports"},
     "api.crossings.cut": {"api.flow", "api.mats", "api.search"},
     "api.crossings.store.passings": {"api.exports"},
     "api.devices.store": {"api.live"},

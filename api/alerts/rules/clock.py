@@ -1,21 +1,26 @@
-"""A reader's clock is wrong: off by so much, has jumped, or is what no zone explains.
+"""A reader's clock is wrong: off by so much, was set, is what no zone explains, or drifts and will soon be far off.
 
-A reader's time has no zone. With one (the setting TIME_ZONE, or what most readers agree on; api/alerts/samples.py) the
-offset is known whole: sign, hours and dates. Without one a clock is never called right. What can still be said of it is
-what no zone explains: zones are whole quarters of an hour, and none is further than 12 h behind or 14 h ahead of UTC.
+A reader's time has no zone. With one (the setting TIME_ZONE, its forwarder's own, or what most readers agree on;
+api/clocks/) the offset is known whole: sign, hours and dates. Without one a clock is never called right. What can still
+be said of it is what no zone explains: zones are whole quarters of an hour, and none is further than 12 h behind or
+14 h ahead of UTC.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 from api.alerts.conditions import Bound, Condition, Finding
 from api.alerts.rule import Rule, each
 from api.alerts.stream_facts import ClockFacts, StreamFacts, of_stream, streams
+from api.clocks.drift import Drift, reaches
+from api.clocks.spans import span
 
-__all__ = ["ACT_MS", "RULE", "STEP_MS", "WATCH_MS", "cleared", "judged", "span"]
+__all__ = ["ACT_MS", "RULE", "WATCH_MS", "cleared", "judged"]
 
-WATCH_MS, ACT_MS, STEP_MS = 100, 500, 200
+WATCH_MS, ACT_MS = 100, 500
+# What will be wrong within that time is said beforehand: a clock can be set between two waves of runners.
+FORESEEN_S = 3 * 60 * 60
 QUARTER_MS = 15 * 60 * 1000
 HOUR_MS = 60 * 60 * 1000
 ZONES_MS = (-12 * HOUR_MS, 14 * HOUR_MS)
@@ -34,8 +39,8 @@ def _finding(facts: StreamFacts) -> Finding:
         "clock",
         facts,
         conditions,
-        "Set the reader's clock, and note when: times read until then are off by as much. Where the zone is not known, "
-        "set TIME_ZONE.",
+        "Set the reader's clock; its reads of before can be exported with corrected times. Where the zone is not "
+        "known, set TIME_ZONE or a zone of the forwarder's own.",
         cleared(facts.clock) if facts.online else "its forwarder is gone",
         outlives_epoch=True,
     )
@@ -48,11 +53,46 @@ def judged(clock: ClockFacts) -> Iterator[Judgement]:
         wrong = _off_by(clock.offset_ms, clock.shows)
     elif clock.ahead_ms is not None:
         wrong = _without_zone(clock.ahead_ms, clock.shows)
-    if abs(clock.step_ms) > STEP_MS:
-        jumped = f"the reader's clock has just jumped {'forward' if clock.step_ms > 0 else 'back'} by"
-        yield "act", f"{jumped} {span(clock.step_ms)}{'' if wrong is None else f'; {wrong[1]}'}"
+    drifts = _drifts(clock)
+    if set_from := _set(clock):
+        yield "act", set_from
     if wrong is not None:
-        yield wrong
+        # Of two of one level the first is told: so what is to come is told with what is.
+        yield wrong if drifts is None else (wrong[0], f"{wrong[1]} and {drifts}")
+    elif drifts is not None:
+        yield "watch", f"the reader's clock {drifts}"
+
+
+def _set(clock: ClockFacts) -> str | None:
+    """Return from what to what somebody has set it, a few minutes ago."""
+    if clock.stepped_at is None or clock.was_ms is None or clock.ahead_ms is None:
+        return None
+    is_ms = clock.ahead_ms if clock.offset_ms is None else clock.offset_ms
+    by = f"the reader's clock was set {'forward' if is_ms > clock.was_ms else 'back'} by {span(is_ms - clock.was_ms)}"
+    if clock.offset_ms is None:
+        return f"{by}; zone unknown"
+    return f"{by}: it was {_side(clock.was_ms)} and is {_side(is_ms)} now"
+
+
+def _side(offset_ms: int) -> str:
+    if abs(offset_ms) < WATCH_MS:
+        return "right"
+    return f"{span(offset_ms)} {'ahead' if offset_ms > 0 else 'behind'}"
+
+
+def _drifts(clock: ClockFacts) -> str | None:
+    """Return when it will be red, where that is soon; of what is red already nothing."""
+    if None in (clock.offset_ms, clock.drift_ppm, clock.drift_error_ppm, clock.told_at):
+        return None
+    offset_ms, told_at = clock.offset_ms or 0, clock.told_at or datetime.max.replace(tzinfo=UTC)
+    drift = Drift(clock.drift_ppm or 0, clock.drift_error_ppm or 0)
+    at = reaches(offset_ms, drift.ppm, ACT_MS, told_at)
+    if abs(offset_ms) >= ACT_MS or not drift.is_known or at is None:
+        return None
+    if (at - told_at).total_seconds() > FORESEEN_S:
+        return None
+    side, verb = ("ahead", "gains") if drift.ppm > 0 else ("behind", "loses")
+    return f"{verb} {abs(drift.ppm):.0f} ppm: {span(ACT_MS)} {side} by {at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def cleared(clock: ClockFacts) -> str:
@@ -89,20 +129,6 @@ def _date(shows: datetime | None) -> str:
     return "" if shows is None else f": it says {shows.day} {shows:%B %Y}"
 
 
-def span(ms: int) -> str:
-    """Return a length of time in the unit that people would use: 0.4 s, 8 min, 1 h 15 min, 30 days."""
-    size = abs(ms)
-    if size < 100_000:
-        return f"{size / 1000:.1f} s"
-    minutes = round(size / 60_000)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
-    days = round(minutes / (24 * 60))
-    return f"{days} day{'' if days == 1 else 's'}"
-
-
 RULE = Rule(
     signal="clock",
     condition="its clock",
@@ -110,8 +136,10 @@ RULE = Rule(
     bound=Bound.holding(0, 0),
     source=streams,
     # Of a clock whose zone is not known the rule itself decides: it may be what no zone explains.
-    wanted=f"now.online AND coalesce(abs(sample.clock_offset_ms) >= {WATCH_MS} OR sample.clock_step_ms <> 0, "
-    "sample.clock_ahead_ms IS NOT NULL)",
+    # A drift of a millionth moves a clock by 10.8 ms in the time that is foreseen.
+    wanted=f"now.online AND clock.ahead_ms IS NOT NULL AND (clock.zone_ms IS NULL OR abs(clock.offset_ms) >= {WATCH_MS}"
+    f" OR clock.stepped_at > now() - interval '5 minutes'"
+    f" OR abs(clock.offset_ms + coalesce(clock.drift_ppm, 0) * {FORESEEN_S / 1000}) >= {ACT_MS})",
     findings=each(_finding),
     actions=("open_stream",),
     coalesces=True,

@@ -80,6 +80,9 @@ export function zoneNow(now) {
 /** A time of today to the second, of another day with its date. */
 export const time = (text, now) => (text === null ? NONE : ofDay(new Date(text), now, zone.seconds, zone.minutes));
 
+/** A time of day, to the minute; at: in ms since 1970. */
+export const minuteAt = (at) => zone.minutes.format(at);
+
 /** When the server received a read, to the hundredth of a second. */
 export const received = (text, now) =>
   text === null ? NONE : ofDay(new Date(text), now, zone.hundredths, zone.hundredths);

@@ -2,6 +2,7 @@
 // operator may do to it.
 
 import { lastRead, presence, reasonsOf } from "./cards.js";
+import { clockPlot } from "./clock-plot.js";
 import { closeStream, openStream } from "./closing.js";
 import { askFirst, say } from "./dialog.js";
 import { h, setAttribute, setText } from "./dom.js";
@@ -29,6 +30,7 @@ export function streamPage(stream_id) {
     { everyMs: METRICS_EVERY_MS },
   );
   const map = sequenceMap(stream_id);
+  const clock = clockPlot({ stream_id });
   const reads = readList(stream_id);
   const epochs = epochList(stream_id, { choose: reads.choose, loaded: reads.setEpochs });
   const head = streamHead(stream_id);
@@ -41,6 +43,7 @@ export function streamPage(stream_id) {
     head.node,
     section("Reader", {}, reader.node),
     section("Numbers", {}, metrics.node, map.node),
+    section("Clock", {}, clock.node),
     section("Epochs", { aside: reset }, epochs.node),
     memory,
     section("Reads", {}, reads.node),
@@ -56,6 +59,7 @@ export function streamPage(stream_id) {
     own.refresh();
     numbers.refresh();
     map.update();
+    clock.update();
     const card = cardOf(stream_id);
     body.hidden = card === null;
     missing.hidden = card !== null || !own.asked();
@@ -68,7 +72,7 @@ export function streamPage(stream_id) {
     epochs.update(card);
     reads.update();
   };
-  const end = () => [close, map.close, reads.close, epochs.close].forEach((each) => each());
+  const end = () => [close, map.close, clock.close, reads.close, epochs.close].forEach((each) => each());
   return { title: () => nameOf(stream_id), node, update, close: end };
 }
 

@@ -1,10 +1,11 @@
 // All streams, by name: also those that the first page has no room for.
 
+import { clockPlot } from "./clock-plot.js";
 import { h, setText } from "./dom.js";
 import { NONE, count, learnNames, number, originBeside, streamName, streamOrigin } from "./format.js";
 import { fresh } from "./fresh.js";
 import { ask } from "./http.js";
-import { empty, field } from "./parts.js";
+import { empty, field, section } from "./parts.js";
 import { rows } from "./rows.js";
 import { isEntryOf, namesChanged, onEvent } from "./state.js";
 
@@ -15,9 +16,10 @@ const byName = new Intl.Collator("en", { numeric: true });
 /** Returns {title, node, update(), close()}. find: what to look for from the beginning. */
 export function streamsPage(find = "") {
   const filter = h("input", { name: "filter", type: "search", value: find, autocomplete: "off", "data-filter": true });
-  const table = rows(COLUMNS, { label: "Streams", key: (each) => each.stream_id });
+  const table = rows(COLUMNS, { kind: "all-streams", label: "Streams", key: (each) => each.stream_id });
   const shown = h("p", { class: "hint", role: "status" });
   const none = empty("No stream of this name.");
+  const clocks = clockPlot();
   const list = fresh(
     async () => {
       const answer = await ask("GET", "api/v1/streams");
@@ -36,6 +38,7 @@ export function streamsPage(find = "") {
     shown,
     table.node,
     none,
+    section("Readers' clocks", {}, clocks.node),
   );
   let streams = [];
   none.hidden = true;
@@ -50,11 +53,16 @@ export function streamsPage(find = "") {
   }
 
   filter.addEventListener("input", show);
-  const close = onEvent((event) => {
+  const unfollow = onEvent((event) => {
     const other = namesChanged(event) || isEntryOf(event, "forwarder_", "stream_", "epoch_");
     if (other || event.type === "resync") list.mark();
   });
-  return { title: "All streams", node, update: list.refresh, close };
+  const update = () => {
+    list.refresh();
+    clocks.update();
+  };
+  const close = () => [unfollow, clocks.close].forEach((each) => each());
+  return { title: "All streams", node, update, close };
 }
 
 function link(first) {

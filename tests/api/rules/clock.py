@@ -6,6 +6,5 @@ from tests.api.watching import many, stream
 SAMPLES = {"": stream(clock=ClockFacts(900)), "of many": many(clock=ClockFacts(900))}
 ELSEWHERE = (
     "set the reader's clock",
-    "and note when",
     "set TIME_ZONE",
 )

@@ -1,0 +1,1 @@
+"""How far behind receivers were over time, for a plot."""

@@ -3,6 +3,7 @@
 request ─▶ errors in one shape ─▶ no other sites ─▶ who is admitted ─▶ Route ─▶ handler ─▶ store
 """
 
+from functools import cache
 from importlib.metadata import version
 
 from aiohttp import web
@@ -25,7 +26,7 @@ from api.http.contract import serve
 from api.http.device_tokens import by_token
 from api.http.errors import answer_errors
 from api.http.large import LargeAnswers
-from api.http.openapi import describe
+from api.http.openapi import Document, describe
 from api.http.sites import refuse_other_sites
 from api.lags.sampling import Sampling
 from api.links.routes import Onlookers
@@ -76,7 +77,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
     api = app[API] = Api(
         process,
         activity=activity,
-        description=describe(ROUTES, version("rt-server")),
+        description=_description(),
         parts=(
             live,
             Followers(process, ended=live.ring.wake),
@@ -99,6 +100,12 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
             app.router.add_route("HEAD", route.path, handler)
     app.add_routes(page_routes())
     return app
+
+
+@cache
+def _description() -> Document:
+    """Describe the routes: the same in each application of a process, and 20 ms of work."""
+    return describe(ROUTES, version("rt-server"))
 
 
 def warn_if_open(settings: ApiSettings) -> None:

@@ -1,5 +1,6 @@
 """What tests share: one Postgres for each test process, a fresh migrated database for each test."""
 
+import gc
 import itertools
 import os
 import tempfile
@@ -14,7 +15,15 @@ from hypothesis import HealthCheck, settings
 
 from tests import forks
 from tests.order import long_ones_first
-from tests.postgres import TEMPLATE, Postgresql, execute, make_seed, start_cluster, use_memory_for_files
+from tests.postgres import (
+    TEMPLATE,
+    Postgresql,
+    execute,
+    make_seed,
+    remember_catalog,
+    start_cluster,
+    use_memory_for_files,
+)
 
 _numbers = itertools.count(1)
 
@@ -34,6 +43,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if workers > 1:
         long = [each for each in items if any(mark.name == "timeout" for mark in each.own_markers)]
         items[:] = long_ones_first(items, long, workers)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Leave all that was imported and collected out of what full collections walk through from now on: it stays until
+    the end, and each walk through it is a third of a second, of every seventh that a test takes here.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +74,7 @@ def cluster(seed: Path) -> Iterator[Postgresql]:
     with tempfile.TemporaryDirectory() as directory:
         postgres = start_cluster(Path(directory), seed)
         try:
+            remember_catalog(postgres, TEMPLATE)
             yield postgres
         finally:
             postgres.stop()

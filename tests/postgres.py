@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import asyncpg
+from pg8000.native import Connection, InterfaceError
 from testing.postgresql import Postgresql
 
 from deploy.local.postgres_programs import write_launchers
@@ -27,6 +27,7 @@ __all__ = [
     "execute",
     "frozen",
     "make_seed",
+    "remember_catalog",
     "start_cluster",
     "use_memory_for_files",
 ]
@@ -46,6 +47,23 @@ class _Patient(Postgresql):
     """A server that may take its time to stop: a machine that tests is often a busy one."""
 
     DEFAULT_KILL_TIMEOUT = 60.0
+    _administering: Connection | None = None
+
+    def administer(self, statement: str) -> None:
+        """Execute a statement in the server's own database, over a connection that stays: a new one for each costs as
+        much as a small statement.
+        """
+        if self._administering is None:
+            self._administering = Connection(**self.dsn(database="postgres"))  # type: ignore[no-untyped-call]
+        self._administering.run(statement)
+
+    def terminate(self, *arguments: object) -> None:
+        """Stop it; the connection is let go first."""
+        if self._administering is not None:
+            with suppress(InterfaceError):
+                self._administering.close()
+            self._administering = None
+        super().terminate(*arguments)  # type: ignore[no-untyped-call]
 
     def start(self) -> None:
         """Start it; one that has ended by itself, too, which the library takes for started."""
@@ -134,10 +152,15 @@ async def _put_schema(cluster: Postgresql) -> None:
     await migrate(cluster.url(database="test"))
 
 
+def remember_catalog(cluster: Postgresql, database: str) -> None:
+    """Have a server write down what it has to know of a database before anyone can use it, as the first who connects
+    has it do. It forgets that when it starts; copies of the database have it, and save each a third of its first
+    connection.
+    """
+    Connection(**cluster.dsn(database=database)).close()
+
+
 async def execute(cluster: Postgresql, statement: str) -> None:
     """Execute a statement in the server's own database."""
-    connection = await asyncpg.connect(cluster.url(database="postgres"))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    assert isinstance(cluster, _Patient)
+    await asyncio.to_thread(cluster.administer, statement)

@@ -16,7 +16,10 @@ PATIENCE_S = 60.0
 # Stretched no further: a wait ends before its test does (`timeout` in pyproject.toml), and says what did not come.
 LONGEST_WAIT_S = 270.0
 
-_POLL_S = 0.02
+# How often a wait looks: at first so often that it costs no time, and every tenth of a second where it takes seconds,
+# because looking keeps those busy who are waited for.
+_POLL_S, _SELDOM_S = 0.02, 0.1
+_SELDOM = 0.05  # of the time that has passed
 
 
 def stretched(seconds: float) -> float:
@@ -36,14 +39,16 @@ async def wait_until(check: Callable[[], T], *, deadline_s: float = ..., what: s
 async def wait_until(
     check: Callable[[], Any], *, deadline_s: float = PATIENCE_S, what: str = "the condition"
 ) -> Any:
-    """Return the first truthy value of `check`, looking every 20 ms; AssertionError after `deadline_s`, stretched."""
+    """Return the first truthy value of `check`, looking at it again and again; AssertionError after `deadline_s`,
+    stretched.
+    """
     longest_s = max(deadline_s, min(stretched(deadline_s), LONGEST_WAIT_S))
-    ends_at = time.monotonic() + longest_s
+    began_at = time.monotonic()
     while True:
         found = check()
         value = await found if inspect.isawaitable(found) else found
         if value:
             return value
-        if time.monotonic() > ends_at:
+        if (waited_s := time.monotonic() - began_at) > longest_s:
             raise AssertionError(f"waited {longest_s:.0f} s for {what}; last seen: {value!r}")
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(min(max(_POLL_S, waited_s * _SELDOM), _SELDOM_S))

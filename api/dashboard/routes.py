@@ -11,7 +11,8 @@ lists are made of the imports as they stand in the files. Comments stay here: a 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -42,11 +43,12 @@ _OF_PERSON: Final = re.compile(rb'"person/([\w-]+\.\w+)"')
 _IMPORT_LATER: Final = re.compile(rb'\bimport\("\./([\w-]+\.js)"\)')
 
 
-def page_routes() -> list[web.RouteDef]:
+@cache
+def page_routes() -> Sequence[web.RouteDef]:
     """Return the routes of the pages, `/`, `/announcer` and `/person`, and those of the files they are made of."""
     found = _files("static")
     routes = [web.get(f"/static/{name}", _serve(name, body)) for name, body in found.items()]
-    return [web.get("/", _serve(_PAGE, filled(found))), *routes, *_announcer_routes(), *_person_routes(found)]
+    return (web.get("/", _serve(_PAGE, filled(found))), *routes, *_announcer_routes(), *_person_routes(found))
 
 
 def _announcer_routes() -> list[web.RouteDef]:

@@ -8,6 +8,7 @@ import socket
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
+from functools import cache
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -28,13 +29,17 @@ LISTENERS, EXPORTS, PAGES = 300, 8, 40
 LONG = "x" * (MIB - 4_096)  # a configuration just below the bound of an answer
 # Of receivers, at once, of 64 that may be: as many answers of 15 MiB at once were more than there is.
 REQUESTS = 12
-# As many rows as a file may have, in as many bytes.
-CHIPS = b"".join(b"%d,%099d\n" % (1 + number // 2, number) for number in range(98_000))
 
 _ASK = """
 INSERT INTO receiver_requests (session_id, receiver_id, token_id, address, kind, body, expires_at)
 VALUES (uuidv7(), $1, uuidv7(), '10.9.8.7', $2, $3, clock_timestamp() + interval '5 minutes')
 """
+
+
+@cache
+def chips() -> bytes:
+    """As many rows as a file may have, in as many bytes."""
+    return b"".join(b"%d,%099d\n" % (1 + number // 2, number) for number in range(98_000))
 
 
 @contextmanager
@@ -124,7 +129,7 @@ async def test_an_api_process_lives_when_receivers_ask_for_the_largest_answers_a
     )
     asked = {"request_id": "q", "race_id": str(race_id)}
     listing = json.dumps({"kind": "receiver_proxy_participants_get_request", **asked}).encode()
-    file = b64encode(CHIPS).decode()
+    file = b64encode(chips()).decode()
     upload = {"kind": "receiver_proxy_file_upload_request", "request_id": "q", "race_id": str(others[0])}
     body = json.dumps({**upload, "upload_type": "chips", "file_data": file, "file_name": "x"}).encode()
     async with (
@@ -160,6 +165,6 @@ async def test_an_api_process_lives_when_receivers_ask_for_the_largest_answers_a
 
 async def upload_chips(http: aiohttp.ClientSession, url: str) -> int:
     form = aiohttp.FormData()
-    form.add_field("file", BytesIO(CHIPS), filename="chips")
+    form.add_field("file", BytesIO(chips()), filename="chips")
     async with http.post(url, data=form) as answer:
         return answer.status

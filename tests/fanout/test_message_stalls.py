@@ -46,12 +46,13 @@ def filled(frame: bytes, each: bytes, *, up_to: int) -> bytes:
 
 ACKS = b'{"kind":"receiver_ack","entries":[%s]}' % b",".join(ENTRY % seq for seq in range(10_000))
 # Of what the second generation may send beyond two mebibytes the shorter is of no other kind.
-MESSAGES = {
-    FIRST: {name: filled(*of, up_to=MESSAGE_BYTES) for name, of in FILLED.items()},
-    SECOND: {name: filled(*of, up_to=LARGEST_BYTES) for name, of in FILLED.items()},
-}
-for _of_path in MESSAGES.values():
-    _of_path["acks of nothing"] = ACKS
+LONGEST = {FIRST: MESSAGE_BYTES, SECOND: LARGEST_BYTES}
+OF_NOTHING = "acks of nothing"
+
+
+def message_of(path: str, name: str) -> bytes:
+    """Make a message, where it is sent: all of them are 130 MB, and each process of the tests reads this file."""
+    return ACKS if name == OF_NOTHING else filled(*FILLED[name], up_to=LONGEST[path])
 
 
 def sent(url: str, token: str, path: str, message: bytes) -> None:
@@ -64,15 +65,16 @@ def sent(url: str, token: str, path: str, message: bytes) -> None:
         device.until(PONG, CLOSE)
 
 
-@pytest.mark.parametrize(("path", "name"), [(path, name) for path in MESSAGES for name in MESSAGES[path]])
+@pytest.mark.parametrize("name", [*FILLED, OF_NOTHING])
+@pytest.mark.parametrize("path", LONGEST)
 async def test_no_message_of_a_receiver_holds_the_others_for_long(
     database_url: str, database: Connection, path: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = await make_token(database, "receiver", "tent")
+    token, message = await make_token(database, "receiver", "tent"), message_of(path, name)
     async with running_inside(database_url) as url:
         for _ in range(TRIES):
             with stalls(monkeypatch) as found:
-                await asyncio.to_thread(sent, url, token, path, MESSAGES[path][name])
+                await asyncio.to_thread(sent, url, token, path, message)
             if found.longest_s < AT_MOST_S:
                 return
     assert found.longest_s < AT_MOST_S

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
+from shared.runtime.health import problems
 from shared.runtime.process import Process
 from tests.waiting import wait_until
 
@@ -12,10 +13,14 @@ __all__ = ["running"]
 
 @asynccontextmanager
 async def running(process: Process, run: Awaitable[None], port: int) -> AsyncIterator[None]:
-    """Run it until the port is open, and stop it in order at the end."""
+    """Run it until the port is open and nothing is wrong with it, and stop it in order at the end.
+
+    On a busy machine a process may lose its connections as it starts, and have them again a moment later.
+    """
     task = asyncio.ensure_future(run)
     try:
         await wait_until(lambda: _ended_or_listens(task, port), what="the port to open")
+        await wait_until(lambda: task.done() or not problems(process.checks), what="the process to be ready")
         yield
     finally:
         process.stop.ask()

@@ -23,11 +23,11 @@ from shared.db.poll_loop import PollLoop
 from shared.protocol.v1 import StreamRef
 from shared.runtime.process import Process
 from shared.wake import Stop
+from tests import inside
 from tests.delivery.stored import empty, make_stream
 from tests.fanout.receiving import Receiver, running
 from tests.ports import free_port
 from tests.postgres import Postgresql
-from tests.waiting import wait_until
 
 READER = "10.0.0.1:10000"
 
@@ -151,21 +151,5 @@ async def running_fanout_inside(database_url: str, **settings: str) -> AsyncIter
     port = free_port()
     given = {"database_url": database_url, "bind": f"127.0.0.1:{port}", **settings}
     fanout = Fanout(FanoutSettings.read(given))
-    running = asyncio.ensure_future(fanout.run())
-
-    async def listens() -> bool:
-        if running.done():
-            running.result()
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    await wait_until(listens, what="the fanout to listen")
-    try:
+    async with inside.running(fanout.process, fanout.run(), port):
         yield fanout, f"http://127.0.0.1:{port}"
-    finally:
-        fanout.process.stop.ask()
-        await running

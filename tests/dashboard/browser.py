@@ -27,6 +27,7 @@ __all__ = [
     "tasks_ms",
     "traced",
     "violations",
+    "violations_by_night_and_day",
 ]
 
 Theme = Literal["light", "dark"]
@@ -56,9 +57,13 @@ _WHOLE = """(() => {
         && named.every(({ href }) => here.has(href));
 })()"""
 
-# Everything that axe knows, and the contrast of 7:1 that the page promises.
-_AXE = """async () => {
-    const found = await axe.run(document, { rules: { "color-contrast-enhanced": { enabled: true } } });
+# Everything that axe knows, and the contrast of 7:1 that the page promises; or what it knows of colours only.
+_AXE = """async (coloursOnly) => {
+    const colours = ["color-contrast", "color-contrast-enhanced", "link-in-text-block"];
+    const found = await axe.run(document, {
+        rules: { "color-contrast-enhanced": { enabled: true } },
+        ...(coloursOnly && { runOnly: { type: "rule", values: colours } }),
+    });
     return found.violations.flatMap(({ id, nodes }) =>
         nodes.map((node) => `${id}: ${node.target} ${node.failureSummary}`));
 }"""
@@ -160,15 +165,31 @@ async def tab(
     try:
         yield opened
     finally:
+        # What still answers for the server when a test ends would fail at what is closed, and be told to the next test.
+        for page in context.pages:
+            await page.unroute_all(behavior="ignoreErrors")
         await context.close()
 
 
-async def violations(page: Page) -> list[str]:
+async def violations(page: Page, *, of_colours_only: bool = False) -> list[str]:
     """Return what axe finds wrong with a page as it stands."""
     if not await page.evaluate("'axe' in window"):
         source = await asyncio.to_thread(_AXE_SOURCE.read_text, encoding="utf-8")
         await page.evaluate(source)
-    found: list[str] = await page.evaluate(_AXE)
+    found: list[str] = await page.evaluate(_AXE, of_colours_only)
+    return found
+
+
+async def violations_by_night_and_day(page: Page) -> list[str]:
+    """Return what axe finds wrong with a page as it stands by day, and with its colours by night: a theme is colours
+    and nothing else, in style sheets only, and nothing has to be loaded again for the other.
+    """
+    found = await violations(page)
+    await page.emulate_media(color_scheme="dark")
+    await page.evaluate(DRAWN)
+    found += [f"by night: {each}" for each in await violations(page, of_colours_only=True)]
+    await page.emulate_media(color_scheme="light")
+    await page.evaluate(DRAWN)
     return found
 
 

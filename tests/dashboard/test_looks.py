@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.dashboard.browser import DRAWN, NARROW, WIDE, Size, Tab, Theme, tab, violations
+from tests.dashboard.browser import DRAWN, NARROW, WIDE, Size, Tab, tab, violations_by_night_and_day
 from tests.dashboard.conftest import Stack
 from tests.dashboard.readers import tell_battery, tell_reader
 from tests.lines import line
@@ -109,37 +109,33 @@ async def look_at_all(page: Tab, stack: Stack) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["360", "1440"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_every_page_is_readable_and_usable(
-    browser: Browser, busy: Stack, size: Size, theme: Theme
-) -> None:
-    async with tab(browser, busy.url, size=size, theme=theme) as page:
+async def test_every_page_is_readable_and_usable(browser: Browser, busy: Stack, size: Size) -> None:
+    async with tab(browser, busy.url, size=size) as page:
         async for place in look_at_all(page, busy):
             assert await page.page.evaluate(_TOO_WIDE) == 0, place
             assert await page.page.evaluate(_TOO_SMALL) == [], place
             assert await page.page.evaluate(_HARD_TO_TOUCH) == [], place
-            assert await violations(page.page) == [], place
+            assert await violations_by_night_and_day(page.page) == [], place
         assert page.errors == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_a_dialog_and_what_it_did_are_readable(browser: Browser, busy: Stack, theme: Theme) -> None:
-    async with tab(browser, busy.url, size=NARROW, theme=theme) as page:
+async def test_a_dialog_and_what_it_did_are_readable(browser: Browser, busy: Stack) -> None:
+    async with tab(browser, busy.url, size=NARROW) as page:
         await page.open(f"stream/{await busy.stream_id('looks')}")
         await page.page.get_by_role("button", name="Reset epoch…").click()
         assert await page.page.evaluate(_TOO_WIDE) == 0
-        assert await violations(page.page) == []
+        assert await violations_by_night_and_day(page.page) == []
         await page.page.keyboard.press("Escape")
         await page.closed()
         await page.page.get_by_role("button", name="Clear its memory…").click()
         assert await page.page.evaluate(_TOO_WIDE) == 0
-        assert await violations(page.page) == []
+        assert await violations_by_night_and_day(page.page) == []
         await page.page.keyboard.press("Escape")
         await page.closed()
         await page.page.get_by_role("button", name="Rename…").click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Rename").click()
         await expect(page.page.locator("#said")).to_be_visible()
-        assert await violations(page.page) == []
+        assert await violations_by_night_and_day(page.page) == []
 
 
 async def test_numbers_that_change_move_nothing(browser: Browser, busy: Stack) -> None:

@@ -5,7 +5,7 @@ from playwright.async_api import Browser, expect
 
 from tests.api.seeds import add_stream
 from tests.api.test_passings import Read, store
-from tests.dashboard.browser import NARROW, WIDE, Tab, tab, violations
+from tests.dashboard.browser import NARROW, WIDE, Size, Tab, tab, violations_by_night_and_day
 from tests.dashboard.conftest import Stack
 from tests.waiting import wait_until
 
@@ -89,19 +89,18 @@ async def test_who_is_not_there_is_said_and_a_chip_of_nobody_has_its_page(page: 
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW])
-@pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_it_is_fit_for_everybody_at_any_size_by_day_and_by_night(
-    browser: Browser, stack: Stack, size: tuple[int, int], theme: str
+    browser: Browser, stack: Stack, size: Size
 ) -> None:
     await add_course(stack)
-    async with tab(browser, stack.url, size=size, theme=theme) as page:  # type: ignore[arg-type]
+    async with tab(browser, stack.url, size=size) as page:
         await page.open()
         await find(page, "ada")
         await expect(page.page.get_by_role("link", name="Ada Byron")).to_be_visible()
         # Room for a name, whatever else stands beside it.
         assert await page.page.locator(".find input").evaluate("(each) => each.offsetWidth") >= 180
-        assert await violations(page.page) == []
+        assert await violations_by_night_and_day(page.page) == []
         await page.page.get_by_role("link", name="Ada Byron").click()
         await expect(page.page.locator(".course-dots li")).to_have_count(4)
-        assert await violations(page.page) == []
+        assert await violations_by_night_and_day(page.page) == []
         assert await page.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0

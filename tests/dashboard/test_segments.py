@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Route, expect
 
-from tests.dashboard.browser import NARROW, WIDE, Size, Tab, Theme, tab, violations
+from tests.dashboard.browser import NARROW, WIDE, Size, Tab, tab, violations_by_night_and_day
 from tests.dashboard.conftest import Stack
 from tests.dashboard.test_commands import READER, said
 from tests.dashboard.test_race_page import add_race
@@ -231,16 +231,13 @@ async def test_who_moves_what_somebody_else_has_moved_meanwhile_is_told(
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["360", "1440"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_boundaries_are_readable(
-    browser: Browser, stack: Stack, reset: Reset, size: Size, theme: Theme
-) -> None:
-    async with tab(browser, stack.url, size=size, theme=theme) as page:
+async def test_boundaries_are_readable(browser: Browser, stack: Stack, reset: Reset, size: Size) -> None:
+    async with tab(browser, stack.url, size=size) as page:
         await page.open(f"race/{reset.race_id}")
         await handle(page, "Begins").focus()
         await page.page.keyboard.press("Shift+ArrowLeft")
         await expect(preview(page)).to_contain_text("3 reads from nobody to Half.")
-        assert await violations(page.page) == []
+        assert await violations_by_night_and_day(page.page) == []
         wide = "() => Math.max(0, document.documentElement.scrollWidth - innerWidth)"
         assert await page.page.evaluate(wide) == 0
         await page.page.keyboard.press("Escape")

@@ -1,9 +1,9 @@
 """All times on the page are in one zone, which it names: the server's, or this device's where the server has none."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -28,8 +28,14 @@ INSERT INTO activity (level, process_id, event, fields)
 SELECT 'warn', process_id, 'storing_resumed', jsonb_build_object('happened_at', $1::text) FROM processes LIMIT 1
 """
 _NOTED = "SELECT at FROM activity WHERE event = 'storing_resumed'"
-_CALL = "([name, ...given]) => import('/static/format.js').then((format) => format[name](...given))"
-_IN = "(zone) => import('/static/format.js').then(({ useZone }) => useZone(zone))"
+# In one task: the page itself uses the server's zone, whenever it is told which that is.
+_SAY = """([zone, name, ...given]) => import("/static/format.js").then((format) => {
+    format.useZone(zone);
+    return format[name](...given);
+})"""
+
+# What a module of the page answers, in a zone.
+Say: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -46,6 +52,19 @@ async def page(browser: Browser, stack: Stack) -> AsyncIterator[Tab]:
     """A tab of a browser that is elsewhere."""
     async with tab(browser, stack.url, zone=BROWSER) as opened:
         yield opened
+        assert opened.errors == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def say(browser: Browser, stack: Stack) -> AsyncIterator[Say]:
+    """What the page's module of times answers: one page for all questions, of which none leaves anything."""
+    async with tab(browser, stack.url, zone=BROWSER) as opened:
+        await opened.open()
+
+        async def say(zone: str, name: str, *given: Any) -> Any:
+            return await opened.page.evaluate(_SAY, [zone, name, *given])
+
+        yield say
         assert opened.errors == []
 
 
@@ -140,11 +159,9 @@ async def test_times_within_the_servers_words_are_of_the_pages_zone(page: Tab, s
     ],
 )
 async def test_a_time_that_is_typed_is_found_in_every_night(
-    page: Tab, typed: str, last: bool, meant: str
+    say: Say, typed: str, last: bool, meant: str
 ) -> None:
-    await page.open()
-    await page.page.evaluate(_IN, "Europe/Berlin")
-    assert await page.page.evaluate(_CALL, ["moment", typed, {"last": last}]) == meant
+    assert await say("Europe/Berlin", "moment", typed, {"last": last}) == meant
 
 
 _NOW = datetime(2026, 11, 26, 1, 0, tzinfo=UTC).timestamp() * 1000
@@ -165,14 +182,10 @@ _NOW = datetime(2026, 11, 26, 1, 0, tzinfo=UTC).timestamp() * 1000
         ("withTimes", "since 2026-11-26T00:59:58+00:00, pid 7", "since 06:44:58, pid 7"),
     ],
 )
-async def test_times_read_as_people_write_them(page: Tab, name: str, given: Any, shown: Any) -> None:
-    await page.open()
-    await page.page.evaluate(_IN, ZONE)
+async def test_times_read_as_people_write_them(say: Say, name: str, given: Any, shown: Any) -> None:
     arguments = [_NOW] if given is None else [given, _NOW]
-    assert await page.page.evaluate(_CALL, [name, *arguments]) == shown
+    assert await say(ZONE, name, *arguments) == shown
 
 
-async def test_a_zone_that_is_its_own_offset_is_named_once(page: Tab) -> None:
-    await page.open()
-    await page.page.evaluate(_IN, "UTC")
-    assert await page.page.evaluate(_CALL, ["zoneNow", _NOW]) == {"said": "UTC", "own": False}
+async def test_a_zone_that_is_its_own_offset_is_named_once(say: Say) -> None:
+    assert await say("UTC", "zoneNow", _NOW) == {"said": "UTC", "own": False}

@@ -14,6 +14,7 @@ __all__ = [
     "api_token_option",
     "count",
     "data_dir_option",
+    "database_of",
     "database_url_option",
     "how_many",
     "only_warn",
@@ -68,6 +69,21 @@ def the_extra(command: str) -> Iterator[None]:
 def required(command: str, database_url: str | None) -> str:
     """Check the one setting that the small commands share, as the roles do."""
     return str(parsed(command, Settings.specs()["database_url"], database_url))
+
+
+def database_of(command: str, database_url: str | None, data_dir: Path | None) -> str:
+    """Return the URL of the database that is given, or of the stack that runs here; without either the command ends."""
+    from deploy.local.description import find_stack
+
+    stack = None if database_url else find_stack(data_dir)
+    if stack is None and not database_url:
+        click.echo(
+            f"rt-server {command}: DATABASE_URL is not set, and no `rt-server up` runs here: start that, or give "
+            "--database-url",
+            err=True,
+        )
+        sys.exit(2)
+    return stack.database_url if stack else required(command, database_url)
 
 
 def parsed(command: str, spec: Spec, text: str | None) -> object:

@@ -20,6 +20,7 @@ from deploy.cli.common import (
     api_token_option,
     count,
     data_dir_option,
+    database_of,
     database_url_option,
     how_many,
     only_warn,
@@ -29,12 +30,14 @@ from deploy.cli.common import (
     the_extra,
     wait_for,
 )
+from deploy.cli.rehearse import forget_rehearsals, rehearse
 from shared.roles import ROLES
 
 __all__ = ["main"]
 
 SECTIONS = {
     "Run it on this machine": ("up", "demo", "token", "doctor"),
+    "The evening before": ("rehearse", "forget-rehearsals"),
     "Its services, one process each": ROLES,
     "Its database": ("migrate", "roles"),
     "What it has certified": ("certificate",),
@@ -66,6 +69,8 @@ def main() -> None:
 for service in (gateway, writer, fanout, api):
     main.add_command(service.__main__.command)
 main.add_command(certificate)
+main.add_command(rehearse)
+main.add_command(forget_rehearsals)
 
 
 @main.command(short_help="Bring the database's schema up to date.")
@@ -247,17 +252,8 @@ def create(device_type: str, device_id: str, database_url: str | None, data_dir:
     Beside a running `rt-server up` nothing else is needed; elsewhere it asks for the database.
     """
     from deploy.cli.token import create_token
-    from deploy.local.description import find_stack
 
-    stack = None if database_url else find_stack(data_dir)
-    if stack is None and not database_url:
-        click.echo(
-            "rt-server token: DATABASE_URL is not set, and no `rt-server up` runs here: start that, or give "
-            "--database-url",
-            err=True,
-        )
-        sys.exit(2)
-    url = stack.database_url if stack else required("token", database_url)
+    url = database_of("token", database_url, data_dir)
     minted = run("token", create_token(url, device_type, device_id))
     for warning in minted.warnings:
         click.echo(f"rt-server token: {warning}", err=True)

@@ -7,6 +7,7 @@ tokens, for this user's eyes only.
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from deploy.simulation.devices.forwarder import Forwarder
 from deploy.simulation.devices.journal import Event, Journal
 from deploy.simulation.devices.newer_forwarder import NewerForwarder
 from deploy.simulation.devices.newer_receiver import NewerReceiver
-from deploy.simulation.devices.receiver import Receiver
+from deploy.simulation.devices.receiver import Lookup, Receiver
 
-__all__ = ["Crew", "assemble"]
+__all__ = ["Crew", "assemble", "sent_by"]
 
 _STATE_FILE = "devices.json"
 # Shorter than in the field: people watch a demo and wait for it to come back.
@@ -124,12 +125,6 @@ def _forwarder(options: DemoOptions, roll: _Roll, place: int, name: str) -> Forw
 
 def _receiver(options: DemoOptions, roll: _Roll, name: str, forwarders: list[Forwarder]) -> Receiver:
     device_id = roll.device_id(name)
-    journals = {forwarder.device_id: forwarder.journal for forwarder in forwarders}
-
-    def sent(forwarder_id: str, reader_ip: str, stream_epoch: int, seq: int) -> Event | None:
-        journal = journals.get(forwarder_id)
-        return None if journal is None else journal.find(reader_ip, stream_epoch, seq)
-
     arrivals = Arrivals(_kept_file(options, device_id))
     streams = [(forwarder.device_id, ip) for forwarder in forwarders for ip in forwarder.readers]
     settings: dict[str, Any] = {
@@ -140,13 +135,24 @@ def _receiver(options: DemoOptions, roll: _Roll, name: str, forwarders: list[For
         # What it was acked and never got, because that demo was killed, it would miss for ever.
         "resume": {epoch: each.through for epoch, each in arrivals.epochs.items()},
         "keep": False,
-        "lookup": sent,
+        "lookup": sent_by(forwarders),
         "arrivals": arrivals,
         "manners": options.manners,
     }
     if name == _RECEIVERS[0]:
         return Receiver(**settings)
     return NewerReceiver(earliest_epochs=dict.fromkeys(streams, 1), **settings)
+
+
+def sent_by(forwarders: Sequence[Forwarder]) -> Lookup:
+    """Return what says which read these forwarders have sent under an identity."""
+    journals = {forwarder.device_id: forwarder.journal for forwarder in forwarders}
+
+    def sent(forwarder_id: str, reader_ip: str, stream_epoch: int, seq: int) -> Event | None:
+        journal = journals.get(forwarder_id)
+        return None if journal is None else journal.find(reader_ip, stream_epoch, seq)
+
+    return sent
 
 
 def _kept_file(options: DemoOptions, device_id: str) -> Path | None:

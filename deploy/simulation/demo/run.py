@@ -24,7 +24,7 @@ from deploy.simulation.devices.connection import UNREACHABLE
 from deploy.simulation.devices.newer_receiver import NewerReceiver
 from deploy.simulation.devices.receiver import Receiver
 
-__all__ = ["DemoOptions", "hold_demo", "run_demo", "run_demo_alone"]
+__all__ = ["DemoOptions", "hold_demo", "keep_receiving", "run_demo", "run_demo_alone", "settle"]
 
 # The length of a race where the demo has no end.
 _RACE_S = 60.0
@@ -75,7 +75,7 @@ async def _hold(options: DemoOptions, crew: Crew, server: Server, console: Conso
     async with asyncio.TaskGroup() as tasks:
         background = [
             *(tasks.create_task(forwarder.run(), name=forwarder.device_id) for forwarder in crew.forwarders),
-            *(tasks.create_task(_keep_receiving(each), name=each.receiver_id) for each in crew.receivers),
+            *(tasks.create_task(keep_receiving(each), name=each.receiver_id) for each in crew.receivers),
             tasks.create_task(watch.run(), name="watch"),
             tasks.create_task(follow(watch.progress, console), name="view"),
         ]
@@ -85,7 +85,7 @@ async def _hold(options: DemoOptions, crew: Crew, server: Server, console: Conso
         except asyncio.CancelledError:
             _take_as_the_end(background)
         watch.phase = "waiting for the last reads"
-        await _settle(watch, options.settle_s)
+        await settle(watch, options.settle_s)
         for task in background:
             task.cancel()
     return await judge(crew, server, watch.progress())
@@ -99,7 +99,8 @@ def _take_as_the_end(background: list[asyncio.Task[None]]) -> None:
     this.uncancel()
 
 
-async def _keep_receiving(receiver: Receiver) -> None:
+async def keep_receiving(receiver: Receiver) -> None:
+    """Have a receiver be connected, whatever its generation, until cancelled."""
     if isinstance(receiver, NewerReceiver):
         await receiver.stay()
         return
@@ -143,7 +144,7 @@ async def _pace(crew: Crew, reads: list[RaceRead], *, started_at: float) -> None
         )
 
 
-async def _settle(watch: Watch, settle_s: float) -> None:
+async def settle(watch: Watch, settle_s: float) -> None:
     """Wait until all is acked and delivered, for `settle_s` at most."""
     ends_at = time.monotonic() + settle_s
     while time.monotonic() < ends_at:

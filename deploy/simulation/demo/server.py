@@ -70,9 +70,14 @@ class Server:
         async with self._ask("GET", "/api/v1/certificate/key") as response:
             return {each["key"]: each["public_key"] for each in (await response.json())["keys"]}
 
-    async def export_lines(self, stream_id: str) -> AsyncIterator[bytes]:
-        """Yield the lines of the stream's CSV export, each with its line end."""
-        path = f"/api/v1/streams/{stream_id}/export.csv"
+    async def get(self, path: str) -> dict[str, Any]:
+        """Return what is answered to a GET of an object."""
+        async with self._ask("GET", path) as response:
+            return dict(await response.json())
+
+    async def export_lines(self, stream_id: str, *, epoch: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the lines of the CSV export of the stream, or of an epoch of it, each with its line end."""
+        path = f"/api/v1/streams/{stream_id}/export.csv" + ("" if epoch is None else f"?epoch={epoch}")
         async with self._ask("GET", path, timeout=_EXPORT_TIMEOUT) as response:
             async for line in response.content:
                 yield line

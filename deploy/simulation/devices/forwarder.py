@@ -128,6 +128,11 @@ class Forwarder:
         self.journal.wipe()
         self._note_backlog()
 
+    def forget_acks(self, reads: int) -> None:
+        """Send up to so many of each reader's newest acked reads again; only while it is not connected."""
+        self.journal.forget_acks(reads)
+        self._note_backlog()
+
     async def wait_connected(self) -> None:
         """Return when there is a session: the server's heartbeat has come."""
         await self._connected.wait()

@@ -34,6 +34,10 @@ _EVENTS = "SELECT * FROM events WHERE reader_ip = ? ORDER BY stream_epoch, seq"
 _EVENTS_AFTER = (
     "SELECT * FROM events WHERE reader_ip = ? AND (stream_epoch, seq) > (?, ?) ORDER BY stream_epoch, seq"
 )
+_NEWEST_ACKED = (
+    "SELECT * FROM events WHERE reader_ip = ? AND (stream_epoch, seq) <= (?, ?)"
+    " ORDER BY stream_epoch DESC, seq DESC LIMIT ?"
+)
 _ONE_EVENT = "SELECT * FROM events WHERE reader_ip = ? AND stream_epoch = ? AND seq = ?"
 _COUNT_EVENTS = "SELECT count(*) FROM events WHERE reader_ip = ?"
 _LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM events WHERE reader_ip = ? AND stream_epoch = ?"
@@ -131,6 +135,19 @@ class Journal:
         self.abandoned += len(passed) - acked
         self._save_reader(reader_ip)
         return acked
+
+    def forget_acks(self, reads: int) -> None:
+        """Take up to so many of each reader's newest acked reads for unacked: they are sent again, before others."""
+        for reader_ip, reader in self._readers.items():
+            self._save()
+            rows = self._database.execute(_NEWEST_ACKED, (reader_ip, *reader.acked, reads))
+            again = [Event._make(row) for row in rows][::-1]
+            if again:
+                # In one epoch, in which the cursor stands: what lies before it stays acked.
+                again = [each for each in again if each.stream_epoch == again[-1].stream_epoch]
+                reader.acked = (again[0].stream_epoch, again[0].seq - 1)
+                reader.acked_reads -= len(again)
+                reader.pending.extendleft(reversed(again))
 
     def turn_epoch(self, reader_ip: str, stream_epoch: int) -> None:
         """Number the reader's next reads from 1 in `stream_epoch`, whatever it is."""

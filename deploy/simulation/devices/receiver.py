@@ -69,7 +69,7 @@ class Receiver:
     `resume` is where it stands before its first one; with `resumes` off it never names anything else. `ack_after_s`
     is how long it works on a batch before it acks it and looks at the next one, None for never acking. With `keep`,
     `events` holds (seq, raw_read_line) of everything that came, in the order it came. With `lookup` each first
-    arrival is compared with what was sent (`altered`) and timed.
+    arrival is compared with what was sent (`altered`) and timed; `latencies_kept` of these are kept, all with None.
     """
 
     path = "/ws/v1/receivers"
@@ -88,13 +88,14 @@ class Receiver:
         arrivals: Arrivals | None = None,
         manners: Manners = FIRST_GENERATION,
         resumes: bool = True,
+        latencies_kept: int | None = _LATENCIES_KEPT,
     ) -> None:
         self.receiver_id = receiver_id
         self.streams = list(streams)
         self.arrivals = arrivals or Arrivals()
         self.events: defaultdict[StreamEpoch, list[tuple[int, str]]] = defaultdict(list)
         self.received = self.batches = self.events_seen = self.altered = self.sessions = 0
-        self.latencies_s: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+        self.latencies_s: deque[float] = deque(maxlen=latencies_kept)
         self.last_error: Message | None = None
         self.url, self._token = url, token
         self._resumes, self._resume = resumes, dict(resume or {})

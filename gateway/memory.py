@@ -14,7 +14,6 @@ stream `<reader_ip>#memory` of the same forwarder.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from time import monotonic
 from uuid import uuid4
 
@@ -102,7 +101,7 @@ class Memory:
             display_name=part.display_name,
             streams=streams,
             batch_id=f"memory {part.part_id}",
-            received_at=datetime.now(UTC),
+            received_at=self._process.presence.clock.now(),  # one clock for all machines
             size=sum(map(len, part.lines)),
             on_settled=self._loop.wake,
         )

@@ -78,12 +78,15 @@ def watch_of(way: Way | None, *, made_of: str, one_in: int, before: int | None) 
     """
     if way is None:
         return Watch(made_of, from_place=before)
-    runners = runners_of(way)
+    runners, of_so_many = runners_of(way), len(way.crossed)
+    # The first look at a race that goes on already finds all of them: some are taken, in the order in which they come.
+    runners = runners[:: max(1, of_so_many // RUNNERS)]
+    weight = one_in * of_so_many / len(runners) if runners else 1.0
     told = forecast(runners, 0.0) if runners else None
     watch = Watch(
         made_of=made_of,
         # As many as are wanted at the next look, by how many there were at this.
-        one_in=max(1, round(one_in * len(runners) / RUNNERS)),
+        one_in=max(1, round(one_in * of_so_many / RUNNERS)),
         from_place=before,
         through=way.through,
         newest_at=way.newest_at,
@@ -91,7 +94,7 @@ def watch_of(way: Way | None, *, made_of: str, one_in: int, before: int | None) 
     )
     if told is None:
         return watch
-    due, surely = ([one_in * each for each in bins] for bins in (told.due, told.surely_due))
+    due, surely = ([weight * each for each in bins] for bins in (told.due, told.surely_due))
     travel_s, arrive = _quantiles(curve([each._replace(own=None) for each in runners], 0.0))
     return watch._replace(due=due, surely_due=surely, due_in_all=sum(due), travel_s=travel_s, arrive=arrive)
 

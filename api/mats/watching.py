@@ -5,6 +5,7 @@ by a rule (api/alerts/rules/silent_mat.py), of what is kept here. So a look may 
 most, and is followed by a rest many times as long.
 """
 
+import asyncio
 from time import monotonic
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from api.mats.course import Course, courses, feeder_of, watch_of
 from api.mats.store import kept
 from api.mats.store.kept import Point, Watch
 from api.mats.store.ways import Way, shares, ways
-from api.storage.plans import ALONG_THE_KEY
+from api.storage.plans import ALONG_THE_KEY, FORGET
 from shared.db.channels import RACES
 from shared.db.connections import Connection, Link, transaction
 from shared.runtime.process import Process
@@ -64,6 +65,8 @@ class Watching:
         async with transaction(connection):
             if not await kept.take_turn(connection):
                 return False
+            # Plans that were made when a table was empty go through all of it for each row of another.
+            await connection.execute(FORGET)
             points = await kept.points(connection)
             made: list[tuple[Point, Watch]] = []
             for race_id, course in courses(points).items():
@@ -88,10 +91,12 @@ async def _look_at(connection: Connection, race_id: UUID, course: Course) -> lis
     twins = [each.place for each in course.chosen if len(each.stream_ids) > 1 and not each.closed]
     if twins:
         await kept.keep_shares(connection, race_id, await shares(connection, race_id, twins))
-    return [
-        (each, _watch(each, course, found.get(each.place), feeders.get(each.place))) for each in course.chosen
-    ]
-
-
-def _watch(point: Point, course: Course, way: Way | None, before: int | None) -> Watch:
-    return watch_of(way, made_of=course.frame, one_in=point.one_in, before=before)
+    made = []
+    for each in course.chosen:
+        feeder = feeders.get(each.place)
+        made.append(
+            (each, watch_of(found.get(each.place), made_of=course.frame, one_in=each.one_in, before=feeder))
+        )
+        # Some ten milliseconds each: what else the process has to do comes in between.
+        await asyncio.sleep(0)
+    return made

@@ -56,8 +56,9 @@ RETURNING race_id, place, stream_id
 """
 _SESSIONS = """
 WITH gateway AS (SELECT process_id FROM processes WHERE role = 'api' LIMIT 1)
-INSERT INTO forwarder_sessions (forwarder_id, session_id, fence, gateway_id)
-SELECT forwarder_id, gen_random_uuid(), nextval('session_fence'), process_id FROM forwarder_races, gateway
+INSERT INTO forwarder_sessions (forwarder_id, session_id, fence, gateway_id, token_id)
+SELECT forwarder_id, gen_random_uuid(), nextval('session_fence'), process_id, gen_random_uuid()
+FROM forwarder_races, gateway
 """
 _STORE = """
 WITH read AS (
@@ -81,8 +82,8 @@ moved AS (
 )
 INSERT INTO stream_metrics AS known (stream_id, stream_epoch, raw_count, dedup_count, retransmit_count, conflict_count,
                                      unparsed_count, chip_count, first_seq, last_seq, first_received_at,
-                                     last_received_at)
-SELECT stream_id, 1, number, number, 0, 0, 0, 0, 1, number, at, at FROM newest
+                                     last_received_at, last_reader_timestamp)
+SELECT stream_id, 1, number, number, 0, 0, 0, 0, 1, number, at, at, '' FROM newest
 ON CONFLICT (stream_id, stream_epoch) DO UPDATE
 SET raw_count = excluded.raw_count, dedup_count = excluded.dedup_count, last_seq = excluded.last_seq,
     last_received_at = excluded.last_received_at

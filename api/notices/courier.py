@@ -17,6 +17,7 @@ from shared.wake import Stop
 
 __all__ = ["Answers", "Said", "check", "require_targets", "send"]
 
+PROGRAM = (sys.executable, "-m", "api.notices.deliver")
 # What the program gives itself. Where that does not end it, it is ended a little later.
 WITHIN_S = 25.0
 GRACE_S = 5.0
@@ -60,15 +61,17 @@ async def require_targets(targets: Sequence[Target]) -> None:
 
 
 async def _ask(targets: Sequence[Target], asked: Mapping[str, str], stop: Stop, within_s: float) -> Said:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "api.notices.deliver",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={name: value for name, value in os.environ.items() if name.upper() in _PASSED_ON},
-    )
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *PROGRAM,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if name.upper() in _PASSED_ON},
+        )
+    except OSError:
+        # No memory for it, or too many processes: an hour of tries may see the end of that.
+        return {name: FAILED for name, _ in targets}
     answers: Answers = {}
     reading = asyncio.create_task(
         _read(child, {**asked, "targets": dict(targets), "within_s": within_s}, answers)

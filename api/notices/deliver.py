@@ -59,13 +59,17 @@ def _send(apprise: Any, asset: Any, url: str, asked: Mapping[str, Any]) -> str |
         return None
     kinds = {"red": apprise.NotifyType.FAILURE, "over": apprise.NotifyType.SUCCESS}
     kind = kinds.get(asked["kind"], apprise.NotifyType.INFO)
-    sent = found.notify(body=asked["body"], title=asked["title"], notify_type=kind)
+    # What devices are called is text, also where it goes out as HTML.
+    text = apprise.NotifyFormat.TEXT
+    sent = found.notify(body=asked["body"], title=asked["title"], notify_type=kind, body_format=text)
     return None if sent else problem_in(_said.lines)
 
 
 def main() -> None:
     """Do what standard input says."""
     asked = json.load(sys.stdin)
+    # What a plugin prints is no answer of ours.
+    answers, sys.stdout = sys.stdout, sys.stderr
     # The end of all, whatever a plugin waits for, and also when nobody waits for us any more.
     signal.setitimer(signal.ITIMER_REAL, asked["within_s"])
     logging.basicConfig(handlers=[_Overheard()], level=logging.WARNING, force=True)
@@ -82,7 +86,7 @@ def main() -> None:
         for each in as_completed(under_way):
             # A plugin that fails unforeseen says what it knows, an address perhaps.
             problem = NOT_TAKEN if each.exception() is not None else each.result()
-            print(json.dumps({"target": under_way[each], "problem": problem}), flush=True)  # noqa: T201
+            print(json.dumps({"target": under_way[each], "problem": problem}), file=answers, flush=True)
 
 
 if __name__ == "__main__":

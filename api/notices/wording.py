@@ -59,6 +59,8 @@ def _line(kind: Kind, each: Line, zone: tzinfo) -> str:
 
 
 def _short(words: str) -> str:
+    # A line of its own, whatever a device is called: in mail a title is a header.
+    words = " ".join("".join(each if each.isprintable() else " " for each in words).split())
     return words if len(words) <= LONGEST_LINE else words[: LONGEST_LINE - 1] + "…"
 
 

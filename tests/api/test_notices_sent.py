@@ -3,6 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from signal import SIGALRM
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from api.notices import courier
 from api.notices.deliver import NO_ADDRESS, NOT_REACHED, problem_in
 from api.notices.targets import AT_MOST, Target, targets
-from api.notices.wording import Text
+from api.notices.wording import Line, Text, text
 from shared.errors import SettingsError
 from shared.wake import Stop
 from tests.api.webhooks import Webhooks, webhooks
@@ -104,6 +108,54 @@ def of(pid: int, what: str) -> bytes:
         return file.read()
 
 
+@pytest.mark.parametrize("program", ["/bin/false", "/bin/no-such-program"])
+async def test_a_program_that_cannot_run_is_a_try_that_has_failed(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "PROGRAM", (program,))
+    assert await courier.send([Target("a", "json://a")], "red", TEXT) == {"a": courier.FAILED}
+
+
+async def test_in_mail_what_a_device_is_called_is_text() -> None:
+    line = Line(
+        "\u202e\x07<img src=x>\r\nBcc: all@example.org",
+        "not connected",
+        "Check it.",
+        datetime(2026, 5, 3, tzinfo=UTC),
+    )
+    written = text("red", 7, [line], zone=UTC)
+    assert "\n" not in written.title
+    async with mailbox() as (port, mails):
+        to = f"mailto://127.0.0.1:{port}?from=rt@example.org&to=crew@example.org&mode=insecure"
+        assert await courier.send([Target("mail", to)], "red", written) == {"mail": None}
+    (mail,) = mails
+    assert mail["To"] == "crew@example.org"
+    assert mail["Bcc"] is None
+    assert mail["Subject"] == "ACT: <img src=x> Bcc: all@example.org: not connected"
+    assert mail.get_content_type() == "text/plain"
+    assert "<img src=x> Bcc: all@example.org: not connected, since" in mail.get_content().replace("=\n", "")
+
+
+@asynccontextmanager
+async def mailbox() -> AsyncIterator[tuple[int, list[EmailMessage]]]:
+    """Take mail, as far as who sends one asks."""
+    mails: list[EmailMessage] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 here\r\n")
+        while asked := (await reader.readline()).strip():
+            if asked == b"data":
+                writer.write(b"354 go on\r\n")
+                raw = await reader.readuntil(b"\r\n.\r\n")
+                mails.append(message_from_bytes(raw, policy=policy.default))
+            writer.write(b"221 bye\r\n" if asked == b"quit" else b"250 yes\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], mails
+
+
 async def test_addresses_that_apprise_does_not_know_end_a_start_with_a_line_that_holds_none_of_them() -> None:
     await courier.require_targets([])
     with pytest.raises(SettingsError) as refused:
@@ -113,10 +165,10 @@ async def test_addresses_that_apprise_does_not_know_end_a_start_with_a_line_that
     assert "a-secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["a-secret", "ntfy://topic a-secret", "://a-secret", "ntfy:/a-secret"])
-def test_what_is_no_address_is_refused_by_its_number(text: str) -> None:
+@pytest.mark.parametrize("given", ["a-secret", "ntfy://topic a-secret", "://a-secret", "ntfy:/a-secret"])
+def test_what_is_no_address_is_refused_by_its_number(given: str) -> None:
     with pytest.raises(ValueError, match=r"number [12] is none") as refused:
-        targets(text)
+        targets(given)
     assert "a-secret" not in str(refused.value)
 
 

@@ -82,12 +82,13 @@ async def _ask(targets: Sequence[Target], asked: Mapping[str, str], stop: Stop, 
             {reading, stopping}, timeout=within_s + GRACE_S, return_when=asyncio.FIRST_COMPLETED
         )
     finally:
-        # Also where whoever waits for us is cancelled: nothing of it is left.
-        for task in (reading, stopping):
-            task.cancel()
-        if child.returncode is None:
+        # Also where whoever waits for us is cancelled: nothing of it is left. One that has said all ends by itself; a
+        # signal would look for its end before asyncio does, which then could not say how it was.
+        if not reading.done():
             with suppress(ProcessLookupError):
                 child.kill()
+        for task in (reading, stopping):
+            task.cancel()
         ended_with = await asyncio.shield(child.wait())
     if stop.asked:
         return answers

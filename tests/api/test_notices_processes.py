@@ -91,3 +91,9 @@ async def test_who_loses_the_database_while_sending_notes_it_afterwards_and_send
         await end(process)
     assert len(hooks.came) == 1
     assert await database.fetchval("SELECT tries FROM alert_notices") == 1
+
+
+async def test_with_an_address_that_apprise_does_not_know_no_process_starts(database_url: str) -> None:
+    process = Process("api", database_url, {"ALERT_URLS": "bogus://user:a-secret@there"})
+    await process.start()
+    assert await process.ended() == 1

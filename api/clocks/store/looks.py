@@ -1,4 +1,4 @@
-"""What is known of readers' clocks, in rows. For the one process that looks at the moment (looking.py).
+"""What is known of readers' clocks, in rows. For the one process that looks at the moment (api/clocks/looking.py).
 
 Sets, not streams one by one: a look is a handful of statements, whatever the number of readers.
 """

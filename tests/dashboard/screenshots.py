@@ -223,6 +223,7 @@ async def test_pictures_of_a_race(browser: Browser, stack: Stack) -> None:
         await camera.take("one-race", f"race/{race_id}", shown=".rows.roster .body .row")
         await camera.take("begin", f"race/{race_id}", shown="dialog", press="Begin race…")
         await camera.take("arrange", f"race/{race_id}", shown="dialog", press="Arrange the points…")
+        await camera.take("certificate", f"certificate/{race_id}", shown=".sheet tbody tr")
         await camera.take("named-tail", shown=".course .point")
         await files(browser, stack, race_id)
         await anybody(browser, stack)

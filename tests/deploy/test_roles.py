@@ -169,6 +169,7 @@ async def test_services_as_their_own_users_carry_reads_resets_cursors_and_names(
         await receiver.wait_for(51)
         await wait_until(cursors, what="the receiver's cursors")
         await operate(running["api"].url)
+        assert await database.fetchval("SELECT count(*) FROM event_blocks") == 2
         taken = await connections(database)
         assert all(4 <= taken[service] <= CONNECTIONS[service] for service in ROLES), taken
         await forwarder.stop()
@@ -199,8 +200,10 @@ async def operate(url: str) -> None:
         await ask("PUT", f"streams/{stream}/epochs/2/name", name=None)
         for path in ("metrics", "epochs", "reads", "export.csv", "export.txt"):
             await (await ask("GET", f"streams/{stream}/{path}")).read()
-        for path in ("forwarders", "receivers", "conflicts", "processes"):
+        for path in ("forwarders", "receivers", "conflicts", "processes", "certificate/key"):
             await ask("GET", path)
+        certified = await (await ask("GET", f"certificate?stream_id={stream}")).json()
+        assert [each["read_count"] for each in certified["parts"]] == [50, 1]
         assert await (await ask("POST", f"streams/{stream}/reset-epoch")).json() == {"new_stream_epoch": 3}
         await ask("GET", "forwarders/start-line/config")
         await ask("DELETE", "receivers/tent/cursors")

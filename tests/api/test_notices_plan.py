@@ -136,6 +136,22 @@ def test_eight_readers_of_a_forwarder_are_one_notice_when_they_turn_red_and_one_
     assert house.noticed == {}
 
 
+def test_a_receiver_that_reconnects_is_one_notice_though_it_is_behind_for_a_moment() -> None:
+    house = House()
+    house.red(1, "receiver:receiver:tent")
+    house.look()
+    house.look(5)
+    # It is back, which is shown for a minute; what came meanwhile is older than what makes its stream red.
+    house.red(1, "receiver:receiver:tent", counts=False)
+    house.red(2, "receiver:receiver:tent")
+    house.look(60)
+    house.red(2, "receiver:receiver:tent", counts=False)
+    house.look(3)
+    house.over(1, 2)
+    house.look(60)
+    assert house.said() == [("red", {1}), ("over", {1})]
+
+
 def test_what_is_over_before_its_notice_went_is_not_told() -> None:
     house = House()
     house.red(1)

@@ -18,6 +18,7 @@ from deploy.simulation.rehearsal.score import Mat
 __all__ = ["PREFIX", "assemble", "forwarders_of"]
 
 PREFIX = "rehearsal-"
+# Behind the name, which tables have room for.
 TITLE = "REHEARSAL"
 _BACKOFF_S = (0.5, 4.0)
 _RECEIVERS = ("timing", "results")
@@ -40,7 +41,7 @@ async def assemble(server: Server, url: str, mats: Sequence[Mat], manners: Manne
                 token=await server.mint_token("forwarder", device_id),
                 device_id=device_id,
                 readers=[mat.reader_ip for mat in mats if mat.forwarder == name],
-                display_name=f"{TITLE} · {name}",
+                display_name=f"{name} · {TITLE}",
                 backoff_s=_BACKOFF_S,
             )
         )

@@ -27,6 +27,9 @@ from tests.postgres import (
 
 _numbers = itertools.count(1)
 
+# How many objects may be made before those that nobody holds are looked for. Tests make few circles and end soon.
+_YOUNG = 10_000
+
 use_memory_for_files()
 forks.enable()
 # Whether anybody keeps the clock of the machine that tests run on says nothing of what they test.
@@ -52,6 +55,7 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_YOUNG)
 
 
 @pytest.fixture(autouse=True)

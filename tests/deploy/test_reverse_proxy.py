@@ -20,6 +20,8 @@ from tests.waiting import PATIENCE_S, stretched, wait_until
 
 Open: TypeAlias = Callable[..., Awaitable[str]]
 
+TRIES = 3
+
 
 class Upstream:
     """A process behind the acceptor: says its name to whoever asks."""
@@ -130,14 +132,24 @@ async def test_sends_each_path_to_its_service(
 
 
 async def test_spreads_open_sockets_over_two_processes(
-    http: aiohttp.ClientSession, upstream: Start, proxy: Open, running: AsyncExitStack
+    http: aiohttp.ClientSession, upstream: Start, proxy: Open
 ) -> None:
+    """To whom has fewer: of each two the second goes to the other."""
     url = await proxy(gateway=[(await upstream(name)).address for name in ("one", "two")])
-    names = []
-    for _ in range(6):
-        socket = await running.enter_async_context(http.ws_connect(f"{url}/ws/v1/forwarders"))
-        names.append(await socket.receive_str())
-    assert sorted(names) == 3 * ["one"] + 3 * ["two"]
+    # One that this process, on a busy machine, keeps from answering its health probe in time is passed over for a
+    # second, as it should be. By chance twenty are never spread so.
+    for _ in range(TRIES):
+        names = await answering(http, f"{url}/ws/v1/forwarders", 20)
+        if all(first != second for first, second in zip(names[::2], names[1::2], strict=True)):
+            return
+    raise AssertionError(f"not spread: {names}")
+
+
+async def answering(http: aiohttp.ClientSession, url: str, count: int) -> list[str]:
+    """Return who answers each of so many sockets that are all open in the end."""
+    async with AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(http.ws_connect(url)) for _ in range(count)]
+        return [await each.receive_str() for each in sockets]
 
 
 async def test_passes_over_a_dead_process_without_any_error(

@@ -1,7 +1,7 @@
 """What is asked often is answered along the primary key, at a cost that does not grow with what is stored."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any, Literal
 from uuid import UUID
@@ -11,11 +11,13 @@ import pytest
 from api.alerts import findings, samples, stream_facts
 from api.alerts.rules import RULES
 from api.announcer.store import announcements, runs
+from api.clocks.store import lines, looks
 from api.events import filter as events_filter
 from api.events import store as events
 from api.events.filter import Key
 from api.events.types import EventFilter
 from api.exports import store as exports
+from api.lags import store as lags
 from api.live import store as overview
 from api.logs import store as logs
 from api.reconcile.store import STORED
@@ -179,6 +181,55 @@ async def test_a_bin_without_events_looks_at_none(process: Process, stream_id: U
         await process.pool.execute(samples.SAMPLE)
         await process.pool.execute("UPDATE stream_samples SET bin = bin - 1")
     assert all(scan["Actual Loops"] == 0 for scan in of_events(await plan_of(process, samples.SAMPLE)))
+
+
+async def test_a_look_at_clocks_looks_at_the_newest_hundred_of_what_moved_and_at_the_newest_mark(
+    process: Process, stream_id: UUID
+) -> None:
+    plan = await plan_of(process, looks.DUE, None, looks.READS)
+    (newest,) = of_events(plan)
+    assert newest["Index Name"] == "events_stream_id_position_key"
+    looked_at = newest["Actual Rows"] + newest.get("Rows Removed by Filter", 0)
+    assert (looked_at, newest["Actual Loops"]) == (looks.READS, 3)
+    assert of_marks(plan) == {"reader_clock_marks_pkey"}
+    await process.pool.execute(
+        "INSERT INTO reader_clocks (stream_id, position) SELECT stream_id, last_position FROM streams"
+    )
+    (newest,) = of_events(await plan_of(process, looks.DUE, None, looks.READS))
+    assert newest["Actual Loops"] == 0
+
+
+async def test_a_plot_of_clocks_looks_at_a_mark_for_each_bin(process: Process, stream_id: UUID) -> None:
+    await process.pool.execute(
+        "INSERT INTO reader_clocks (stream_id, position, ahead_ms, zone, zone_ms, told_at)"
+        " SELECT stream_id, 1, 0, 'UTC', 0, now() FROM streams"
+    )
+    await process.pool.execute(
+        "INSERT INTO reader_clock_marks SELECT stream_id, now() - n * interval '2 minutes', n, n % 50 = 0"
+        " FROM streams, generate_series(1, 2000) AS n"
+    )
+    plan = await plan_of(process, lines.LINES, None, 600, 72, 24)
+    assert of_marks(plan) == {"reader_clock_marks_pkey"}
+    assert of_events(plan) == []
+    seen = [node for node in plan if node.get("Relation Name") == "reader_clock_marks"]
+    assert all(node["Actual Rows"] <= 1 for node in seen)
+    steps = await plan_of(process, lines.STEPS, [stream_id], datetime.now(UTC) - timedelta(hours=12))
+    assert of_marks(steps) == {"reader_clock_marks_pkey"}
+    drawn = await plan_of(process, looks.POINTS, [stream_id], 6)
+    assert of_marks(drawn) == {"reader_clock_marks_pkey"}
+
+
+def of_marks(plan: list[dict[str, Any]]) -> set[str | None]:
+    """Return by which indexes marks of clocks are found; None: by none."""
+    return {node.get("Index Name") for node in plan if node.get("Relation Name") == "reader_clock_marks"}
+
+
+async def test_how_far_receivers_are_behind_looks_at_no_event_but_the_oldest_that_is_not_acked(
+    process: Process, followed: UUID
+) -> None:
+    (oldest,) = of_events(await plan_of(process, lags.SAMPLE))
+    assert oldest["Index Name"] == "events_stream_id_position_key"
+    assert oldest["Actual Rows"] * oldest["Actual Loops"] <= 1
 
 
 async def test_the_latest_reads_look_at_as_many_of_each_stream_as_they_may_show(

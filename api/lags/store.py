@@ -45,7 +45,7 @@ FROM behind
 ON CONFLICT (receiver_id) DO UPDATE
 SET bin = excluded.bin,
     seconds = CASE WHEN excluded.bin <= lag.bin
-                   THEN lag.seconds[1:359] || greatest(lag.seconds[360], excluded.seconds[360])
+                   THEN lag.seconds[1:359] || excluded.seconds[360]
                    ELSE (lag.seconds || array_fill(NULL::real, ARRAY[least(excluded.bin - lag.bin, 360)::integer - 1])
                          || excluded.seconds[360])[least(excluded.bin - lag.bin, 360)::integer + 1:] END
 WHERE lag.bin < excluded.bin OR excluded.seconds[360] > coalesce(lag.seconds[360], -1)

@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- Readers' clocks: zones, and when a read was really made.
 
@@ -13,7 +13,8 @@ RETURN coalesce((extract(epoch FROM (at AT TIME ZONE zone) - (at AT TIME ZONE 'U
 -- A read that was held back was made by the clock of then. So it is the newest mark (of 300, which are ten hours at the
 -- least) under which the read was made behind the mark and not after it was received; in the night in which clocks are set
 -- back, or where one was set in mid-race, only one of both hours can be. A second of either is what a read is on its way.
--- Of what was read before the first mark, which comes with the second look, the first is as good as any.
+-- Of what was read before the first mark, which comes with the second look, the first is as good as any. A clock that was set
+-- back shows some seconds twice: what was read of them before that and is received afterwards is taken for the later one.
 CREATE OR REPLACE FUNCTION made_at(given_stream uuid, read_at timestamp, received_at timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC

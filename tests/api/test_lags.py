@@ -42,7 +42,9 @@ async def sampled(process: Process, ask: Ask) -> dict[str, Any]:
 async def test_the_worst_of_every_two_minutes_is_kept(
     process: Process, ask: Ask, database: Database, stream_id: UUID
 ) -> None:
-    await add_cursor(database, "tent", stream_id, last_seq=9)
+    await add_cursor(database, "tent", stream_id, last_seq=10)
+    assert (await sampled(process, ask))["tent"]["seconds"][-1] == 0
+    await database.execute("UPDATE receiver_cursors SET last_seq = 9")
     tent = (await sampled(process, ask))["tent"]
     assert (len(tent["seconds"]), tent["connected"]) == (360, True)
     assert tent["seconds"][:-1] == [None] * 359

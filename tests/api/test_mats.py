@@ -135,6 +135,12 @@ async def test_a_race_that_goes_well_is_calm_and_at_its_end_too(
     assert found["due"] is not None
     # Also the start, and the split, of which nobody has heard for an hour.
     assert alerts(await looked(ask, evaluation)) == {}
+    # Nor in the night after it, while the boxes are still on.
+    await mats.database.execute(
+        "UPDATE stream_metrics SET last_received_at = last_received_at - interval '13 hours'"
+    )
+    await mats.watch(3)
+    assert alerts(await looked(ask, evaluation)) == {}
 
 
 async def test_a_closed_point_is_no_alert_and_so_is_one_whose_time_is_over(

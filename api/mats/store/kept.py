@@ -39,7 +39,8 @@ WHERE race_id IN (SELECT race_id FROM point_watches WHERE {LOOKED_LATELY} GROUP 
 # One process at a time, for as long as its transaction lasts ("rtmt").
 _TAKE_TURN = "SELECT pg_try_advisory_xact_lock(x'72746d74'::integer, 0)"
 
-# The points of races with streams whose next read is the race's, where something was read within half a day. A race
+# The points of races with streams whose next read is the race's, where something was read within a week: until then
+# a stream is waited for (stream_facts.py), and a race that is over stays calm. A race
 # whose gun is to come has no point that is open. filled: how far passings go, and of which filling they are: while all
 # of a race's points have the same nothing has changed.
 POINTS = """
@@ -65,7 +66,7 @@ CROSS JOIN LATERAL race_of_read(streams.stream_id, stream_epoch, coalesce(epoch.
 WHERE next_read.race_id = point.race_id
   AND EXISTS (SELECT FROM point_streams AS one JOIN streams AS its USING (stream_id)
               JOIN stream_metrics USING (stream_id, stream_epoch)
-              WHERE one.race_id = point.race_id AND last_received_at > now() - interval '12 hours')
+              WHERE one.race_id = point.race_id AND last_received_at > now() - interval '7 days')
 GROUP BY point.race_id, point.place, races.race_id
 ORDER BY point.race_id, point.place
 """

@@ -97,7 +97,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             raise
         return framework_error(error)
     except ConnectionError:
-        raise
+        if request.transport is not None and not request.transport.is_closing():
+            raise  # a broken answer is broken off
+        # Whoever asked has gone, such as a page that is closed while it connects. Raised, it would be logged as a fault
+        # of ours, with all that led to it; an answer is dropped where it would be written.
+        return web.Response()
     except Exception as error:
         return _response(told(error, method=request.method, path=request.path))
 

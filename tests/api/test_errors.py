@@ -1,12 +1,13 @@
 """Whatever goes wrong is answered in one shape, and says nothing of the database."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from io import BytesIO
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from api.http.context import Api
 from api.http.contract import Route, serve
@@ -188,3 +189,28 @@ async def test_a_connection_that_breaks_under_a_request_says_unavailable(
         """
         await wait_until(lambda: database.fetchval(kill), what="the request to wait for the lock")
         await asking
+
+
+async def test_whoever_has_gone_before_the_answer_leaves_no_error_in_the_log(
+    aiohttp_client: Callable[..., Awaitable[Client]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a page does that is closed while it connects: the first bytes of an event stream find nobody."""
+    written = asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        try:
+            await web.StreamResponse().prepare(request)
+        finally:
+            written.set()
+        raise AssertionError("somebody is there")
+
+    app = web.Application(middlewares=[answer_errors])
+    app.router.add_get("/stream", stream)
+    client = await aiohttp_client(app)
+    with pytest.raises(ClientError):
+        await client.get("/stream")
+    await written.wait()
+    await client.close()
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []

@@ -13,9 +13,13 @@ from tests.dashboard.test_points import START
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-# Of a clock that was half a minute behind until it was set half an hour ago, and gains since.
+# Of a clock that was half a minute behind until it was set half an hour ago, and gains since. Its zone is given, or the
+# next look at clocks would find that nobody knows it.
 _CLOCK = """
-WITH clock AS (
+WITH zone AS (
+    INSERT INTO forwarder_zones (forwarder_id, time_zone) SELECT forwarder_id, 'UTC' FROM streams WHERE stream_id = $1
+),
+clock AS (
     INSERT INTO reader_clocks (stream_id, position, ahead_ms, zone, zone_ms, told_ms, told_at, was_ms, stepped_at,
                                drift_ppm, drift_error_ppm)
     VALUES ($1, 0, 150, 'UTC', 0, 150, now(), -30000, now() - interval '30 minutes', 50, 2)

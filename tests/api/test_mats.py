@@ -216,6 +216,22 @@ async def test_a_point_whose_forwarder_is_gone_is_not_blamed_for_it(
     assert "silent_mat" not in alerts(await looked(ask, evaluation))
 
 
+async def test_an_alert_of_a_mat_outlives_the_epoch_in_which_it_began(
+    ask: Ask, mats: Mats, evaluation: Evaluation
+) -> None:
+    """A new epoch, of a race that begins or a box that is reset, has no read yet."""
+    cut, tenth = middle(mats.times, 2)
+    await mats.until(tenth + 55, finish=cut)
+    await mats.watch(3)
+    assert "silent_mat" in alerts(await looked(ask, evaluation))
+    await mats.database.execute(
+        "UPDATE streams SET stream_epoch = stream_epoch + 1 WHERE stream_id = $1", mats.streams["finish"]
+    )
+    await looked(ask, evaluation)
+    await mats.watch(3)
+    await looked(ask, evaluation)
+
+
 async def test_without_a_look_for_minutes_the_simple_rule_holds_and_then_the_race_s_again(
     ask: Ask, mats: Mats, evaluation: Evaluation
 ) -> None:

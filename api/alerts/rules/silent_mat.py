@@ -48,17 +48,17 @@ WHERE due IS NOT NULL AND {LOOKED_LATELY}
 
 class PointFacts(NamedTuple):
     """A point where somebody is expected. lasts_s: since its last read; begins_s: when that was,
-    since the bins begin.
+    since the bins begin; None: its streams' epochs are new.
     """
 
     race_id: UUID
     place: int
     title: str
-    last_read_at: datetime
+    last_read_at: datetime | None
     online: bool
     closed: bool
-    lasts_s: float
-    begins_s: float
+    lasts_s: float | None
+    begins_s: float | None
     usual_gap_s: float
     due: Sequence[float]
     surely_due: Sequence[float]
@@ -85,18 +85,18 @@ def _finding(facts: PointFacts) -> Finding:
 
 def _conditions(facts: PointFacts) -> list[Condition]:
     # Without a forwarder nothing can come: that is what is wrong with it.
-    if facts.closed or not facts.online:
+    if facts.closed or not facts.online or facts.lasts_s is None or facts.begins_s is None:
         return []
     ends_s = facts.begins_s + facts.lasts_s - ARRIVES_S
     due, surely = (due_within(bins, facts.begins_s, ends_s) for bins in (facts.due, facts.surely_due))
     level = judged(Silence(facts.lasts_s, facts.usual_gap_s, due, surely))
     if level == "good":
         return []
-    return [Condition(level, 0, _words(facts, due), facts.last_read_at)]
+    return [Condition(level, 0, _words(facts, facts.lasts_s, due), facts.last_read_at)]
 
 
-def _words(facts: PointFacts, due: float) -> str:
-    lasts = max(each for each in LASTS_S if each <= facts.lasts_s)
+def _words(facts: PointFacts, lasts_s: float, due: float) -> str:
+    lasts = max(each for each in LASTS_S if each <= lasts_s)
     count = _at_least(due)
     usual = (
         f"; usually nobody comes for {lasting(facts.usual_gap_s)} at the most"

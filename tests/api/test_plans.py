@@ -217,6 +217,12 @@ async def test_a_plot_of_clocks_looks_at_a_mark_for_each_bin(process: Process, s
     assert of_marks(steps) == {"reader_clock_marks_pkey"}
     drawn = await plan_of(process, looks.POINTS, [stream_id], 6)
     assert of_marks(drawn) == {"reader_clock_marks_pkey"}
+    tidied = await plan_of(process, looks.TIDY, 1_990)
+    found = [
+        node for node in tidied if node.get("Relation Name") == "reader_clock_marks" and "Index Name" in node
+    ]
+    # Where each of three ends, and what goes: ten of each.
+    assert sorted((node["Actual Rows"], node["Actual Loops"]) for node in found) == [(10, 3), (1991, 3)]
 
 
 def of_marks(plan: list[dict[str, Any]]) -> set[str | None]:

@@ -20,6 +20,7 @@ __all__ = [
     "DUE",
     "KEPT",
     "POINTS",
+    "TIDY",
     "Seen",
     "due",
     "give_zones",
@@ -184,15 +185,15 @@ _ZONE = "UPDATE reader_clocks SET zone_ms = $1 WHERE zone IS NULL AND zone_ms IS
 _FORGET = """
 DELETE FROM reader_clocks AS clock WHERE NOT EXISTS (SELECT FROM streams WHERE streams.stream_id = clock.stream_id)
 """
-# $1: how many of each stay.
-_TIDY = """
-DELETE FROM reader_clock_marks AS mark
-USING (
+# $1: how many of each stay. Where each ends is found first, once: found for each mark it would be its square.
+TIDY = """
+WITH bound AS MATERIALIZED (
     SELECT stream_id, (SELECT at FROM reader_clock_marks AS kept WHERE kept.stream_id = clock.stream_id
                        ORDER BY at DESC OFFSET $1 LIMIT 1) AS until
     FROM reader_clocks AS clock
-) AS bound
-WHERE mark.stream_id = bound.stream_id AND mark.at <= bound.until
+)
+DELETE FROM reader_clock_marks AS mark USING bound
+WHERE until IS NOT NULL AND mark.stream_id = bound.stream_id AND mark.at <= until
 """
 
 
@@ -333,4 +334,4 @@ async def tidy(connection: Transaction, *, marks: bool) -> None:
     with translated():
         await connection.execute(_FORGET)
         if marks:
-            await connection.execute(_TIDY, KEPT)
+            await connection.execute(TIDY, KEPT)

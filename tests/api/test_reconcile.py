@@ -9,6 +9,7 @@ import pytest
 
 from api.alerts.evaluator import Evaluation
 from api.clocks.looking import ClockLooks
+from api.races.store import mappings
 from api.reconcile import reconciling, routes, store
 from shared.protocol.memory import memory_of
 from shared.runtime.process import Process as ApiProcess
@@ -212,3 +213,35 @@ async def test_neither_silence_nor_clock_is_judged_of_what_a_memory_had(
     assert await ClockLooks(process).look(turn_s=0)
     told = "SELECT reader_ip FROM reader_clocks JOIN streams USING (stream_id) WHERE told_ms IS NOT NULL"
     assert [row["reader_ip"] for row in await database.fetch(told)] == [READER]
+
+
+async def test_no_device_is_asked_to_begin_an_epoch_of_what_a_memory_had(
+    ask: Ask, database: Database, process: ApiProcess, gateway_id: UUID, race: str
+) -> None:
+    stream = await add_stream(database)
+    memory = await add_stream(database, reader_ip=memory_of(READER))
+    refused = await ask("POST", f"/api/v1/streams/{memory}/reset-epoch", status=409)
+    assert "reset the reader's own stream" in refused["message"]
+    await ask("PUT", "/api/v1/forwarders/start/race", json={"race_id": race})
+    # Those that begin with the race; named one by one neither.
+    assert await mappings.streams_of_race(process.pool, UUID(race)) == await mappings.streams_of(
+        process.pool, [memory, stream]
+    )
+    assert (await mappings.streams_of_race(process.pool, UUID(race))).keys() == {stream}
+
+
+async def test_a_forwarder_is_not_missed_for_what_a_memory_of_it_had(
+    ask: Ask, database: Database, evaluation: Evaluation
+) -> None:
+    """All of its readers are closed: that nobody closes a memory makes no difference."""
+    stream = await add_stream(database)
+    await add_stream(database, reader_ip=memory_of(READER))
+    await add_forwarder_session(database, "start", await add_process(database, "gateway"))
+    await database.execute("UPDATE forwarder_sessions SET ended_at = $1", await ago(database, 60))
+    gone = [
+        each["signal"] for each in (await looked(ask, evaluation))["troubles"] if each["ended_at"] is None
+    ]
+    assert "forwarder_gone" in gone
+    await ask("PATCH", f"/api/v1/streams/{stream}", json={"closed": True})
+    cleared = (await looked(ask, evaluation))["troubles"]
+    assert [each["quiet"] for each in cleared if each["signal"] == "forwarder_gone"] in ([], ["clearing"])

@@ -13,7 +13,8 @@ const WORDS =
   "reader, and nothing is changed.";
 // What a stream is called that holds what a reader's memory had.
 const MEMORY = /#memory$/;
-const HEADS = ["Minute", "In the file", "With us", "Only in the file", "Only with us"];
+// What differs stands first: on a phone the rest is beyond the edge of its box.
+const HEADS = ["Minute", "Only in the file", "Only with us", "In the file", "With us"];
 
 /** Whether a stream holds what a reader's memory had. */
 export const isMemory = ({ reader_ip }) => MEMORY.test(reader_ip);
@@ -141,7 +142,7 @@ function byMinute(caption, minutes) {
 
 function row({ minute, in_file, with_us, only_in_file, only_with_us }) {
   const named = minute === null ? "without a time" : minute.slice(0, 16).replace("T", " ");
-  const numbers = [in_file, with_us, only_in_file, only_with_us].map((each) => h("td", {}, number(each)));
+  const numbers = [only_in_file, only_with_us, in_file, with_us].map((each) => h("td", {}, number(each)));
   return h("tr", {}, h("th", { scope: "row" }, named), numbers);
 }
 

@@ -194,6 +194,7 @@ GRANT INSERT, UPDATE (name, named_at), DELETE ON epoch_names TO rt_api;
 GRANT UPDATE (acknowledged_at) ON integrity_conflicts TO rt_api;
 -- How much waits there, and since when; not what it is.
 GRANT SELECT (received_at) ON inbox TO rt_api;
+GRANT SELECT ON waiting_reads TO rt_api;
 -- The states of the dashboard are the api's own.
 GRANT SELECT, UPDATE (evaluated_at) ON evaluation TO rt_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON troubles, stream_samples, subscriptions TO rt_api;

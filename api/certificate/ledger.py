@@ -24,8 +24,11 @@ __all__ = ["AT_ONCE", "MOST_BLOCKS", "MOST_RANGES", "Entry", "Making", "Unfinish
 MOST_BLOCKS = 20_000
 # Ranges of missing numbers in a certificate: as much time, and two megabytes of JSON.
 MOST_RANGES = 100_000
-# Blocks to a statement: a tenth of a million reads, a third of a second.
+# Blocks to a statement, at most: a tenth of a million reads, a third of a second. A line may have 64 KiB, so that it
+# begins with few, and takes as many as lately fitted into that time: what is asked for of a block, devices decide.
 AT_ONCE = 100
+AT_FIRST = 5
+STATEMENT_S = 0.3
 
 
 class Unfinished(Exception):
@@ -68,6 +71,7 @@ class Making:
 
     def __init__(self, within_s: float) -> None:
         self._ends_at = monotonic() + within_s
+        self.at_once = min(AT_ONCE, AT_FIRST)
         self._made: list[_Made] = []
         self.blocks = 0
         self.ready = 0
@@ -96,6 +100,10 @@ class Making:
             self._made.append(_Made(part.stream_id, part.stream_epoch, changes, whole))
         if monotonic() > self._ends_at:
             raise Unfinished
+
+    def pace(self, blocks: int, took_s: float) -> None:
+        """So many blocks took so long: take as many to the next statement as should take their time."""
+        self.at_once = max(1, min(AT_ONCE, int(blocks * STATEMENT_S / max(took_s, 0.001))))
 
     async def keep(self, database: Statements) -> None:
         """Keep what was made, for who asks next."""
@@ -139,7 +147,9 @@ async def _digested(database: Statements, part: Part, counted: store.Counted, ma
     async def make() -> None:
         nonlocal above, wanted
         if wanted:
+            began = monotonic()
             made = await store.make(database, part, wanted[::-1], above)
+            making.pace(len(made), monotonic() - began)
             ready.extend(reversed(made))
             above, wanted = _lowest(above, made), []
             making.take(part, counted.changes, made)
@@ -147,7 +157,7 @@ async def _digested(database: Statements, part: Part, counted: store.Counted, ma
     for block in reversed(counted.blocks):
         if block.digest is None:
             wanted.append(block)
-        if block.digest is not None or len(wanted) == AT_ONCE:
+        if block.digest is not None or len(wanted) >= making.at_once:
             await make()
         if block.digest is not None:
             ready.append(block)

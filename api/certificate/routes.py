@@ -1,8 +1,9 @@
 """Certificates over HTTP: of a race, or of epochs of streams."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 from uuid import UUID
 
 from api.certificate.judging import Judged
@@ -11,6 +12,7 @@ from api.certificate.signing import ALGORITHM, key_name, public_half, text
 from api.certificate.store import facts as known
 from api.certificate.store import keys
 from api.certificate.store import parts as store
+from api.certificate.store.waiting import waiting
 from api.certificate.types import (
     Certificate,
     CertificateKey,
@@ -32,6 +34,9 @@ MOST_STREAMS = 50
 MAKE_WITHIN_S = 20.0
 ANSWER_WITHIN_S = 40.0
 TURN_WITHIN_S = 10.0
+
+# How many reads of which stream and epoch are not stored yet.
+Waiting: TypeAlias = Mapping[tuple[UUID, int], int]
 
 
 class Certifying:
@@ -63,7 +68,11 @@ async def show_certificate(api: Api, *, query: CertificateQuery) -> Certificate:
         try:
             # One moment for all of it: counts, events, cursors and what was deleted.
             async with store.snapshot(api.pool) as connection:
-                return await _certified(connection, await _asked(connection, query), making)
+                to_come = await waiting(connection)
+                asked = await _asked(connection, query, to_come)
+                unsigned = await _unsigned(connection, asked, making, to_come)
+            # Behind the moment that is certified: the key that signed then may be retired by now.
+            return signed(unsigned, await keys.signing_key(api.pool))
         except Unfinished:
             details = {"blocks_ready": making.ready, "blocks": making.blocks}
             text = f"digests of {making.ready:,} of {making.blocks:,} blocks are made; ask again for the rest"
@@ -73,33 +82,42 @@ async def show_certificate(api: Api, *, query: CertificateQuery) -> Certificate:
             await making.keep(api.pool)
 
 
-async def _asked(connection: Transaction, query: CertificateQuery) -> Asked:
+async def _asked(connection: Transaction, query: CertificateQuery, to_come: Waiting) -> Asked:
     if (query.race_id is None) == (query.stream_id is None):
         raise ApiError("BAD_REQUEST", "query: give `race_id`, or `stream_id` and perhaps `epoch`")
-    asked = await (_of_streams(connection, query) if query.race_id is None else _of_race(connection, query))
+    of = _of_streams if query.race_id is None else _of_race
+    asked = await of(connection, query, to_come)
     if len(asked.parts) > MOST_PARTS:
         raise ApiError("BAD_REQUEST", f"more than {MOST_PARTS} parts of epochs; ask for fewer at a time")
     return asked
 
 
-async def _of_race(connection: Transaction, query: CertificateQuery) -> Asked:
+async def _of_race(connection: Transaction, query: CertificateQuery, to_come: Waiting) -> Asked:
     if query.race_id is None or query.epoch is not None:
         raise ApiError("BAD_REQUEST", "query: `epoch` goes with `stream_id`, not with `race_id`")
     race = await store.race(connection, query.race_id)
     if race is None:
         raise ApiError("NOT_FOUND", "there is no race of this id")
-    parts = await store.parts_of_race(connection, query.race_id, most=MOST_PARTS + 1)
+    parts = await store.parts_of_race(connection, query.race_id, to_come.keys(), most=MOST_PARTS + 1)
     points = await store.points_of_race(connection, query.race_id)
-    return Asked(CertifiedRace(race_id=race.race_id, name=race.name), parts, points)
+    placed = [of for each in points if each.closed_by is None for of in each.stream_ids]
+    return Asked(
+        CertifiedRace(race_id=race.race_id, name=race.name),
+        parts,
+        points,
+        await store.titles(connection, placed),
+        await store.others(connection, parts),
+    )
 
 
-async def _of_streams(connection: Transaction, query: CertificateQuery) -> Asked:
+async def _of_streams(connection: Transaction, query: CertificateQuery, to_come: Waiting) -> Asked:
     stream_ids = _streams(query.stream_id or "")
     epochs = None if query.epoch is None else _epochs(query.epoch)
-    if await store.known_streams(connection, stream_ids) < set(stream_ids):
+    titles = await store.titles(connection, stream_ids)
+    if len(titles) < len(stream_ids):
         raise no_stream()
-    parts = await store.parts_of_streams(connection, stream_ids, epochs, most=MOST_PARTS + 1)
-    return Asked(None, parts, [])
+    parts = await store.parts_of_streams(connection, stream_ids, epochs, to_come.keys(), most=MOST_PARTS + 1)
+    return Asked(None, parts, [], titles)
 
 
 def _streams(text: str) -> list[UUID]:
@@ -123,12 +141,13 @@ def _epochs(text: str) -> list[int]:
     return found
 
 
-async def _certified(connection: Transaction, asked: Asked, making: Making) -> Certificate:
+async def _unsigned(connection: Transaction, asked: Asked, making: Making, to_come: Waiting) -> Certificate:
+    issued_at = await known.now(connection)
     facts = await known.facts(connection, asked.parts)
     entries = [
         await entry(connection, part, about, making) for part, about in zip(asked.parts, facts, strict=True)
     ]
-    streams = list({each.stream_id for each in asked.parts})
+    streams = list({*asked.streams, *(each.stream_id for each in asked.parts)})
     counted = {
         (part.stream_id, part.stream_epoch): found.read_count
         for part, found in zip(asked.parts, entries, strict=True)
@@ -136,11 +155,16 @@ async def _certified(connection: Transaction, asked: Asked, making: Making) -> C
     }
     sums = await known.sums(connection, streams, counted)
     judged = [
-        Judged(part, about, found, sums[part.stream_id].events.get(part.stream_epoch, 0))
+        Judged(
+            part,
+            about,
+            found,
+            sums[part.stream_id].events.get(part.stream_epoch, 0),
+            to_come.get((part.stream_id, part.stream_epoch), 0),
+        )
         for part, about, found in zip(asked.parts, facts, entries, strict=True)
     ]
-    unsigned = written(asked, judged, sums, issued_at=await known.now(connection))
-    return signed(unsigned, await keys.signing_key(connection))
+    return written(asked, judged, sums, issued_at=issued_at)
 
 
 async def show_certificate_keys(api: Api) -> CertificateKeys:

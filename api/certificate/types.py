@@ -35,6 +35,7 @@ ReasonCode = Literal[
     "dead_letters",
     "owed",
     "no_read",
+    "waiting",
     "nothing",
 ]
 # Some hundreds of them.
@@ -71,8 +72,8 @@ class CertifiedPoint(Answer):
 
 class CertifiedReceiver(Answer):
     """What a receiver has of an epoch. expected: it is connected and follows the stream, or is missed; others had it
-    once. wanted: it is sent the epoch at all. acked_seq: the number up to which it has acked; owed: events that it
-    was not sent, or has not acked, late ones included.
+    once. wanted: it is sent the epoch at all. acked_seq: the number up to which it has acked; owed: events of the part
+    that it was not sent, or has not acked, late ones included.
     """
 
     receiver_id: str

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -11,8 +12,8 @@ import msgspec
 from api.certificate.digests import root
 from api.certificate.judging import Judged, cannot_know, reasons
 from api.certificate.signing import ALGORITHM, key_name, public_half, signature_of, text
-from api.certificate.store.facts import StreamSum
-from api.certificate.store.parts import Part, Point
+from api.certificate.store.facts import Change, StreamSum
+from api.certificate.store.parts import Others, Part, Point
 from api.certificate.types import (
     Certificate,
     CertifiedForwarder,
@@ -31,11 +32,15 @@ _UNSIGNED = Signature(algorithm=ALGORITHM, key="", public_key="", value="")
 
 
 class Asked(NamedTuple):
-    """What a certificate is of."""
+    """What a certificate is of. streams: those that are expected to have a read, and how people call them; others: what
+    their streams hold beside, which is of no race.
+    """
 
     race: CertifiedRace | None
     parts: list[Part]
     points: list[Point]
+    streams: Mapping[UUID, str] = MappingProxyType({})
+    others: Sequence[Others] = ()
 
 
 def signed(certificate: Certificate, secret: bytes) -> Certificate:
@@ -54,7 +59,8 @@ def written(
 ) -> Certificate:
     """Return the certificate of what was judged, for somebody to sign."""
     points = [_point(each, judged) for each in asked.points]
-    found = reasons(judged, sums, points)
+    silent = [place for place, said in zip(asked.points, points, strict=True) if said.read_count == 0]
+    found = reasons(judged, sums, silent, asked.streams)
     return Certificate(
         kind="rt-server certificate",
         version=VERSION,
@@ -65,7 +71,7 @@ def written(
         read_count=sum(each.entry.read_count for each in judged),
         expected_count=sum(each.entry.expected_count for each in judged),
         reasons=found,
-        cannot_know=cannot_know(judged),
+        cannot_know=cannot_know(judged, silent, asked.others),
         points=points,
         parts=[_part(each, asked.points) for each in judged],
         signature=_UNSIGNED,
@@ -75,6 +81,12 @@ def written(
 def _point(point: Point, judged: Sequence[Judged]) -> CertifiedPoint:
     there = (each.entry.read_count for each in judged if each.part.stream_id in point.stream_ids)
     return CertifiedPoint(name=point.name, read_count=sum(there))
+
+
+def _change(change: Change) -> EventChange:
+    said = change._asdict()
+    del said["within"]
+    return EventChange(**said)
 
 
 def _part(one: Judged, points: Sequence[Point]) -> CertifiedPart:
@@ -104,7 +116,7 @@ def _part(one: Judged, points: Sequence[Point]) -> CertifiedPart:
         open_conflict_count=facts.open_conflict_count,
         unparsed_count=sum(each.unparsed_count or 0 for each in entry.blocks),
         dead_letter_count=facts.dead_letter_count,
-        changes=[EventChange(**each._asdict()) for each in facts.changes],
+        changes=[_change(each) for each in facts.changes],
         receivers=[CertifiedReceiver(**each._asdict()) for each in facts.receivers],
         forwarder=CertifiedForwarder(**facts.forwarder._asdict()),
         digest=root(digests).hex(),

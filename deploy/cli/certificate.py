@@ -9,6 +9,7 @@ from deploy.cli.common import data_dir_option, database_url_option, required, ru
 
 __all__ = ["certificate"]
 
+_MARKS = {True: "ok", False: "BAD", None: "??"}
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -35,18 +36,36 @@ def certificate() -> None:
     show_envvar=True,
     help="the key that is trusted: its name, or a file with what GET /api/v1/certificate/key answers",
 )
-def verify(file: Path, exports: tuple[Path, ...], key: str) -> None:
+@click.option(
+    "--complete",
+    is_flag=True,
+    envvar="CERTIFICATE_COMPLETE",
+    show_envvar=True,
+    help="it must say that all is there, too: for scripts",
+)
+def verify(file: Path, exports: tuple[Path, ...], key: str, *, complete: bool) -> None:
     """Say whether FILE, as GET /api/v1/certificate answers it, is signed and unchanged, and whether exports are the
     very reads that it certifies: all of them, where any export is given.
 
-    It asks nobody. Exit code 0: all of that holds; what the certificate itself says is printed first.
+    It asks nobody. Exit code 0: all of that holds, and whose key it is was looked at (--key); what the certificate
+    itself says is printed first.
     """
-    from deploy.cli.verifying import Export, certificate_in, check_exports, check_itself, keys_in, words
+    from deploy.cli.verifying import (
+        Check,
+        Export,
+        certificate_in,
+        check_exports,
+        check_itself,
+        keys_in,
+        words,
+    )
     from shared.errors import RtServerError
 
     try:
         said = certificate_in(file)
         checks = [*check_itself(said, keys_in(key) if key else None)]
+        if complete:
+            checks.append(Check(said["verdict"] == "complete", f"it says {said['verdict']}"))
         if exports:
             checks += check_exports(said, [Export(each) for each in exports])
     except RtServerError as error:
@@ -54,7 +73,7 @@ def verify(file: Path, exports: tuple[Path, ...], key: str) -> None:
         sys.exit(1)
     click.echo(words(said))
     for each in checks:
-        click.echo(f"{'ok' if each.holds else 'BAD':<4} {each.says}")
+        click.echo(f"{_MARKS[each.holds]:<4} {each.says}")
     sys.exit(0 if all(each.holds for each in checks) else 1)
 
 

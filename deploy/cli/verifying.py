@@ -3,6 +3,7 @@ no network: the file says all of it, and what a digest is and what is signed is 
 """
 
 import csv
+import struct
 from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +22,13 @@ __all__ = ["Check", "Export", "certificate_in", "check_exports", "check_itself",
 _LINES = ("raw_read_line", "raw_frame")
 # A line has 64 KiB at the most; within a cell quotes are doubled.
 _LONGEST_CELL = 1 << 20
+_KEY_BYTES = 32
 
 
 class Check(NamedTuple):
-    """Something that holds, or does not; and in words."""
+    """Something that holds, or does not, or was not looked at (None); and in words."""
 
-    holds: bool
+    holds: bool | None
     says: str
 
 
@@ -54,14 +56,26 @@ def certificate_in(path: Path) -> dict[str, Any]:
         said = orjson.loads(path.read_bytes())
         if said["kind"] != "rt-server certificate" or said["version"] != 1:
             raise RtServerError(f"{path} is a certificate of another version than this rt-server knows")
-        _parts(said)
+        _check_shape(said)
         return dict(said)
     except OSError as error:
         raise RtServerError(f"cannot read {path}: {error.strerror}") from error
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, struct.error) as error:
         raise RtServerError(
             f"{path} is no certificate: give what `GET /api/v1/certificate` has answered, unchanged"
         ) from error
+
+
+def _check_shape(said: Mapping[str, Any]) -> None:
+    """KeyError, TypeError or ValueError where something is not there that is looked at later."""
+    words(said)
+    signature = said["signature"]
+    b64decode(signature["value"], validate=True)
+    if len(b64decode(signature["public_key"], validate=True)) != _KEY_BYTES or not signature["algorithm"]:
+        raise ValueError("no key")
+    for part in _parts(said):
+        for block, digest in part.blocks.items():
+            root([(block, bytes.fromhex(digest))])
 
 
 def keys_in(given: str) -> dict[str, str | None]:
@@ -97,7 +111,8 @@ def check_itself(said: Mapping[str, Any], trusted: Mapping[str, str | None] | No
     holds = signature["algorithm"] == ALGORITHM and is_signed_by(said, signature["value"], public_key)
     yield Check(holds, f"signed by the key {name}" if holds else "the signature is not of this certificate")
     if trusted is None:
-        yield Check(True, "whose key that is, was not looked at: compare it, or give --key")
+        # With a key of his own anybody signs what he likes.
+        yield Check(None, "whose key that is was not looked at: give --key")
     else:
         yield _trusted(name, said["issued_at"], trusted)
     for part in _parts(said):

@@ -1,32 +1,46 @@
--- version: 1
+-- version: 2
 --
 -- What follows when stored events are deleted or changed, which only an administrator does: a drain adds rows and
 -- does neither, so it pays nothing for this. One trigger for each kind of statement, which tells all whom it
 -- concerns: certificates, by a note of it, and passings, which are made anew.
 
--- A note for each epoch, of a stream that is there: of events without a stream nobody can ask for a certificate.
+-- Those of these streams that are there, and stay until the transaction ends; in one order, so that nobody waits for
+-- another in a circle. In a function of its own, which sees what was committed while it waited.
+CREATE OR REPLACE FUNCTION held_streams(given_streams uuid[]) RETURNS SETOF uuid
+LANGUAGE sql
+BEGIN ATOMIC
+    SELECT streams.stream_id FROM streams WHERE streams.stream_id = ANY(given_streams)
+    ORDER BY streams.stream_id
+    FOR KEY SHARE;
+END;
+
+-- A note for each epoch, of a stream that is there: of events without a stream nobody can ask for a certificate. Who
+-- deletes the stream at this moment is waited for, as the note's reference would: behind him there is none, and no note
+-- that would have all of the statement refused.
 CREATE OR REPLACE FUNCTION events_were_deleted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 BEGIN
     INSERT INTO event_changes (stream_id, stream_epoch, kind, event_count, first_seq, last_seq)
     SELECT stream_id, stream_epoch, 'deleted', count(*), min(seq), max(seq)
     FROM gone
-    WHERE stream_id IN (SELECT streams.stream_id FROM streams)
+    WHERE stream_id IN (SELECT * FROM held_streams(ARRAY(SELECT DISTINCT gone.stream_id FROM gone)))
     GROUP BY stream_id, stream_epoch;
     PERFORM forget_passings_of(ARRAY(SELECT DISTINCT stream_id FROM gone));
     RETURN NULL;
 END
 $$;
 
--- What was there is compared with what is there now: who sets a column to what it was has changed nothing. An event
--- that was given another number, epoch or stream is noted where it was and where it is.
+-- What was there is compared with what is there now, by number: who sets a column to what it was has changed nothing. An
+-- event that was given another number, epoch or stream is noted where it was and where it is.
 CREATE OR REPLACE FUNCTION events_were_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 BEGIN
     INSERT INTO event_changes (stream_id, stream_epoch, kind, event_count, first_seq, last_seq)
-    SELECT stream_id, stream_epoch, 'changed', count(DISTINCT seq), min(seq), max(seq)
-    FROM ((TABLE was EXCEPT ALL TABLE became) UNION ALL (TABLE became EXCEPT ALL TABLE was)) AS differing
-    WHERE stream_id IN (SELECT streams.stream_id FROM streams)
+    SELECT stream_id, stream_epoch, 'changed', count(*), min(seq), max(seq)
+    FROM was FULL JOIN became USING (stream_id, stream_epoch, seq)
+    WHERE was IS DISTINCT FROM became
+      AND stream_id IN (SELECT * FROM held_streams(ARRAY(SELECT was.stream_id FROM was
+                                                         UNION SELECT became.stream_id FROM became)))
     GROUP BY stream_id, stream_epoch;
     PERFORM forget_passings_of(ARRAY(SELECT stream_id FROM was UNION SELECT stream_id FROM became));
     RETURN NULL;

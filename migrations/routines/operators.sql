@@ -1,4 +1,4 @@
--- version: 7
+-- version: 8
 --
 -- What operators look at: how far receivers are, how streams are called, which processes should be there.
 
@@ -165,3 +165,8 @@ BEGIN ATOMIC
     ORDER BY held.transactions DESC
     LIMIT 1;
 END;
+
+
+-- How many reads wait in the inbox, of which epochs; not what they are. A view, for who may not see the inbox can lock it
+-- by this for a moment: a look at it is right only where nobody empties it between the snapshot and the look.
+CREATE OR REPLACE VIEW waiting_reads AS SELECT stream_id, stream_epoch, event_count FROM inbox;

@@ -56,10 +56,21 @@ async def test_it_is_signed_by_the_key_that_is_public(ask: Ask, stream_id: UUID)
         public_key.verify(b64decode(signature["value"]), signed(said))
 
 
+@pytest.mark.parametrize("lines", ["texts", "frames"])
 @pytest.mark.parametrize(("suffix", "code"), [("export.csv", 0), ("epochs/1/export.csv", 0), ("tampered", 1)])
 async def test_an_export_is_verified_against_it_without_a_server(
-    client: Client, stream_id: UUID, tmp_path: Path, suffix: str, code: int
+    client: Client,
+    database: Database,
+    stream_id: UUID,
+    tmp_path: Path,
+    *,
+    suffix: str,
+    code: int,
+    lines: str,
 ) -> None:
+    if lines == "frames":
+        frames = {3: b"aa\r\n", 4: b"\x00\xff\x00", 5: b'"\r\r\n', 6: b"", 7: b"\n\n", 8: b"a,b;\x00\r\n"}
+        await store(database, stream_id, frames)
     await_it = {"certificate": path_of(stream_id), "export": f"/api/v1/streams/{stream_id}/{suffix}"}
     if suffix == "tampered":
         await_it["export"] = f"/api/v1/streams/{stream_id}/export.csv"
@@ -68,7 +79,14 @@ async def test_an_export_is_verified_against_it_without_a_server(
             (tmp_path / name).write_bytes(await answer.read())
     if suffix == "tampered":
         (tmp_path / "export").write_bytes((tmp_path / "export").read_bytes().replace(b"quoted", b"quotes"))
-    given = [str(tmp_path / "certificate"), "--export", str(tmp_path / "export")]
+    (tmp_path / "keys").write_bytes(await (await client.get(KEYS)).read())
+    given = [
+        str(tmp_path / "certificate"),
+        "--export",
+        str(tmp_path / "export"),
+        "--key",
+        str(tmp_path / "keys"),
+    ]
     done = CliRunner().invoke(main, ["certificate", "verify", *given])
     assert done.exit_code == code, done.output
 

@@ -1,12 +1,13 @@
 """The certificate of a race, as people see and print it: green only when complete, else each reason with a link."""
 
+import json
 import re
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from deploy.cli.main import main
 from tests.dashboard.browser import Tab
@@ -55,7 +56,10 @@ async def test_it_is_green_only_when_complete_and_a_reason_leads_to_where_it_is_
             async with page.page.expect_download() as saved:
                 await page.page.get_by_role("link", name="Save the file").click()
             await (await saved.value).save_as(tmp_path / "saved.json")
-            done = CliRunner().invoke(main, ["certificate", "verify", str(tmp_path / "saved.json")])
+            key = json.loads((tmp_path / "saved.json").read_bytes())["signature"]["key"]
+            await expect(sheet).to_contain_text(f"rt-server certificate verify FILE --key {key} --export")
+            given = [str(tmp_path / "saved.json"), "--complete", "--key", key]
+            done = CliRunner().invoke(main, ["certificate", "verify", *given])
             assert done.exit_code == 0, done.output
 
             await stack.database.execute("DELETE FROM events WHERE seq = 4")
@@ -100,3 +104,30 @@ async def test_while_digests_are_made_the_page_says_how_far_that_is_and_asks_aga
     await expect(page.page.locator(".sheet h1")).to_have_text("10 km")
     await expect(page.page.get_by_role("alert")).to_have_count(0)
     page.refused(503)
+
+
+async def test_what_is_refused_for_what_it_is_is_not_asked_for_again_by_itself(
+    page: Tab, stack: Stack
+) -> None:
+    race_id = await add_race(stack, "10 km")
+    asked = []
+
+    async def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        await route.fulfill(status=400, json={"code": "BAD_REQUEST", "message": "more than 20,000 blocks"})
+
+    await page.page.route("**/api/v1/certificate?*", refuse)
+    await page.open(f"certificate/{race_id}")
+    await expect(page.page.get_by_role("alert")).to_contain_text("more than 20,000 blocks")
+    # Longer than it takes until what may pass is asked for again.
+    await page.page.wait_for_timeout(3_500)
+    assert len(asked) == 1
+    page.refused(400)
+
+
+async def test_what_nobody_can_know_beside_forwarders_stands_on_the_sheet(page: Tab, stack: Stack) -> None:
+    race_id = await add_race(stack, "10 km")
+    await stack.database.execute("INSERT INTO race_points VALUES ($1, 1, 'Start')", UUID(race_id))
+    await page.open(f"certificate/{race_id}")
+    told = page.page.get_by_role("region", name="What nobody here can know").get_by_role("listitem")
+    await expect(told).to_have_text(["Whether anybody came by Start: no stream stands there."])

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from api.certificate.digests import digests, root
 from api.certificate.judging import Judged
 from api.certificate.ledger import Entry
-from api.certificate.signing import key_name, public_half
+from api.certificate.signing import key_name, public_half, signature_of, text
 from api.certificate.store.blocks import Block
 from api.certificate.store.facts import Facts, Forwarder, StreamSum
 from api.certificate.store.parts import Part
@@ -42,7 +42,7 @@ def judged(
     ]
     blocks = [Block(block, 1, 1, 1, digest, 0, 0, 1) for block, digest in digests(within)]
     facts = Facts(
-        "f", "r", title, None, None, None, None, 0, 0, 0, 0, Forwarder(False, None, None, None), [], []
+        "f", "r", title, None, None, None, None, 0, 0, 0, 0, 0, Forwarder(False, None, None, None), [], []
     )
     return Judged(Part(stream_id, epoch, first, end, "asked"), facts, Entry(blocks, 1, 0, [], 0), len(within))
 
@@ -73,10 +73,13 @@ Verify: TypeAlias = Callable[..., Result]
 
 @pytest.fixture
 def verify(tmp_path: Path) -> Verify:
-    def verify(said: object, *exports: bytes, key: object = None) -> Result:
+    def verify(said: object, *exports: bytes | str, key: object = None) -> Result:
         (tmp_path / "certificate.json").write_bytes(said if isinstance(said, bytes) else orjson.dumps(said))
         given = [str(tmp_path / "certificate.json")]
         for n, each in enumerate(exports):
+            if isinstance(each, str):
+                given.append(each)
+                continue
             (tmp_path / f"{n}.csv").write_bytes(each)
             given += ["--export", str(tmp_path / f"{n}.csv")]
         if isinstance(key, str):
@@ -110,18 +113,29 @@ WHOLE = [
 def test_a_certificate_that_is_signed_and_the_exports_of_all_of_it_hold(
     verify: Verify, said: dict[str, Any]
 ) -> None:
-    done = verify(said)
-    assert (done.exit_code, KEY in done.output) == (0, True)
-    assert "was not looked at" in done.output
-    assert verify(orjson.dumps(said, option=orjson.OPT_INDENT_2)).exit_code == 0
-    done = verify(said, *WHOLE)
+    assert verify(orjson.dumps(said, option=orjson.OPT_INDENT_2), key=KEY).exit_code == 0
+    done = verify(said, *WHOLE, key=KEY)
     assert done.exit_code == 0, done.output
     assert done.output.count("1.csv: ") == 2
-    assert verify(said, *reversed(WHOLE)).exit_code == 0
+    assert verify(said, *reversed(WHOLE), key=KEY).exit_code == 0
+
+
+def test_a_key_that_nobody_has_compared_is_nobody_s(verify: Verify, said: dict[str, Any]) -> None:
+    done = verify(said, *WHOLE)
+    assert (done.exit_code, KEY in done.output, "BAD" in done.output) == (1, True, False)
+    assert "??   whose key that is was not looked at: give --key" in done.output
+
+
+def test_a_script_can_ask_for_what_is_complete(verify: Verify, said: dict[str, Any]) -> None:
+    said["verdict"] = "complete"
+    said["signature"]["value"] = text(signature_of(said, SECRET))
+    assert verify(said, "--complete", key=KEY).exit_code == 0
+    done = verify(made(), "--complete", key=KEY)
+    assert (done.exit_code, "BAD  it says incomplete" in done.output) == (1, True)
 
 
 def test_what_it_says_of_itself_is_printed_and_is_no_fault_of_its_own(verify: Verify) -> None:
-    done = verify(made())
+    done = verify(made(), key=KEY)
     assert (done.exit_code, "incomplete: " in done.output, "There is no read" in done.output) == (
         0,
         True,
@@ -181,7 +195,7 @@ def test_a_key_that_was_retired_vouches_for_what_it_signed_until_then(
     ],
 )
 def test_an_export_that_is_another_is_refused_with_where(verify: Verify, export: bytes, words: str) -> None:
-    done = verify(made(judged(FINISH, "Finish", 1, LINES, (1, None))), export)
+    done = verify(made(judged(FINISH, "Finish", 1, LINES, (1, None))), export, key=KEY)
     assert (done.exit_code, words in done.output) == (1, True), done.output
 
 
@@ -199,6 +213,33 @@ def test_one_of_several_parts_that_differs_is_found_though_the_others_are_the_sa
     assert done.exit_code == 1
     assert "ok   " in done.output
     assert "1.csv: Start, epoch 1 differs" in done.output
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        None,
+        "x",
+        {},
+        {"algorithm": "Ed25519", "value": "x", "public_key": "YQ=="},
+        {"algorithm": "Ed25519", "value": "YQ==", "public_key": "!"},
+    ],
+)
+def test_what_has_no_signature_that_can_be_read_is_refused_in_a_line(
+    verify: Verify, said: dict[str, Any], signature: object
+) -> None:
+    done = verify(said | {"signature": signature})
+    assert (done.exit_code, done.output.count("\n"), "is no certificate" in done.output) == (1, 1, True)
+    without = {name: value for name, value in said.items() if name != "signature"}
+    assert "is no certificate" in verify(without).output
+
+
+def test_a_block_whose_digest_cannot_be_read_is_refused_in_a_line(
+    verify: Verify, said: dict[str, Any]
+) -> None:
+    said["parts"][0]["blocks"][0][1] = "x"
+    done = verify(said)
+    assert (done.exit_code, done.output.count("\n"), "is no certificate" in done.output) == (1, 1, True)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from shared.db.errors import translated
 
 __all__ = ["Change", "Facts", "Forwarder", "Receiver", "StreamSum", "facts", "now", "sums"]
 
-_NOW = "SELECT clock_timestamp()"
+# When the transaction began, which is just before what it sees: whatever came since is not in it.
+_NOW = "SELECT now()"
 
 # Of each part: $1 streams, $2 epochs, $3 and $4 numbers from one up to and without another; parts are told apart by
 # their places.
@@ -34,7 +35,7 @@ SELECT streams.forwarder_id, streams.reader_ip, names.name AS epoch_name,
        counted.dedup_count, coalesce(counted.retransmit_count, 0) AS retransmit_count, counted.last_seq,
        counted.missing,
        coalesce(numbers_in(counted.missing) = counted.last_seq - counted.dedup_count, false) AS all_missing,
-       conflicts.*, letters.dead_letter_count,
+       conflicts.*, letters.dead_letter_count, noted.deleted_count,
        live.forwarder_id IS NOT NULL AS connected, session.connected_at, session.ended_at,
        greatest(session.connected_at, session.ended_at, heard.last_received_at,
                 CASE WHEN session.ended_at IS NULL THEN gateway.last_seen_at END) AS last_heard_at
@@ -58,6 +59,10 @@ CROSS JOIN LATERAL (
       AND conflict.seq >= asked.from_seq AND conflict.seq < asked.to_seq
 ) AS conflicts
 CROSS JOIN LATERAL (
+    SELECT coalesce(sum(event_count), 0)::bigint AS deleted_count FROM event_changes AS change
+    WHERE change.stream_id = asked.stream_id AND change.stream_epoch = asked.stream_epoch AND change.kind = 'deleted'
+) AS noted
+CROSS JOIN LATERAL (
     SELECT count(*) AS dead_letter_count FROM poisoned_parts AS letter
     WHERE letter.stream_id = asked.stream_id AND letter.stream_epoch = asked.stream_epoch
       AND EXISTS (SELECT FROM unnest(letter.seqs) AS seq WHERE seq >= asked.from_seq AND seq < asked.to_seq)
@@ -68,7 +73,8 @@ ORDER BY asked.place
 # Those that can concern the part, a kind as one: an administrator may have made any number of them.
 _CHANGES = f"""{_ASKED}
 SELECT asked.place, change.kind, sum(change.event_count)::bigint AS events, min(change.first_seq) AS first_seq,
-       max(change.last_seq) AS last_seq, max(change.noted_at) AS noted_at
+       max(change.last_seq) AS last_seq, max(change.noted_at) AS noted_at,
+       bool_or(change.first_seq >= asked.from_seq AND change.last_seq < asked.to_seq) AS within
 FROM asked
 JOIN event_changes AS change
     ON change.stream_id = asked.stream_id AND change.stream_epoch = asked.stream_epoch
@@ -77,23 +83,43 @@ GROUP BY asked.place, change.kind
 ORDER BY asked.place, change.kind
 """  # noqa: S608 - of constants only
 
-# Who is connected and follows the stream, who is missed, and who has acked any of the epoch. What is owed is of the
-# whole epoch: a cursor counts no pieces of it.
+# Who is connected and follows the stream, who is missed, and who has acked any of the epoch. Which epochs it wants says
+# who is connected: of one that is gone it may be of before, when the epoch was not yet given to its race. What is owed
+# is told by counts where the part is all of the epoch, and where nothing is; else by each event: what is numbered above
+# the cursor, along the key alone, and what came below it since.
 _RECEIVERS = f"""{_ASKED},
 live AS MATERIALIZED (
     SELECT receiver_id, unnest(stream_ids) AS stream_id FROM live_receiver_sessions
 )
-SELECT asked.place, named.receiver_id, named.connected, named.expected, coalesce(cursors.wanted, true) AS wanted,
-       nullif(cursors.last_seq, 0) AS acked_seq, coalesce(events_owed(epoch, cursors), 0) AS owed
+SELECT asked.place, named.receiver_id, named.connected, named.expected, plan.wanted,
+       nullif(cursors.last_seq, 0) AS acked_seq,
+       CASE WHEN whole.owed = 0 OR (asked.from_seq = 1 AND asked.to_seq = 9223372036854775807) THEN whole.owed
+            ELSE (SELECT count(*) FROM (
+                      SELECT FROM events AS event
+                      WHERE event.stream_id = asked.stream_id AND event.stream_epoch = asked.stream_epoch
+                        AND event.seq > greatest(asked.from_seq - 1, coalesce(cursors.last_seq, 0))
+                        AND event.seq < asked.to_seq
+                      ORDER BY event.stream_id, event.stream_epoch, event.seq
+                      OFFSET 0) AS above)
+                 + (SELECT count(*) FROM (
+                      SELECT event.position FROM events AS event
+                      WHERE event.stream_id = asked.stream_id AND event.stream_epoch = asked.stream_epoch
+                        AND event.seq >= asked.from_seq
+                        AND event.seq < least(asked.to_seq, coalesce(cursors.last_seq, 0) + 1)
+                      ORDER BY event.stream_id, event.stream_epoch, event.seq
+                      OFFSET 0) AS below
+                    WHERE below.position > cursors.position) END AS owed
 FROM asked
 CROSS JOIN LATERAL (
-    SELECT receiver_id, bool_or(connected) AS connected, bool_or(expected) AS expected
+    SELECT receiver_id, bool_or(connected) AS connected, bool_or(expected) AS expected, max(gone_since) AS gone_since
     FROM (
-        SELECT receiver_id, true AS connected, true AS expected FROM live WHERE live.stream_id = asked.stream_id
+        SELECT receiver_id, true AS connected, true AS expected, NULL::timestamptz AS gone_since
+        FROM live WHERE live.stream_id = asked.stream_id
         UNION ALL
-        SELECT receiver_id, false, true FROM subscriptions AS missed WHERE missed.stream_id = asked.stream_id
+        SELECT receiver_id, false, true, gone_since FROM subscriptions AS missed
+        WHERE missed.stream_id = asked.stream_id
         UNION ALL
-        SELECT receiver_id, false, false FROM receiver_cursors AS acked
+        SELECT receiver_id, false, false, NULL FROM receiver_cursors AS acked
         WHERE acked.stream_id = asked.stream_id AND acked.stream_epoch = asked.stream_epoch AND acked.last_seq > 0
     ) AS either
     GROUP BY receiver_id
@@ -103,6 +129,17 @@ LEFT JOIN stream_metrics AS epoch
 LEFT JOIN receiver_cursors AS cursors
     ON cursors.receiver_id = named.receiver_id AND cursors.stream_id = asked.stream_id
    AND cursors.stream_epoch = asked.stream_epoch
+LEFT JOIN epoch_races AS mapped
+    ON mapped.stream_id = asked.stream_id AND mapped.stream_epoch = asked.stream_epoch
+CROSS JOIN LATERAL (
+    SELECT coalesce(cursors.wanted, true) OR (NOT named.connected AND mapped.mapped_at > named.gone_since) IS TRUE
+        AS wanted
+) AS plan
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN epoch.stream_id IS NULL OR NOT plan.wanted THEN 0
+                WHEN cursors.event_count IS NULL THEN events_above(epoch, coalesce(cursors.last_seq, 0))
+                ELSE greatest(0, epoch.dedup_count - cursors.event_count) END AS owed
+) AS whole
 ORDER BY asked.place, named.receiver_id
 """  # noqa: S608 - of constants only
 
@@ -142,17 +179,18 @@ WHERE streams.stream_id = ANY($1::uuid[])
 
 
 class Change(NamedTuple):
-    """What was deleted or changed of a part."""
+    """What was deleted or changed of a part, or across its bounds. within: some of it was within them for sure."""
 
     kind: str
     events: int
     first_seq: int
     last_seq: int
     noted_at: datetime
+    within: bool
 
 
 class Receiver(NamedTuple):
-    """What a receiver has of an epoch, and whether anybody waits for it."""
+    """What a receiver has of an epoch, and of the part is owed, and whether anybody waits for it."""
 
     receiver_id: str
     connected: bool
@@ -173,7 +211,8 @@ class Forwarder(NamedTuple):
 
 class Facts(NamedTuple):
     """What is known of a part. dedup_count, last_seq: as the writer counted its epoch, None where it has no counts.
-    never_came: numbers that never came, by those counts; None where they are not all known.
+    never_came: numbers that never came, by those counts; None where they are not all known. deleted_count: how many
+    events of the whole epoch are noted as deleted.
     """
 
     forwarder_id: str
@@ -187,6 +226,7 @@ class Facts(NamedTuple):
     conflict_count: int
     open_conflict_count: int
     dead_letter_count: int
+    deleted_count: int
     forwarder: Forwarder
     changes: list[Change]
     receivers: list[Receiver]

@@ -9,9 +9,10 @@ const AT_MOST_EVERY_MS = 2000;
 /**
  * Returns {said, mark(), hurry(), again(), refresh()}. load() asks and shows, and throws what went wrong: `said` tells
  * that until it goes well, and refresh(), which is called every second, asks again. mark(): what is shown is old, and
- * may be for `everyMs`. hurry(): it is wrong. again(): now; what is shown behind it was asked for behind it.
+ * may be for `everyMs`. hurry(): it is wrong. again(): now; what is shown behind it was asked for behind it. passes(error):
+ * whether asking again may go well; else only again() does.
  */
-export function fresh(load, { everyMs = AT_MOST_EVERY_MS } = {}) {
+export function fresh(load, { everyMs = AT_MOST_EVERY_MS, passes = () => true } = {}) {
   const said = h("div");
   let stale = true;
   // The load that is under way.
@@ -32,7 +33,7 @@ export function fresh(load, { everyMs = AT_MOST_EVERY_MS } = {}) {
       await load();
       said.replaceChildren();
     } catch (error) {
-      hurry();
+      if (passes(error)) hurry();
       tell(error);
     }
     running = null;

@@ -10,15 +10,18 @@ import { serverNow } from "./state.js";
 
 // Of a million reads the digests are made for some seconds, and for longer where others are busy.
 const WITHIN_MS = 45000;
+// What each costs the server is the same again: what is refused for what it is stays refused.
+const PASSES = ["UNAVAILABLE", "UNREACHABLE"];
 // More fit on no sheet; the file has all.
 const MOST_REASONS = 12;
+const MOST_UNKNOWN = 6;
 
 /** Returns {title, node, update(), close()}. */
 export function certificatePage(race_id) {
   const at = path(["certificate"], { race_id });
   const sheet = h("article", { class: "sheet", "aria-label": "Certificate", "aria-busy": "true" });
   const missing = empty("There is no such race.", h("p", {}, h("a", { href: "#/races" }, "All races")));
-  const list = fresh(load);
+  const list = fresh(load, { passes: (error) => PASSES.includes(error.code) });
   let file = null;
   const save = h("a", { class: "button plain", download: true }, "Save the file");
   const acts = h(
@@ -69,6 +72,7 @@ function written(said, race_id) {
       ? h("p", { class: "sheet-whole" }, "No number is missing, no conflict is open, nothing was deleted or changed, and every receiver that is waited for has all of it.")
       : reasons(said.reasons, race_id),
     parts(said.parts),
+    ...unknown(said),
     h("p", { class: "hint" }, "Nobody here can know whether a forwarder holds reads behind its last number. When it was heard of last stands beside what came from it."),
     signed(said.signature),
   ];
@@ -93,6 +97,17 @@ function reasons(found, race_id) {
   const shown = found.slice(0, MOST_REASONS).map((each) => h("li", {}, h("a", { href: whither(each, race_id) }, withTimes(each.text, serverNow()))));
   const left = found.length - shown.length;
   return h("section", { "aria-label": "Why" }, h("ul", { class: "sheet-reasons" }, shown, left > 0 && h("li", {}, `${count(left, "more reason")}, in the file.`)));
+}
+
+// The last of them are of the forwarders, one each: they stand in the table.
+function unknown({ cannot_know, parts }) {
+  const forwarders = new Set(parts.map((each) => each.forwarder_id)).size;
+  const found = cannot_know.slice(0, cannot_know.length - forwarders);
+  if (found.length === 0) return [];
+  const shown = found.slice(0, MOST_UNKNOWN).map((text) => h("li", {}, withTimes(text, serverNow())));
+  const left = found.length - shown.length;
+  const more = left > 0 && h("li", {}, `${count(left, "more thing")}, in the file.`);
+  return [h("section", { "aria-label": "What nobody here can know" }, h("p", {}, "Nobody here can know:"), h("ul", {}, shown, more))];
 }
 
 const HEADS = ["Where", "Epoch", "Reads", "Late", "Again", "Receivers", "Heard of last", "Digest"];
@@ -137,7 +152,7 @@ function signed({ key, value }) {
   return h(
     "div",
     { class: "signed" },
-    h("p", {}, "Signed by the key ", h("span", { class: "mono" }, key), ". Verify the file: ", h("span", { class: "mono" }, "rt-server certificate verify FILE --export EXPORT.csv")),
+    h("p", {}, "Signed by the key ", h("span", { class: "mono" }, key), ". Verify the file: ", h("span", { class: "mono" }, `rt-server certificate verify FILE --key ${key} --export EXPORT.csv`)),
     h("p", { class: "mono" }, value),
   );
 }

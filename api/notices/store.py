@@ -51,7 +51,7 @@ _IS_DUE = f"SELECT EXISTS (SELECT FROM alert_notices WHERE ended_at IS NULL AND 
 # Those that are noticed already come first: beyond the bound there is only what nobody is told of.
 _ALERTS = f"""
 SELECT trouble_id AS alert_id, cause, quiet IS NULL AND eased_at IS NULL AS counts,
-       quiet IS NOT DISTINCT FROM 'muted' AS muted
+       quiet IS NOT DISTINCT FROM 'muted' AS muted, quiet IS NULL AND eased_at IS NOT NULL AS eased
 FROM answered_alerts
 WHERE ended_at IS NULL AND level = 'act'
 ORDER BY trouble_id IN (SELECT alert_id FROM noticed_alerts) DESC, trouble_id
@@ -60,9 +60,10 @@ LIMIT {2 * AT_MOST}
 _NOTICED = """
 SELECT now() AS now, noticed.alert_id, noticed.cause, noticed.red_at, noticed.over_at,
        red.notice_id AS red_id, red.state AS red_state, red.reached <> '{}' AS red_reached, red.unsure AS red_unsure,
+       coalesce(red.state = 'given_up' AND red.ended_at < last_told_at, false) AS red_outlived,
        said.notice_id AS over_id, said.state AS over_state, said.reached <> '{}' AS over_reached,
-       said.unsure AS over_unsure
-FROM (SELECT now()) AS clock
+       said.unsure AS over_unsure, false AS over_outlived
+FROM (SELECT max(told_at) AS last_told_at FROM alert_notices) AS newest
 LEFT JOIN noticed_alerts AS noticed ON true
 LEFT JOIN alert_notices AS red ON red.notice_id = noticed.red_id
 LEFT JOIN alert_notices AS said ON said.notice_id = noticed.over_id
@@ -78,6 +79,7 @@ INSERT INTO noticed_alerts (alert_id, cause, title, reason, advice, since)
 SELECT trouble_id, cause, title, reason, advice, since FROM answered_alerts WHERE trouble_id = ANY($1)
 ON CONFLICT (alert_id) DO NOTHING
 """
+_WAIT = "UPDATE noticed_alerts SET red_id = NULL WHERE alert_id = ANY($1)"
 _FORGET = "DELETE FROM noticed_alerts WHERE alert_id = ANY($1)"
 _OVER = "UPDATE noticed_alerts SET over_at = now() WHERE alert_id = ANY($1)"
 _BACK = "UPDATE noticed_alerts SET over_at = NULL WHERE alert_id = ANY($1)"
@@ -206,7 +208,7 @@ def _noticed(row: Mapping[str, Any]) -> Noticed:
     def sent(which: str) -> Sent | None:
         if row[f"{which}_id"] is None:
             return None
-        return Sent(*(row[f"{which}_{name}"] for name in ("id", "state", "reached", "unsure")))
+        return Sent(*(row[f"{which}_{name}"] for name in ("id", *Sent._fields[1:])))
 
     return Noticed(row["alert_id"], row["cause"], row["red_at"], sent("red"), row["over_at"], sent("over"))
 
@@ -217,6 +219,7 @@ async def write(connection: Transaction, plan: Plan) -> int:
         for statement, alerts in (
             (_NEW, [each.alert_id for each in plan.new]),
             (_FORGET, plan.forget),
+            (_WAIT, plan.wait),
             (_OVER, plan.over),
             (_BACK, plan.back),
             (_LEAVE, plan.leave),

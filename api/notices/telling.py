@@ -79,6 +79,8 @@ class Telling:
         self._zone: tzinfo = ZoneInfo(time_zone) if time_zone else UTC
         # What was sent and could not be noted: the database was away. It is not sent again for that.
         self._unnoted: Outcome | None = None
+        # Addresses that did not take the last that was sent to them, and what was wrong.
+        self._failing: courier.Answers = {}
         self._problem: str | None = None
         process.concerns["notices"] = lambda: self._problem
         self._busy = True
@@ -99,12 +101,22 @@ class Telling:
         while self._busy and not self._process.stop.asked and (taken := await self._take()) is not None:
             text_of, notice = taken
             left = [each for each in self._targets if each.name not in notice.reached]
-            said = await self._send(left, notice.kind, text_of, stop=self._process.stop)
-            if len(said) < len(left):
+            asked = self._asked_now(left, notice)
+            said = await self._send(asked, notice.kind, text_of, stop=self._process.stop)
+            if len(said) < len(asked):
                 # We are to stop, and do not know what came of it. We die with it in hand: another sends it again.
                 return
-            self._unnoted = outcome_of(notice, said)
+            waiting = {each.name: self._failing.get(each.name) for each in left}
+            self._unnoted = outcome_of(notice, {**waiting, **said})
+            self._failing.update(said)
             await self._note()
+
+    def _asked_now(self, left: Sequence[Target], notice: Taken) -> Sequence[Target]:
+        """Return who is sent a notice at this try: at its first those that took the last, where there are any. Others
+        may hang again, for as long as a program is given, and the next notice would come to all so much later.
+        """
+        took = [each for each in left if self._failing.get(each.name) is None]
+        return took if took and notice.tries == 1 else left
 
     async def _take(self) -> tuple[Text, Taken] | None:
         """Plan, and take the next notice that is due, with its words."""

@@ -164,6 +164,25 @@ async def test_who_has_it_is_not_sent_it_again_while_others_are_tried(stage: Sta
     assert (notice["state"], notice["tries"], notice["reached"]) == ("sent", 2, ["json 1", "ntfy 2"])
 
 
+async def test_who_did_not_take_the_last_comes_after_those_who_did(stage: Stage) -> None:
+    telling = stage.telling(PHONE, TENT)
+    stage.people.problems = {"ntfy 2": "does not answer within 25 s"}
+    await stage.turn_red(telling)
+    await silent_box(stage.database, "finish", readers=1)
+    await stage.look()
+    await telling.look()
+    stage.people.heard.clear()
+    await later(stage.database, 6)
+    stage.people.problems = {}
+    await telling.look()
+    # The new one first, to who has taken the last; the others get both, each later.
+    assert [each.to for each in stage.people.heard[:2]] == [("json 1",), ("ntfy 2",)]
+    await later(stage.database, 6)
+    await telling.look()
+    assert [each.to for each in stage.people.heard[2:]] == [("ntfy 2",)]
+    assert {each["state"] for each in await stage.notices()} == {"sent"}
+
+
 async def test_after_an_hour_it_is_given_up_and_said(stage: Stage) -> None:
     telling = stage.telling()
     stage.people.problems = {"json 1": "cannot be reached, or does not answer in time"}
@@ -186,6 +205,26 @@ async def test_after_an_hour_it_is_given_up_and_said(stage: Stage) -> None:
     await stage.end(streams)
     await telling.look()
     assert stage.people.kinds == ["red"] * 3
+
+
+async def test_what_was_given_up_is_told_when_another_notice_has_got_through(stage: Stage) -> None:
+    telling = stage.telling()
+    stage.people.problems = {"json 1": "answers 500"}
+    await stage.turn_red(telling)
+    await later(stage.database, 3700)
+    await telling.look()
+    assert [each["state"] for each in await stage.notices()] == ["given_up"]
+    stage.people.problems = {}
+    await later(stage.database, 3600)
+    await telling.look()
+    assert stage.people.kinds == ["red"] * 2
+    await silent_box(stage.database, "finish", readers=1)
+    await stage.tell(telling)
+    await telling.look()
+    assert [each.text.title.partition(" · ")[0] for each in stage.people.heard[2:]] == [
+        "ACT: finish",
+        "ACT: start",
+    ]
 
 
 async def test_of_a_hundred_red_boxes_one_notice_tells(stage: Stage) -> None:

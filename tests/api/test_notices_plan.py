@@ -68,6 +68,7 @@ class House:
             self.noticed[alert.alert_id] = Noticed(alert.alert_id, alert.cause, self.now)
         for each in done.forget:
             del self.noticed[each]
+        self._set(done.wait, red=None)
         self._set(done.over, over_at=self.now)
         self._set(done.back, over_at=None)
         self._set(done.leave, over=None)
@@ -109,11 +110,19 @@ class House:
                 frozenset(each.cause for each in members),
             )
         )
+        for former, sent in self.notices.items():
+            if sent.state == "given_up":
+                self.notices[former] = sent._replace(outlived=True)
         self.notices[notice_id] = self.notices[notice_id]._replace(state="sent", reached=True)
         self.told_at[notice_id] = self.now
         if self.kinds[notice_id] == "over":
             for each in members:
                 del self.noticed[each.alert_id]
+
+    def give_up(self) -> None:
+        for each, sent in self.notices.items():
+            if sent.state == "due":
+                self.notices[each] = sent._replace(state="given_up")
 
     def said(self) -> list[tuple[Kind, set[int]]]:
         return [(kind, set(alerts)) for _, kind, alerts, _ in self.told]
@@ -142,14 +151,44 @@ def test_a_receiver_that_reconnects_is_one_notice_though_it_is_behind_for_a_mome
     house.look()
     house.look(5)
     # It is back, which is shown for a minute; what came meanwhile is older than what makes its stream red.
-    house.red(1, "receiver:receiver:tent", counts=False)
+    house.red(1, "receiver:receiver:tent", counts=False, eased=True)
     house.red(2, "receiver:receiver:tent")
     house.look(60)
-    house.red(2, "receiver:receiver:tent", counts=False)
+    house.red(2, "receiver:receiver:tent", counts=False, eased=True)
     house.look(3)
     house.over(1, 2)
     house.look(60)
     assert house.said() == [("red", {1}), ("over", {1})]
+
+
+def test_what_hovers_is_told_when_it_is_worse_again_and_once() -> None:
+    house = House()
+    for _ in range(30):
+        house.red(1)
+        house.look(2)
+        house.red(1, counts=False, eased=True)
+        house.look(2)
+    assert house.said() == [("red", {1})]
+    # It waited from the first time on.
+    assert house.told[0][0] <= BEGAN + timedelta(seconds=12)
+    house.over(1)
+    house.look(61)
+    assert house.said() == [("red", {1}), ("over", {1})]
+
+
+def test_what_has_eased_while_its_notice_waits_leaves_that_until_it_is_worse_again() -> None:
+    house = House(takes=False)
+    house.red(1)
+    house.red(2)
+    house.look()
+    house.look(5)
+    house.red(1, counts=False, eased=True)
+    house.look(1)
+    house.takes = True
+    house.look(1)
+    house.red(1)
+    house.look(61)
+    assert house.said() == [("red", {2}), ("red", {1})]
 
 
 def test_what_is_over_before_its_notice_went_is_not_told() -> None:
@@ -313,9 +352,28 @@ def test_a_notice_that_somebody_may_have_stays_what_it_is_and_its_end_is_told() 
     assert house.said() == [("red", {1}), ("over", {1})]
 
 
+def test_what_was_given_up_is_told_once_any_notice_has_got_through() -> None:
+    house = House(takes=False)
+    house.red(1)
+    house.look()
+    house.look(5)
+    house.notices[1] = house.notices[1]._replace(state="given_up")
+    house.takes = True
+    house.red(2, "another")
+    house.look()
+    house.look(5)
+    assert house.said() == [("red", {2})]
+    house.look(1)
+    house.look(600)
+    assert house.said() == [("red", {2}), ("red", {1})]
+    house.over(1)
+    house.look(1)
+    assert house.said()[2:] == [("over", {1})]
+
+
 MOVES = st.lists(
     st.tuples(
-        st.sampled_from(["red", "over", "ack", "mute", "up", "down", "look"]),
+        st.sampled_from(["red", "over", "ack", "mute", "ease", "give up", "up", "down", "look"]),
         st.integers(0, 5),
         st.integers(0, 40),
     ),
@@ -332,6 +390,10 @@ def happens(house: House, move: str, which: int) -> None:
             house.alerts.pop(which, None)
         case "ack" | "mute" if which in house.alerts:
             house.red(which, cause, counts=False, muted=move == "mute")
+        case "ease" if which in house.alerts:
+            house.red(which, cause, counts=False, eased=True)
+        case "give up":
+            house.give_up()
         case "up" | "down":
             house.takes = move == "up"
 
@@ -360,7 +422,15 @@ def test_whatever_happens_nobody_is_told_twice_within_a_minute_and_in_the_end_ev
     for _ in range(10):
         house.look(61)
     told = known(house)
-    assert all(told[each.alert_id] == "red" for each in house.alerts.values() if each.counts)
+    given_up = {
+        each for each, sent in house.notices.items() if sent.state == "given_up" and not sent.outlived
+    }
+    never = {each.alert_id for each in house.noticed.values() if each.red and each.red.notice_id in given_up}
+    assert all(
+        told[each.alert_id] == "red"
+        for each in house.alerts.values()
+        if each.counts and each.alert_id not in never
+    )
     house.alerts.clear()
     for _ in range(10):
         house.look(61)

@@ -126,13 +126,13 @@ class Presence:
             # alive.
             self._on_return()
         vitals = self._vitals()._replace(clock_ahead_ms=self.clock.ahead_ms)
-        asked_at = self.clock.own()
+        asked_at = self.clock.counted()
         with translated():
             said_at = await connection.fetchval(_RENEW, self.process_id, LEASE_S, *vitals, timeout=3)
         # As a lost connection: the next try enters anew, and `on_return` tells all who must look.
         if said_at is None:  # reaped while we hung for a day
             raise DatabaseUnavailable("our row is gone")
-        self.clock.learn(asked_at, said_at, self.clock.own())
+        self.clock.learn(asked_at, said_at, self.clock.counted())
         CLOCK_AHEAD.set((self.clock.ahead_ms or 0) / 1000)
 
     async def _enter(self, connection: Connection) -> None:
@@ -155,6 +155,10 @@ class Presence:
         )
         if lock_key is None:
             raise SchemaError(f"this database user is another role's: a {self._role} is rt_{self._role}")
+        # Before anything is received: what a machine whose clock is wrong dates is dated by the database's.
+        asked_at = self.clock.counted()
+        said_at = await connection.fetchval("SELECT clock_timestamp()", timeout=3)
+        self.clock.learn(asked_at, said_at, self.clock.counted())
         if self._holds_lock:
             # Waited for where the server has not seen our former connection's end yet. Beyond the time we begin again
             # with the row, so that the lease goes on.

@@ -22,11 +22,12 @@ WHERE only_row IN (
 RETURNING true
 """
 
-# A receiver is as far behind as the stream of which it owes the oldest read. Those that are gone and are missed are
-# behind by all that comes. What is not worse than what the bin has already is not written.
+# $1: the moment, or null: now. A receiver is as far behind as the stream of which it owes the oldest read.
+# Those that are gone and are missed are behind by all that comes. What is not worse than what the bin has already is
+# not written.
 SAMPLE = """
 WITH behind AS MATERIALIZED (
-    SELECT receiver_id, coalesce(max(extract(epoch FROM now() - oldest.received_at)), 0)::real AS seconds
+    SELECT receiver_id, coalesce(max(extract(epoch FROM coalesce($1, now()) - oldest.received_at)), 0)::real AS seconds
     FROM receiver_streams AS flow
     FULL JOIN subscriptions USING (receiver_id, stream_id)
     JOIN streams USING (stream_id)
@@ -40,7 +41,8 @@ WITH behind AS MATERIALIZED (
     GROUP BY receiver_id
 )
 INSERT INTO receiver_lags AS lag (receiver_id, bin, seconds)
-SELECT receiver_id, floor(extract(epoch FROM now()) / 120)::bigint, array_fill(NULL::real, ARRAY[359]) || seconds
+SELECT receiver_id, floor(extract(epoch FROM coalesce($1::timestamptz, now())) / 120)::bigint,
+       array_fill(NULL::real, ARRAY[359]) || seconds
 FROM behind
 ON CONFLICT (receiver_id) DO UPDATE
 SET bin = excluded.bin,
@@ -50,13 +52,15 @@ SET bin = excluded.bin,
                          || excluded.seconds[360])[least(excluded.bin - lag.bin, 360)::integer + 1:] END
 WHERE lag.bin < excluded.bin OR excluded.seconds[360] > coalesce(lag.seconds[360], -1)
 """
-# Of whom nothing was sampled for as long as is kept.
-_FORGET = "DELETE FROM receiver_lags WHERE bin < floor(extract(epoch FROM now()) / 120) - 360"
+# $1: as above. Of whom nothing was sampled for as long as is kept.
+_FORGET = """
+DELETE FROM receiver_lags WHERE bin < floor(extract(epoch FROM coalesce($1::timestamptz, now())) / 120) - 360
+"""
 
-# $1: the newest bins, $2: receivers at the most. Those first that were furthest behind; a receiver of which nothing was
-# sampled lately has nothing in the bins since.
+# $1: the newest bins, $2: receivers at the most, $3: the moment, or null: now. Those first that were
+# furthest behind; a receiver of which nothing was sampled lately has nothing in the bins since.
 LAGS = """
-WITH current AS (SELECT floor(extract(epoch FROM now()) / 120)::bigint AS bin),
+WITH current AS (SELECT floor(extract(epoch FROM coalesce($3::timestamptz, now())) / 120)::bigint AS bin),
 lines AS MATERIALIZED (
     SELECT receiver_id,
            (seconds || array_fill(NULL::real, ARRAY[least(greatest(current.bin - lag.bin, 0), 360)::integer]))
@@ -89,18 +93,20 @@ async def take_turn(connection: Transaction, *, every_s: float) -> bool:
         return await connection.fetchval(_TAKE_TURN, every_s) is not None
 
 
-async def sample(connection: Transaction) -> None:
-    """Keep how far each receiver is behind at this moment."""
+async def sample(connection: Transaction, *, at: datetime | None = None) -> None:
+    """Keep how far each receiver is behind at this moment. at: what is taken for it; else it is the database's."""
     with translated():
         await connection.execute(FORGET)
-        await connection.execute(SAMPLE)
-        await connection.execute(_FORGET)
+        await connection.execute(SAMPLE, at)
+        await connection.execute(_FORGET, at)
 
 
-async def lags(pool: Pool, *, bins: int, at_most: int) -> tuple[datetime, int, list[Lag]]:
+async def lags(
+    pool: Pool, *, bins: int, at_most: int, at: datetime | None = None
+) -> tuple[datetime, int, list[Lag]]:
     """Return when the newest bins begin, how many receivers there are, and those that were furthest behind."""
     with translated():
-        rows = await pool.fetch(LAGS, bins, at_most)
+        rows = await pool.fetch(LAGS, bins, at_most, at)
     found = [
         Lag(row["receiver_id"], row["connected"], row["seconds"], row["worst_seconds"])
         for row in rows

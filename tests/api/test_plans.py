@@ -233,7 +233,7 @@ def of_marks(plan: list[dict[str, Any]]) -> set[str | None]:
 async def test_how_far_receivers_are_behind_looks_at_no_event_but_the_oldest_that_is_not_acked(
     process: Process, followed: UUID
 ) -> None:
-    (oldest,) = of_events(await plan_of(process, lags.SAMPLE))
+    (oldest,) = of_events(await plan_of(process, lags.SAMPLE, None))
     assert oldest["Index Name"] == "events_stream_id_position_key"
     assert oldest["Actual Rows"] * oldest["Actual Loops"] <= 1
 

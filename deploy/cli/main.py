@@ -207,7 +207,8 @@ def doctor(
             f"--url: {url!r} is no address of a server: give one like http://127.0.0.1:8080"
         )
     told: Any = parsed("doctor", ApiSettings.specs()["alert_urls"], alert_urls)
-    if not database_url and not url and not told:
+    # Also where somebody is to be sent a test: ALERT_URLS of a shell says nothing of what is to be examined.
+    if not database_url and not url:
         stack = find_stack(data_dir)
         if stack is None:
             raise click.UsageError(

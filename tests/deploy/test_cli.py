@@ -83,6 +83,19 @@ def test_the_doctor_examines_the_stack_that_runs_here(tmp_path: Path) -> None:
     assert "reverse proxy" in done.output
 
 
+def test_the_doctor_that_is_to_send_a_test_examines_all_the_same_and_says_where_there_is_nothing(
+    tmp_path: Path,
+) -> None:
+    told = {"ALERT_URLS": f"json://127.0.0.1:{free_port()}/phone"}
+    done = CliRunner(env=NOTHING_SET | told).invoke(main, ["doctor", "--data-dir", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "there is nothing to examine" in done.output
+    described(tmp_path, f"postgresql://nobody@127.0.0.1:{free_port()}/rt")
+    done = CliRunner(env=NOTHING_SET | told).invoke(main, ["doctor", "--data-dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert all(each in done.output for each in ("database", "reverse proxy", "json 1"))
+
+
 @pytest.mark.parametrize(("command", "package"), [("up", "rich"), ("up", "platformdirs"), ("demo", "rich")])
 def test_what_the_local_extra_brings_is_named_where_it_is_missing(
     command: str, package: str, monkeypatch: pytest.MonkeyPatch

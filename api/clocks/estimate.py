@@ -10,6 +10,9 @@ was held back over the hour in which summer time ends):
   sink by 5 ms a look, for clocks that drift. What is further off, on either side, or the first that is told at all, is
   believed when the reads of a later look say the same. A backlog never does: each of its looks is less late than the
   one before, and after its last none comes.
+- A link that is slow for a while says the same for as long, and looks like a clock that was set back. Only what reads
+  show tells them apart: behind a slow link the reader's own times go on, a clock that was set back shows some of them
+  twice. Without that, what is far behind is believed when minutes have said so, and nobody is said to have set it.
 
 All milliseconds of a clock are its wall clock minus that of its zone at the moment when a read came, or minus UTC's
 where no zone is given (`utc_ms` is how far that wall clock is from UTC then). So with a zone a clock that is set with
@@ -21,11 +24,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-__all__ = ["STEP_MS", "Clock", "Mark", "Told", "Window", "agreed_quarter", "look", "tell"]
+__all__ = ["STEP_MS", "Clock", "Mark", "Told", "Window", "agreed_quarter", "look", "shows_twice", "tell"]
 
 NEAR_MS = 200  # reads that say the same; beyond it a clock has been set
 SINK_MS = 5
 STEP_MS = 200
+# Longer than a link that carries anything at all is slow by just as much.
+AGREED = timedelta(minutes=5)
+# So many reads in a row have a time that was there before; fewer are follow-ups, which readers tell late.
+SHOWN_TWICE = 5
 # Reads that came together are one witness, though a look parts them.
 APART = timedelta(seconds=5)
 
@@ -40,12 +47,17 @@ QUARTERS = range(-48, 57)
 
 
 class Told(NamedTuple):
-    """What a look tells: the clock by its reads, when the first and the last of them came."""
+    """What a look tells: the clock by its reads, when the first and the last of them came. shown_ms: the newest time
+    that its reads show. back: they show that the clock was set back. Of looks that say the same, which nobody believes
+    yet, the clock is that of the first, and since then they say so.
+    """
 
     ms: int
     since: datetime
     at: datetime
     utc_ms: int = 0
+    shown_ms: int | None = None
+    back: bool = False
 
 
 class Window(NamedTuple):
@@ -74,7 +86,8 @@ class Mark(NamedTuple):
 class Clock:
     """What is believed of one clock. ahead_ms: None until a second look has said so. utc_ms: how far its zone was from
     UTC when that was told last. told: by the look before. was_ms, stepped_at: before it was set last, and when that was
-    seen. marked: the last that was kept.
+    seen; without the latter: what it was before looks had it far behind, which a slow link may have done. marked: the
+    last that was kept.
     """
 
     ahead_ms: int | None = None
@@ -87,39 +100,106 @@ class Clock:
 
 
 def tell(
-    ahead_ms: Sequence[int], since: datetime, at: datetime, *, utc_ms_since: int, utc_ms_at: int
+    ahead_ms: Sequence[int],
+    since: datetime,
+    at: datetime,
+    *,
+    utc_ms_since: int,
+    utc_ms_at: int,
+    shown_ms: Sequence[int] = (),
+    shown_before_ms: int | None = None,
 ) -> Told | None:
     """Return what the reads of a look say together: the clock by the tenth of them that was fastest on its way, at its
     slower end, so that a line of ten that lies, with a time that is yet to come, says nothing. None: nothing; where the
-    zone's own clock was set meanwhile nobody knows by which a reader's goes.
+    zone's own clock was set meanwhile nobody knows by which a reader's goes. shown_ms: their own times, as they came;
+    shown_before_ms: the newest of the look before.
     """
     if not ahead_ms or utc_ms_since != utc_ms_at:
         return None
-    return Told(sorted(ahead_ms)[max(0, -(-9 * len(ahead_ms) // 10) - 1)], since, at, utc_ms_at)
+    ms = sorted(ahead_ms)[max(0, -(-9 * len(ahead_ms) // 10) - 1)]
+    back = shows_twice(shown_before_ms, shown_ms)
+    return Told(ms, since, at, utc_ms_at, max(shown_ms, default=None), back)
+
+
+def shows_twice(before_ms: int | None, shown_ms: Sequence[int]) -> bool:
+    """Return whether reads, in the order in which they came, show times that were there before: several in a row do, or
+    most of a few. before_ms: the newest time of the look before.
+    """
+    enough = min(SHOWN_TWICE, -(-3 * len(shown_ms) // 4))
+    newest, in_a_row = before_ms, 0
+    for each in shown_ms:
+        if newest is not None and each < newest - NEAR_MS:
+            in_a_row += 1
+            if in_a_row >= enough:
+                return True
+        else:
+            newest, in_a_row = each, 0
+    return False
 
 
 def look(clock: Clock, told: Told) -> tuple[Clock, list[Mark]]:
     """Return what is believed after a look, and the marks that are to be kept of it."""
-    before, believed = clock.ahead_ms, _believed(clock, told)
+    before, far = clock.ahead_ms, _is_far(clock, told)
+    if far:
+        told = _and_before(clock.told, told)
+    believed = _believed(clock, told)
     if believed is None or abs(told.ms - believed) > NEAR_MS:
         return replace(clock, told=told), []  # nobody has said it twice, or all that came is late
-    moved_ms = 0 if before is None else believed - before
-    # With summer time a clock that nobody has touched moves against its zone's, and one that was set with it does not.
-    by_utc_ms = moved_ms + told.utc_ms - clock.utc_ms
-    stepped = before is not None and min(abs(moved_ms), abs(by_utc_ms)) > STEP_MS
     after = replace(clock, ahead_ms=believed, utc_ms=told.utc_ms, told=told)
+    stepped = before is not None and far and _was_set(clock, told)
     if stepped:
         after = replace(after, was_ms=before, stepped_at=told.at)
-    if before is None or stepped or told.utc_ms != clock.utc_ms:
+    elif before is not None and far and _is_behind(clock, told):
+        after = replace(after, was_ms=before, stepped_at=None)
+    if before is None or far or told.utc_ms != clock.utc_ms:
         return _begun(clock, after, told, stepped=stepped)
     return _gone_on(clock, after, told)
 
 
+def _is_far(clock: Clock, told: Told) -> bool:
+    return clock.ahead_ms is None or abs(told.ms - clock.ahead_ms) > NEAR_MS
+
+
+def _and_before(last: Told | None, told: Told) -> Told:
+    """Return what looks say together that are far off what is believed."""
+    if last is None:
+        return told
+    # That times came twice is seen once, perhaps while the look still told the clock of before.
+    told = told._replace(back=told.back or last.back)
+    if abs(told.ms - last.ms) > NEAR_MS:
+        return told
+    return told._replace(ms=last.ms, since=last.since)
+
+
+def _moved_ms(clock: Clock, told: Told) -> tuple[int, int]:
+    """Return by how much a clock has moved, by its zone's and by UTC. With summer time one that nobody has touched
+    moves against its zone's, and one that was set with it does not.
+    """
+    moved_ms = told.ms - (clock.ahead_ms or 0)
+    return moved_ms, moved_ms + told.utc_ms - clock.utc_ms
+
+
+def _is_behind(clock: Clock, told: Told) -> bool:
+    return max(_moved_ms(clock, told)) < -NEAR_MS
+
+
+def _was_set(clock: Clock, told: Told) -> bool:
+    if min(map(abs, _moved_ms(clock, told))) <= STEP_MS:
+        return False
+    if _is_behind(clock, told):
+        return told.back
+    # The link that had it behind is quick again.
+    quick_again = clock.was_ms is not None and clock.stepped_at is None
+    return not (quick_again and abs(told.ms - (clock.was_ms or 0)) <= NEAR_MS)
+
+
 def _believed(clock: Clock, told: Told) -> int | None:
     before, last = clock.ahead_ms, clock.told
-    if before is not None and abs(told.ms - before) <= NEAR_MS:
+    if before is not None and not _is_far(clock, told):
         return max(told.ms, before - SINK_MS)
     said_again = last is not None and abs(told.ms - last.ms) <= NEAR_MS and told.at >= last.at + APART
+    if before is not None and _is_behind(clock, told) and not told.back:
+        said_again = said_again and told.at - told.since >= AGREED
     return told.ms if said_again else before
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from api.clocks.drift import Drift, Point, drift, reaches
-from api.clocks.estimate import Clock, Mark, Told, Window, agreed_quarter, look, tell
+from api.clocks.estimate import Clock, Mark, Told, Window, agreed_quarter, look, shows_twice, tell
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 NOON = datetime(2026, 5, 3, 12, 0, tzinfo=UTC)
@@ -88,11 +88,18 @@ def looks(reads: list[Read], began_at: datetime, zone: ZoneInfo | None) -> Itera
             new[-1].received_at,
             utc_ms_since=utc_ms(zone, new[0].received_at),
             utc_ms_at=utc_ms(zone, new[-1].received_at),
+            shown_ms=[shown_ms(each, zone) for each in new],
+            shown_before_ms=clock.told and clock.told.shown_ms,
         )
         if told is None:
             continue
         clock, marks = look(clock, told)
         yield Seen(at, clock, marks)
+
+
+def shown_ms(read: Read, zone: ZoneInfo | None) -> int:
+    wall_ms = round(read.received_at.timestamp() * 1000) + utc_ms(zone, read.received_at)
+    return wall_ms + read.ahead_ms
 
 
 def utc_ms(zone: ZoneInfo | None, at: datetime) -> int:
@@ -144,7 +151,7 @@ def points(seen: list[Seen]) -> list[Point]:
     return [Point(at.timestamp(), ahead_ms) for at, ahead_ms in sorted(kept.items())]
 
 
-@pytest.mark.parametrize("by_ms", [HOUR, -HOUR, 15 * MINUTE, -300, 300, -DAY])
+@pytest.mark.parametrize("by_ms", [HOUR, -HOUR, 15 * MINUTE, -6 * SECOND, 300, -DAY])
 def test_a_clock_that_is_set_in_mid_race_is_a_step_with_both_values_once(by_ms: int) -> None:
     set_at = NOON + timedelta(minutes=10)
     seen = race(lambda at: -150 + (by_ms if at >= set_at else 0), minutes=20)
@@ -165,10 +172,61 @@ def test_a_step_is_what_is_larger_than_a_fifth_of_a_second(by_ms: int, stepped: 
     kept = []
     for seconds in (10, 20):
         at = NOON + timedelta(seconds=seconds)
-        clock, marks = look(clock, Told(by_ms, at, at))
+        clock, marks = look(clock, Told(by_ms, at, at, back=seconds == 10))
         kept += marks
     assert [mark.stepped for mark in kept if mark.stepped] == [True] * stepped
     assert (clock.was_ms, clock.stepped_at is not None) == ((0, True) if stepped else (None, False))
+
+
+@pytest.mark.parametrize("slow_ms", [300, 1500, 20 * SECOND])
+@pytest.mark.parametrize("minutes", [0.5, 3, 12])
+def test_a_link_that_is_slow_for_a_while_is_no_clock_that_was_set(slow_ms: int, minutes: float) -> None:
+    """Its reads come late by much the same, and in the order in which they were made."""
+    slow, quick = NOON + timedelta(minutes=10), NOON + timedelta(minutes=10 + minutes)
+
+    def held(at: datetime) -> datetime | None:
+        return max(at, min(at + timedelta(milliseconds=slow_ms), quick)) if slow <= at < quick else None
+
+    seen = race(lambda _: 0, minutes=30, held=held)
+    assert steps(seen) == []
+    assert -60 <= believed(seen) <= 0
+    for each in seen:
+        if each.clock.ahead_ms is not None and each.at < slow + timedelta(minutes=5):
+            assert -60 <= each.clock.ahead_ms <= 0
+
+
+@pytest.mark.parametrize("by_ms", [-300, -1000])
+def test_a_clock_that_is_set_back_by_too_little_to_show_times_twice_is_followed_in_minutes(
+    by_ms: int,
+) -> None:
+    set_at = NOON + timedelta(minutes=10)
+    seen = race(lambda at: by_ms if at >= set_at else 0, minutes=20, a_second=0.5)
+    known = [each for each in seen if each.at >= set_at + timedelta(minutes=6)]
+    assert all(-60 <= (each.clock.ahead_ms or 0) - by_ms <= 0 for each in known)
+    # From when on it has been so, as far as looks tell.
+    kept = {
+        mark.at: mark.utc_ahead_ms for each in seen for mark in each.marks if mark.utc_ahead_ms < by_ms / 2
+    }
+    assert timedelta(0) <= min(kept) - set_at <= timedelta(seconds=3 * LOOK_S)
+
+
+@pytest.mark.parametrize(
+    ("before_ms", "shown_ms", "twice"),
+    [
+        (None, [], False),
+        (None, [10, 20, 30], False),
+        (5000, [4000], True),
+        (5000, [4900], False),
+        (5000, [1000, 2000, 3000, 5100], True),
+        (5000, [1000, 5100, 2000, 5200], False),  # follow-ups between
+        (None, [9000, 1000, 2000, 3000, 4000, 5000, *range(9100, 9900, 100)], True),
+        (None, [9000, 1000, 2000, 3000, 4000, *range(9100, 9900, 100)], False),
+    ],
+)
+def test_times_that_were_there_before_are_several_in_a_row(
+    before_ms: int | None, shown_ms: list[int], twice: bool
+) -> None:
+    assert shows_twice(before_ms, shown_ms) is twice
 
 
 def test_twenty_minutes_that_come_late_and_at_once_move_no_clock() -> None:

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from api.clocks.looking import ClockLooks
 from api.clocks.store import looks as store
+from shared.protocol.ipico import compose
 from shared.runtime.process import Process
 from tests.api.clocked import BERLIN, HOUR, MINUTE, SECOND, Track
 from tests.api.conftest import Ask, Client, Noted
@@ -93,6 +95,35 @@ async def test_a_step_is_kept_at_its_moment_with_both_values(
     assert (step["was_ms"], step["is_ms"], was) == (before_ms, 0, before_ms)
     # Between the last read that has the old time and the first that has the new one.
     assert timedelta(seconds=-7) < datetime.fromisoformat(step["at"]) - at <= timedelta(0)
+
+
+async def test_at_a_busy_mat_a_step_is_at_its_moment_too(track: Track, ask: Ask, database: Database) -> None:
+    """Thousands of reads come between the moment and the look that knows of it."""
+    track.zoned(BERLIN)
+    stream_id = await track.reader("reader")
+    began = await ago(database, minutes=10)
+    for at in (0, 10, 20):
+        await track.reads(stream_id, HOUR, at=began + timedelta(seconds=at), held_s=(0, 0))
+        await track.look_at_clocks()
+    made = [began + timedelta(seconds=30, milliseconds=10 * n) for n in range(3000)]
+    shown_at = [each.astimezone(ZoneInfo(BERLIN)).replace(tzinfo=None) for each in made]
+    lines = [compose(reader_id="40", tag_id="000000012345", read_at=each) for each in shown_at]
+    for part in (0, 1500):
+        given = lines[part : part + 1500]
+        await add_events(
+            database,
+            stream_id,
+            given,
+            first_seq=1000 + part,
+            received_at=made[part],
+            step=timedelta(milliseconds=10),
+        )
+        await track.look_at_clocks()
+    (step,) = (await shown(ask, stream_id))["steps"]
+    assert (step["was_ms"], step["is_ms"]) == (HOUR, 0)
+    # Between the last read that has the old time and the first that has the new one.
+    moment = datetime.fromisoformat(step["at"]) - began
+    assert timedelta(seconds=21) <= moment <= timedelta(seconds=30)
 
 
 @pytest.mark.parametrize("before_ms", BEFORE_MS)
@@ -208,7 +239,9 @@ async def test_one_process_looks_at_a_time_and_what_nobody_needs_goes(
     stream_id = await track.reader("reader")
     await track.reads(stream_id, 0)
     await track.look_at_clocks()
+    await database.execute("UPDATE clocks_turn SET looked_at = now() + interval '1 hour'")
     assert not await ClockLooks(process).look()
+    await database.execute("UPDATE clocks_turn SET looked_at = '-infinity'")
     await database.execute(
         """
         INSERT INTO reader_clock_marks

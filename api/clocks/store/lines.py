@@ -29,7 +29,8 @@ shown AS MATERIALIZED (
     LIMIT $4
 )
 SELECT axis.begins_at, shown.stream_id, title, total, zone AS time_zone, offset_ms,
-       offset_ms IS NULL AS zone_unknown, told_at, was_ms - zone_ms AS was_ms, stepped_at, drift_ppm::float,
+       offset_ms IS NULL AS zone_unknown, told_at,
+       CASE WHEN stepped_at IS NOT NULL THEN was_ms - zone_ms END AS was_ms, stepped_at, drift_ppm::float,
        drift_error_ppm::float,
        ARRAY(
            SELECT CASE WHEN mark.at > ends_at - greatest(make_interval(secs => $2::integer), interval '13 minutes')

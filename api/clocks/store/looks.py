@@ -74,9 +74,10 @@ WHERE clock.stream_id = wanted.stream_id
 # time of the first, so they say nothing. Nor does what a reader's memory had, none of which is live.
 DUE = r"""
 SELECT streams.stream_id, last_position, wanted.zone, clock.ahead_ms, coalesce(clock.utc_ms, 0) AS utc_ms,
-       clock.told_ms, clock.told_at, clock.was_ms, clock.stepped_at, clock.window_at, clock.window_ms,
-       clock.window_opens, mark.at AS marked_at, mark.utc_ahead_ms AS marked_ms,
-       coalesce(told.reads, '{}') AS reads, told.since, told.at,
+       clock.told_ms, clock.told_since, clock.told_at, clock.told_back, clock.shown_ms AS shown_before_ms,
+       clock.was_ms, clock.stepped_at, clock.window_at, clock.window_ms, clock.window_opens,
+       mark.at AS marked_at, mark.utc_ahead_ms AS marked_ms,
+       coalesce(told.reads, '{}') AS reads, coalesce(told.shown, '{}') AS shown_ms, told.since, told.at,
        zone_ahead_ms(wanted.zone, told.since) AS utc_ms_since, zone_ahead_ms(wanted.zone, told.at) AS utc_ms_at
 FROM streams
 LEFT JOIN forwarder_zones USING (forwarder_id)
@@ -87,9 +88,10 @@ LEFT JOIN LATERAL (
     WHERE newest.stream_id = streams.stream_id ORDER BY at DESC LIMIT 1
 ) AS mark ON true
 CROSS JOIN LATERAL (
-    SELECT array_agg(ahead_ms) AS reads, min(received_at) AS since, max(received_at) AS at
+    SELECT array_agg(ahead_ms) AS reads, array_agg(shown_ms ORDER BY position) AS shown, min(received_at) AS since,
+           max(received_at) AS at
     FROM (
-        SELECT received_at,
+        SELECT received_at, position, (extract(epoch FROM read_at) * 1000)::bigint AS shown_ms,
                (extract(epoch FROM read_at - received_at AT TIME ZONE coalesce(wanted.zone, 'UTC')) * 1000)::bigint
                    AS ahead_ms
         FROM events
@@ -107,23 +109,26 @@ WHERE last_position > coalesce(clock.position, 0) AND NOT is_memory(reader_ip)
 # $1: clocks as a JSON array.
 _KEEP = """
 INSERT INTO reader_clocks AS clock (
-    stream_id, position, zone, ahead_ms, utc_ms, zone_ms, told_ms, told_at, was_ms, stepped_at, window_at, window_ms,
-    window_opens)
-SELECT stream_id, position, zone, ahead_ms, utc_ms, CASE WHEN zone IS NOT NULL THEN 0 END, told_ms, told_at, was_ms,
-       stepped_at, window_at, window_ms, window_opens
+    stream_id, position, zone, ahead_ms, utc_ms, zone_ms, told_ms, told_since, told_at, told_back, shown_ms, was_ms,
+    stepped_at, window_at, window_ms, window_opens)
+SELECT stream_id, position, zone, ahead_ms, utc_ms, CASE WHEN zone IS NOT NULL THEN 0 END, told_ms, told_since, told_at,
+       told_back, shown_ms, was_ms, stepped_at, window_at, window_ms, window_opens
 FROM jsonb_to_recordset($1::jsonb) AS given(
-    stream_id uuid, position bigint, zone text, ahead_ms bigint, utc_ms bigint, told_ms bigint, told_at timestamptz,
-    was_ms bigint, stepped_at timestamptz, window_at timestamptz, window_ms bigint, window_opens boolean)
+    stream_id uuid, position bigint, zone text, ahead_ms bigint, utc_ms bigint, told_ms bigint,
+    told_since timestamptz, told_at timestamptz, told_back boolean, shown_ms bigint, was_ms bigint,
+    stepped_at timestamptz, window_at timestamptz, window_ms bigint, window_opens boolean)
 ON CONFLICT (stream_id) DO UPDATE
 SET position = excluded.position, zone = excluded.zone, ahead_ms = excluded.ahead_ms, utc_ms = excluded.utc_ms,
-    told_ms = excluded.told_ms, told_at = excluded.told_at, was_ms = excluded.was_ms,
+    told_ms = excluded.told_ms, told_since = excluded.told_since, told_at = excluded.told_at,
+    told_back = excluded.told_back, shown_ms = excluded.shown_ms, was_ms = excluded.was_ms,
     stepped_at = excluded.stepped_at, window_at = excluded.window_at, window_ms = excluded.window_ms,
     window_opens = excluded.window_opens
 """
 
 # $1: marks as a JSON array. A clock that was set: reads between two moments say when. One that was set back was so
 # behind the last read that still had the old time, which no delay can give to a read; one that was set forward from the
-# first read on that has the new time, for the same reason. Among the newest 2,000 reads.
+# first read on that has the new time, for the same reason. Those moments are minutes apart at the most, so the newest
+# 50,000 reads are more than a mat makes between them, and no more than are quickly passed over.
 _MARK = """
 INSERT INTO reader_clock_marks AS mark (stream_id, at, utc_ahead_ms, stepped)
 SELECT DISTINCT ON (given.stream_id, moment.at) given.stream_id, moment.at, given.utc_ahead_ms, given.stepped
@@ -140,7 +145,7 @@ LEFT JOIN LATERAL (
         CROSS JOIN LATERAL (
             SELECT (extract(epoch FROM read_at - received_at AT TIME ZONE 'UTC') * 1000)::bigint
         ) AS said(ms)
-        WHERE given.stepped AND events.stream_id = given.stream_id AND position > last_position - 2000
+        WHERE given.stepped AND events.stream_id = given.stream_id AND position > last_position - 50000
           AND received_at BETWEEN since AND until AND read_at IS NOT NULL
         ORDER BY position
     ) AS reads
@@ -230,8 +235,10 @@ async def due(connection: Transaction, time_zone: str | None) -> list[Seen]:
         return [_seen(row) for row in await connection.fetch(DUE, time_zone, READS)]
 
 
+_TELLS = ("utc_ms_since", "utc_ms_at", "shown_ms", "shown_before_ms")
+
+
 def _seen(row: asyncpg.Record) -> Seen:
-    last = None if row["told_at"] is None else Told(row["told_ms"], row["told_at"], row["told_at"])
     window = (
         None
         if row["window_at"] is None
@@ -245,20 +252,23 @@ def _seen(row: asyncpg.Record) -> Seen:
         Clock(
             row["ahead_ms"],
             row["utc_ms"],
-            last,
+            _told(row),
             row["was_ms"],
             row["stepped_at"],
             window=window,
             marked=marked,
         ),
-        tell(
-            row["reads"],
-            row["since"],
-            row["at"],
-            utc_ms_since=row["utc_ms_since"],
-            utc_ms_at=row["utc_ms_at"],
-        ),
+        tell(row["reads"], row["since"], row["at"], **{name: row[name] for name in _TELLS}),
     )
+
+
+def _told(row: asyncpg.Record) -> Told | None:
+    """Return what the look before told. One of the release before has not said since when."""
+    if row["told_at"] is None:
+        return None
+    since = row["told_since"] or row["told_at"]
+    more = {"shown_ms": row["shown_before_ms"], "back": bool(row["told_back"])}
+    return Told(row["told_ms"], since, row["told_at"], **more)
 
 
 async def keep(connection: Transaction, looked: Iterable[tuple[Seen, Clock, Sequence[Mark]]]) -> None:
@@ -281,7 +291,10 @@ def _clock(seen: Seen, clock: Clock) -> dict[str, Any]:
         "ahead_ms": clock.ahead_ms,
         "utc_ms": clock.utc_ms,
         "told_ms": told and told.ms,
+        "told_since": told and told.since,
         "told_at": told and told.at,
+        "told_back": told and told.back,
+        "shown_ms": told and told.shown_ms,
         "was_ms": clock.was_ms,
         "stepped_at": clock.stepped_at,
         "window_at": window and window.began_at,

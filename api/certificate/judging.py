@@ -217,13 +217,21 @@ def _owed(judged: Sequence[Judged], *, expected: bool) -> dict[str, int]:
 
 
 def cannot_know(
-    judged: Sequence[Judged], silent: Sequence[Point] = (), others: Sequence[Others] = ()
+    judged: Sequence[Judged],
+    silent: Sequence[Point] = (),
+    others: Sequence[Others] = (),
+    *,
+    of_race: bool = False,
 ) -> list[str]:
     """Return what nobody here can say: whether what is of no race should be, or a point without a read is one; whether
     anybody needs what a receiver lacks that nobody waits for; and behind that, a line each, what forwarders still hold,
     and when each was heard of last.
     """
-    return [*_of_no_race(judged, others), *_unwatched(silent), *_gone(judged), *_held(judged)]
+    # With a stream's row goes all that says so: its place at a point, its epochs and segments, and all notes of it.
+    rows = (
+        ["Whether a stream of this race was deleted as a whole: nothing is left of one."] if of_race else []
+    )
+    return [*_of_no_race(judged, others), *_unwatched(silent), *_gone(judged), *rows, *_held(judged)]
 
 
 def _of_no_race(judged: Sequence[Judged], others: Collection[Others]) -> Iterator[str]:

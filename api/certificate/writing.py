@@ -71,7 +71,7 @@ def written(
         read_count=sum(each.entry.read_count for each in judged),
         expected_count=sum(each.entry.expected_count for each in judged),
         reasons=found,
-        cannot_know=cannot_know(judged, silent, asked.others),
+        cannot_know=cannot_know(judged, silent, asked.others, of_race=asked.race is not None),
         points=points,
         parts=[_part(each, asked.points) for each in judged],
         signature=_UNSIGNED,

@@ -1,4 +1,4 @@
--- version: 2
+-- version: 3
 --
 -- What follows when stored events are deleted or changed, which only an administrator does: a drain adds rows and
 -- does neither, so it pays nothing for this. One trigger for each kind of statement, which tells all whom it
@@ -47,15 +47,36 @@ BEGIN
 END
 $$;
 
--- Before it is done, while the table is held: afterwards nobody could say of which streams they were.
+-- Before it is done, while the table is held against everybody: so no event is looked at. What an epoch still has is what
+-- was counted of it less what is noted already; what of a stream's positions neither explains was of an epoch that
+-- nobody knows (its counts were taken away before), as in 0034_event_changes.sql.
 CREATE OR REPLACE FUNCTION events_will_be_emptied() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 BEGIN
+    WITH noted AS MATERIALIZED (
+        SELECT stream_id, stream_epoch, sum(event_count)::bigint AS events FROM event_changes
+        WHERE kind = 'deleted'
+        GROUP BY stream_id, stream_epoch
+    ),
+    there AS MATERIALIZED (
+        SELECT counted.stream_id, counted.stream_epoch, counted.dedup_count - coalesce(noted.events, 0) AS events,
+               counted.first_seq, counted.last_seq
+        FROM stream_metrics AS counted
+        LEFT JOIN noted USING (stream_id, stream_epoch)
+        WHERE counted.dedup_count > coalesce(noted.events, 0)
+    ),
+    beyond AS (
+        SELECT streams.stream_id,
+               streams.last_position
+                   - coalesce((SELECT sum(events) FROM noted WHERE noted.stream_id = streams.stream_id), 0)::bigint
+                   - coalesce((SELECT sum(events) FROM there WHERE there.stream_id = streams.stream_id), 0)::bigint
+                   AS events
+        FROM streams
+    )
     INSERT INTO event_changes (stream_id, stream_epoch, kind, event_count, first_seq, last_seq)
-    SELECT stream_id, stream_epoch, 'deleted', count(*), min(seq), max(seq)
-    FROM events
-    WHERE stream_id IN (SELECT streams.stream_id FROM streams)
-    GROUP BY stream_id, stream_epoch;
+    SELECT stream_id, stream_epoch, 'deleted', events, first_seq, last_seq FROM there
+    UNION ALL
+    SELECT stream_id, 0, 'deleted', events, NULL, NULL FROM beyond WHERE events > 0;
     DELETE FROM passings_progress;
     RETURN NULL;
 END

@@ -127,9 +127,27 @@ async def test_a_stream_that_was_emptied_with_its_row_takes_its_notes_with_it(
 async def test_a_table_of_events_that_was_emptied_reads_deleted(
     ask: Ask, database: Database, stream_id: UUID
 ) -> None:
-    assert (await ask("GET", path_of(stream_id)))["verdict"] == "complete"
+    other = await add_stream(database, "other")
+    await store(database, other, [1, 2, 3], forwarder_id="other")
+    await store(database, stream_id, [1, 2], epoch=2)
+    # Some of it before, with the counts of one epoch; and what is in no count is not looked for, while all wait.
+    await database.execute(
+        "DELETE FROM events WHERE stream_id = $1 AND stream_epoch = 1 AND seq < 3", stream_id
+    )
+    await database.execute("DELETE FROM stream_metrics WHERE stream_id = $1 AND stream_epoch = 2", stream_id)
+    await database.execute("DELETE FROM stream_metrics WHERE stream_id = $1", other)
+    await database.execute(
+        "INSERT INTO events SELECT stream_id, 1, 3211, 9999, received_at, read_at, raw_frame, reader_timestamp,"
+        " read_type, tag_id, parse_error FROM events WHERE seq = 3210"
+    )
     await database.execute("TRUNCATE events")
-    assert codes(await ask("GET", path_of(stream_id))) == ["deleted"]
+    found = await ask("GET", path_of(stream_id))
+    assert codes(found) == ["deleted"]
+    assert "3,210 reads were deleted" in found["reasons"][0]["text"]
+    rows = await database.fetch(
+        "SELECT stream_epoch, event_count FROM event_changes WHERE stream_id = $1", other
+    )
+    assert [tuple(row) for row in rows] == [(0, 3)]
 
 
 async def test_what_is_set_to_what_it_was_is_no_change(ask: Ask, database: Database, stream_id: UUID) -> None:
@@ -237,6 +255,29 @@ async def test_a_drain_fires_no_trigger_of_the_events(database: Database, stream
     assert not any(each["on_insert"] or each["for_each_row"] for each in kinds)
     assert await database.fetchval("SELECT count(*) FROM event_changes") == 0
     assert await database.fetchval("SELECT count(*) FROM event_blocks") == 0
+
+
+@pytest.mark.parametrize(("statement_s", "taken"), [(0.0, [2, 1, 1]), (1_000.0, [2, 2])])
+async def test_a_statement_takes_as_many_blocks_as_lately_fitted_into_its_time(
+    ask: Ask,
+    stream_id: UUID,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    statement_s: float,
+    taken: list[int],
+) -> None:
+    """What a block weighs, devices decide."""
+    make, found = blocks.make, []
+
+    async def counted(*given: Any) -> Any:
+        found.append(len(given[2]))
+        return await make(*given)
+
+    monkeypatch.setattr(ledger, "AT_FIRST", 2)
+    monkeypatch.setattr(ledger, "STATEMENT_S", statement_s)
+    monkeypatch.setattr(blocks, "make", counted)
+    assert one_part(await ask("GET", path_of(stream_id)))["digest"] == DIGEST
+    assert found == taken
 
 
 async def test_digests_that_take_too_long_are_kept_and_the_next_goes_on_from_there(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import aiohttp
+import asyncpg
 import pytest
 from click.testing import CliRunner
 from cryptography.exceptions import InvalidSignature
@@ -19,7 +19,6 @@ from deploy.cli.new_key import replace_key
 from tests.api.certified import path_of, store
 from tests.api.conftest import Ask, Client, Noted
 from tests.api.seeds import Database
-from tests.services import Process as Started
 from tests.writer.inbox import add_stream
 
 KEYS = "/api/v1/certificate/key"
@@ -91,12 +90,11 @@ async def test_an_export_is_verified_against_it_without_a_server(
     assert done.exit_code == code, done.output
 
 
-async def test_however_many_processes_sign_the_key_is_one(apis: list[Started], stream_id: UUID) -> None:
-    async def key(url: str) -> str:
-        async with aiohttp.ClientSession(url) as http, http.get(path_of(stream_id)) as answer:
-            return str((await answer.json())["signature"]["key"])
-
-    assert len({await key(each.url) for each in apis}) == 1
+async def test_there_is_one_key_that_signs_and_no_second_beside_it(ask: Ask, database: Database) -> None:
+    (key,) = (await ask("GET", KEYS))["keys"]
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await database.execute("INSERT INTO certificate_keys DEFAULT VALUES")
+    assert (await ask("GET", KEYS))["keys"] == [key]
 
 
 async def test_a_new_key_signs_and_of_the_old_one_only_the_public_half_is_left(

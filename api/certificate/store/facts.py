@@ -86,14 +86,16 @@ ORDER BY asked.place, change.kind
 # Who is connected and follows the stream, who is missed, and who has acked any of the epoch. Which epochs it wants says
 # who is connected: of one that is gone it may be of before, when the epoch was not yet given to its race. What is owed
 # is told by counts where the part is all of the epoch, and where nothing is; else by each event: what is numbered above
-# the cursor, along the key alone, and what came below it since.
+# the cursor, along the key alone, and what came below it since. Of those that nobody waits for, who may be any number,
+# nothing is counted: of them it is of the whole epoch.
 _RECEIVERS = f"""{_ASKED},
 live AS MATERIALIZED (
     SELECT receiver_id, unnest(stream_ids) AS stream_id FROM live_receiver_sessions
 )
 SELECT asked.place, named.receiver_id, named.connected, named.expected, plan.wanted,
        nullif(cursors.last_seq, 0) AS acked_seq,
-       CASE WHEN whole.owed = 0 OR (asked.from_seq = 1 AND asked.to_seq = 9223372036854775807) THEN whole.owed
+       CASE WHEN whole.owed = 0 OR NOT named.expected
+                 OR (asked.from_seq = 1 AND asked.to_seq = 9223372036854775807) THEN whole.owed
             ELSE (SELECT count(*) FROM (
                       SELECT FROM events AS event
                       WHERE event.stream_id = asked.stream_id AND event.stream_epoch = asked.stream_epoch

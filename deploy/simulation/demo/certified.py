@@ -1,6 +1,7 @@
 """What the server certifies of a race that is over, held to what was sent: the digests of the journals must be its own.
 
-It is asked again for a few seconds while receivers are owed reads: an ack takes a moment until it is written.
+It is asked again for a few seconds while reads wait, or receivers are owed some: an ack takes a moment until it is
+written.
 """
 
 import asyncio
@@ -54,8 +55,8 @@ async def _certificate(server: Server, ids: Sequence[str]) -> dict[str, Any]:
     ends_at = time.monotonic() + _WITHIN_S
     while True:
         said = await server.certificate(ids)
-        owed = any(reason["code"] == "owed" for reason in said["reasons"])
-        if not owed or time.monotonic() > ends_at:
+        under_way = any(reason["code"] in ("owed", "waiting") for reason in said["reasons"])
+        if not under_way or time.monotonic() > ends_at:
             return said
         await asyncio.sleep(_ASK_EVERY_S)
 

@@ -1,4 +1,4 @@
--- version: 1
+-- version: 2
 --
 -- What a reader's own memory had, on its way to be staged.
 
@@ -7,6 +7,11 @@
 CREATE OR REPLACE FUNCTION is_memory(reader_ip text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN right(reader_ip, 7) = '#memory';
+
+-- The reader whose memory a stream of this name holds; null where it is no memory's.
+CREATE OR REPLACE FUNCTION reader_of_memory(reader_ip text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN right(reader_ip, 7) = '#memory' THEN left(reader_ip, -7) END;
 
 -- Take parts to be staged, oldest first: those that are free, whose gateway is dead, or that are the caller's and that he
 -- does not know to be on their way (an answer was lost, or the database has refused them before). Two gateways at once

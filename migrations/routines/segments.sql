@@ -1,18 +1,37 @@
--- version: 2
+-- version: 3
 --
 -- Which race a read is of. Here and nowhere else: who shows, counts or exports reads of a race asks these.
 --
 -- A read is of the race whose segment it lies in. What lies in none is of the epoch's own race, which is the one that the
 -- epoch was given to, else that of its forwarder; but not where that race has a segment of its own in the epoch: then
 -- somebody has said which of its reads are the race's, and these are no others.
+--
+-- What a reader's memory had is of the race of its reader's same epoch, as long as nobody has given its own epoch to one:
+-- its epoch never moves by itself, so that its forwarder's race would be that of any later day.
+
+-- The race that an epoch was given to by itself, or the one of its reader, where it is of a memory; no row where neither
+-- was.
+CREATE OR REPLACE FUNCTION given_race_of_epoch(given_stream uuid, given_epoch bigint) RETURNS TABLE (race_id uuid)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT mapped.race_id FROM epoch_races AS mapped
+    WHERE mapped.stream_id = coalesce(
+              (SELECT own.stream_id FROM epoch_races AS own
+               WHERE own.stream_id = given_stream AND own.stream_epoch = given_epoch),
+              -- By its whole key: as a join it could be looked up by its forwarder alone.
+              (SELECT reader.stream_id FROM streams AS reader
+               WHERE reader.forwarder_id = (SELECT forwarder_id FROM streams WHERE streams.stream_id = given_stream)
+                 AND reader.reader_ip = (SELECT reader_of_memory(streams.reader_ip) FROM streams
+                                         WHERE streams.stream_id = given_stream)))
+      AND mapped.stream_epoch = given_epoch;
+END;
 
 -- The race of an epoch where nothing is said of single reads; one row, null where it is of none.
 CREATE OR REPLACE FUNCTION race_of_epoch(given_stream uuid, given_epoch bigint) RETURNS TABLE (race_id uuid)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT coalesce(
-        (SELECT mapped.race_id FROM epoch_races AS mapped
-         WHERE mapped.stream_id = given_stream AND mapped.stream_epoch = given_epoch),
+        (SELECT given.race_id FROM given_race_of_epoch(given_stream, given_epoch) AS given),
         (SELECT assigned.race_id FROM forwarder_races AS assigned
          WHERE assigned.forwarder_id = (SELECT forwarder_id FROM streams WHERE streams.stream_id = given_stream)));
 END;
@@ -58,8 +77,7 @@ BEGIN ATOMIC
     UNION ALL
     SELECT CASE WHEN EXISTS (SELECT FROM cut WHERE cut.race_id = whole.race_id) THEN NULL ELSE whole.race_id END,
            lower(rest.reads), upper(rest.reads),
-           CASE WHEN EXISTS (SELECT FROM epoch_races AS mapped
-                             WHERE mapped.stream_id = given_stream AND mapped.stream_epoch = given_epoch)
+           CASE WHEN EXISTS (SELECT FROM given_race_of_epoch(given_stream, given_epoch))
                 THEN 'epoch' ELSE 'forwarder' END
     FROM race_of_epoch(given_stream, given_epoch) AS whole
     CROSS JOIN unnest(int8multirange(int8range(1, NULL))
@@ -68,22 +86,34 @@ END;
 
 -- All that is of a race, epoch by epoch: of those that segments or people gave to it, and of its forwarders' streams the
 -- current one, where that is nobody else's. (Older ones without a race of their own were run under whatever race the
--- forwarder had then.) is_whole: all that is stored of the epoch, so that what is counted of whole epochs holds for it.
+-- forwarder had then.) And what the memories of these readers had in the same epochs. Either way a part is of the race
+-- only where `ranges_of_epoch` says so. is_whole: all that is stored of the epoch, so that what is counted of whole epochs holds for it.
 CREATE OR REPLACE FUNCTION ranges_of_race(given_race uuid)
 RETURNS TABLE (stream_id uuid, stream_epoch bigint, from_seq bigint, to_seq bigint, rule text, is_whole boolean)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-    WITH epochs AS MATERIALIZED (
+    WITH said AS MATERIALIZED (
         SELECT mapped.stream_id, mapped.stream_epoch FROM epoch_races AS mapped WHERE mapped.race_id = given_race
         UNION
         SELECT streams.stream_id, streams.stream_epoch
         FROM streams JOIN forwarder_races AS assigned USING (forwarder_id)
-        WHERE assigned.race_id = given_race
+        WHERE assigned.race_id = given_race AND NOT is_memory(reader_ip)
         UNION
         SELECT stored.stream_id, stored.stream_epoch
         FROM race_segments AS segment JOIN stream_metrics AS stored USING (stream_id)
         WHERE segment.race_id = given_race
           AND stored.stream_epoch BETWEEN segment.from_epoch AND coalesce(segment.to_epoch, 9223372036854775807)
+    ),
+    epochs AS MATERIALIZED (
+        SELECT said.stream_id, said.stream_epoch FROM said
+        UNION
+        SELECT stored.stream_id, stored.stream_epoch
+        FROM said
+        JOIN streams AS reader ON reader.stream_id = said.stream_id
+        JOIN streams AS memory
+            ON memory.forwarder_id = reader.forwarder_id AND memory.reader_ip = reader.reader_ip || '#memory'
+        JOIN stream_metrics AS stored
+            ON stored.stream_id = memory.stream_id AND stored.stream_epoch = said.stream_epoch
     )
     SELECT epochs.stream_id, epochs.stream_epoch, part.from_seq, part.to_seq, part.rule,
            part.from_seq <= coalesce(stored.first_seq, 1)

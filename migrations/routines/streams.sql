@@ -1,4 +1,4 @@
--- version: 7
+-- version: 8
 --
 -- What others than the writer change of a stream. They run with their owner's rights: who may update a column of
 -- `streams` can hold its rows, and the writers pass over a stream whose row is held, so that nothing of it is stored.
@@ -17,7 +17,7 @@ BEGIN ATOMIC
     UPDATE streams SET forwarder_display_name = given_name FROM changed WHERE streams.stream_id = changed.stream_id;
 END;
 
--- How many epochs of a forwarder have reads, and of those that are asked for whether they have any, and whether they are
+-- How many epochs of a forwarder have reads (what a memory had is no epoch that a device has begun), and of those that are asked for whether they have any, and whether they are
 -- what their stream was commanded to last. Rows are looked up in one form, of which only the primary key gives the order
 -- (drain.sql says why).
 CREATE OR REPLACE FUNCTION epochs_of_forwarder(
@@ -33,7 +33,7 @@ BEGIN ATOMIC
                 ORDER BY metrics.stream_epoch
                 OFFSET 0
             ) AS epoch
-            WHERE streams.forwarder_id = given_forwarder),
+            WHERE streams.forwarder_id = given_forwarder AND NOT is_memory(streams.reader_ip)),
            coalesce(array_agg(found.epoch IS NOT NULL ORDER BY place), '{}'),
            coalesce(array_agg(found.commanded ORDER BY place), '{}')
     FROM unnest(asked_streams, asked_epochs) WITH ORDINALITY AS asked(stream_id, epoch, place)

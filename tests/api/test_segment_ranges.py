@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from shared.protocol.memory import memory_of
 from tests.api.seeds import Database, add_metrics, add_race, add_stream
 from tests.api.segmented import Key, add_segment
 
@@ -204,3 +205,36 @@ async def test_chips_of_a_cut_epoch_are_those_that_passed_between_its_boundaries
     # All that is stored of an epoch is the whole of it, wherever its end is said to be.
     await database.execute("UPDATE race_segments SET from_epoch = 2, from_seq = 1, to_epoch = 2, to_seq = 13")
     assert await chips() == ["d", "e"]
+
+
+async def test_what_a_memory_had_is_of_the_race_of_its_readers_epoch(
+    database: Database, stream_id: UUID
+) -> None:
+    """Also when the reader has gone on to the race of the next day; nobody asks a memory for a new epoch."""
+    a, b, c = [await add_race(database, name) for name in ("A", "B", "C")]
+    memory = await add_stream(database, reader_ip=memory_of("10.0.0.1:10000"), epoch=2)
+    await add_metrics(database, memory, epoch=2, dedup=SEQS)
+
+    async def shown() -> list[tuple[str, str, bool]]:
+        """Return what the memory's reads are of: by read, by range, and by what."""
+        rows = await database.fetch(
+            """
+            SELECT name, rule, (SELECT race_id FROM race_of_read($1, 2, 5)) = races.race_id AS is_read
+            FROM races CROSS JOIN ranges_of_race(race_id) AS part
+            WHERE part.stream_id = $1 AND part.stream_epoch = 2
+            """,
+            memory,
+        )
+        return [(row["name"], row["rule"], row["is_read"]) for row in rows]
+
+    await database.execute("INSERT INTO forwarder_races VALUES ('start', $1)", b)
+    assert await shown() == []
+    await database.execute("INSERT INTO epoch_races VALUES ($1, 2, $2)", stream_id, a)
+    assert await shown() == [("A", "epoch", True)]
+    # What somebody says of it itself holds.
+    await database.execute("INSERT INTO epoch_races VALUES ($1, 2, $2)", memory, c)
+    assert await shown() == [("C", "epoch", True)]
+    # The reader is in that epoch, and nothing is said of it but of the forwarder.
+    await database.execute("TRUNCATE epoch_races")
+    await database.execute("UPDATE streams SET stream_epoch = 2")
+    assert await shown() == [("B", "forwarder", True)]

@@ -6,13 +6,15 @@ from uuid import UUID
 import pytest
 
 from api.alerts.evaluator import Evaluation
+from api.mats.store.kept import points
 from api.mats.watching import Watching
+from shared.protocol.memory import memory_of
 from shared.runtime.process import Process
 from tests.api.conftest import RACES, Ask
 from tests.api.crossed import arrange
 from tests.api.looking import looked
 from tests.api.rules.twin import twin
-from tests.api.seeds import Database, add_forwarder_session, add_process
+from tests.api.seeds import Database, add_forwarder_session, add_process, add_stream
 from tests.api.test_mats import alerts, store
 from tests.api.watching import level_of
 
@@ -56,6 +58,31 @@ async def test_the_last_two_hundred_chips_of_a_point_are_compared(
     alert = alerts(await looked(ask, evaluation))["twin"]
     assert (alert["level"], alert["stream_id"]) == ("watch", str(streams["right"]))
     assert "has seen 150 of the last 200 chips at Finish · 10 km, its twin 200" in alert["reason"]
+
+
+async def test_what_a_memory_had_is_no_mat_of_its_point(
+    ask: Ask, race: str, database: Database, evaluation: Evaluation, watching: Watching
+) -> None:
+    """Placed where its reader stands: it has seen few of all, and has come this moment whenever that was."""
+    streams = await arrange(ask, database, race, Start=["gun"], Finish=["left", "right"])
+    gateway = await add_process(database, "gateway")
+    for name in streams:
+        await add_forwarder_session(database, name, gateway)
+    memory = await add_stream(database, "right", memory_of("10.0.0.1:10000"))
+    mats = [streams["left"], streams["right"]]
+    await database.execute(
+        "INSERT INTO point_streams (race_id, place, stream_id) VALUES ($1, 2, $2)", race, memory
+    )
+    for each in mats:
+        await store(database, each, [(float(n), n) for n in range(300)], now_s=900)
+    await store(database, memory, [(float(n), n) for n in range(0, 300, 100)], now_s=200)
+    await watching.look()
+    assert await database.fetchval("SELECT stream_ids FROM point_watches WHERE place = 2") == sorted(mats)
+    assert {row["stream_id"] for row in await database.fetch("SELECT stream_id FROM mat_shares")} == set(mats)
+    silent_s = [each.silent_s for each in await points(database) if each.place == 2]
+    assert len(silent_s) == 1
+    assert (silent_s[0] or 0) > 600
+    assert "twin" not in alerts(await looked(ask, evaluation))
 
 
 async def shown(ask: Ask, race: str, *streams: UUID) -> list[tuple[int, int]]:

@@ -7,6 +7,8 @@ import pytest
 from gateway import admitted, session
 from gateway.admitted import Epoch, admit
 from gateway.store.streams import EpochsStored
+from shared.protocol.memory import memory_of
+from tests.api.seeds import add_metrics
 from tests.failure.facts import Database
 from tests.failure.wire import READER, batch, forwarder, read
 from tests.gateway.conftest import Inside, running_gateway
@@ -62,6 +64,21 @@ async def test_a_session_that_comes_back_finds_the_bound_where_it_was(
             await wire.send(batch(*(read(1, epoch=epoch) for epoch in range(1, AT_MOST + 3))))
             await wire.ack()
     assert len(await database.fetch(EPOCHS)) == AT_MOST
+
+
+async def test_what_a_memory_had_is_no_epoch_of_the_device(bounded: Inside, database: Database) -> None:
+    memory = await database.fetchval(
+        "INSERT INTO streams (forwarder_id, reader_ip) VALUES ('f', $1) RETURNING stream_id",
+        memory_of(READER),
+    )
+    for epoch in range(1, AT_MOST + 1):
+        await add_metrics(database, memory, epoch=epoch, dedup=1)
+    async with forwarder(bounded.url, bounded.token) as wire:
+        await wire.send(batch(*(read(1, epoch=epoch) for epoch in range(1, AT_MOST + 1))))
+        assert await wire.ack() == [(READER, 1, 1)]
+    stored = [row["stream_epoch"] for row in await database.fetch(EPOCHS) if row["reader_ip"] == READER]
+    assert stored == list(range(1, AT_MOST + 1))
+    assert await database.fetch(FAULTS) == []
 
 
 async def test_what_is_commanded_is_taken_beyond_the_bound(bounded: Inside, database: Database) -> None:

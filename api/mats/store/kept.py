@@ -40,7 +40,8 @@ WHERE race_id IN (SELECT race_id FROM point_watches WHERE {LOOKED_LATELY} GROUP 
 _TAKE_TURN = "SELECT pg_try_advisory_xact_lock(x'72746d74'::integer, 0)"
 
 # The points of races with streams whose next read is the race's, where something was read within a week: until then
-# a stream is waited for (stream_facts.py), and a race that is over stays calm. A race
+# a stream is waited for (stream_facts.py), and a race that is over stays calm. Of mats alone: what a reader's memory
+# had comes whenever somebody brings it. A race
 # whose gun is to come has no point that is open. filled: how far passings go, and of which filling they are: while all
 # of a race's points have the same nothing has changed.
 POINTS = """
@@ -63,10 +64,11 @@ LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN passings_progress AS progress USING (stream_id)
 LEFT JOIN closed_streams AS closed USING (stream_id)
 CROSS JOIN LATERAL race_of_read(streams.stream_id, stream_epoch, coalesce(epoch.last_seq, 0) + 1) AS next_read
-WHERE next_read.race_id = point.race_id
+WHERE next_read.race_id = point.race_id AND NOT is_memory(reader_ip)
   AND EXISTS (SELECT FROM point_streams AS one JOIN streams AS its USING (stream_id)
               JOIN stream_metrics USING (stream_id, stream_epoch)
-              WHERE one.race_id = point.race_id AND last_received_at > now() - interval '7 days')
+              WHERE one.race_id = point.race_id AND NOT is_memory(its.reader_ip)
+                AND last_received_at > now() - interval '7 days')
 GROUP BY point.race_id, point.place, races.race_id
 ORDER BY point.race_id, point.place
 """

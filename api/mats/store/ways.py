@@ -135,13 +135,15 @@ CROSS JOIN LATERAL (
 ) AS runner
 """  # noqa: S608 - of constants only
 
-# $1: the race, $2: places of several mats. Of each the chips that came last, and which mat has seen them.
+# $1: the race, $2: places of several mats, of which what a memory had is none. Of each the chips that came last, and
+# which mat has seen them.
 SHARES = f"""
 WITH standing AS MATERIALIZED (
     SELECT place, ranges.*
     FROM ranges_of_race($1) AS ranges
     JOIN point_streams AS point ON point.race_id = $1 AND point.stream_id = ranges.stream_id
-    WHERE place = ANY($2::integer[])
+    JOIN streams ON streams.stream_id = ranges.stream_id
+    WHERE place = ANY($2::integer[]) AND NOT is_memory(reader_ip)
 ),
 latest AS MATERIALIZED (
     SELECT standing.place, standing.stream_id, passing.*

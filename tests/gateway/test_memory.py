@@ -1,6 +1,5 @@
 """What a reader's memory had becomes events like any read: once, whoever dies, and in no session's way."""
 
-import asyncio
 import signal
 
 import pytest
@@ -11,7 +10,7 @@ from tests.failure.facts import Database, counts, lines, settled
 from tests.failure.wire import READER, batch, forwarder, read, reads
 from tests.gateway.conftest import Inside, running_gateway
 from tests.services import make_token, services
-from tests.waiting import stretched, wait_until
+from tests.waiting import wait_until
 
 MEMORY = f"{READER}#memory"
 LINE = "aa400000000123450a2a01123018455927a7"
@@ -107,8 +106,9 @@ async def test_two_gateways_share_what_was_left(
         await leave(database, LINE, LINE, first_seq=1 + 2 * start)
     await all_taken(database)
     assert [seq for seq, _ in await stored(database)] == list(range(1, 81))
+    # One that is held up beyond its lease is taken for dead, and both stage the same: that is stored once.
     now = await counts(database)
-    assert (now.exact, now.retransmit, now.conflict) == (True, 0, 0)
+    assert (now.exact, now.conflict) == (True, 0)
 
 
 async def test_what_was_refused_stays_and_is_tried_again(
@@ -167,8 +167,8 @@ async def test_a_gateway_that_dies_in_the_middle_loses_and_doubles_nothing(
         writer.signal(signal.SIGCONT)
         token = await make_token(database, "forwarder", "f")
         async with running_gateway(database_url, token) as second:
-            async with asyncio.timeout(stretched(20)):
-                await all_taken(database)
+            # Behind the lease of the first, which is 8 s long and may just have been renewed.
+            await all_taken(database)
             if how is signal.SIGSTOP:
                 # What it has in hand it stages again, perhaps: that is a retransmit.
                 gateway.signal(signal.SIGCONT)

@@ -41,6 +41,7 @@ from api.passings.filling import Filling
 from api.proxy.answers import Answers
 from api.races.forgetting import Forgetting
 from api.races.rosters import Imports
+from api.reconcile.routes import Comparing
 from api.routes import ROUTES
 from api.settings import ApiSettings
 from api.storage.plans import ALONG_THE_KEY, AT_ONCE
@@ -85,6 +86,7 @@ def build_app(process: Process, settings: ApiSettings, activity: Activity) -> we
             Places(EXPORTS_AT_ONCE),
             LargeAnswers(),
             Imports(settings.participants_kept_days),
+            Comparing(),
             View(process),
             Flows(process),
             Crossings(process),

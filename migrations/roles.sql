@@ -182,7 +182,7 @@ GRANT SELECT ON device_tokens, streams, events, stream_metrics, epoch_chips, epo
       live_receiver_sessions, receiver_cursors, receiver_streams, expected_processes, commands, activity,
       answered_alerts, races, participants, chips, forwarder_races, epoch_races, race_points, point_streams, announcer,
       announcer_streams, announcements, passings, passings_progress, race_segments, segment_changes, link_secret,
-      event_changes, event_blocks, certificate_keys, memory_parts
+      event_changes, event_blocks, certificate_keys, memory_parts, memory_numbers
     TO rt_api;
 -- Devices show tokens of their own on a few routes.
 GRANT EXECUTE ON FUNCTION identify_device, events_above, revoke_token, alias_stream, alias_stream_named, forget_cursors,
@@ -226,6 +226,7 @@ GRANT INSERT, UPDATE (place, stream_epoch, position), DELETE ON announcer_stream
 GRANT INSERT, DELETE ON announcements TO rt_api;
 -- What a reader's memory had it leaves for gateways, and takes nothing back.
 GRANT INSERT (forwarder_id, reader_ip, stream_epoch, first_seq, lines) ON memory_parts TO rt_api;
+GRANT INSERT, UPDATE (next_seq) ON memory_numbers TO rt_api;
 -- Links to timelines are signed by api processes, and by nobody else.
 GRANT UPDATE (secret, changed_at) ON link_secret TO rt_api;
 GRANT INSERT (forwarder_id, session_id, gateway_id, kind, request, expires_at), DELETE ON commands TO rt_api;

@@ -1,9 +1,10 @@
 """A reader's memory against what we have: lines as multisets, counted by the minute of the reader's clock.
 
 Byte-identical lines are legal (15 % of real ones), so a line is there as often as it is there, on both sides. What is
-compared is the word that a read line is (protocol.md, section 3): `aa...`, without what ends the line, whatever it says
-or fails to say. Lines that have no time, because they do not parse, are one group. Banner text and control frames are
-passed over, of ours as of the file.
+compared is the word that a read line is (protocol.md, section 3): `aa...`, as long as a read is at least, whatever it
+says or fails to say, without what stands around it: what ends the line, or what a log wrote before it. Lines that have
+no time, because they do not parse, are one group. Banner text, control frames and what was cut off short are passed
+over, of ours as of the file.
 
 Memory: the file, its different lines, each once with a number, and numbers of the minutes; nothing of ours is kept. A
 line of ours takes one of the same in the file away, or is only ours. Pure: no database, no clock. A large file takes a
@@ -22,12 +23,15 @@ __all__ = ["MOST_LINES", "Comparison", "Counts", "FileRefused", "Minute", "Surpl
 
 # As many whole reads as a file of 20 MiB can hold, and less than 150 MB of memory.
 MOST_LINES = 600_000
-# No read line has 50 characters; what is longer is none that a reader was damaged in.
+# No read line is shorter, or has 50 characters; what is longer is none that a reader was damaged in.
+SHORTEST_LINE = 36
 LONGEST_LINE = 255
 # Numbers are kept for so many minutes: 34 days without a pause.
 MOST_MINUTES = 50_000
 
 _LINES = re.compile(rb"[^\r\n]+")
+# A word of that many bytes; NUL, with which a reader may fill what it saves, is no part of one.
+_READ = re.compile(rb"(?<![^\s\0])aa[^\s\0]{%d,%d}(?![^\s\0])" % (SHORTEST_LINE - 2, LONGEST_LINE - 2))
 
 Minute: TypeAlias = datetime | None  # of the reader's wall clock; None: of lines that do not say it
 
@@ -54,11 +58,9 @@ class Surplus(NamedTuple):
 
 
 def read_line(raw: bytes) -> bytes | None:
-    """Return the read line that a line is, without its end; None for what is none, such as banner text."""
-    words = raw[: LONGEST_LINE + 1].split(None, 1)
-    if not words or not words[0].startswith(b"aa") or len(words[0]) > LONGEST_LINE:
-        return None
-    return words[0]
+    """Return the read line that stands in a line; None where there is none, as in banner text."""
+    found = _READ.search(raw)
+    return found and found[0]
 
 
 class Comparison:
@@ -80,7 +82,7 @@ class Comparison:
         for found in _LINES.finditer(self._content):
             line = read_line(found[0])
             if line is None:
-                self.passed_over += not found[0].isspace()
+                self.passed_over += bool(found[0].strip(b"\0 \t\f\v"))
                 continue
             self._left[line] = self._left.get(line, 0) + 1
             if len(self._left) > MOST_LINES:
@@ -88,7 +90,9 @@ class Comparison:
                     f"the file has more than {MOST_LINES:,} different lines: it is no reader's memory"
                 )
         if not self._left:
-            raise FileRefused("the file has no read in it: lines of a reader begin with aa")
+            raise FileRefused(
+                "the file has no read in it: reads begin with aa, and have 36 characters or more"
+            )
         for line, copies in self._left.items():
             read_at = annotate_frame(line)[1]
             self._note_file(read_at, copies)

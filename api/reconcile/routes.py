@@ -1,13 +1,14 @@
 """A reader's memory against what is stored of its stream."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import islice
 from uuid import UUID
 
 from api.http.context import Api
 from api.http.contract import Upload
 from api.http.errors import ApiError, no_stream
-from api.races.rosters import Imports
 from api.reconcile import store
 from api.reconcile.comparison import Comparison, Counts, FileRefused, Minute
 from api.reconcile.reconciling import Ours, compare, compare_and_store
@@ -16,13 +17,38 @@ from api.streams.types import StreamPath
 from shared.db.errors import DatabaseUnavailable
 from shared.protocol.memory import LONGEST_READER, is_memory
 
-__all__ = ["MOST_BYTES", "reconcile"]
+__all__ = ["MOST_BYTES", "Comparing", "reconcile"]
 
 MOST_BYTES = 20 * 1024 * 1024
 # What is gone through is pages of the stream: ten million reads are half a minute.
 WITHIN_S = 120.0
 MINUTES_SHOWN = 3_000
 LINES_SHOWN = 1_000
+WAITS_S = 10.0
+
+
+class Comparing:
+    """Which file this process compares: one at a time, for it takes some 150 MB at its largest. Nobody else waits for
+    it: it may take as long as its file takes to come and a comparison to end, and who has a roster has a race to begin.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Be the one who compares; ApiError when no turn comes in time."""
+        try:
+            async with asyncio.timeout(WAITS_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise ApiError(
+                "UNAVAILABLE", "another reader's memory is being compared; try again later"
+            ) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
 
 async def reconcile(api: Api, *, path: StreamPath, query: ReconcileQuery, upload: Upload) -> Reconciled:
@@ -32,8 +58,7 @@ async def reconcile(api: Api, *, path: StreamPath, query: ReconcileQuery, upload
     upload.must_be_form()
     # Before the file has come: what cannot be is said at once.
     reader = await _reader(api, path.stream_id)
-    # Of all files of this process, rosters too: each takes some 100 MB at its largest.
-    async with api.part(Imports).place():
+    async with api.part(Comparing).turn():
         comparison = await _comparison(upload)
         ours = Ours(path.stream_id, reader, comparison)
         try:

@@ -63,17 +63,27 @@ LEFT JOIN LATERAL (
 ) AS part ON true
 """
 
-# Who leaves lines of a reader takes turns: each sees what the one before has left. "rtmm"
+# Who leaves lines of a reader takes turns: each sees what the one before has left. "rtmm" That one may still compare,
+# for as long as that may take: the connection's own patience is for a table that somebody has locked.
+_PATIENCE = "SET LOCAL lock_timeout = '120s'"
 _LOCK = "SELECT pg_advisory_xact_lock(x'72746d6d'::integer, hashtext($1::text || ' ' || $2::text))"
 
-# Behind all that was ever numbered in this epoch of it: what is stored, what waits here. Nobody else numbers while the
-# lock is held; gateways only take away, and what they took is stored.
-_NEXT = """
-SELECT greatest(1,
-    (SELECT last_seq + 1 FROM stream_metrics JOIN streams USING (stream_id)
-     WHERE forwarder_id = $1 AND reader_ip = $2 || '#memory' AND stream_metrics.stream_epoch = $3),
-    (SELECT max(first_seq + cardinality(lines)) FROM memory_parts
-     WHERE forwarder_id = $1 AND reader_ip = $2 AND stream_epoch = $3))
+# Behind all that was ever numbered in this epoch of it, stored or not, deleted since or not. What is stored and what
+# waits here is looked at as well: a process of the release before numbers by these alone. Nobody else numbers while
+# the lock is held; gateways only take away, and what they took is stored.
+_NUMBER = """
+WITH behind AS (
+    SELECT greatest(1,
+        (SELECT last_seq + 1 FROM stream_metrics JOIN streams USING (stream_id)
+         WHERE forwarder_id = $1 AND reader_ip = $2 || '#memory' AND stream_metrics.stream_epoch = $3),
+        (SELECT max(first_seq + cardinality(lines)) FROM memory_parts
+         WHERE forwarder_id = $1 AND reader_ip = $2 AND stream_epoch = $3)) AS seq
+)
+INSERT INTO memory_numbers AS given (forwarder_id, reader_ip, stream_epoch, next_seq)
+SELECT $1, $2, $3, seq + $4 FROM behind
+ON CONFLICT (forwarder_id, reader_ip, stream_epoch)
+    DO UPDATE SET next_seq = greatest(given.next_seq + $4, excluded.next_seq)
+RETURNING next_seq - $4
 """
 _LEAVE = """
 INSERT INTO memory_parts (forwarder_id, reader_ip, stream_epoch, first_seq, lines) VALUES ($1, $2, $3, $4, $5)
@@ -134,6 +144,7 @@ async def waiting(connection: Transaction, reader: Reader) -> AsyncIterator[Wait
 async def lock(connection: Transaction, reader: Reader) -> None:
     """Be the only one, until the transaction ends, to leave lines of this reader."""
     with translated():
+        await connection.execute(_PATIENCE)
         await connection.execute(_LOCK, reader.forwarder_id, reader.reader_ip)
 
 
@@ -141,7 +152,7 @@ async def leave(connection: Transaction, reader: Reader, lines: Sequence[bytes])
     """Leave lines to be staged, in their order, under numbers that nothing else has. The lock is held."""
     key = (reader.forwarder_id, reader.reader_ip, reader.stream_epoch)
     with translated():
-        first = await connection.fetchval(_NEXT, *key)
+        first = await connection.fetchval(_NUMBER, *key, len(lines))
         parts = [
             (*key, first + start, lines[start : start + PART_LINES])
             for start in range(0, len(lines), PART_LINES)

@@ -45,6 +45,7 @@ _STREAM = "DELETE FROM streams WHERE stream_id = $1"
 # What refers to devices by their names. Their alerts end with the next look; the operators' log keeps what was.
 _OF_DEVICES = (
     "DELETE FROM memory_parts WHERE forwarder_id = ANY($1::text[])",
+    "DELETE FROM memory_numbers WHERE forwarder_id = ANY($1::text[])",
     "DELETE FROM forwarder_sessions WHERE forwarder_id = ANY($1::text[])",
     "DELETE FROM forwarder_faults WHERE forwarder_id = ANY($1::text[])",
     "DELETE FROM forwarder_races WHERE forwarder_id = ANY($1::text[])",

@@ -75,8 +75,25 @@ def test_banner_text_and_control_frames_are_passed_over_on_both_sides() -> None:
     assert compared.passed_over == 4  # an empty line is none
 
 
+def test_a_word_that_is_shorter_than_any_read_is_passed_over_on_both_sides() -> None:
+    short = ["aardvark 4.1", LINE[:35], "aa"]
+    compared = Comparison(file(*short, LINE))
+    compared.take_ours(stored(*short))
+    assert (found(compared), compared.total.ours, compared.passed_over) == ({LINE.encode(): 1}, 0, 3)
+    assert compared.missing() == [LINE.encode()]
+
+
+def test_a_line_of_a_log_is_the_read_that_stands_in_it() -> None:
+    """Behind the time at which it came, or with bytes with which a reader fills what it saves."""
+    content = f"2026-05-03 10:00:00.123 {LINE}\r\n10:00:01\t{OTHER}FS\r\n{LINE}\0\0\r\n\0\0\0{OTHER}\r\n\0\0"
+    compared = Comparison(content.encode())
+    assert compared.missing() == [each.encode() for each in (LINE, f"{OTHER}FS", LINE, OTHER)]
+    compared.take_ours(stored(LINE, LINE, OTHER, f"{OTHER}FS"))
+    assert (found(compared), compared.passed_over) == ({}, 0)
+
+
 def test_lines_without_a_time_are_one_group_and_come_last() -> None:
-    damaged, cut = LINE[:-1] + "8", LINE[:20]
+    damaged, cut = LINE[:-1] + "8", LINE + "zz"
     compared = Comparison(file(damaged, cut, LINE, damaged))
     compared.take_ours(stored(damaged))
     assert compared.minutes()[-1] == (None, Counts(file=3, ours=1, both=1))
@@ -102,7 +119,7 @@ def test_a_file_of_more_lines_than_a_memory_has_is_refused(monkeypatch: pytest.M
     monkeypatch.setattr(comparison, "MOST_LINES", 2)
     Comparison(file(LINE, LINE, LINE, OTHER))
     with pytest.raises(FileRefused, match="more than 2 different lines"):
-        Comparison(file(LINE, OTHER, "aa12"))
+        Comparison(file(LINE, OTHER, LINE + "FS"))
 
 
 def test_minutes_beyond_what_is_kept_are_counted_in_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """`POST /api/v1/streams/{id}/reconcile`: what only a reader's memory has, found and left to be stored."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,12 +9,14 @@ import aiohttp
 import pytest
 
 from api.alerts.evaluator import Evaluation
+from api.app import API
 from api.clocks.looking import ClockLooks
+from api.races.rosters import Imports
 from api.races.store import mappings
 from api.reconcile import reconciling, routes, store
 from shared.protocol.memory import memory_of
 from shared.runtime.process import Process as ApiProcess
-from tests.api.conftest import Ask, Noted
+from tests.api.conftest import RACES, Ask, Client, Noted
 from tests.api.looking import ago, looked
 from tests.api.recording import recording
 from tests.api.seeds import (
@@ -26,10 +29,12 @@ from tests.api.seeds import (
 )
 from tests.api.test_races import form
 from tests.services import Process
+from tests.waiting import wait_until
 
 READER = "10.0.0.1:10000"
 LINE = "aa400000000123450a2a01123018455927a7"
 OTHER = "aa400000000123450a2a0112301846000091"
+DAMAGED = LINE[:-1] + "8"
 
 
 def path(stream_id: UUID, *, store: bool = False) -> str:
@@ -97,7 +102,7 @@ async def test_what_only_the_file_has_is_left_once_however_often_it_is_brought(
 ) -> None:
     stream = await add_stream(database, epoch=7)
     await add_events(database, stream, [LINE], epoch=7)
-    brought = file(OTHER, LINE, OTHER, "aa40 damaged")
+    brought = file(OTHER, LINE, OTHER, f"{DAMAGED} damaged")
     answer = await ask("POST", path(stream, store=True), data=brought)
     assert answer["left"] == {
         "lines": 3,
@@ -105,13 +110,13 @@ async def test_what_only_the_file_has_is_left_once_however_often_it_is_brought(
         "reader_ip": memory_of(READER),
         "stream_epoch": 7,
     }
-    assert await left(database) == [OTHER, OTHER, "aa40"]
+    assert await left(database) == [OTHER, OTHER, DAMAGED]
     await noted("memory_left_to_be_stored", lines=3, reader_ip=memory_of(READER))
-    again = await ask("POST", path(stream, store=True), data=file(OTHER, LINE, OTHER, "aa40 damaged"))
+    again = await ask("POST", path(stream, store=True), data=file(OTHER, LINE, OTHER, f"{DAMAGED} damaged"))
     assert (again["left"]["lines"], again["waiting"], again["only_in_file"]) == (0, 3, 0)
     # What comes with another file is numbered behind it.
     await ask("POST", path(stream, store=True), data=file(OTHER, OTHER, OTHER))
-    assert await left(database) == [OTHER, OTHER, "aa40", OTHER]
+    assert await left(database) == [OTHER, OTHER, DAMAGED, OTHER]
 
 
 @pytest.mark.parametrize("still_there", [True, False], ids=["stored, and not taken away yet", "stored"])
@@ -130,6 +135,63 @@ async def test_what_its_memory_has_already_counts_as_ours_once(
     assert answer["left"]["lines"] == 1
     rows = await database.fetch("SELECT first_seq, lines FROM memory_parts ORDER BY part_id DESC")
     assert tuple(rows[0]) == (3, [OTHER.encode()])
+
+
+async def test_a_number_is_given_once_also_where_a_streams_past_was_deleted(
+    ask: Ask, database: Database
+) -> None:
+    """Receivers know what they have had by its number."""
+    stream = await add_stream(database, epoch=2)
+    await ask("POST", path(stream, store=True), data=file(LINE, OTHER))
+    await add_stream(database, reader_ip=memory_of(READER), epoch=2)
+    await database.execute("DELETE FROM memory_parts")
+    await ask("POST", path(stream, store=True), data=file(OTHER))
+    assert await database.fetchval("SELECT first_seq FROM memory_parts") == 3
+    # In another epoch they are others.
+    await database.execute("DELETE FROM memory_parts")
+    await database.execute("UPDATE streams SET stream_epoch = 3")
+    await ask("POST", path(stream, store=True), data=file(OTHER))
+    assert await database.fetchval("SELECT first_seq FROM memory_parts") == 1
+
+
+async def test_who_brings_the_same_file_waits_for_who_compares_longer_than_for_a_table(
+    ask: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, lock = await add_stream(database), store.lock
+
+    async def with_little_patience(connection: Any, reader: store.Reader) -> None:
+        await connection.execute("SET LOCAL lock_timeout = '20ms'")
+        await lock(connection, reader)
+
+    monkeypatch.setattr(store, "lock", with_little_patience)
+    async with database.transaction():
+        await lock(database, store.Reader("start", READER, 1, ""))
+        second = asyncio.ensure_future(ask("POST", path(stream, store=True), data=file(LINE)))
+        await wait_until(
+            lambda: database.fetchval(
+                "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+            ),
+            what="the second to wait",
+        )
+        assert not (await asyncio.wait([second], timeout=0.1))[0]
+    assert (await second)["left"]["lines"] == 1
+
+
+async def test_a_file_that_takes_long_is_in_no_roster_s_way_and_in_the_next_memory_s(
+    ask: Ask, client: Client, race: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "WAITS_S", 0.01)
+    stream = await add_stream(database)
+    api = client.app[API]
+    async with api.part(routes.Comparing).turn():
+        refused = await ask("POST", path(stream), status=503, data=file(LINE))
+        assert "memory is being compared" in refused["message"]
+        async with api.part(Imports).place():
+            await ask("POST", f"{RACES}/{race}/participants/upload", data=form("1,Byron,Ada\n"))
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(api.part(Imports).place())
+        assert (await ask("POST", path(stream), data=file(LINE)))["only_in_file"] == 1
 
 
 async def test_of_two_processes_that_are_brought_the_same_file_one_leaves_it(
@@ -193,7 +255,7 @@ async def test_minutes_and_lines_beyond_what_is_shown_are_counted(
     monkeypatch.setattr(routes, "LINES_SHOWN", 1)
     stream = await add_stream(database)
     await add_events(database, stream, [LINE])
-    answer = await ask("POST", path(stream), data=file(LINE, OTHER, "aa12"))
+    answer = await ask("POST", path(stream), data=file(LINE, OTHER, DAMAGED))
     assert [each["minute"] for each in answer["minutes"]] == ["2001-12-30T18:46:00"]
     assert (answer["minutes_left_out"], answer["only_in_file"], len(answer["missed"])) == (2, 2, 1)
 

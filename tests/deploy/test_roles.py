@@ -639,6 +639,7 @@ WRITES = {
     "announcer_streams": {"api": "DELETE INSERT UPDATE"},
     "evaluation": {"api": "UPDATE"},
     "link_secret": {"api": "UPDATE"},
+    "memory_numbers": {"api": "INSERT UPDATE"},
     "memory_parts": {"api": "INSERT"},
     "events": {"writer": "INSERT"},
     "forwarder_faults": {"gateway": "INSERT UPDATE"},

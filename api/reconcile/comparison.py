@@ -91,7 +91,7 @@ class Comparison:
                 )
         if not self._left:
             raise FileRefused(
-                "the file has no read in it: reads begin with aa, and have 36 characters or more"
+                "the file has no read in it: lines of a reader begin with aa, and have 36 characters or more"
             )
         for line, copies in self._left.items():
             read_at = annotate_frame(line)[1]

@@ -9,21 +9,25 @@ from statistics import median
 from typing import NamedTuple
 from uuid import UUID
 
-from api.mats.forecast import Curve, Runner, curve, forecast, usual_gap
+from api.mats.forecast import LAST_SHARE, Curve, Runner, curve, forecast, longest_gap, usual_gap
 from api.mats.store.kept import Point, Watch
 from api.mats.store.ways import Way
 
-__all__ = ["AT_ONCE", "Course", "courses", "feeder_of", "watch_of"]
+__all__ = ["AT_ONCE", "READS_NOTHING_S", "Course", "courses", "feeder_of", "watch_of"]
 
 # So many points at once, those that are silent before all, then those that have waited longest: where reads come it is
 # only shown what is expected.
 AT_ONCE = 12
 SILENT_S = 8.0
+# Nobody has come from the point before, and no chip at all for so long: it reads nothing.
+READS_NOTHING_S = 60.0
 OFTEN_S, SELDOM_S = 5.0, 45.0
 # Of many who are on the way a sample says as much.
 RUNNERS = 1_500
 # How long it takes is told by so many of those who come: a quantile for each.
 QUANTILES = 20
+# With fewer who are through than tell who is due, how long it takes between two is known of so many.
+SOME_THROUGH = 5
 
 
 class Course(NamedTuple):
@@ -59,17 +63,29 @@ def _is_silent(point: Point) -> bool:
 
 
 def _frame(points: Sequence[Point]) -> str:
-    told = repr([(each.place, each.title, each.closed, each.filled) for each in points])
+    told = repr(
+        [
+            (each.place, each.title, each.closed, each.filled, each is not points[0] and _sees_nobody(each))
+            for each in points
+        ]
+    )
     return blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def feeder_of(point: Point, course: Sequence[Point]) -> Point | None:
     """Return from where people come to a point: the nearest before it where any were read; one that was given up on the
-    way says nothing of those who came since, but the first says who left, also when it is closed.
+    way, or is silent itself, says nothing of those who came since. But the first says who left, also when it is closed,
+    and is silent when all have.
     """
     before = [each for each in course if each.place < point.place and each.has_reads]
-    is_open = [each for each in before if not each.closed or each is course[0]]
-    return is_open[-1] if is_open else None
+    sees = [each for each in before if each is course[0] or not (each.closed or _sees_nobody(each))]
+    return sees[-1] if sees else None
+
+
+def _sees_nobody(point: Point) -> bool:
+    """Return whether who passes it now is not known: by an alert, for want of its box, or since none came yet."""
+    reads_nothing = point.through == 0 and (point.silent_s or 0.0) >= READS_NOTHING_S
+    return point.told or not point.online or reads_nothing
 
 
 def watch_of(way: Way | None, *, made_of: str, one_in: int, before: int | None) -> Watch:
@@ -93,7 +109,10 @@ def watch_of(way: Way | None, *, made_of: str, one_in: int, before: int | None) 
         usual_gap_s=usual_gap(way.came),
     )
     if told is None:
-        return watch
+        waiting = weight * sum(each.took is None for each in runners)
+        # Of the last tenth nobody can tell, as elsewhere: some have left the race.
+        is_told = way.through >= SOME_THROUGH and waiting > LAST_SHARE * weight * len(runners)
+        return watch._replace(due_in_all=waiting if is_told else 0.0, usual_gap_s=longest_gap(way.came))
     due, surely = ([weight * each for each in bins] for bins in (told.due, told.surely_due))
     travel_s, arrive = _quantiles(curve([each._replace(own=None) for each in runners], 0.0))
     return watch._replace(due=due, surely_due=surely, due_in_all=sum(due), travel_s=travel_s, arrive=arrive)

@@ -15,7 +15,19 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-__all__ = ["BINS", "BIN_S", "THROUGH", "Curve", "Forecast", "Runner", "curve", "forecast", "usual_gap"]
+__all__ = [
+    "BINS",
+    "BIN_S",
+    "LAST_SHARE",
+    "THROUGH",
+    "Curve",
+    "Forecast",
+    "Runner",
+    "curve",
+    "forecast",
+    "longest_gap",
+    "usual_gap",
+]
 
 # Fewer who are through tell nothing.
 THROUGH = 30
@@ -141,6 +153,11 @@ def usual_gap(came: Sequence[float]) -> float:
     """Return the longest that is usual between two who come, by those who came last; `came`: when, in order."""
     gaps = sorted((after - before for before, after in pairwise(came[-GAPS - 1 :])), reverse=True)
     return gaps[min(LONGER, len(gaps) - 1)] if gaps else 0.0
+
+
+def longest_gap(came: Sequence[float]) -> float:
+    """Return the longest between two who came, of those who came last; `came`: when, in order."""
+    return max((after - before for before, after in pairwise(came[-GAPS - 1 :])), default=0.0)
 
 
 def _steps(how: Curve, since: float) -> Iterator[tuple[float, float]]:

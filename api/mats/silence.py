@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from api.mats.forecast import BIN_S
 
-__all__ = ["ACT", "ARRIVES_S", "GAPS", "WATCH", "Silence", "due_within", "judged", "none_of"]
+__all__ = ["ACT", "ARRIVES_S", "GAPS", "WATCH", "Silence", "due_within", "is_long", "judged", "none_of"]
 
 # How improbable it must be that nobody came.
 WATCH, ACT = 1e-2, 1e-4
@@ -16,6 +16,8 @@ WATCH, ACT = 1e-2, 1e-4
 ARRIVES_S = 20.0
 # People run in groups, so that gaps are longer than chance would have them: beyond what is usual by so much.
 GAPS = 2.5
+# Where too little is known to say who is due: as silent streams of no race are red (alerts/rules/last_read.py).
+LONG_S, LONGEST = 45.0, 4
 
 
 class Silence(NamedTuple):
@@ -53,3 +55,8 @@ def judged(silence: Silence) -> Literal["good", "watch", "act"]:
     if none_of(silence.surely_due) < ACT:
         return "act"
     return "watch" if none_of(silence.due) < WATCH else "good"
+
+
+def is_long(lasts_s: float, longest_gap_s: float) -> bool:
+    """Return whether a silence is one by itself, whoever is due: far longer than any that was."""
+    return lasts_s >= max(LONG_S, LONGEST * longest_gap_s)

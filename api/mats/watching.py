@@ -16,6 +16,8 @@ from api.mats.store.ways import Way, shares, ways
 from api.storage.plans import ALONG_THE_KEY, FORGET
 from shared.db.channels import RACES
 from shared.db.connections import Connection, Link, transaction
+from shared.db.errors import DatabaseRefused
+from shared.log import get_logger
 from shared.runtime.process import Process
 
 __all__ = ["Watching"]
@@ -23,6 +25,8 @@ __all__ = ["Watching"]
 EVERY_S = 5.0
 # A look that takes long is followed by a rest so many times as long: of one core less than 3 % in all.
 REST = 40
+# What it made is gone by for three minutes.
+LONGEST_REST_S = 90.0
 
 CONNECTION = {
     **ALONG_THE_KEY,
@@ -34,15 +38,20 @@ CONNECTION = {
 }
 
 
+log = get_logger(__name__)
+
+
 class Watching:
     """One api process's share in it."""
 
     def __init__(self, process: Process) -> None:
         self._took_s = 0.0
+        self.problem: str | None = None
+        process.concerns["mats"] = lambda: self.problem
         self._loop = process.loop(
             "mats",
             self.look,
-            poll_s=lambda: max(EVERY_S, REST * self._took_s),
+            poll_s=lambda: max(EVERY_S, min(LONGEST_REST_S, REST * self._took_s)),
             on_failure=lambda _: self.close(),
         )
         # A point that is closed is left alone at once.
@@ -61,10 +70,24 @@ class Watching:
     async def look(self) -> bool:
         """Look once, if nobody else is at it; return whether anything was made anew."""
         began = monotonic()
+        try:
+            made = await self._look()
+            self.problem = None
+        except DatabaseRefused as error:
+            # As a number that no column takes. Nobody's reads wait for it; alerts take the simple rule.
+            if self.problem is None:
+                log.warning("mats_refused", error=str(error))
+            self.problem = f"points of races cannot be looked at: {error}"
+            made = None
+        if made is not None:
+            self._took_s = monotonic() - began
+        return bool(made)
+
+    async def _look(self) -> list[tuple[Point, Watch]] | None:
         connection = await self._link.get()
         async with transaction(connection):
             if not await kept.take_turn(connection):
-                return False
+                return None
             # Plans that were made when a table was empty go through all of it for each row of another.
             await connection.execute(FORGET)
             points = await kept.points(connection)
@@ -72,8 +95,7 @@ class Watching:
             for race_id, course in courses(points).items():
                 made += await _look_at(connection, race_id, course)
             await kept.keep(connection, made, points)
-        self._took_s = monotonic() - began
-        return bool(made)
+        return made
 
 
 async def _look_at(connection: Connection, race_id: UUID, course: Course) -> list[tuple[Point, Watch]]:

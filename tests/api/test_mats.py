@@ -77,6 +77,11 @@ class Mats:
             )
             await store(self.database, self.streams[name], reads, now_s=now_s)
 
+    async def again(self, place: int) -> Any:
+        """Look when it is its turn again."""
+        await self.database.execute("UPDATE point_watches SET made_at = now() - interval '1 hour'")
+        return await self.watch(place)
+
     async def watch(self, place: int) -> Any:
         await self.watching.look()
         return await self.database.fetchrow("SELECT * FROM point_watches WHERE place = $1", place)
@@ -194,14 +199,16 @@ async def test_what_is_expected_is_shown_beside_what_came(ask: Ask, mats: Mats) 
     assert sum(split["expected"]) == pytest.approx(split["crossed"], rel=0.2)
 
 
-async def test_of_a_point_of_which_too_little_is_known_nothing_is_said(
+async def test_a_point_of_which_too_little_is_known_is_amber_while_many_are_on_the_way(
     ask: Ask, mats: Mats, evaluation: Evaluation
 ) -> None:
     cut = came(mats.times, 2)[20]
-    await mats.until(cut + 600, finish=cut)
+    await mats.until(cut + 700, finish=cut)
     found = await mats.watch(3)
     assert (found["through"] > 0, found["due"]) == (True, None)
-    assert alerts(await looked(ask, evaluation)) == {}
+    alert = alerts(await looked(ask, evaluation))["silent_mat"]
+    assert (alert["level"], alert["subject_id"]) == ("watch", f"{mats.race_id}/3")
+    assert "200 or more runners on the way" in alert["reason"]
 
 
 async def test_a_point_whose_forwarder_is_gone_is_not_blamed_for_it(
@@ -224,12 +231,47 @@ async def test_an_alert_of_a_mat_outlives_the_epoch_in_which_it_began(
     await mats.until(tenth + 55, finish=cut)
     await mats.watch(3)
     assert "silent_mat" in alerts(await looked(ask, evaluation))
-    await mats.database.execute(
-        "UPDATE streams SET stream_epoch = stream_epoch + 1 WHERE stream_id = $1", mats.streams["finish"]
-    )
-    await looked(ask, evaluation)
-    await mats.watch(3)
-    await looked(ask, evaluation)
+    finish = mats.streams["finish"]
+    await mats.database.execute("INSERT INTO epoch_races VALUES ($1, 1, $2)", finish, UUID(mats.race_id))
+    await mats.database.execute("UPDATE streams SET stream_epoch = 2 WHERE stream_id = $1", finish)
+    assert alerts(await looked(ask, evaluation))["silent_mat"]["level"] == "act"
+    # Nor does it turn green: who was due before is due still.
+    assert (await mats.again(3))["due"] is not None
+    alert = alerts(await looked(ask, evaluation))["silent_mat"]
+    assert (alert["level"], alert["quiet"]) == ("act", None)
+
+
+async def test_a_mat_that_reads_nothing_from_the_gun_on_is_red_when_many_are_behind_it(
+    ask: Ask, mats: Mats, evaluation: Evaluation
+) -> None:
+    now = middle(mats.times, 2)[0]
+    # A chip that was held over it in the morning is no runner.
+    await store(mats.database, mats.streams["split"], [(-3600.0, 60_000)], now_s=now)
+    await mats.until(now, split=-1.0)
+    await mats.watch(2)
+    found = await mats.again(3)
+    assert (found["from_place"], found["through"] >= 100) == (1, True)
+    # It may have come back just now, with what it has kept.
+    assert alerts(await looked(ask, evaluation)) == {}
+    await mats.database.execute("UPDATE troubles SET noticed_at = noticed_at - interval '1 minute'")
+    overview = await looked(ask, evaluation)
+    alert = alerts(overview)["silent_mat"]
+    assert (alert["level"], alert["subject_id"]) == ("act", f"{mats.race_id}/2")
+    assert "nobody was read here, 100 or more runners were at a later point" in alert["reason"]
+
+
+async def test_a_mat_that_is_cut_does_not_hide_that_one_behind_it_is(
+    ask: Ask, mats: Mats, evaluation: Evaluation
+) -> None:
+    cut, tenth = middle(mats.times, 2)
+    await mats.until(tenth + 55, split=came(mats.times, 1)[40], finish=cut)
+    await mats.watch(2)
+    assert alerts(await looked(ask, evaluation))["silent_mat"]["subject_id"].endswith("/2")
+    assert (await mats.again(3))["from_place"] == 1
+    open_ones = [
+        each for each in (await looked(ask, evaluation))["troubles"] if each["signal"] == "silent_mat"
+    ]
+    assert sorted(each["subject_id"][-2:] for each in open_ones if each["level"] == "act") == ["/2", "/3"]
 
 
 async def test_without_a_look_for_minutes_the_simple_rule_holds_and_then_the_race_s_again(
@@ -249,12 +291,20 @@ async def test_what_nobody_has_stored_anything_new_of_is_not_made_again_and_what
 ) -> None:
     await mats.until(came(mats.times, 2)[150])
     await mats.watch(3)
-    # Long ago, so that it would be its turn.
-    await mats.database.execute("UPDATE point_watches SET made_at = now() - interval '1 hour'")
-    again = await mats.watch(3)
+    again = await mats.again(3)
     assert again["made_at"] + timedelta(minutes=59) < again["looked_at"]
     await ask("PUT", f"{RACES}/{mats.race_id}/course", json={"points": []})
     assert await mats.watch(3) is None
+
+
+async def test_a_look_that_the_database_refuses_ends_no_process(mats: Mats) -> None:
+    await mats.until(came(mats.times, 2)[50])
+    await mats.database.execute("ALTER TABLE point_watches ADD CONSTRAINT refused CHECK (false) NOT VALID")
+    assert not await mats.watching.look()
+    assert "points of races cannot be looked at" in (mats.watching.problem or "")
+    await mats.database.execute("ALTER TABLE point_watches DROP CONSTRAINT refused")
+    assert await mats.watching.look()
+    assert mats.watching.problem is None
 
 
 async def test_of_two_processes_one_looks(mats: Mats, process: Process) -> None:

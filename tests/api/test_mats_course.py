@@ -50,6 +50,13 @@ def test_people_come_from_the_nearest_point_that_was_not_given_up() -> None:
     assert feeder_of(finish, course) == start
     assert feeder_of(finish, [start, dead, point(3), finish]) == point(3)
     assert feeder_of(start, course) is None
+    # Nor does one that is silent itself, or whose box is gone, or where none of those who left has come.
+    for fails in ({"told": True}, {"online": False}, {"silent_s": 90.0, "through": 0}):
+        assert feeder_of(finish, [start, point(3, **fails), finish]) == start
+        assert feeder_of(finish, [point(1, **fails), finish]) == point(1, **fails)
+    for through in (40, None):
+        quiet = point(3, silent_s=90.0, through=through)
+        assert feeder_of(finish, [start, quiet, finish]) == quiet
     # A start is closed when all have left, and says who did.
     closed = point(1, closed=True)
     assert feeder_of(finish, [closed, dead, given_up, finish]) == closed
@@ -87,3 +94,13 @@ def test_of_one_in_three_three_times_as_many_are_due() -> None:
 def test_where_nobody_was_read_yet_nothing_is_made() -> None:
     made = watch_of(None, made_of="frame", one_in=1, before=None)
     assert (made.due, made.travel_s, made.from_place) == (None, (), None)
+
+
+@pytest.mark.parametrize(("through", "may_come"), [(20, 28), (4, 0), (29, 19), (44, 0)])
+def test_of_a_small_field_it_is_known_who_may_come_yet(through: int, may_come: int) -> None:
+    took = [1_000.0 + each if each < through else None for each in range(48)]
+    came = [5.0 * each - 100.0 for each in range(through)]
+    small = Way(2, NOW, through, [-1_100.0] * 48, [None] * 48, took, came)
+    made = watch_of(small, made_of="frame", one_in=1, before=1)
+    if made.due is None:
+        assert (made.due_in_all, made.usual_gap_s) == (may_come, 5.0)

@@ -58,6 +58,12 @@ async def test_the_last_two_hundred_chips_of_a_point_are_compared(
     alert = alerts(await looked(ask, evaluation))["twin"]
     assert (alert["level"], alert["stream_id"]) == ("watch", str(streams["right"]))
     assert "has seen 150 of the last 200 chips at Finish · 10 km, its twin 200" in alert["reason"]
+    # Taken away from there it is no twin, nor is the other one.
+    start, finish = streams["gun"], streams["left"]
+    points = [{"name": "Start", "stream_ids": [str(start)]}, {"name": "Finish", "stream_ids": [str(finish)]}]
+    await ask("PUT", f"{RACES}/{race}/course", json={"points": points})
+    await watching.look()
+    assert await database.fetchval("SELECT count(*) FROM mat_shares") == 0
 
 
 async def test_what_a_memory_had_is_no_mat_of_its_point(

@@ -49,12 +49,15 @@ SELECT point.race_id, point.place, point.name || ' · ' || races.name AS title,
        point.closed_at IS NOT NULL OR coalesce(point.closes_at <= now(), false) OR coalesce(races.gun_at > now(), false)
            OR bool_and(closed.stream_id IS NOT NULL) AS closed,
        array_agg(streams.stream_id ORDER BY streams.stream_id) AS stream_ids,
-       coalesce(bool_or(epoch.dedup_count > 0), false) AS has_reads,
-       extract(epoch FROM now() - max(epoch.last_received_at))::float AS silent_s,
+       bool_or(read.received_at IS NOT NULL) AS has_reads,
+       extract(epoch FROM now() - max(read.received_at))::float AS silent_s,
        string_agg(concat_ws(' ', streams.stream_id, stream_epoch, progress.position, progress.generation), ','
                   ORDER BY streams.stream_id) AS filled,
        min(watch.made_of) AS made_of, extract(epoch FROM now() - min(watch.made_at))::float AS made_s,
-       coalesce(min(watch.one_in), 1) AS one_in
+       coalesce(min(watch.one_in), 1) AS one_in, min(watch.through) AS through,
+       bool_or(forwarder_id IN (SELECT forwarder_id FROM live_forwarder_sessions)) AS online,
+       EXISTS (SELECT FROM troubles WHERE subject_kind = 'point' AND ended_at IS NULL
+                                      AND subject_id = point.race_id || '/' || point.place) AS told
 FROM race_points AS point
 JOIN races USING (race_id)
 LEFT JOIN point_watches AS watch USING (race_id, place)
@@ -64,9 +67,16 @@ LEFT JOIN stream_metrics AS epoch USING (stream_id, stream_epoch)
 LEFT JOIN passings_progress AS progress USING (stream_id)
 LEFT JOIN closed_streams AS closed USING (stream_id)
 CROSS JOIN LATERAL race_of_read(streams.stream_id, stream_epoch, coalesce(epoch.last_seq, 0) + 1) AS next_read
+CROSS JOIN LATERAL (
+    SELECT max(last_received_at) AS received_at
+    FROM stream_metrics AS stored
+    CROSS JOIN LATERAL race_of_read(stored.stream_id, stored.stream_epoch, stored.last_seq) AS was
+    WHERE stored.stream_id = streams.stream_id AND dedup_count > 0 AND last_received_at > now() - interval '7 days'
+      AND was.race_id = point.race_id
+) AS read
 WHERE next_read.race_id = point.race_id AND NOT is_memory(reader_ip)
   AND EXISTS (SELECT FROM point_streams AS one JOIN streams AS its USING (stream_id)
-              JOIN stream_metrics USING (stream_id, stream_epoch)
+              JOIN stream_metrics USING (stream_id)
               WHERE one.race_id = point.race_id AND NOT is_memory(its.reader_ip)
                 AND last_received_at > now() - interval '7 days')
 GROUP BY point.race_id, point.place, races.race_id
@@ -86,7 +96,7 @@ SET looked_at = now(), made_at = now(), made_of = excluded.made_of, one_in = exc
     due_in_all = excluded.due_in_all, travel_s = excluded.travel_s, arrive = excluded.arrive
 """
 # What was looked at and is as it was holds for another while; what is cheap to tell is told anew. All else is of
-# nothing that is watched.
+# nothing that is watched, and a mat that has no twin any more is compared with none.
 _STILL = """
 WITH given AS (
     SELECT * FROM jsonb_to_recordset($1::jsonb) AS given(
@@ -100,7 +110,8 @@ still AS (
 ),
 gone AS (
     DELETE FROM mat_shares AS share
-    WHERE NOT EXISTS (SELECT FROM given WHERE given.race_id = share.race_id AND given.place = share.place)
+    WHERE NOT EXISTS (SELECT FROM given WHERE given.race_id = share.race_id AND given.place = share.place
+                                          AND share.stream_id = ANY(given.stream_ids) AND cardinality(stream_ids) > 1)
 )
 DELETE FROM point_watches AS known
 WHERE NOT EXISTS (SELECT FROM given WHERE given.race_id = known.race_id AND given.place = known.place)
@@ -133,9 +144,10 @@ MINUTE_S = 60.0
 
 
 class Point(NamedTuple):
-    """A point of a race where reads may come. has_reads: in its streams' current epochs; silent_s: since the last of
-    them. filled: what is another when its passings are. made_of, made_s, one_in: of what it was made last, how long
-    ago, and of one in how many people.
+    """A point of a race where reads may come. has_reads: of the race, whatever epochs they are of, for one that is
+    reset begins another; silent_s: since the last of them. through: how many came from the point before, as it was
+    looked at last. told: an alert says that it is silent. filled: what is another when its passings are. made_of,
+    made_s, one_in: of what it was made last, how long ago, and of one in how many people.
     """
 
     race_id: UUID
@@ -149,10 +161,15 @@ class Point(NamedTuple):
     made_of: str | None
     made_s: float | None
     one_in: int
+    through: int | None = None
+    online: bool = True
+    told: bool = False
 
 
 class Watch(NamedTuple):
-    """What was made of a point, as it is kept: of what, and of one in how many people the next time."""
+    """What was made of a point, as it is kept: of what, and of one in how many people the next time. due_in_all: where
+    too little is known for `due`, who may come yet.
+    """
 
     made_of: str
     one_in: int = 1

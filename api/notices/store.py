@@ -51,7 +51,8 @@ _IS_DUE = f"SELECT EXISTS (SELECT FROM alert_notices WHERE ended_at IS NULL AND 
 # Those that are noticed already come first: beyond the bound there is only what nobody is told of.
 _ALERTS = f"""
 SELECT trouble_id AS alert_id, cause, quiet IS NULL AND eased_at IS NULL AS counts,
-       quiet IS NOT DISTINCT FROM 'muted' AS muted, quiet IS NULL AND eased_at IS NOT NULL AS eased
+       quiet IS NOT DISTINCT FROM 'muted' AS muted,
+       quiet IS NOT DISTINCT FROM 'clearing' OR quiet IS NULL AND eased_at IS NOT NULL AS eased
 FROM answered_alerts
 WHERE ended_at IS NULL AND level = 'act'
 ORDER BY trouble_id IN (SELECT alert_id FROM noticed_alerts) DESC, trouble_id

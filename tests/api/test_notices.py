@@ -122,6 +122,21 @@ async def test_what_is_over_or_known_before_it_went_is_not_told(stage: Stage) ->
     assert stage.people.heard == []
 
 
+async def test_what_reads_now_and_then_and_is_shown_red_all_along_is_told(stage: Stage) -> None:
+    telling = stage.telling()
+    (stream_id,) = await silent_box(stage.database, readers=1)
+    for _ in range(3):
+        await stage.look()
+        await telling.look()
+        await reads(stage.database, stream_id)
+        assert [each["level"] for each in await stage.look()] == ["act"]
+        await telling.look()
+        await later(stage.database, 3)
+        await telling.look()
+        await stage.database.execute("UPDATE stream_metrics SET last_received_at = now() - interval '60 s'")
+    assert stage.people.kinds == ["red"]
+
+
 async def test_who_has_acknowledged_is_told_of_the_end_and_who_has_muted_is_not(stage: Stage) -> None:
     telling = stage.telling()
     streams = await stage.turn_red(telling)

@@ -79,15 +79,19 @@ async def test_what_a_memory_had_is_no_mat_of_its_point(
     await database.execute(
         "INSERT INTO point_streams (race_id, place, stream_id) VALUES ($1, 2, $2)", race, memory
     )
+    await store(database, streams["gun"], [(n / 2, n) for n in range(300)], now_s=1_600)
     for each in mats:
-        await store(database, each, [(float(n), n) for n in range(300)], now_s=900)
-    await store(database, memory, [(float(n), n) for n in range(0, 300, 100)], now_s=200)
+        await store(database, each, [(600.0 + n, n) for n in range(300)], now_s=1_600)
+    await store(database, memory, [(600.0 + n, n) for n in range(0, 300, 100)], now_s=800)
     await watching.look()
     assert await database.fetchval("SELECT stream_ids FROM point_watches WHERE place = 2") == sorted(mats)
     assert {row["stream_id"] for row in await database.fetch("SELECT stream_id FROM mat_shares")} == set(mats)
     silent_s = [each.silent_s for each in await points(database) if each.place == 2]
     assert len(silent_s) == 1
     assert (silent_s[0] or 0) > 600
+    # What is due there counts from the last that a mat has told.
+    newest = "SELECT newest_at < now() - interval '10 minutes' FROM point_watches WHERE place = 2"
+    assert await database.fetchval(newest)
     assert "twin" not in alerts(await looked(ask, evaluation))
 
 

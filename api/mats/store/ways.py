@@ -21,14 +21,17 @@ TWINS, SETTLED = 200, "10 s"
 # $1: the race, $2 and $3: to which places from which, $4: of those who left there one in so many, $5: its first place.
 #
 # All times are seconds since the newest read of the point, by the mats' own clocks: what is compared is compared with
-# what was taken by the same two. A point's newest read is the one that was stored last, whatever its time says. When
+# what was taken by the same two. A point's newest read is the one of its mats that was stored last, whatever its time
+# says: whom a memory has seen has come, but long before it is brought. When
 # somebody leaves the start counts there, when somebody comes counts elsewhere, as in crossings. A passing that a
 # boundary cuts counts whole. Of people with several chips all chips are hers, by owner; the sample is of chips.
 WAYS = f"""
 WITH ranges AS MATERIALIZED (SELECT stream_id, stream_epoch, from_seq, to_seq FROM ranges_of_race($1)),
 standing AS MATERIALIZED (
-    SELECT place, ranges.*
-    FROM ranges JOIN point_streams AS point ON point.race_id = $1 AND point.stream_id = ranges.stream_id
+    SELECT place, ranges.*, NOT is_memory(reader_ip) AS is_mat
+    FROM ranges
+    JOIN point_streams AS point ON point.race_id = $1 AND point.stream_id = ranges.stream_id
+    JOIN streams ON streams.stream_id = ranges.stream_id
 ),
 ways AS MATERIALIZED (
     SELECT way.*, newest.*
@@ -42,7 +45,7 @@ ways AS MATERIALIZED (
             ORDER BY passings.position DESC LIMIT 1
         ) AS passing
         JOIN events AS event ON event.stream_id = passing.stream_id AND event.position = passing.position
-        WHERE standing.place = way.place AND passing.stream_epoch = standing.stream_epoch
+        WHERE standing.place = way.place AND passing.stream_epoch = standing.stream_epoch AND standing.is_mat
         ORDER BY event.received_at DESC LIMIT 1
     ) AS newest
 ),

@@ -117,7 +117,8 @@ async def test_a_map_of_numbers_says_what_is_missing_and_in_conflict(page: Tab, 
             for kind in ("missing", "there", "aside")
         ]
         assert (missing, there, aside) == (10, 190, 1)
-        await page.page.get_by_text("The same in numbers").click()
+        numbers = page.page.get_by_role("region", name="Numbers")
+        await numbers.get_by_text("The same in numbers").click()
         lines = page.page.get_by_role("table", name="Where numbers are missing").get_by_role("row")
         await expect(lines).to_have_count(12)
         await expect(lines.nth(1)).to_have_text("101 to 10550")

@@ -20,20 +20,24 @@ TREES = [
     for folder in ("gateway", "writer", "fanout", "api", "shared", "deploy")
     for path in sorted((REPOSITORY / folder).rglob("*.py"))
 ]
-NAMED = {
-    target.id: node.value
+# By name, which several modules may have.
+NAMED: dict[str, list[ast.expr]] = {}
+for _name, _value in [
+    (target.id, node.value)
     for tree in TREES
     for node in tree.body
     if isinstance(node, ast.Assign)
     for target in node.targets
     if isinstance(target, ast.Name)
-}
+]:
+    NAMED.setdefault(_name, []).append(_value)
 
 
 def keys(given: ast.expr | None) -> Iterator[str]:
     """Yield the names in a dict that is written out, or that has a name and is written out there."""
     if isinstance(given, ast.Name):
-        yield from keys(NAMED.get(given.id))
+        for named in NAMED.get(given.id, []):
+            yield from keys(named)
     elif isinstance(given, ast.Dict):
         for key, value in zip(given.keys, given.values, strict=True):
             if key is None:

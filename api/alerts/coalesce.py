@@ -17,6 +17,7 @@ __all__ = ["MANY", "coalesced"]
 
 # A receiver that is slow is slow in all that it follows: one cause.
 MANY: Mapping[str, int] = {"forwarder": 20, "receiver": 2}
+NAMED = 10
 _FOREVER = datetime.max.replace(tzinfo=UTC) - timedelta(days=366)
 
 
@@ -38,7 +39,7 @@ def coalesced(findings: Iterable[Finding], states: Sequence[AlertState]) -> Iter
             yield finding
     for key, members in groups.items():
         most = MANY[key.subject_kind]
-        if len(members) < (most // 2 if key in known else most):
+        if len(members) < (max(2, most // 2) if key in known else most):
             yield from members
         else:
             yield _of_all(key, owners[key], members, known)
@@ -71,16 +72,20 @@ def _first(
         return condition.since or min(filter(None, (noticed(member.key), noticed(key))), default=None)
 
     found = [
-        (condition, dated(member, condition))
+        (condition, dated(member, condition), member.title)
         for member in members
         for condition in member.conditions
         if condition.level == level
     ]
     if not found:
         return None
-    condition, since = min(found, key=lambda each: (each[1] or _FOREVER) + timedelta(seconds=each[0].after_s))
+    condition, since, title = min(
+        found, key=lambda each: (each[1] or _FOREVER) + timedelta(seconds=each[0].after_s)
+    )
+    # Of two or three it is news which.
+    which = f", {title}" if MANY[key.subject_kind] <= NAMED else ""
     return condition._replace(
-        reason=f"{_or_more(len(members))} streams, the first: {condition.reason}", since=since
+        reason=f"{_or_more(len(members))} streams, the first{which}: {condition.reason}", since=since
     )
 
 

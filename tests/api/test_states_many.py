@@ -73,5 +73,9 @@ def test_a_receiver_that_is_behind_in_many_streams_is_one_alert() -> None:
     assert watch.look({flows: eight}) == "act"
     (state,) = watch.states
     assert state.key == Key("receiver_behind", "receiver", "tent")
-    assert state.reason == "8 streams, the first: behind by more than 30 s"
+    assert state.reason == "8 streams, the first, tent ← Finish: behind by more than 30 s"
     assert state.since == at(-47)
+    # One that is left is told as the one stream that it is.
+    watch.look({flows: eight[:1]})
+    assert [each.key.stream_id for each in watch.states] == [eight[0].stream_id]
+    assert "streams" not in watch.states[0].reason

@@ -4,6 +4,7 @@ socket ─▶ Session ─▶ Batch ─▶ Staging ──────▶ inbox ·
 commands ─▶ Commands ─▶ Session ─▶ socket ··· socket ─▶ Session ─▶ Commands ─▶ commands
 """
 
+import gc
 from time import monotonic
 
 from aiohttp import web
@@ -28,11 +29,16 @@ __all__ = ["Gateway", "main"]
 
 FORWARDERS_PATH = "/ws/v1/forwarders"
 
+# What a read makes is gone with its ack, hardly ever in a circle. By Python's defaults the collector looks for circles
+# hundreds of times a second, while acks are due.
+GC_THRESHOLDS = (10_000, 20, 20)
+
 
 class Gateway:
     """The ingest process."""
 
     def __init__(self, settings: GatewaySettings) -> None:
+        gc.set_threshold(*GC_THRESHOLDS)
         self.process = Process(
             "gateway",
             settings,

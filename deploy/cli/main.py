@@ -4,6 +4,7 @@ Whatever a command does is imported when it does it. So help comes at once, a ro
 packages, and importing this imports nothing but click and the settings (tests/deploy/test_help.py).
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,9 @@ def up(*, demo: bool, data_dir: Path | None, bind: str, api_token: str | None, *
     if counted["database_url"]:
         required("up", counted["database_url"])
     environment = {"API_TOKEN": api_token} if api_token else {}
+    if demo:
+        # Its readers and this machine go by one clock; whether anybody keeps that is nothing to look at then.
+        environment["CLOCK_KEPT"] = os.environ.get("CLOCK_KEPT", "yes")
     options = UpOptions(bind=bind, environment=environment, data_dir=data_dir, **counted)
     console = Console(soft_wrap=True)
 

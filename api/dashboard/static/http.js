@@ -1,7 +1,7 @@
 // Requests to our own API: JSON both ways, and errors in its words.
 
 /** What the API refused, or that it could not be reached (code UNREACHABLE). */
-class ApiError extends Error {
+export class ApiError extends Error {
   constructor(code, message, details = null) {
     super(message);
     this.code = code;
@@ -9,7 +9,7 @@ class ApiError extends Error {
   }
 }
 
-const WITHIN_MS = 15000;
+export const WITHIN_MS = 15000;
 
 /** Asks and returns the JSON of the answer, null for none; throws an ApiError. */
 export function ask(method, path, { body, withinMs = WITHIN_MS } = {}) {
@@ -38,7 +38,8 @@ export const ifThere = (asked) =>
     return null;
   });
 
-async function told(path, options) {
+/** Asks as `fetch` is asked, and returns the JSON of the answer; throws an ApiError. */
+export async function told(path, options) {
   const { answer, text } = await fetched(path, options);
   return read(answer, text);
 }
@@ -62,7 +63,8 @@ async function fetched(path, options) {
   }
 }
 
-function read(answer, text) {
+/** Returns the JSON of an answer with this text; throws what the API refused. */
+export function read(answer, text) {
   const json = parsed(text);
   if (answer.ok) return json;
   throw new ApiError(
@@ -72,32 +74,8 @@ function read(answer, text) {
   );
 }
 
-/** Resolves to why a file would be refused, an ApiError in the server's words, or to null: it is made for whoever asks. */
-export async function refusal(path) {
-  try {
-    const options = { signal: AbortSignal.timeout(WITHIN_MS) };
-    if ((await fetch(path, { ...options, method: "HEAD" })).ok) return null;
-    // A head has no words.
-    const answer = await fetch(path, options);
-    if (answer.ok) await answer.body.cancel();
-    else read(answer, await answer.text());
-    return null;
-  } catch (error) {
-    return error instanceof ApiError ? error : unreachable();
-  }
-}
-
-const unreachable = () => new ApiError("UNREACHABLE", "The server did not answer. Look at the bar above, then try again.");
-
-// A file may take minutes over a slow link, and the server ends what does not move.
-const FILE_WITHIN_MS = 300000;
-
-/** Sends a file as a form and returns the JSON of the answer; throws an ApiError. */
-export const upload = (path, file) => {
-  const form = new FormData();
-  form.append("file", file);
-  return told(path, { method: "POST", body: form, signal: AbortSignal.timeout(FILE_WITHIN_MS) });
-};
+/** Returns what is thrown where nothing was answered. */
+export const unreachable = () => new ApiError("UNREACHABLE", "The server did not answer. Look at the bar above, then try again.");
 
 /** Returns a path with parts that are escaped, and a query of what is neither null nor blank. */
 export function path(parts, query = {}) {

@@ -5,8 +5,9 @@ import { askFirst, say } from "./dialog.js";
 import { h } from "./dom.js";
 import { dropZone } from "./drop.js";
 import { count, number, streamName } from "./format.js";
-import { path, upload } from "./http.js";
+import { path } from "./http.js";
 import { button, failure, shape } from "./parts.js";
+import { upload } from "./transfer.js";
 
 const WORDS =
   "Drop what the reader itself has kept, its memory or its log file, or choose it: it is compared with what came of this " +

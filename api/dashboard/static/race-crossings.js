@@ -3,11 +3,12 @@
 import { h, keyed, setAttribute, setText } from "./dom.js";
 import { count, number, readerTime, streamName } from "./format.js";
 import { fresh } from "./fresh.js";
-import { ask, path, refusal } from "./http.js";
+import { ask, path } from "./http.js";
 import { empty, failure, field } from "./parts.js";
 import { rows } from "./rows.js";
 import { onEvent, racesChanged, serverNow, state } from "./state.js";
 import { waitingWords } from "./waiting.js";
+import { refusal } from "./transfer.js";
 
 const SHOWN = 50;
 const EVERY_MS = 3000;

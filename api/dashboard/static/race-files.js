@@ -6,8 +6,9 @@ import { say } from "./dialog.js";
 import { h } from "./dom.js";
 import { dropZone } from "./drop.js";
 import { count, number } from "./format.js";
-import { path, upload } from "./http.js";
+import { path } from "./http.js";
 import { button, failure, shape } from "./parts.js";
+import { upload } from "./transfer.js";
 
 // A file says by its name what it is: a list of people has no header that would tell it from a list of chips.
 const KINDS = [
